@@ -1,0 +1,228 @@
+"""Building, loading and wrapping Gluon networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import mxnet as mx
+from mxnet import gluon
+from mxnet.gluon.model_zoo import model_store, vision
+
+from vizkit.backend import AS_GIVEN, Weights
+from vizkit.errors import DeviceError, SettingError, UnknownNameError, unknown
+from vizkit.zoo import store
+from vizkit.zoo import weights as zoo
+from vizkit.zoo.catalog import CATALOG, imagenet_spec
+from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
+from vizkit.zoo.spec import InputSpec
+
+from .googlenet import GoogLeNet
+from .model import GluonModel
+from .ops import context
+
+OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute."""
+    return {"mxnet": mx.__version__}
+
+
+def zoo_names() -> list[str]:
+    """Names of Gluon's model zoo. It lists them only in the error for a name that it lacks."""
+    try:
+        vision.get_model("")
+    except ValueError as error:
+        return [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+    return []
+
+
+def names() -> list[str]:
+    """The canonical models, then every other network of Gluon's zoo."""
+    taken = {entry.gluon_name for entry in CATALOG.values()}
+    return [*CATALOG, *(name for name in zoo_names() if name not in taken)]
+
+
+def gpus() -> int:
+    """GPUs that this build of MXNet can use."""
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return 0
+    count: int = mx.context.num_gpus()
+    return count
+
+
+def check_device(device: str) -> str:
+    """The device's full name, e.g. "cuda:0" for "cuda". Raises DeviceError where there is none."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return device
+    if kind != "cuda" or not (index or "0").isdigit():
+        raise DeviceError(f"device={device!r}: vizkit knows 'cpu', 'cuda' and 'cuda:1'.")
+    if int(index or 0) >= gpus():
+        build = "with" if mx.runtime.Features().is_enabled("CUDA") else "without"
+        raise DeviceError(
+            f"device={device!r}: MXNet {mx.__version__} is built {build} CUDA and sees {gpus()} GPUs on this machine. "
+            "Use device='cpu', or install a CUDA build of MXNet (mxnet-cu112, for example) on a machine with a GPU."
+        )
+    return f"cuda:{index or 0}"
+
+
+def build(name: str, found: zoo.Parameters | None = None) -> tuple[Any, dict[str, str]]:
+    """An uninitialised canonical network, and its canonical layer names as structural paths.
+
+    Gluon's bottlenecks stride in the first 1x1 convolution and have biases in two; unless the weights are of that kind,
+    these convolutions are replaced by those of torchvision's network, so that a name means one and the same network.
+    """
+    if name == "googlenet":
+        network = GoogLeNet(transform_input=found is not None and found.has("transform_input"))
+        return network, {}
+    network = vision.get_model(CATALOG[name].gluon_name)
+    if name in ("resnet50", "resnet101", "resnet152"):
+        early = found is not None and found.has("stride_in_1x1")
+        biases = found is not None and found.has("v1_biases")
+        for stage in list(network.features._children.values())[4:8]:
+            for block in stage._children.values():
+                _bottleneck(block, early, biases)
+    return network, gluon_paths(name)
+
+
+def _bottleneck(block: Any, stride_in_1x1: bool, biases: bool) -> None:
+    children = block.body._children
+    first, middle, last = children["0"], children["3"], children["6"]
+    stride = first._kwargs["stride"]
+    if not biases:
+        for at, old in (("0", first), ("6", last)):
+            children[at] = gluon.nn.Conv2D(old._channels, 1, old._kwargs["stride"], use_bias=False)
+    if not stride_in_1x1:
+        children["0"]._kwargs["stride"], middle._kwargs["stride"] = (1, 1), stride
+
+
+def parameter_paths(network: Any, paths: dict[str, str]) -> dict[str, str]:
+    """Canonical parameter names to structural ones. Without a table the layer names are the same already."""
+    layers = {path.removesuffix(".act:input"): name for name, path in reversed(paths.items())}
+    out = {}
+    for own in network._collect_params_with_prefix():
+        layer, _, kind = own.rpartition(".")
+        out[f"{layers.get(layer, layer)}.{OWN_NORM_NAMES.get(kind, kind)}"] = own
+    return out
+
+
+def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
+    """See :func:`vizkit.load`."""
+    if name not in names():
+        raise unknown("model", name, names(), "`vizkit models` lists all.")
+    device = check_device(device)
+    if name not in CATALOG:
+        return _load_other(name, weights, device, dtype)
+    seed = zoo.seed_of(weights)
+    found = None
+    if seed is None:
+        found = store.gluon_or_torchvision(name) if weights == "imagenet" else zoo.from_file(name, weights)
+    network, paths = build(name, found)
+    table = parameter_paths(network, paths)
+    spec = imagenet_spec()
+    shapes = _shapes(network, spec)
+    canonical = {key: shapes[own] for key, own in table.items()}
+    if found is None:
+        found = zoo.draw(canonical, seed if seed is not None else 0)
+    return _finish(network, name, spec, found, canonical, table, paths or None, device, dtype)
+
+
+def _finish(
+    network: Any,
+    name: str,
+    spec: InputSpec,
+    found: zoo.Parameters,
+    shapes: dict[str, tuple[int, ...]],
+    table: dict[str, str],
+    paths: dict[str, str] | None,
+    device: str,
+    dtype: str,
+) -> GluonModel:
+    zoo.check(found, shapes, name)
+    own = network._collect_params_with_prefix()
+    network.cast(dtype)
+    for key, path in table.items():
+        parameter = own[path]
+        parameter.shape = shapes[key]
+        parameter.grad_req = "null"
+        parameter.initialize(init=mx.init.Zero(), ctx=context(device))
+        parameter.set_data(mx.nd.array(found.arrays[key], dtype=dtype))
+    return GluonModel(
+        network,
+        spec,
+        name=name,
+        weights=found.origin,
+        versions=versions(),
+        device=device,
+        dtype=dtype,
+        paths=paths if paths is not None or name != "googlenet" else None,
+        parameters=table,
+    )
+
+
+def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters by structural name, inferred from the input's size."""
+    symbol = network(mx.sym.var("data"))
+    arguments, _, states = symbol.infer_shape(data=(1, spec.channels, *spec.size))
+    known = dict(zip(symbol.list_arguments(), arguments, strict=True))
+    known |= dict(zip(symbol.list_auxiliary_states(), states, strict=True))
+    return {own: tuple(known[p.name]) for own, p in network._collect_params_with_prefix().items()}
+
+
+def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
+    """A network of Gluon's zoo outside the catalog, under its structural names."""
+    network = vision.get_model(name)
+    side = 299 if name == "inceptionv3" else 224
+    spec = replace(imagenet_spec(), size=(side, side), resize=round(side * 256 / 224))
+    shapes = _shapes(network, spec)
+    seed = zoo.seed_of(weights)
+    if seed is not None:
+        found = zoo.draw(shapes, seed)
+    elif weights == "imagenet":
+        if name not in model_store._model_sha1:
+            raise UnknownNameError(f"Gluon's store has no weights of {name}; use weights='random:7' or a file.")
+        found = store.gluon_file(name, name, model_store._model_sha1[name])
+    else:
+        found = zoo.from_file(name, weights)
+    table = {own: own for own in shapes}
+    return _finish(network, name, spec, found, shapes, table, None, device, dtype)
+
+
+def wrap(native: Any, spec: InputSpec, name: str) -> GluonModel:
+    """See :func:`vizkit.wrap`."""
+    if not isinstance(native, gluon.Block):
+        raise SettingError(f"vizkit.wrap takes a mxnet.gluon.HybridBlock; got {type(native).__name__}.")
+    parameters = list(native.collect_params().values())
+    if not parameters:
+        raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
+    if any(parameter._data is None for parameter in parameters):
+        _initialise(native, spec)
+    first = parameters[0].list_ctx()[0]
+    dtype = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
+    if len(dtype) != 1 or not dtype <= {"float32", "float64"}:
+        raise SettingError(
+            f"{type(native).__name__} computes in {', '.join(sorted(dtype))}; cast it to float32 or float64."
+        )
+    return GluonModel(
+        native,
+        spec,
+        name=name,
+        weights=Weights(AS_GIVEN),
+        versions=versions(),
+        device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
+        dtype=dtype.pop(),
+    )
+
+
+def _initialise(native: Any, spec: InputSpec) -> None:
+    """Let a network whose parameters wait for a first input see one."""
+    try:
+        with mx.autograd.pause():
+            native(mx.nd.zeros((1, spec.channels, *spec.size)))
+    except (RuntimeError, ValueError, AssertionError, mx.base.MXNetError) as error:
+        raise SettingError(
+            f"{type(native).__name__} has parameters without values ({str(error).splitlines()[0]}). Call "
+            ".initialize() or .load_parameters() before vizkit.wrap."
+        ) from None

@@ -1,0 +1,168 @@
+"""The functions of the contract on MXNet arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import numpy.typing as npt
+from mxnet import autograd, nd
+
+from vizkit.backend import Array, Leaves, Ops, Scores
+from vizkit.errors import DisconnectedError, ShapeError
+
+Axis = int | tuple[int, ...]
+NDArray = Any
+
+
+def context(device: str) -> Any:
+    """MXNet's context of "cpu" or "cuda:i"."""
+    return mx.cpu() if device == "cpu" else mx.gpu(int(device.partition(":")[2] or 0))
+
+
+class GluonOps(Ops):
+    """See :class:`vizkit.backend.Ops`."""
+
+    def __init__(self, device: str, dtype: str) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.context = context(device)
+
+    def asarray(self, array: npt.ArrayLike) -> NDArray:
+        host = np.asarray(array)
+        return nd.array(host, ctx=self.context, dtype=self.dtype)
+
+    def numpy(self, tensor: NDArray) -> Array:
+        value: Array = tensor.asnumpy()
+        return value
+
+    def detach(self, tensor: NDArray) -> NDArray:
+        return tensor.detach()
+
+    def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[NDArray, Leaves, Any]:
+        marked = {name: leaf.detach() for name, leaf in leaves.items()}
+        for leaf in marked.values():
+            leaf.attach_grad()
+        # Training mode on purpose: on the CPU, MXNet's max-pool keeps in predict mode nothing to differentiate with,
+        # and its gradient is garbage. What differs in training mode, dropout and batch norm, the graph settles.
+        with autograd.record(train_mode=True):
+            scores, aux = fn(marked)
+        if scores.ndim != 1:
+            raise ShapeError(f"Scores must have shape (N,), one per sample; got {tuple(scores.shape)}.")
+        try:
+            found = autograd.grad([scores], list(marked.values()), train_mode=True)
+        except mx.base.MXNetError as error:
+            raise DisconnectedError(_disconnected(str(error), list(marked))) from None
+        return scores.detach(), dict(zip(marked, found, strict=True)), detach(aux)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        text = str(error).lower()
+        return isinstance(error, MemoryError) or (
+            isinstance(error, mx.base.MXNetError) and ("out of memory" in text or "failed to allocate" in text)
+        )
+
+    def sum(self, x: NDArray, axis: Axis, keepdims: bool = False) -> NDArray:
+        return nd.sum(x, axis=axis, keepdims=keepdims)
+
+    def mean(self, x: NDArray, axis: Axis, keepdims: bool = False) -> NDArray:
+        return nd.mean(x, axis=axis, keepdims=keepdims)
+
+    def max(self, x: NDArray, axis: Axis, keepdims: bool = False) -> NDArray:
+        return nd.max(x, axis=axis, keepdims=keepdims)
+
+    def abs(self, x: NDArray) -> NDArray:
+        return nd.abs(x)
+
+    def exp(self, x: NDArray) -> NDArray:
+        return nd.exp(x)
+
+    def log(self, x: NDArray) -> NDArray:
+        return nd.log(x)
+
+    def sqrt(self, x: NDArray) -> NDArray:
+        return nd.sqrt(x)
+
+    def sigmoid(self, x: NDArray) -> NDArray:
+        return nd.sigmoid(x)
+
+    def relu(self, x: NDArray) -> NDArray:
+        return nd.relu(x)
+
+    def softmax(self, x: NDArray, axis: int = 1) -> NDArray:
+        return nd.softmax(x, axis=axis)
+
+    def where(self, condition: NDArray, a: NDArray, b: NDArray) -> NDArray:
+        return nd.where(condition, a, b)
+
+    def maximum(self, a: NDArray, b: NDArray | float) -> NDArray:
+        return nd.maximum(a, b)
+
+    def minimum(self, a: NDArray, b: NDArray | float) -> NDArray:
+        return nd.minimum(a, b)
+
+    def concat(self, tensors: Sequence[NDArray], axis: int = 0) -> NDArray:
+        return nd.concat(*tensors, dim=axis)
+
+    def reshape(self, x: NDArray, shape: tuple[int, ...]) -> NDArray:
+        return nd.reshape(x, shape=shape)
+
+    def transpose(self, x: NDArray, axes: tuple[int, ...]) -> NDArray:
+        return nd.transpose(x, axes=axes)
+
+    def pick(self, x: NDArray, index: Sequence[int]) -> NDArray:
+        rows = np.arange(len(index))
+        at = nd.array(np.stack([rows, np.asarray(index)]), ctx=self.context, dtype="int64")
+        return nd.gather_nd(x, at)
+
+    def pad(self, x: NDArray, width: int, mode: str = "constant", value: float = 0.0) -> NDArray:
+        sides = (0, 0, 0, 0, *(width,) * 4)
+        return nd.pad(x, mode=mode, pad_width=sides, constant_value=value)
+
+    def conv(self, x: NDArray, weight: NDArray, *, stride: int = 1, padding: int = 0, groups: int = 1) -> NDArray:
+        return nd.Convolution(
+            x,
+            weight,
+            kernel=weight.shape[2:],
+            num_filter=weight.shape[0],
+            stride=(stride, stride),
+            pad=(padding, padding),
+            num_group=groups,
+            no_bias=True,
+        )
+
+    def matmul(self, a: NDArray, b: NDArray) -> NDArray:
+        return nd.dot(a, b) if a.ndim == b.ndim == 2 else nd.batch_dot(a, b)
+
+
+def _disconnected(error: str, names: list[str]) -> str:
+    """MXNet's complaint, in the user's names. It says which variable, by number, or that there is no graph at all."""
+    match = re.search(r"the (\d+)-th variable because it is unreachable", error)
+    if match:
+        names = [names[int(match[1]) - 1]]
+    elif "not in a computational graph" not in error:
+        raise ShapeError(f"MXNet could not differentiate: {first_line(error)}")
+    return (
+        f"The score does not depend on {' and '.join(repr(name) for name in names)}, so it has no gradient there. "
+        "Take a layer that lies before the score, or a score that comes after it."
+    )
+
+
+def first_line(error: str) -> str:
+    """The line of an MXNet error that says what is wrong, without its traceback."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("MXNetError", "Check failed", "Error in"))]
+    return (telling or lines or ["unknown"])[-1].removeprefix("MXNetError: ")
+
+
+def detach(value: Any) -> Any:
+    """Detach every array in nested tuples, lists and dicts."""
+    if isinstance(value, mx.nd.NDArray):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: detach(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(detach(item) for item in value)
+    return value

@@ -1,0 +1,59 @@
+"""PyTorch backend of vizkit. Importing this package does not import PyTorch; starting the backend does."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from vizkit.backend import Backend, Model
+from vizkit.zoo.spec import InputSpec
+
+
+class TorchBackend(Backend):
+    """PyTorch and torchvision, through hooks."""
+
+    name = "torch"
+    framework = "torch"
+    requires = ("torch", "torchvision")
+    install = "pip install 'vizkit[torch]'"
+
+    def start(self, threads: int | None) -> None:
+        importlib.import_module("torchvision")
+        if threads is not None:
+            self.set_threads(threads)
+
+    def versions(self) -> dict[str, str]:
+        import torch
+        import torchvision
+
+        return {"torch": torch.__version__, "torchvision": torchvision.__version__}
+
+    def devices(self) -> tuple[str, ...]:
+        import torch
+
+        return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
+
+    def threads(self) -> int:
+        import torch
+
+        return torch.get_num_threads()
+
+    def set_threads(self, count: int) -> None:
+        import torch
+
+        torch.set_num_threads(count)
+
+    def models(self) -> list[str]:
+        from . import networks
+
+        return networks.names()
+
+    def load(self, name: str, weights: str, device: str, dtype: str) -> Model:
+        from . import networks
+
+        return networks.load(name, weights, device, dtype)
+
+    def wrap(self, native: Any, spec: InputSpec, name: str) -> Model:
+        from . import networks
+
+        return networks.wrap(native, spec, name)

@@ -1,0 +1,198 @@
+"""A PyTorch network behind the contract: forward hooks that capture, add, and stop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights
+from vizkit.errors import LayerError, SettingError
+from vizkit.zoo.spec import InputSpec
+
+from .ops import TorchOps
+from .relu import relu_rule
+
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+class _Stop(BaseException):
+    """Leaves the network's forward once all that is needed has been seen. Not an Exception: nobody's business."""
+
+
+class TorchModel(Model):
+    """See :class:`vizkit.backend.Model`."""
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        native: nn.Module,
+        spec: InputSpec,
+        *,
+        name: str,
+        weights: Weights,
+        versions: dict[str, str],
+        device: str,
+        dtype: str,
+    ) -> None:
+        self.native = native
+        self.spec = spec
+        self.name = name
+        self.weights = weights
+        self.versions = versions
+        self.device = device
+        self.dtype = dtype
+        self.ops = TorchOps(device, dtype)
+        self._layers: dict[str, Layer] | None = None
+        self._reused: set[str] = set()
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        if self._layers is None:
+            self._layers = self._probe()
+        return self._layers
+
+    def check_layer(self, name: str) -> None:
+        if name != OUTPUT and name not in self.layers and name in self._reused:
+            raise LayerError(
+                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
+                "activation. Take the layer before or after it."
+            )
+        super().check_layer(name)
+
+    def _probe(self) -> dict[str, Layer]:
+        """One pass over a blank image: which modules run exactly once and return one tensor, and in what order."""
+        names = {module: name for name, module in reversed(list(self.native.named_modules())) if name}
+        runs: Counter[str] = Counter()
+        seen: dict[str, Layer] = {}
+
+        def see(module: nn.Module, _inputs: object, output: object) -> None:
+            name = names[module]
+            runs[name] += 1
+            if isinstance(output, torch.Tensor):
+                seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
+
+        blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
+        with ExitStack() as stack, torch.no_grad():
+            stack.enter_context(self._inference(INFERENCE))
+            for module in names:
+                stack.callback(module.register_forward_hook(see).remove)
+            self.native(blank)
+        self._reused = {name for name, count in runs.items() if count > 1}
+        return {name: layer for name, layer in seen.items() if name not in self._reused}
+
+    def _forward(
+        self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
+    ) -> dict[str, torch.Tensor]:
+        kept: dict[str, torch.Tensor] = {}
+        waiting = {*keep, *add}
+
+        def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
+            def at(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+                if name in add:
+                    output = output + add[name]
+                waiting.discard(name)
+                if name in keep:
+                    kept[name] = output
+                if not waiting:
+                    raise _Stop
+                # What runs next may write into its input: in-place ReLUs, `out += identity`.
+                return output.clone() if name in keep else output
+
+            return at
+
+        with ExitStack() as stack:
+            stack.enter_context(self._inference(mode))
+            for name in sorted(waiting - {OUTPUT}):
+                module = self.native.get_submodule(name)
+                stack.callback(module.register_forward_hook(hook(name)).remove)
+            try:
+                # A copy, since a network may begin with an in-place module.
+                output = self.native(x.clone())
+            except _Stop:
+                return {name: kept[name] for name in keep}
+        if OUTPUT in waiting:
+            kept[OUTPUT] = logits(output, self.name)
+            if OUTPUT in add:
+                kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
+            waiting.discard(OUTPUT)
+        if waiting:
+            raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
+        return {name: kept[name] for name in keep}
+
+    @contextmanager
+    def _inference(self, mode: Mode) -> Iterator[None]:
+        """Inference semantics with frozen parameters for the length of one pass; everything as before afterwards."""
+        with ExitStack() as stack:
+            for module in self.native.modules():
+                if module.training:
+                    stack.callback(setattr, module, "training", True)
+                    module.training = False
+            for parameter in self.native.parameters():
+                if parameter.requires_grad:
+                    stack.callback(parameter.requires_grad_, True)
+                    parameter.requires_grad_(False)
+            if mode.training is not None:
+                self._train(stack, mode.training)
+            if mode.relu is not None:
+                stack.enter_context(relu_rule(mode.relu))
+            yield
+
+    def _train(self, stack: ExitStack, generator: np.random.Generator) -> None:
+        """Training-mode forward: batch statistics, without touching the stored ones, and dropout by uploaded masks."""
+
+        def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: torch.Tensor) -> torch.Tensor:
+            rate = float(getattr(module, "p", 0.0))
+            if not isinstance(module, nn.Dropout):
+                raise SettingError(
+                    f"Training mode knows dropout of single values only; {self.name} has a {type(module).__name__}."
+                )
+            keep = generator.random(tuple(inputs[0].shape), dtype=np.float32) >= rate
+            scale: torch.Tensor = self.ops.asarray(keep / (1.0 - rate))
+            return inputs[0] * scale
+
+        for module in self.native.modules():
+            if isinstance(module, BATCH_NORMS):
+                stack.callback(setattr, module, "training", module.training)
+                stack.callback(setattr, module, "track_running_stats", module.track_running_stats)
+                module.training, module.track_running_stats = True, False
+            elif isinstance(module, DROPOUTS) and 0.0 < float(module.p) < 1.0:
+                stack.callback(module.register_forward_hook(drop).remove)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(value.shape) for name, value in self._named()}
+
+    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
+        state = self.native.state_dict(keep_vars=True).items()
+        return ((name, value) for name, value in state if not name.endswith("num_batches_tracked"))
+
+    def parameter(self, name: str) -> Array:
+        owner, _, own = name.rpartition(".")
+        found: torch.Tensor = getattr(self.native.get_submodule(owner), own)
+        value: Array = found.detach().cpu().float().numpy().copy()
+        return value
+
+    def _state(self) -> object:
+        return tuple((id(value), value._version) for _, value in self._named())
+
+
+def logits(output: Any, name: str) -> torch.Tensor:
+    """The one tensor that a classification network returns, also from the named tuples of torchvision."""
+    if isinstance(output, torch.Tensor):
+        return output
+    found: object = getattr(output, "logits", None)
+    if isinstance(output, dict):
+        found = output.get("logits", output.get("out"))
+    if isinstance(found, torch.Tensor):
+        return found
+    raise SettingError(
+        f"{name} returns a {type(output).__name__}; vizkit needs one tensor, or an output with a field 'logits'. "
+        "Wrap a small Module that picks it."
+    )

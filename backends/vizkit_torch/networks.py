@@ -1,0 +1,141 @@
+"""Building, loading and wrapping PyTorch networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from vizkit.backend import AS_GIVEN, Weights
+from vizkit.errors import DeviceError, SettingError, WeightsError, unknown
+from vizkit.zoo import store
+from vizkit.zoo import weights as zoo
+from vizkit.zoo.catalog import CATALOG, imagenet_spec
+from vizkit.zoo.spec import InputSpec, make_spec
+
+from .model import TorchModel
+from .ops import DTYPES
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute."""
+    return {"torch": torch.__version__, "torchvision": torchvision.__version__}
+
+
+def names() -> list[str]:
+    """The canonical models, then every other classification network of torchvision."""
+    others = torchvision.models.list_models(module=torchvision.models)
+    return [*CATALOG, *(name for name in others if name not in CATALOG)]
+
+
+def check_device(device: str) -> str:
+    """The device's full name, e.g. "cuda:0" for "cuda". Raises DeviceError where there is none."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise DeviceError(f"device={device!r} is not a device; give 'cpu', 'cuda' or 'cuda:1'.") from None
+    if wanted.type == "cpu":
+        return "cpu"
+    if wanted.type != "cuda":
+        raise DeviceError(f"device={device!r}: vizkit knows 'cpu' and 'cuda'.")
+    count = torch.cuda.device_count()
+    if not torch.cuda.is_available() or (wanted.index or 0) >= count:
+        raise DeviceError(
+            f"device={device!r}: PyTorch {torch.__version__} sees {count} GPUs on this machine. Use device='cpu', or "
+            "install a CUDA build of PyTorch on a machine with a GPU."
+        )
+    return f"cuda:{wanted.index or 0}"
+
+
+def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
+    """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
+    if name not in CATALOG:
+        network: nn.Module = torchvision.models.get_model(name, weights=None)
+        return network
+    options: dict[str, Any] = {}
+    if name == "googlenet":
+        transform = found is not None and found.has("transform_input")
+        options = {"aux_logits": False, "init_weights": False, "transform_input": transform}
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None, **options)
+    if found is not None and found.has("stride_in_1x1"):
+        for block in network.modules():
+            if isinstance(block, torchvision.models.resnet.Bottleneck):
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return network
+
+
+def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters and stored statistics, by name."""
+    state = network.state_dict()
+    return {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
+    """See :func:`vizkit.load`."""
+    if name not in names():
+        raise unknown("model", name, names(), "`vizkit models` lists all.")
+    device = check_device(device)
+    seed = zoo.seed_of(weights)
+    spec = imagenet_spec()
+    if seed is not None:
+        network = build(name)
+        found = zoo.draw(shapes(network), seed)
+    elif weights == "imagenet":
+        if name in CATALOG:
+            found = store.torchvision_weights(name)
+        else:
+            found, spec = _published(name)
+        network = build(name, found)
+    else:
+        found = zoo.from_file(name, weights)
+        network = build(name, found)
+    if found.has("v1_biases"):
+        raise WeightsError(
+            f"{found.origin.source} holds ResNet v1 weights with biases, which torchvision's {name} has no place for. "
+            "Load them with backend='gluon'."
+        )
+    zoo.check(found, shapes(network), name)
+    state = {key: torch.from_numpy(value).to(device, DTYPES[dtype]) for key, value in found.arrays.items()}
+    counters = {key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key not in state}
+    network.load_state_dict(state | counters, assign=True)
+    network.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
+
+
+def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:
+    """Weights and input of a torchvision network outside the catalog, as torchvision publishes them."""
+    choices = torchvision.models.get_model_weights(name)
+    best = next(iter(choices))
+    transforms = best.transforms()
+    spec = make_spec(
+        transforms.crop_size[0],
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        tuple(best.meta["categories"]),
+        transforms.resize_size[0],
+    )
+    return store.torch_file(name, best.url.rsplit("/", 1)[-1]), spec
+
+
+def wrap(native: Any, spec: InputSpec, name: str) -> TorchModel:
+    """See :func:`vizkit.wrap`."""
+    if not isinstance(native, nn.Module):
+        raise SettingError(f"vizkit.wrap takes a torch.nn.Module; got {type(native).__name__}.")
+    first = next(native.parameters(), None)
+    if first is None:
+        raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
+    dtype = {value: key for key, value in DTYPES.items()}.get(first.dtype)
+    if dtype is None:
+        raise SettingError(f"{type(native).__name__} computes in {first.dtype}; convert it with .float() or .double().")
+    return TorchModel(
+        native,
+        spec,
+        name=name,
+        weights=Weights(AS_GIVEN),
+        versions=versions(),
+        device=str(first.device),
+        dtype=dtype,
+    )

@@ -1,0 +1,80 @@
+"""Loading and wrapping networks: what a user calls first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import backend as contract
+from .backend import BackendInfo, Model
+from .errors import SettingError
+from .zoo.spec import make_spec
+
+DTYPES = ("float32", "float64")
+
+
+def load(
+    name: str,
+    *,
+    backend: str | None = None,
+    weights: str = "imagenet",
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Model:
+    """A network by name.
+
+    ``name``: one of :func:`models`. ``backend``: "torch" or "gluon"; None takes an installed one, PyTorch first.
+    ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "random:SEED" (drawn
+    in NumPy, the same in every backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda"
+    or "cuda:1". ``dtype``: "float32", or "float64" for proofs.
+
+    Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.
+
+    >>> import vizkit
+    >>> model = vizkit.load("resnet18", weights="random:7")
+    >>> model.layers["layer4"].shape
+    (1, 512, 7, 7)
+    """
+    if dtype not in DTYPES:
+        raise SettingError(f"dtype={dtype!r}: expected {' or '.join(map(repr, DTYPES))}.")
+    return contract.get(backend).load(name, str(weights), device, dtype)
+
+
+def wrap(
+    native: Any,
+    *,
+    input_size: int | tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    labels: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Model:
+    """The user's own network: a torch ``Module`` or a Gluon ``HybridBlock``, hybridised or not.
+
+    It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
+    see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width);
+    ``mean``/``std``: per channel, of pixels divided by 255 (three for RGB, one for gray); ``labels``: names of the
+    outputs, in order. Layers go by the framework's structural paths.
+
+    Raises SettingError for something that is no network, or that cannot be observed.
+    """
+    spec = make_spec(input_size, tuple(mean), tuple(std), None if labels is None else tuple(labels))
+    return contract.owner(native).wrap(native, spec, name or type(native).__name__)
+
+
+def backends() -> list[BackendInfo]:
+    """Every registered backend: whether it is installed, its versions and devices, and what installs it."""
+    return contract.describe()
+
+
+def models(backend: str | None = None) -> list[str]:
+    """Names that :func:`load` takes in a backend: the canonical ones, then the framework's own."""
+    return contract.get(backend).models()
+
+
+def set_threads(count: int) -> None:
+    """Let one operator use so many threads on the CPU, in every framework from now on.
+
+    MXNet fixes its number when it starts, so call this before the first Gluon network is loaded.
+    """
+    contract.set_threads(count)

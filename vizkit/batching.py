@@ -1,0 +1,57 @@
+"""Running many samples through a network in batches that fit into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from .backend import Model
+from .errors import SettingError
+from .progress import Advance, steps_bar
+
+BUDGET = 1 << 30
+"""Bytes of activations that a batch may hold when nobody gives a batch size."""
+MOST = 32
+"""Samples beyond which a larger batch gains nothing on a CPU."""
+
+
+def fitting(model: Model) -> int:
+    """Samples whose activations, with what their gradients need, fit into :data:`BUDGET`; at most :data:`MOST`."""
+    size = 8 if model.dtype == "float64" else 4
+    one = 2 * size * sum(math.prod(layer.shape[1:]) for layer in model.layers.values())
+    return max(1, min(MOST, BUDGET // max(one, 1)))
+
+
+def run(
+    model: Model,
+    total: int,
+    batch_size: int | None,
+    step: Callable[[int, int], None],
+    label: str,
+) -> int:
+    """Call ``step(start, stop)`` over ``range(total)`` in batches, with a progress bar; returns the last batch size.
+
+    ``batch_size=None`` takes :func:`fitting`. When a step runs out of memory it is repeated in halves, down to single
+    samples, so a step must change nothing before it has succeeded.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise SettingError(f"batch_size={batch_size}: give at least 1, or None to fit the memory.")
+    size = fitting(model) if batch_size is None else batch_size
+    with steps_bar(label, total) as advance:
+        return _run(model, total, size, step, advance)
+
+
+def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], advance: Advance) -> int:
+    start = 0
+    while start < total:
+        stop = min(start + size, total)
+        try:
+            step(start, stop)
+        except Exception as error:
+            if not model.ops.is_out_of_memory(error) or stop - start == 1:
+                raise
+            size = (stop - start) // 2
+            continue
+        start = stop
+        advance(start, "")
+    return size

@@ -1,0 +1,71 @@
+"""Every error that vizkit raises on purpose: what was given, what was expected, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VizkitError(Exception):
+    """Base of all errors that a user can mend. The command line prints its message and exits with code 2."""
+
+
+class UnknownNameError(VizkitError):
+    """A model, layer, backend, label or technique that does not exist; the message offers the nearest names."""
+
+
+class BackendMissingError(VizkitError):
+    """A backend whose framework is not installed; the message gives the pip line."""
+
+
+class DeviceError(VizkitError):
+    """A device that this machine, or this build of the framework, does not have."""
+
+
+class WeightsError(VizkitError):
+    """Weights that cannot be found, downloaded, verified, read, or do not fit the network."""
+
+
+class ImageError(VizkitError):
+    """An image that cannot be found, read, or has a shape that no image has."""
+
+
+class ShapeError(VizkitError):
+    """A tensor whose shape does not fit what it is used for."""
+
+
+class SettingError(VizkitError):
+    """A setting outside what it may be, or two settings that exclude each other."""
+
+
+class LayerError(VizkitError):
+    """A layer that exists and cannot be observed: reused within one pass, never run, or without a tensor output."""
+
+
+class DisconnectedError(VizkitError):
+    """A gradient asked for something that the score does not depend on. Never answered with zeros."""
+
+
+class DivergedError(VizkitError):
+    """An optimisation met a value that is not finite. ``last_good`` holds the last finite picture, if any."""
+
+    last_good: object = None
+
+
+class MapWarning(UserWarning):
+    """A map that says nothing: the same value everywhere, or values that are not finite. The text gives likely causes."""
+
+
+def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
+    """The error for a misspelt name: the nearest known names first, all of them when they are few."""
+    names = list(known)
+    near = difflib.get_close_matches(given, names, n=4, cutoff=0.5)
+    if not near:
+        near = [name for name in names if given.lower() in name.lower()][:4] if given else []
+    if near:
+        offer = f" Did you mean {' or '.join(repr(name) for name in near)}?"
+    elif names and len(names) <= 24:
+        offer = f" Known: {', '.join(names)}."
+    else:
+        offer = ""
+    return UnknownNameError(f"Unknown {what} {given!r}.{offer}{' ' + hint if hint else ''}")

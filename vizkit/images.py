@@ -1,0 +1,199 @@
+"""Images in, images out: files, Pillow images and arrays become the network's input as torchvision's evaluation
+transform makes it, and network inputs become pictures again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .backend import Array
+from .errors import ImageError, SettingError
+from .zoo.spec import InputSpec
+
+FITS = ("crop", "squash")
+RANGES = ("imagenet", "unit")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images made ready for one network: ``tensor`` float32 (N, C, H, W), normalised; ``pictures`` uint8 (N, H, W, 3),
+    what the network sees; ``names`` for titles and provenance; ``input_range`` as :func:`prepare` was told. Every
+    technique takes a Batch for an image, so a tensor of one's own can be explained: ``replace(batch, tensor=...)``."""
+
+    tensor: Array
+    pictures: Array
+    names: tuple[str, ...]
+    input_range: str = "imagenet"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def digest(self) -> list[str]:
+        """SHA-256 of each prepared picture's pixels."""
+        return [hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest() for picture in self.pictures]
+
+
+ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Sequence[Any]
+"""What every technique takes: a path, a Pillow image, a uint8 array, a list of them, or a Batch made ready before."""
+
+
+def sample() -> Path:
+    """The bundled photo of a cat (CC0, by Stefan van der Walt), 451 x 300 pixels."""
+    return Path(str(files("vizkit.zoo") / "data" / "cat.jpg"))
+
+
+def read(image: Any) -> Image.Image:
+    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image or an array.
+
+    Honours EXIF orientation; palettes, gray, 16-bit gray and CMYK become RGB; transparency is laid on white. Arrays are
+    uint8 of shape (H, W, 3) or (H, W). Raises ImageError naming the file.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _to_rgb(ImageOps.exif_transpose(image))
+    if not isinstance(image, str | os.PathLike):
+        raise ImageError(
+            f"An image is a path, a Pillow image, a uint8 array of shape (H, W, 3), or a list of them; got a "
+            f"{type(image).__name__}."
+        )
+    path = Path(image)
+    if not path.exists():
+        raise ImageError(f"There is no image {str(path)!r} (looked in {path.resolve().parent}).")
+    if path.is_dir():
+        raise ImageError(f"{str(path)!r} is a folder; give an image file.")
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{str(path)!r} is not an image that Pillow can read. Give a PNG, JPEG, WebP or the like."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{str(path)!r} is refused: {error}") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{str(path)!r} cannot be read, it is damaged or cut off: {error}") from None
+
+
+def _from_array(array: Array) -> Image.Image:
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] != 3)
+        or 0 in array.shape
+    ):
+        raise ImageError(
+            f"An image array must be uint8 of shape (H, W, 3) or (H, W); got {array.dtype} of shape {array.shape}."
+            + (" Multiply values in 0..1 by 255 and convert." if array.dtype.kind == "f" else "")
+        )
+    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        high = 65535.0 if values.max(initial=0) > 255 else 255.0
+        return Image.fromarray(np.clip(values * (255.0 / high), 0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
+    """The image at the network's size, by Pillow's antialiased bilinear filter.
+
+    "crop": shorter side to ``spec.resize``, then the centre, exactly as torchvision's evaluation transform, also for an
+    image that has the network's size already; "squash": straight to the size, which takes such an image as it is.
+    """
+    if fit not in FITS:
+        raise SettingError(f"fit={fit!r}: expected {' or '.join(map(repr, FITS))}.")
+    height, width = spec.size
+    if fit == "squash":
+        return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+    w, h = image.size
+    short, long = min(w, h), max(w, h)
+    other = int(spec.resize * long / short)
+    scaled = (spec.resize, other) if w <= h else (other, spec.resize)
+    if max(height - scaled[1], width - scaled[0]) > 0:
+        raise SettingError(
+            f"fit='crop' scales to {scaled}, which is smaller than the input {(width, height)}; use 'squash'."
+        )
+    if scaled != (w, h):
+        image = image.resize(scaled, Image.Resampling.BILINEAR)
+    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
+    return image.crop((left, top, left + width, top + height))
+
+
+def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_range: str = "imagenet") -> Batch:
+    """Images as the network's input.
+
+    ``input_range="imagenet"``: pixels divided by 255, less the mean, over the standard deviation, per channel, equal to
+    torchvision's evaluation transform; ``"unit"``: pixels in 0..1 as they are. A :class:`Batch` is taken as it is,
+    whatever ``fit`` and ``input_range``. Raises ImageError or SettingError.
+    """
+    if isinstance(image, Batch):
+        return image
+    if input_range not in RANGES:
+        raise SettingError(f"input_range={input_range!r}: expected {' or '.join(map(repr, RANGES))}.")
+    listed = list(image) if isinstance(image, list | tuple) else [image]
+    if not listed:
+        raise ImageError("The list of images is empty; give at least one.")
+    fitted = [fit_image(read(item), spec, fit) for item in listed]
+    pictures = np.stack([np.asarray(item) for item in fitted])
+    seen = pictures if spec.channels == 3 else np.stack([np.asarray(item.convert("L"))[..., None] for item in fitted])
+    tensor = np.ascontiguousarray(seen.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    if input_range == "imagenet":
+        tensor = normalise(tensor, spec)
+    names = tuple(_name(item, i) for i, item in enumerate(listed))
+    return Batch(tensor, pictures, names, input_range)
+
+
+def _name(image: Any, i: int) -> str:
+    return Path(image).name if isinstance(image, str | os.PathLike) else f"image {i}"
+
+
+def normalise(pixels: Array, spec: InputSpec) -> Array:
+    """(N, C, H, W) in 0..1 to the network's range: less the mean, over the standard deviation."""
+    mean = np.asarray(spec.mean, dtype=pixels.dtype)[:, None, None]
+    std = np.asarray(spec.std, dtype=pixels.dtype)[:, None, None]
+    return np.asarray((pixels - mean) / std)
+
+
+def denormalise(tensor: Array, spec: InputSpec) -> Array:
+    """The inverse of :func:`normalise`: the network's range to 0..1, not clipped."""
+    mean = np.asarray(spec.mean, dtype=tensor.dtype)[:, None, None]
+    std = np.asarray(spec.std, dtype=tensor.dtype)[:, None, None]
+    return np.asarray(tensor * std + mean)
+
+
+def picture(pixels: Array) -> Array:
+    """(..., C, H, W) in 0..1, clipped, to uint8 (..., H, W, 3) for the eye; one channel becomes three."""
+    moved = np.moveaxis(np.clip(pixels, 0.0, 1.0), -3, -1)
+    if moved.shape[-1] == 1:
+        moved = np.repeat(moved, 3, axis=-1)
+    return np.asarray((moved * 255).round().astype(np.uint8))
+
+
+def noise(low: float = 150.0, high: float = 180.0, *, size: int = 224, seed: int = 0) -> Array:
+    """A picture of uniform noise between two gray levels of 0..255: uint8 (size, size, 3), the same for the same seed.
+
+    Give it to a technique with ``fit="squash"``, which takes it as it is; "crop" would resample it.
+
+    >>> noise(150, 180, size=4).shape
+    (4, 4, 3)
+    """
+    if not 0 <= low <= high <= 255 or size < 1:
+        raise SettingError(f"noise({low}, {high}, size={size}): expected 0 <= low <= high <= 255 and a positive size.")
+    values = np.random.default_rng(seed).uniform(low, high, (size, size, 3))
+    return np.asarray(values.round().astype(np.uint8))

@@ -1,0 +1,57 @@
+"""Progress bars on the terminal's error stream, absent where that is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+Advance = Callable[[int, str], None]
+
+
+@contextmanager
+def bytes_bar(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
+    """A download bar that appears with the first call of ``advance(done, total)``; None when nobody is watching."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    with _bar(label, None, (DownloadColumn(), TransferSpeedColumn())) as update:
+        yield None if update is None else lambda done, total: update(done, total, "")
+
+
+@contextmanager
+def steps_bar(label: str, total: int) -> Iterator[Advance]:
+    """A bar of ``total`` steps; ``advance(done, note)`` moves it and shows the note beside it."""
+    from rich.progress import MofNCompleteColumn, TextColumn
+
+    with _bar(label, total, (MofNCompleteColumn(), TextColumn("{task.fields[note]}"))) as update:
+        yield (lambda done, note: None) if update is None else lambda done, note: update(done, total, note)
+
+
+@contextmanager
+def _bar(
+    label: str, total: int | None, columns: tuple[ProgressColumn, ...]
+) -> Iterator[Callable[[int, int | None, str], None] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(), console=Console(stderr=True)
+    )
+    task = bar.add_task(label, total=total, note="")
+
+    def update(done: int, whole: int | None, note: str) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=whole, note=note)
+
+    try:
+        yield update
+    finally:
+        bar.stop()

@@ -1,0 +1,109 @@
+"""Saliency maps by the gradient at the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import batching, images, targets
+from ..backend import OUTPUT, Mode, Model, Tensor
+from ..errors import SettingError
+from ..images import ImageInput
+from ..results import Attribution, provenance
+from ..targets import Target
+
+MODES = ("inference", "published")
+
+
+def saliency(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    input_range: str | None = None,
+    mode: str = "inference",
+    fit: str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Attribution:
+    """Saliency by the gradient of a class score (Simonyan, Vedaldi & Zisserman 2013, arXiv 1312.6034).
+
+    ``M[y, x] = max_c |d S_t / d I[c, y, x]|`` with ``S_t`` the target's logit, not its probability, and ``I`` the
+    normalised input.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them.
+        target: None (top-1), index, label, "all" (the sum of all logits), or a list with one per image.
+        input_range: "imagenet" feeds normalised pixels, "unit" pixels in 0..1. None means "imagenet", and "unit" in
+            published mode.
+        mode: "inference" (dropout off, batch norm on stored statistics), or "published": what the Gluon homework
+            computed, i.e. the sum of all logits of pixels in 0..1, squashed to the input's size, in a training-mode
+            forward pass with dropout and with batch statistics of each single image.
+        fit: "crop" or "squash", see :func:`vizkit.images.prepare`; None means "crop", and "squash" in published mode.
+        seed: of the dropout masks in published mode.
+        batch_size: images differentiated together; bounds memory, does not change the maps. None fits 1 GiB.
+
+    Returns:
+        :class:`Attribution` with ``values`` (N, H, W) >= 0 in the model's dtype, per unit of normalised input.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.saliency(model, vizkit.images.sample(), target="tabby").values.shape
+        (1, 224, 224)
+    """
+    if mode not in MODES:
+        raise SettingError(f"mode={mode!r}: expected {' or '.join(map(repr, MODES))}.")
+    published = mode == "published"
+    if published and target not in (None, targets.ALL):
+        raise SettingError(f"mode='published' differentiates the sum of all logits; target={target!r} contradicts it.")
+    if published:
+        target, batch_size = targets.ALL, 1
+    input_range = input_range or ("unit" if published else "imagenet")
+    fit = fit or ("squash" if published else "crop")
+    batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
+    wanted = targets.listed(target, len(batch))
+    forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
+    chosen: list[int | None] = []
+    maps = []
+
+    def step(start: int, stop: int) -> None:
+        gradient, found = input_gradient(model, batch.tensor[start:stop], wanted[start:stop], forward_mode)
+        maps.append(np.abs(gradient).max(axis=1))
+        chosen.extend(found)
+
+    batching.run(model, len(batch), batch_size, step, "saliency")
+    names = targets.labels(model, chosen)
+    settings = {
+        "input_range": input_range,
+        "mode": mode,
+        "fit": fit,
+        "seed": seed if published else None,
+        "target": [{"index": index, "label": name} for index, name in zip(chosen, names, strict=True)],
+    }
+    return Attribution(
+        np.concatenate(maps),
+        provenance(model, "saliency", settings, batch),
+        batch,
+        tuple(chosen),
+        tuple(names),
+    )
+
+
+def input_gradient(model: Model, x: Any, target: Target, mode: Mode) -> tuple[Any, list[int | None]]:
+    """Gradient (N, C, H, W) of the targets' logits at the input, as NumPy, and the class indices that were taken."""
+    ops = model.ops
+    chosen: list[int | None] = []
+
+    def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
+        logits = model.forward(leaves["input"], mode=mode)[OUTPUT]
+        chosen.extend(targets.choose(model, target, ops.numpy(logits)))
+        return targets.score(ops, logits, chosen), None
+
+    _, gradients, _ = ops.value_and_grad(score, {"input": ops.asarray(x)})
+    return ops.numpy(gradients["input"]), chosen

@@ -1,0 +1,1 @@
+"""Networks: their names, inputs, labels and weights."""

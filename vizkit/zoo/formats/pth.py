@@ -1,0 +1,184 @@
+"""``.pth``: what ``torch.save(model.state_dict(), path)`` writes, read and written without PyTorch.
+
+Two layouts are read. The *zip* layout (torch 1.6 and later) is an archive of uncompressed records: ``data.pkl``, the
+pickled dictionary; ``data/<key>``, the bytes of one storage each; ``byteorder``. The *legacy* layout (before 1.6;
+torchvision's VGG19 and GoogLeNet are such files) is a stream: the pickled magic number, protocol version, system facts,
+dictionary, and list of storage keys, then for each key the number of elements (int64) and the elements, little-endian.
+
+The zip layout is written: ``torch.load(path, weights_only=True)`` reads it. Metadata lie beside it in the record
+``vizkit.json``, which PyTorch ignores.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vizkit.zoo.formats.admitted import STORAGES
+from vizkit.zoo.formats.archive import Record, enter, records
+from vizkit.zoo.formats.kinds import MAX_TENSORS, Array, plain, raw_bytes, shown
+from vizkit.zoo.formats.source import Source, metadata_from
+from vizkit.zoo.formats.tensors import Storage, TensorRef, Tensors
+from vizkit.zoo.formats.unpickler import Unpickler
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_ALIGNMENT = 64
+_HEADER = 30  # bytes of a zip record's local header, before name and extra field
+_METADATA = "vizkit.json"
+_WRITTEN = {kind: storage for storage, kind in STORAGES.items() if storage not in ("UntypedStorage", "BFloat16Storage")}
+
+
+def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
+    """Parameters and metadata of a zip-layout file.
+
+    Raises:
+        WeightsError: damaged, not from ``torch.save``, or holding more than tensors.
+    """
+    found = records(source)
+    name = next((name for name in found if name.rpartition("/")[2] == "data.pkl"), None)
+    if name is None:
+        raise source.refused("it is a zip archive without a 'data.pkl'", "Unpack it, and give the weights file inside.")
+    folder = name[: -len("data.pkl")]
+    if f"{folder}constants.pkl" in found:
+        raise source.refused("it is a TorchScript program", "Save the model's state_dict() with torch.save instead.")
+    order = _content(source, found, f"{folder}byteorder", b"little")
+    metadata = metadata_from(source, _content(source, found, f"{folder}{_METADATA}", b"{}"))
+    enter(source, found[name])
+    refs = _state_dict(source, Unpickler(source).load())
+
+    def place(storage: Storage) -> int:
+        record = found.get(f"{folder}data/{storage.key}")
+        if record is None or record.size != storage.count * storage.kind.itemsize:
+            there = "no bytes" if record is None else f"{record.size} bytes"
+            raise source.corrupt(f"storage {shown(storage.key)} has {there} where its pickle describes another number")
+        enter(source, record)
+        return record.crc
+
+    tensors = Tensors(source, place, swapped=order == b"big")
+    return {name: tensors.array(name, ref) for name, ref in refs}, metadata
+
+
+def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
+    """Parameters of a legacy-layout file; it has no metadata, and no checksums.
+
+    Raises:
+        WeightsError: damaged, not from ``torch.save``, or holding more than tensors.
+    """
+    if Unpickler(source).load() != _MAGIC or Unpickler(source).load() != _PROTOCOL:
+        raise source.refused("it is a pickle that torch.save did not write", "Give a file of torch.save.")
+    Unpickler(source).load()  # sizes of C's integers where it was saved: the layout does not depend on them
+    unpickler = Unpickler(source)
+    refs = _state_dict(source, unpickler.load())
+    keys = Unpickler(source).load()
+    if not isinstance(keys, list):
+        raise source.corrupt("the list of its storages is missing")
+    places: dict[str, int] = {}
+    for key in keys:
+        if not isinstance(key, str) or key not in unpickler.kinds or key in places:
+            raise source.corrupt(f"it lists the storage {shown(key)}, which its pickle does not describe")
+        kind, count = unpickler.kinds[key]
+        (there,) = source.unpack("<q")
+        if there != count:
+            raise source.corrupt(f"storage {shown(key)} holds {there} elements, where its pickle says otherwise")
+        places[key] = source.position
+        source.skip(count * kind.itemsize)
+
+    def place(storage: Storage) -> int:
+        if storage.key not in places:
+            raise source.corrupt(f"storage {shown(storage.key)} is missing")
+        source.seek(places[storage.key])
+        return 0
+
+    tensors = Tensors(source, place)
+    return {name: tensors.array(name, ref) for name, ref in refs}, {}
+
+
+def _content(source: Source, found: Mapping[str, Record], name: str, missing: bytes) -> bytes:
+    """A small record's bytes, or ``missing``."""
+    if name not in found:
+        return missing
+    enter(source, found[name])
+    if found[name].size > 1 << 20:
+        raise source.corrupt(f"its record {shown(name)} has {found[name].size} bytes")
+    return source.take(found[name].size)
+
+
+def _state_dict(source: Source, loaded: object) -> Iterator[tuple[str, TensorRef]]:
+    """Names and tensors of a state dict, or of the one that a checkpoint holds under 'state_dict'."""
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    advice = "Save model.state_dict() with torch.save, or a dictionary that holds it under 'state_dict'."
+    if not isinstance(loaded, dict):
+        raise source.refused(f"it holds a {_described(loaded)}, expected a dictionary of tensors", advice)
+    if len(loaded) > MAX_TENSORS:
+        raise source.corrupt(f"it claims {len(loaded)} tensors")
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, TensorRef):
+            entry = f"its entry {shown(name)} is a {_described(value)}"
+            raise source.refused(f"{entry}, expected tensors by name only", advice)
+    return iter(loaded.items())
+
+
+def _described(value: object) -> str:
+    return "tensor" if isinstance(value, TensorRef) else type(value).__name__
+
+
+def write(path: Path, params: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write the zip layout. The same parameters give the same bytes.
+
+    Raises:
+        WeightsError: a parameter's type has no storage class; float16 is written as it is.
+    """
+    arrays = plain(params, _WRITTEN, ".pth")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        _record(archive, "data.pkl", _pickled(arrays))
+        _record(archive, "byteorder", b"little")
+        if metadata:
+            _record(archive, _METADATA, json.dumps(dict(metadata), sort_keys=True).encode())
+        for key, array in enumerate(arrays.values()):
+            _record(archive, f"data/{key}", raw_bytes(array))
+        _record(archive, "version", b"3\n")
+
+
+def _record(archive: zipfile.ZipFile, name: str, data: bytes | memoryview) -> None:
+    """One record, its data aligned as PyTorch does it, so that it can be mapped into memory."""
+    info = zipfile.ZipInfo(f"archive/{name}")
+    info.file_size = len(data)
+    gap = -(archive.start_dir + _HEADER + len(info.filename) + 4) % _ALIGNMENT
+    info.extra = struct.pack("<2sH", b"FB", gap) + b"Z" * gap
+    with archive.open(info, "w") as record:
+        record.write(data)
+
+
+def _pickled(arrays: Mapping[str, Array]) -> bytes:
+    """The pickle (protocol 2) of an ordered dictionary of tensors, each on a storage of its own."""
+    entries = b"".join(_text(name) + _tensor(str(key), array) for key, (name, array) in enumerate(arrays.items()))
+    return b"\x80\x02ccollections\nOrderedDict\n)R(" + entries + b"u."
+
+
+def _tensor(key: str, array: Array) -> bytes:
+    storage = f"ctorch\n{_WRITTEN[array.dtype.name]}\n".encode()
+    where = b"(" + _text("storage") + storage + _text(key) + _text("cpu") + _integer(array.size) + b"tQ"
+    strides = [1]
+    for size in reversed(array.shape[1:]):
+        strides.insert(0, strides[0] * max(size, 1))
+    view = _integer(0) + _tuple(array.shape) + _tuple(strides[: array.ndim])
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + where + view + b"\x89ccollections\nOrderedDict\n)RtR"
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
+
+
+def _tuple(values: tuple[int, ...] | list[int]) -> bytes:
+    return b"(" + b"".join(map(_integer, values)) + b"t"
+
+
+def _integer(value: int) -> bytes:
+    if value < 1 << 31:
+        return b"J" + struct.pack("<i", value)
+    return b"\x8a\x08" + struct.pack("<q", value)
