@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mxnet import autograd
+import numpy as np
+from mxnet import autograd, nd
 
-from vizkit.backend import AS_GIVEN, OUTPUT, Array, Layer, Mode, Model, Weights
+from vizkit.backend import OUTPUT, SAMPLES, Array, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError
 from vizkit.zoo.spec import InputSpec
 
-from .execute import Executor
+from .execute import NORMS, Executor
 from .ops import GluonOps
-from .trace import resolve, trace
+from .trace import Entry, resolve, trace
 
 NDArray = Any
+AFFINE = ("Convolution", "Deconvolution", "FullyConnected")
 
 
 class GluonModel(Model):
@@ -49,7 +52,8 @@ class GluonModel(Model):
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
-        self._executor = Executor(self._graph, lambda name: self._named[name].data(self.ops.context))
+        self._changes: dict[str, NDArray] = {}
+        self._executor = Executor(self._graph, self._value)
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
 
@@ -76,6 +80,29 @@ class GluonModel(Model):
             }
         return self._layers
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple(self._graph.shapes((1, self.spec.channels, *self.spec.size))[self._graph.output])
+
+    def biases(self) -> dict[str, Array]:
+        names: dict[Entry, str] = {}
+        for name, path in self._paths.items():
+            names.setdefault(resolve(self._graph, path), name)
+        found: dict[str, Array] = {}
+        for i, node in enumerate(self._graph.nodes):
+            own = [self._graph.nodes[k].name for k, _ in node.inputs[1:]]
+            if (i, 0) not in names or not all(name in self._named for name in own):
+                continue
+            values = [self._value(name).asnumpy().astype(np.float64) for name in own]
+            if node.op in NORMS:
+                gamma, beta, mean, variance = values
+                fixed = node.attrs.get("fix_gamma", "True") == "True"
+                scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(node.attrs.get("eps", 1e-3)))
+                found[names[i, 0]] = beta - scale * mean
+            elif node.op in AFFINE and len(values) == 2:
+                found[names[i, 0]] = values[1]
+        return found
+
     def _kind(self, path: str) -> str:
         if path.endswith(".act:input"):
             return self._graph.kinds[path.removesuffix(".act:input")]
@@ -100,9 +127,24 @@ class GluonModel(Model):
         return {name: tuple(value.shape) for name, value in self._parameters.items()}
 
     def parameter(self, name: str) -> Array:
-        value: Array = self._parameters[name].data(self.ops.context).astype("float32").asnumpy()
+        value: Array = self._value(self._parameters[name].name).astype("float32").asnumpy()
         return value
 
+    def _value(self, name: str) -> NDArray:
+        """The current array of a variable of the graph."""
+        changed = self._changes.get(name)
+        return self._named[name].data(self.ops.context) if changed is None else changed
+
+    def _with_parameters(self, changes: Mapping[str, Array]) -> GluonModel:
+        model = copy.copy(self)
+        model._changes = self._changes | {
+            self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
+        }
+        model._executor = Executor(self._graph, model._value)
+        return model
+
     def _state(self) -> object:
-        # MXNet does not tell whether an array was written: only the networks that vizkit loaded are taken as unchanged.
-        return object() if self.weights.source == AS_GIVEN else self.weights
+        # MXNet does not tell whether an array was written; a sample of the values shows all but the smallest writes.
+        arrays = [self._value(parameter.name).reshape(-1) for parameter in self._parameters.values()]
+        sample = [array[:: max(1, array.size // SAMPLES)].astype("float64") for array in arrays]
+        return nd.concat(*sample, dim=0).asnumpy().tobytes()

@@ -13,13 +13,14 @@ from vizkit.backend import AS_GIVEN, Weights
 from vizkit.errors import DeviceError, SettingError, UnknownNameError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
-from vizkit.zoo.catalog import CATALOG, imagenet_spec
+from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 from vizkit.zoo.spec import InputSpec
 
 from .googlenet import GoogLeNet
 from .model import GluonModel
 from .ops import context
+from .shapes import ShapesNet
 
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
 
@@ -74,6 +75,8 @@ def build(name: str, found: zoo.Parameters | None = None) -> tuple[Any, dict[str
     Gluon's bottlenecks stride in the first 1x1 convolution and have biases in two; unless the weights are of that kind,
     these convolutions are replaced by those of torchvision's network, so that a name means one and the same network.
     """
+    if name == "shapes":
+        return ShapesNet(), {}
     if name == "googlenet":
         network = GoogLeNet(transform_input=found is not None and found.has("transform_input"))
         return network, {}
@@ -121,7 +124,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         found = store.gluon_or_torchvision(name) if weights == "imagenet" else zoo.from_file(name, weights)
     network, paths = build(name, found)
     table = parameter_paths(network, paths)
-    spec = imagenet_spec()
+    spec = spec_of(name)
     shapes = _shapes(network, spec)
     canonical = {key: shapes[own] for key, own in table.items()}
     if found is None:
@@ -157,7 +160,7 @@ def _finish(
         versions=versions(),
         device=device,
         dtype=dtype,
-        paths=paths if paths is not None or name != "googlenet" else None,
+        paths=paths,
         parameters=table,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,15 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights
-from vizkit.errors import LayerError, SettingError
+from vizkit.backend import INFERENCE, OUTPUT, SAMPLES, Array, Layer, Mode, Model, Weights
+from vizkit.errors import LayerError, SettingError, ShapeError
 from vizkit.zoo.spec import InputSpec
 
 from .ops import TorchOps
 from .relu import relu_rule
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
 
 class _Stop(BaseException):
@@ -52,12 +57,18 @@ class TorchModel(Model):
         self.ops = TorchOps(device, dtype)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
+        self._output: tuple[int, ...] = ()
 
     @property
     def layers(self) -> Mapping[str, Layer]:
         if self._layers is None:
             self._layers = self._probe()
         return self._layers
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        _ = self.layers
+        return self._output
 
     def check_layer(self, name: str) -> None:
         if name != OUTPUT and name not in self.layers and name in self._reused:
@@ -84,7 +95,7 @@ class TorchModel(Model):
             stack.enter_context(self._inference(INFERENCE))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
-            self.native(blank)
+            self._output = tuple(logits(self.native(blank), self.name).shape)
         self._reused = {name for name, count in runs.items() if count > 1}
         return {name: layer for name, layer in seen.items() if name not in self._reused}
 
@@ -118,6 +129,10 @@ class TorchModel(Model):
                 output = self.native(x.clone())
             except _Stop:
                 return {name: kept[name] for name in keep}
+            except RuntimeError as error:
+                if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
+                    raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
+                raise
         if OUTPUT in waiting:
             kept[OUTPUT] = logits(output, self.name)
             if OUTPUT in add:
@@ -179,8 +194,43 @@ class TorchModel(Model):
         value: Array = found.detach().cpu().float().numpy().copy()
         return value
 
+    def biases(self) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for name in self.layers:
+            module = self.native.get_submodule(name)
+            bias = getattr(module, "bias", None)
+            if isinstance(module, BATCH_NORMS):
+                bias = _norm_bias(module)
+            elif not isinstance(module, AFFINE):
+                continue
+            if bias is not None:
+                found[name] = bias.detach().cpu().double().numpy().copy()
+        return found
+
+    def _with_parameters(self, changes: Mapping[str, Array]) -> TorchModel:
+        network = copy.deepcopy(self.native)
+        state = network.state_dict(keep_vars=True)
+        with torch.no_grad():
+            for name, value in changes.items():
+                state[name].copy_(torch.from_numpy(np.array(value)))
+        model = copy.copy(self)
+        model.native = network
+        return model
+
     def _state(self) -> object:
-        return tuple((id(value), value._version) for _, value in self._named())
+        # A write through `.data` leaves the version as it is; a sample of the values shows most of those.
+        named = [value.detach().reshape(-1) for _, value in self._named()]
+        sample = torch.cat([value[:: max(1, value.numel() // SAMPLES)].cpu().double() for value in named])
+        return tuple(value._version for _, value in self._named()), sample.numpy().tobytes()
+
+
+def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
+    """What a batch norm on stored statistics adds to its scaled input; None where it has none, or keeps no statistics."""
+    mean, variance = module.running_mean, module.running_var
+    if mean is None or variance is None:
+        return None
+    scaled = -mean.double() / (variance.double() + module.eps).sqrt()
+    return scaled if module.weight is None else scaled * module.weight.double() + module.bias.double()
 
 
 def logits(output: Any, name: str) -> torch.Tensor:

@@ -12,11 +12,12 @@ from vizkit.backend import AS_GIVEN, Weights
 from vizkit.errors import DeviceError, SettingError, WeightsError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
-from vizkit.zoo.catalog import CATALOG, imagenet_spec
+from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.spec import InputSpec, make_spec
 
 from .model import TorchModel
 from .ops import DTYPES
+from .shapes import ShapesNet
 
 
 def versions() -> dict[str, str]:
@@ -54,6 +55,9 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     if name not in CATALOG:
         network: nn.Module = torchvision.models.get_model(name, weights=None)
         return network
+    if name == "shapes":
+        with torch.device("meta"):
+            return ShapesNet()
     options: dict[str, Any] = {}
     if name == "googlenet":
         transform = found is not None and found.has("transform_input")
@@ -79,7 +83,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
     seed = zoo.seed_of(weights)
-    spec = imagenet_spec()
+    spec = spec_of(name) if name in CATALOG else imagenet_spec()
     if seed is not None:
         network = build(name)
         found = zoo.draw(shapes(network), seed)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import shapes
 from .spec import InputSpec, imagenet_labels
 
 
 @dataclass(frozen=True)
 class Entry:
     """``torch_file`` in torchvision's store ends in the first digits of its SHA-256. ``gluon_name`` is the network's
-    name in Gluon's model zoo, with the SHA-1 of its ``.params``; both empty where the zoo has no such network."""
+    name in Gluon's model zoo, with the SHA-1 of its ``.params``; both empty where the zoo has no such network.
+    ``bundled`` is a weights file that comes with vizkit, of a network that no store has."""
 
-    torch_file: str
+    torch_file: str = ""
     gluon_name: str = ""
     gluon_sha1: str = ""
+    bundled: str = ""
 
 
 CATALOG: dict[str, Entry] = {
@@ -28,7 +31,15 @@ CATALOG: dict[str, Entry] = {
     "googlenet": Entry("googlenet-1378be20.pth"),
     "squeezenet1_0": Entry("squeezenet1_0-b66bff10.pth", "squeezenet1.0", "264ba4970a0cc87a4f15c96e25246a1307caf523"),
     "squeezenet1_1": Entry("squeezenet1_1-b8a52dc0.pth", "squeezenet1.1", "33ba0f93753c83d86e1eb397f38a667eaf2e9376"),
+    "shapes": Entry(bundled="shapes.safetensors"),
 }
+
+
+def spec_of(model: str) -> InputSpec:
+    """The input of a canonical network trained as published."""
+    if model == "shapes":
+        return InputSpec((shapes.INPUT_SIZE,) * 2, shapes.INPUT_SIZE, shapes.MEAN, shapes.STD, shapes.CLASSES)
+    return imagenet_spec()
 
 
 def imagenet_spec() -> InputSpec:

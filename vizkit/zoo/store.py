@@ -26,7 +26,9 @@ def torch_file(model: str, name: str) -> weights.Parameters:
 
 
 def torchvision_weights(model: str) -> weights.Parameters:
-    """torchvision's ImageNet weights of a canonical model."""
+    """torchvision's ImageNet weights of a canonical model; its bundled ones where it is vizkit's own."""
+    if CATALOG[model].bundled:
+        return weights.bundled(model)
     found = torch_file(model, CATALOG[model].torch_file)
     return replace(found, origin=replace(found.origin, note="torchvision's weights"))
 
@@ -39,6 +41,8 @@ def gluon_weights(model: str) -> weights.Parameters:
 
 def gluon_or_torchvision(model: str) -> weights.Parameters:
     """Gluon's own weights, or torchvision's where the zoo has none or its store does not answer; the note says so."""
+    if CATALOG[model].bundled:
+        return weights.bundled(model)
     if not CATALOG[model].gluon_name:
         found = torchvision_weights(model)
         return replace(found, origin=replace(found.origin, note="torchvision's weights: Gluon's zoo has none"))

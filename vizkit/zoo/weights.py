@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,13 @@ def from_file(model: str, path: str | Path) -> Parameters:
         arrays = {name: value for name, value in arrays.items() if name not in auxiliary}
     arrays = {name: value for name, value in arrays.items() if not name.endswith("num_batches_tracked")}
     return Parameters(arrays, Weights(str(path), str(Path(path).resolve())), properties)
+
+
+def bundled(model: str) -> Parameters:
+    """The weights that come with vizkit."""
+    name = CATALOG[model].bundled
+    found = from_file(model, Path(str(files("vizkit.zoo") / "data" / name)))
+    return replace(found, origin=Weights("bundled", name))
 
 
 def canonical(model: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -8,19 +8,18 @@ of their values exactly; all other types stay as they are.
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vizkit.errors import WeightsError
+from vizkit.files import replacing
 from vizkit.zoo.formats import neutral, params, pth
 from vizkit.zoo.formats.kinds import Array
 from vizkit.zoo.formats.source import Source, opened
 
-__all__ = ["Format", "WeightFile", "read", "replacing", "write"]
+__all__ = ["Format", "WeightFile", "read", "write"]
 
 Format = Literal["safetensors", "pth", "pth-legacy", "params"]
 
@@ -83,28 +82,8 @@ def write(path: str | os.PathLike[str], params: Mapping[str, Array], metadata: M
         raise WeightsError(f"'{path}' does not say which format to write: expected one of {', '.join(_WRITERS)}.")
     if not all(isinstance(item, str) for pair in text.items() for item in pair):
         raise WeightsError(f"The metadata for '{path}' are not text by text: convert keys and values with str().")
-    with replacing(path) as temporary:
+    with replacing(path, WeightsError) as temporary:
         _WRITERS[path.suffix](temporary, params, text)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, renamed to ``path`` at the end; removed after any error or interrupt.
-
-    Raises:
-        WeightsError: the folder does not exist or cannot be written to, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WeightsError(
-            f"'{path}' cannot be written: {error.strerror or error}. Give a folder that exists and can be written to."
-        ) from None
-    finally:
-        with suppress(OSError):  # the error that brought us here says more
-            temporary.unlink(missing_ok=True)
 
 
 def _sniff(source: Source) -> Format:

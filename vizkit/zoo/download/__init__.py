@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vizkit.errors import WeightsError
-from vizkit.zoo.formats import replacing
-from vizkit.zoo.formats.digest import Digest
-from vizkit.zoo.formats.part import Part, part_of
-from vizkit.zoo.formats.transfer import Transfer, TransferError
-from vizkit.zoo.formats.unzip import contents
+from vizkit.files import replacing
+from vizkit.zoo.download.digest import Digest
+from vizkit.zoo.download.part import Part, part_of
+from vizkit.zoo.download.transfer import Transfer, TransferError
+from vizkit.zoo.download.unzip import contents
 
 Progress = Callable[[int, int | None], None]
 
@@ -138,7 +138,7 @@ def unpack_params(archive: Path, target: Path, *, sha1: str | None = None) -> Pa
 
 
 def _unpack(archive: Path, target: Path, digest: Digest) -> None:
-    with replacing(target) as temporary:
+    with replacing(target, WeightsError) as temporary:
         with temporary.open("wb") as file:
             file.writelines(contents(archive))
         problem = digest.problem(temporary)

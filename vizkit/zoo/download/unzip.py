@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from vizkit.zoo.download.transfer import TransferError
 from vizkit.zoo.formats.kinds import shown
-from vizkit.zoo.formats.transfer import TransferError
 
 _CHUNK = 1 << 20
 _RATIO = 100

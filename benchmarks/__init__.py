@@ -1,0 +1,1 @@
+"""Measurements against hand-written code and against other toolkits; nothing here is timed in the tests."""

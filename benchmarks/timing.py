@@ -1,0 +1,59 @@
+"""Paired timing: contestants take turns, so that a machine whose speed drifts is fair to all."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Contestant = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each round, and each round's ratio to the floor of the same round."""
+
+    seconds: list[float]
+    ratios: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile of the ratios."""
+        low, _, high = statistics.quantiles(self.ratios, n=4)
+        return low, high
+
+
+def paired(floor: str, contestants: dict[str, Contestant], rounds: int, warmup: int = 2) -> dict[str, Timing]:
+    """Each contestant once a round, in turn, after ``warmup`` rounds that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_ in range(warmup + rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if round_ >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    base = seconds[floor]
+    return {
+        name: Timing(taken, [one / other for one, other in zip(taken, base, strict=True)])
+        for name, taken in seconds.items()
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,66 @@
+"""Fixtures: every installed backend, the optional real weights and photos, and one thread count for all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vizkit
+from vizkit import backend as contract
+
+sys.path.insert(0, str(Path(__file__).parent))
+from kits import kit as kit_of
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+INSTALLED = [info.name for info in vizkit.backends() if info.installed]
+BOTH = {"torch", "gluon"} <= set(INSTALLED)
+exercised: set[str] = set()
+
+
+def both() -> pytest.MarkDecorator:
+    """Skip a comparison of the two backends where one of them is not installed."""
+    return pytest.mark.skipif(not BOTH, reason=f"compares both backends; installed here: {INSTALLED}")
+
+
+@pytest.fixture(params=INSTALLED)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each installed backend's name."""
+    exercised.add(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def kit(name: str) -> Any:
+    """The small networks of that backend."""
+    contract.get(name)
+    return kit_of(name)
+
+
+def shared_file(path: str) -> Path:
+    """A file beside the project that is not part of it; skips where it is absent."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"needs {path} of the shared folder beside the project, which is not here")
+    return found
+
+
+@pytest.fixture
+def photos() -> list[Path]:
+    """The two real photos."""
+    return [shared_file("images/king_snake.png"), shared_file("images/cat_dog.png")]
+
+
+@pytest.fixture
+def squeezenet_weights() -> Path:
+    """SqueezeNet's real ImageNet weights."""
+    return shared_file("weights/squeezenet1_0-imagenet.safetensors")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same random numbers in every test."""
+    return np.random.default_rng(12345)

@@ -1,0 +1,165 @@
+"""The command line, as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED, both
+from PIL import Image
+
+import vizkit
+from vizkit import cli, images, results
+
+FAST = ("--model", "squeezenet1_1", "--weights", "random:7")
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`vizkit ARGUMENTS` in a folder."""
+    command = [sys.executable, "-c", "from vizkit.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The same within this process, for speed: exit code, output, error stream."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    return int(stopped.value.code or 0), out, err
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@both()
+def test_one_figure_of_both_backends(here: Path) -> None:
+    done = run("saliency", *FAST, "-b", "torch", "-b", "gluon", "--out", "both.png", folder=here)
+    assert done.returncode == 0, done.stderr
+    assert "gluon against torch: relative L2" in done.stdout
+    made = results.read_provenance(here / "both.png")
+    assert [one["backend"] for one in made["results"]] == ["torch", "gluon"]
+    assert Image.open(here / "both.png").size[0] > 800
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "says"),
+    [
+        (("saliency", *FAST, "--target", "tabby"), "saliency-squeezenet1_1.png", "cat.jpg: tabby"),
+        (("saliency", *FAST, "--mode", "published", "--seed", "3", "-o", "p.pdf"), "p.pdf", "all logits"),
+        (("saliency", *FAST, "--out", "raw.npz"), "raw.npz", "wrote raw.npz"),
+        (("filters", *FAST, "--layer", "features.3.squeeze", "--limit", "4"), "filters-squeezenet1_1.png", "wrote"),
+        (("features", *FAST, "--layer", "features.5", "--scale", "common"), "features-squeezenet1_1.png", "wrote"),
+        (("features", *FAST, "--noise", "-o", "noise.png"), "noise.png", "wrote"),
+        (("features", *FAST, "--statistics", "-o", "s.svg"), "s.svg", "features.12"),
+        (
+            ("dream", *FAST, "-l", "features.4", "-u", "3", "-u", "5", "--stages", "2", "--steps", "2"),
+            "dream-squeezenet1_1.png",
+            "unit 5: activation",
+        ),
+    ],
+)
+def test_commands_write_what_they_say(
+    capsys: Any, here: Path, arguments: tuple[str, ...], file: str, says: str
+) -> None:
+    code, out, err = call(capsys, *arguments)
+    assert code == 0, err
+    assert says in out
+    assert [path.name for path in here.iterdir()] == [file]
+    if file.endswith(".png"):
+        assert results.read_provenance(here / file)["weights"]["source"] == "random:7"
+
+
+def test_values_equal_pythons(capsys: Any, here: Path) -> None:
+    """The command line and the API give the same numbers from the same names and defaults."""
+    model = vizkit.load("squeezenet1_1", backend=INSTALLED[0], weights="random:7")
+    second = model.predict(images.sample())[1].label
+    call(capsys, "saliency", *FAST, "--target", second, "--out", "map.npz", "--backend", INSTALLED[0])
+    expected = vizkit.saliency(model, images.sample(), target=second).values
+    with np.load(here / "map.npz") as arrays:
+        np.testing.assert_allclose(arrays["values"], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_numbers_as_the_homework_prints_them(capsys: Any) -> None:
+    code, out, _ = call(capsys, "filters", *FAST, "--text", "--backend", INSTALLED[0])
+    model = vizkit.load("squeezenet1_1", backend=INSTALLED[0], weights="random:7")
+    assert code == 0
+    assert model.architecture() in out
+    assert out.count(".weight[0]") == len(model.filter_layers()) == 26
+
+
+def test_lists(capsys: Any) -> None:
+    code, out, _ = call(capsys, "models")
+    assert code == 0
+    assert all(f"{backend}: vgg16 vgg19 resnet18" in out for backend in INSTALLED)
+    code, out, _ = call(capsys, "backends")
+    assert code == 0
+    assert all(f"{backend}: " in out for backend in INSTALLED)
+    code, out, _ = call(capsys, "layers", "squeezenet1_1")
+    assert code == 0
+    assert "features.3.expand1x1" in out
+    assert "1 x 64 x 55 x 55" in out
+    code, out, _ = call(capsys, "predict", *FAST, "--top", "2")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("saliency", "none.png", *FAST), "There is no image 'none.png'"),
+        (("saliency", "--model", "vgg91", "--weights", "random:7"), "Did you mean 'vgg19'"),
+        (("saliency", *FAST, "--target", "tabbi"), "Did you mean 'tabby'"),
+        (("saliency", *FAST, "--backend", "jax"), "Unknown backend 'jax'"),
+        (("saliency", *FAST, "--out", "map.bmp"), "suffix"),
+        (("saliency", *FAST, "--out", "nowhere/map.png"), "cannot be written"),
+        (("saliency", *FAST, "--device", "cuda:9"), "device='cuda:9'"),
+        (("filters", *FAST, "--layer", "features.33"), "Unknown layer of squeezenet1_1 'features.33'"),
+        (("features", "a.png", "--noise", *FAST), "exclude each other"),
+        (("dream", *FAST, "--unit", "99999"), "there is no 99999"),
+        (("dream", *FAST, "--stages", "0"), "stages=0"),
+        (("saliency", "--model", "squeezenet1_1", "--weights", "no.safetensors"), "no.safetensors"),
+    ],
+)
+def test_a_mistake_is_one_message_and_code_two(
+    capsys: Any, here: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("vizkit: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(here.iterdir())
+
+
+def test_usage_mistakes_exit_with_two(here: Path) -> None:
+    done = run("saliency", "--colour", "red", folder=here)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_options_are_the_apis_names_and_defaults() -> None:
+    """A default that differs between the two would be a trap."""
+    for name in ("saliency", "filters", "dream"):
+        api = inspect.signature(getattr(vizkit, name)).parameters
+        options = inspect.signature(getattr(cli, name)).parameters
+        for key in set(api) - {"model", "image", "on_stage", "batch_size"}:
+            assert key in options, f"vizkit {name} has no --{key}"
+            assert options[key].default == api[key].default, f"--{key} of vizkit {name}"
+
+
+def test_threads(here: Path) -> None:
+    done = run("predict", *FAST, "--threads", "1", *(part for name in INSTALLED for part in ("-b", name)), folder=here)
+    assert done.returncode == 0, done.stderr
+    code = "import vizkit; vizkit.set_threads(1); from vizkit import backend\n"
+    code += "print([backend.get(name).threads() for name in backend.registered() if backend.get(name)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == str([1] * len(INSTALLED)), done.stderr

@@ -1,0 +1,121 @@
+"""The networks that people publish about, at full size, in both frameworks: equal, and right.
+
+Equality is proved in float64. In float32 a gradient through ReLU and max-pool is not continuous, so each backend is held
+against the float64 gradient, beside PyTorch's own float32 error.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import both
+
+import vizkit
+from vizkit import images
+
+pytestmark = [both(), pytest.mark.full_size]
+MODELS = {
+    "vgg19": ("features.4", "features.18", "features.36", "classifier.0", "classifier.4"),
+    "resnet152": ("bn1", "maxpool", "layer1.0.conv3", "layer2", "layer3.35", "avgpool"),
+    "googlenet": ("conv1", "inception3a.branch3.1.bn", "inception4a", "maxpool4", "inception5b", "avgpool"),
+    "squeezenet1_0": ("features.0", "features.3.squeeze", "features.7.expand3x3_activation", "features.12"),
+}
+PHOTO = images.sample()
+
+
+@lru_cache(maxsize=1)
+def measured(name: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Logits, feature maps and input gradient of one network in both frameworks and both dtypes."""
+    found = {}
+    for dtype in ("float64", "float32"):
+        for backend in ("torch", "gluon"):
+            model = vizkit.load(name, backend=backend, weights="random:7", dtype=dtype)
+            ops = model.ops
+            x = images.prepare(PHOTO, model.spec).tensor
+
+            def score(leaves: Any, model: Any = model) -> Any:
+                kept = model.forward(leaves["x"], ("output", *MODELS[name]))
+                top = int(model.ops.numpy(kept["output"]).argmax())
+                return kept["output"][:, top], kept
+
+            _, gradient, kept = ops.value_and_grad(score, {"x": ops.asarray(x)})
+            found[dtype, backend] = {
+                "gradient": ops.numpy(gradient["x"]),
+                "layers": list(model.layers),
+                "sha256": model.sha256(),
+                **{key: ops.numpy(value) for key, value in kept.items()},
+            }
+    return found
+
+
+def relative(a: Any, b: Any) -> float:
+    """Largest difference as a share of the largest value."""
+    return float(np.abs(a - b).max() / np.abs(a).max())
+
+
+def distance(a: Any, exact: Any) -> float:
+    """Relative L2."""
+    return float(np.linalg.norm(a - exact) / np.linalg.norm(exact))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_equal(name: str) -> None:
+    found = measured(name)
+    torch64, gluon64 = found["float64", "torch"], found["float64", "gluon"]
+    torch32, gluon32 = found["float32", "torch"], found["float32", "gluon"]
+    assert torch64["sha256"] == gluon64["sha256"] == torch32["sha256"] == gluon32["sha256"]
+    assert set(gluon64["layers"]) <= set(torch64["layers"])
+    assert [layer for layer in torch64["layers"] if layer in gluon64["layers"]] == gluon64["layers"]
+    for key in ("output", *MODELS[name]):
+        assert np.abs(torch64[key]).max() > 1e-3
+        assert relative(torch64[key], gluon64[key]) <= 1e-10, key
+        assert relative(torch32[key], gluon32[key]) <= 1e-5, key
+    assert relative(torch64["gradient"], gluon64["gradient"]) <= 1e-10
+    assert np.count_nonzero(torch64["gradient"]) > 0.9 * torch64["gradient"].size
+    exact = torch64["gradient"]
+    own = distance(torch32["gradient"], exact)
+    for gradient in (torch32["gradient"], gluon32["gradient"]):
+        assert distance(gradient, exact) <= 3 * own + 1e-3
+
+
+def test_the_float64_gradient_is_right() -> None:
+    """Finite differences along random directions, on GoogLeNet, in float64."""
+    rng = np.random.default_rng(0)
+    for backend in ("torch", "gluon"):
+        model = vizkit.load("googlenet", backend=backend, weights="random:7", dtype="float64")
+        ops = model.ops
+        x = images.prepare(PHOTO, model.spec).tensor.astype(np.float64)
+
+        def score(leaves: Any, model: Any = model) -> Any:
+            return model.forward(leaves["x"])["output"][:, 3], None
+
+        _, gradient, _ = ops.value_and_grad(score, {"x": ops.asarray(x)})
+        for _ in range(3):
+            direction = rng.normal(size=x.shape)
+            step = 1e-7
+            ends = [float(ops.numpy(score({"x": ops.asarray(x + s * step * direction)})[0])[0]) for s in (1, -1)]
+            expected = float((ops.numpy(gradient["x"]) * direction).sum())
+            assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_first_dream_steps_agree() -> None:
+    found = {}
+    for backend in ("torch", "gluon"):
+        model = vizkit.load("googlenet", backend=backend, weights="random:7")
+        found[backend] = vizkit.dream(model, stages=1, steps=20).step_activation
+    np.testing.assert_allclose(found["gluon"], found["torch"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["resnet152", "vgg19", "googlenet"])
+def test_published_mode_is_equal(name: str) -> None:
+    """Training-mode forward, batch statistics of one image and seeded dropout: the homework's maps, in float64."""
+    maps = {}
+    for backend in ("torch", "gluon"):
+        model = vizkit.load(name, backend=backend, weights="random:7", dtype="float64")
+        result = vizkit.saliency(model, PHOTO, mode="published", seed=1)
+        maps[backend] = result.values
+        assert result.provenance["settings"]["input_range"] == "unit"
+    assert relative(maps["torch"], maps["gluon"]) <= 1e-8

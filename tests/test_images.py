@@ -1,0 +1,158 @@
+"""Images in: equal to torchvision's evaluation transform, and every kind of file a user may have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vizkit
+from vizkit import images
+from vizkit.errors import ImageError, SettingError
+from vizkit.zoo.catalog import imagenet_spec
+from vizkit.zoo.spec import make_spec
+
+SPEC = imagenet_spec()
+
+
+@pytest.mark.parametrize("size", [(451, 300), (300, 451), (224, 224), (256, 256), (1000, 260), (50, 40), (225, 223)])
+def test_crop_equals_torchvision(size: tuple[int, int], rng: Any) -> None:
+    transforms = pytest.importorskip("torchvision.transforms", reason="compares with torchvision")
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    theirs = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(SPEC.mean, SPEC.std),
+        ]
+    )(image).numpy()
+    ours = images.prepare(image, SPEC).tensor[0]
+    assert ours.dtype == np.float32
+    assert np.abs(ours - theirs).max() <= 1e-6
+
+
+def test_squash_takes_an_image_of_the_right_size_as_it_is() -> None:
+    noise = images.noise(150, 180, size=224, seed=3)
+    batch = images.prepare(noise, SPEC, fit="squash", input_range="unit")
+    np.testing.assert_array_equal(batch.pictures[0], noise)
+    np.testing.assert_allclose(batch.tensor[0], noise.transpose(2, 0, 1) / 255.0, rtol=1e-6)
+    assert images.prepare(images.sample(), SPEC, fit="squash").pictures.shape == (1, 224, 224, 3)
+
+
+def test_noise_is_seeded_and_in_range() -> None:
+    a, b, c = images.noise(seed=1), images.noise(seed=1), images.noise(seed=2)
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).mean() > 0.9
+    assert a.shape == (224, 224, 3)
+    assert a.dtype == np.uint8
+    assert (a.min(), a.max()) == (150, 180)
+    with pytest.raises(SettingError, match="noise"):
+        images.noise(200, 100)
+
+
+def test_normalising_and_back(rng: Any) -> None:
+    pixels = rng.random((2, 3, 5, 7))
+    np.testing.assert_allclose(images.denormalise(images.normalise(pixels, SPEC), SPEC), pixels, rtol=1e-12)
+    picture = images.picture(np.array([-1.0, 0.5, 2.0]).reshape(3, 1, 1))
+    np.testing.assert_array_equal(picture, [[[0, 128, 255]]])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1", "I;16", "F", "PA"])
+def test_every_pillow_mode_is_read(tmp_path: Path, mode: str) -> None:
+    """A square of mid gray in every mode becomes mid gray; what is transparent becomes white."""
+    gray = Image.new("L", (30, 20), 128)
+    if mode == "I;16":
+        image = Image.fromarray(np.full((20, 30), 128 * 257, np.uint16))
+    elif mode in ("RGBA", "LA", "PA"):
+        image = gray.convert("RGBA")
+        image.putalpha(Image.fromarray(np.repeat([[255] * 15 + [0] * 15], 20, axis=0).astype(np.uint8)))
+        image = image if mode == "PA" else image.convert(mode)
+    else:
+        image = gray.convert(mode)
+    read = np.asarray(images.read(image), dtype=int)
+    assert read.shape == (20, 30, 3)
+    left = read[:, :14]
+    if mode != "1":
+        assert np.abs(left - 128).max() <= 2
+    if mode in ("RGBA", "LA", "PA"):
+        assert read[:, 16:].min() == 255
+    if mode in ("L", "P", "RGBA", "1"):
+        path = tmp_path / "file.png"
+        image.save(path)
+        np.testing.assert_array_equal(np.asarray(images.read(path)), read)
+
+
+def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
+    image = Image.new("RGB", (30, 20), "black")
+    image.paste("white", (0, 0, 15, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    upright = np.asarray(images.read(tmp_path / "turned.jpg"))
+    assert upright.shape == (30, 20, 3)
+    assert upright[:10].min() > 200
+    assert upright[20:].max() < 50
+
+
+def test_a_gray_network_gets_one_channel() -> None:
+    spec = make_spec(28, (0.5,), (0.5,))
+    batch = images.prepare([images.sample(), np.full((40, 40), 255, np.uint8)], spec)
+    assert batch.tensor.shape == (2, 1, 28, 28)
+    assert batch.pictures.shape == (2, 28, 28, 3)
+    np.testing.assert_allclose(batch.tensor[1], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "none.png", "There is no image"),
+        (lambda folder: folder, "is a folder"),
+        (lambda folder: _write(folder / "text.png", b"hello"), "not an image"),
+        (lambda folder: _cut(folder / "cut.png"), "damaged or cut off"),
+        (lambda folder: np.zeros((4, 4, 3)), "uint8"),
+        (lambda folder: np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (lambda folder: 7, "got a int"),
+        (lambda folder: [], "empty"),
+    ],
+)
+def test_bad_images_are_named(tmp_path: Path, make: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        images.prepare(make(tmp_path), SPEC)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("L", (300, 300)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(ImageError, match="refused"):
+        images.read(path)
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(SettingError, match="fit='stretch'"):
+        images.prepare(images.sample(), SPEC, fit="stretch")
+    with pytest.raises(SettingError, match="input_range='bytes'"):
+        images.prepare(images.sample(), SPEC, input_range="bytes")
+    with pytest.raises(SettingError, match="std"):
+        make_spec(224, (0.5, 0.5, 0.5), (0.1, 0.0, 0.1))
+    with pytest.raises(SettingError, match="one per colour channel"):
+        make_spec(224, (0.5, 0.5), (0.1, 0.1))
+
+
+def test_the_bundled_photo_is_there() -> None:
+    assert vizkit.images.read(images.sample()).size == (451, 300)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def _cut(path: Path) -> Path:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    return path

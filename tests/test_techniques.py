@@ -1,0 +1,386 @@
+"""The first techniques: against captum, against hand-written loops, and against what a person must be able to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED, both
+from kits import TRAPS, TRAPS_SIZE
+from kits import kit as kit_of
+from PIL import Image
+
+import vizkit
+from vizkit import images, plotting, results
+from vizkit.errors import DivergedError, LayerError, SettingError, UnknownNameError
+from vizkit.techniques.dream import GRADIENT_FILTERS, default_layer
+
+PHOTO = images.sample()
+
+
+def load(backend: str, **options: Any) -> Any:
+    return vizkit.load("squeezenet1_1", backend=backend, weights="random:7", **options)
+
+
+def wrap(kit: Any, **options: Any) -> Any:
+    settings: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3, **options}
+    return vizkit.wrap(kit.sequential(TRAPS), **settings)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_saliency_equals_captum(squeezenet_weights: Path, photos: list[Path], which: int) -> None:
+    captum = pytest.importorskip("captum.attr", reason="captum is the oracle")
+    torch = pytest.importorskip("torch", reason="captum works on PyTorch")
+    target = (56, 282)[which]
+    reference = vizkit.load("squeezenet1_0", backend="torch", weights=str(squeezenet_weights), dtype="float64")
+    x = torch.tensor(images.prepare(photos[which], reference.spec).tensor, dtype=torch.float64, requires_grad=True)
+    theirs = captum.Saliency(reference.native).attribute(x, target=target).amax(1).detach().numpy()
+    for backend in INSTALLED:
+        model = vizkit.load("squeezenet1_0", backend=backend, weights=str(squeezenet_weights), dtype="float64")
+        ours = vizkit.saliency(model, photos[which], target=target).values
+        assert np.abs(ours - theirs).max() <= 1e-10 * theirs.max()
+
+
+def test_saliency_targets(name: str) -> None:
+    model = load(name, dtype="float64")
+    listed = [PHOTO, images.noise(0, 255, seed=1)]
+    top = vizkit.saliency(model, listed)
+    assert top.targets == tuple(rows[0].index for rows in model.predict(listed))
+    label = model.spec.labels[top.targets[0]]
+    by_name = vizkit.saliency(model, PHOTO, target=label)
+    np.testing.assert_allclose(by_name.values[0], top.values[0], rtol=1e-9, atol=1e-15)
+    mixed = vizkit.saliency(model, listed, target=[top.targets[0], "all"])
+    whole = vizkit.saliency(model, listed[1], target="all")
+    np.testing.assert_allclose(mixed.values[0], top.values[0], rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(mixed.values[1], whole.values[0], rtol=1e-9, atol=1e-15)
+    assert mixed.labels == (label, "all logits")
+    with pytest.raises(SettingError, match="1 targets for 2 images"):
+        vizkit.saliency(model, listed, target=[3])
+
+
+def test_saliency_of_all_is_the_gradient_of_the_sum(kit: Any) -> None:
+    model = wrap(kit)
+    batch = images.prepare(PHOTO, model.spec, input_range="unit")
+
+    def score(leaves: Any) -> Any:
+        return model.ops.sum(model.forward(leaves["x"])["output"], 1), None
+
+    _, gradient, _ = model.ops.value_and_grad(score, {"x": model.ops.asarray(batch.tensor)})
+    expected = np.abs(model.ops.numpy(gradient["x"])).max(axis=1)
+    found = vizkit.saliency(model, PHOTO, target="all", input_range="unit").values
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_batches_do_not_change_maps(name: str) -> None:
+    model = load(name, dtype="float64")
+    listed = [images.noise(0, 255, seed=seed) for seed in range(3)]
+    whole = vizkit.saliency(model, listed, batch_size=3).values
+    single = vizkit.saliency(model, listed, batch_size=1).values
+    np.testing.assert_allclose(whole, single, rtol=1e-9, atol=1e-15)
+    with pytest.raises(SettingError, match="batch_size=0"):
+        vizkit.saliency(model, listed, batch_size=0)
+
+
+@both()
+def test_published_mode_equals_the_notebooks_own_code(rng: Any) -> None:
+    """The homework's loop, as MXNet runs it: record(), sum of all logits, pixels in 0..1; without dropout, whose
+    random numbers are MXNet's own there."""
+    import mxnet as mx
+
+    layers = [layer for layer in TRAPS if layer[0] != "dropout"]
+    kit = kit_of("gluon")
+    native = kit.sequential(layers)
+    pixels = np.asarray(images.read(PHOTO).resize((TRAPS_SIZE, TRAPS_SIZE), Image.Resampling.BILINEAR))
+    x = mx.nd.array(pixels.transpose(2, 0, 1)[None] / np.float32(255), dtype="float64")
+    x.attach_grad()
+    with mx.autograd.record():
+        total = native(x).sum()
+    total.backward()
+    expected = np.abs(x.grad.asnumpy()).max(axis=1)
+    for backend in INSTALLED:
+        model = vizkit.wrap(kit_of(backend).sequential(layers), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+        found = vizkit.saliency(model, PHOTO, mode="published").values
+        assert np.abs(found - expected).max() <= 1e-6 * expected.max()
+
+
+def test_published_mode_is_seeded_and_contradictions_are_named(kit: Any) -> None:
+    model = wrap(kit)
+    one, same, other = (vizkit.saliency(model, PHOTO, mode="published", seed=seed).values for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0
+    with pytest.raises(SettingError, match="contradicts"):
+        vizkit.saliency(model, PHOTO, mode="published", target=3)
+    with pytest.raises(SettingError, match="mode='training'"):
+        vizkit.saliency(model, PHOTO, mode="training")
+
+
+def test_result_remembers_how_it_was_made(name: str, tmp_path: Path) -> None:
+    model = load(name)
+    result = vizkit.saliency(model, PHOTO, target=5)
+    made = result.provenance
+    assert made["weights"]["sha256"] == model.sha256()
+    assert made["settings"]["target"] == [{"index": 5, "label": model.spec.labels[5]}]
+    assert made["versions"].keys() >= {"vizkit", "numpy", *model.versions}
+    for suffix in (".png", ".npz"):
+        path = result.save(tmp_path / f"map{suffix}")
+        assert results.read_provenance(path) == made
+    with np.load(tmp_path / "map.npz") as arrays:
+        np.testing.assert_array_equal(arrays["values"], result.values)
+    for suffix in (".pdf", ".svg"):
+        content = result.save(tmp_path / f"map{suffix}").read_bytes()
+        assert len(content) > 1000
+    assert model.sha256().encode() in (tmp_path / "map.svg").read_bytes()
+    assert result._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(SettingError, match="suffix"):
+        result.save(tmp_path / "map.bmp")
+    with pytest.raises(SettingError, match="cannot be written"):
+        result.save(tmp_path / "nowhere" / "map.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.npz", "map.pdf", "map.png", "map.svg"]
+
+
+def test_a_failing_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = vizkit.saliency(load(INSTALLED[0]), PHOTO)
+    path = result.save(tmp_path / "map.png")
+    before = path.read_bytes()
+
+    def broken(*_args: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", broken)
+    with pytest.raises(KeyboardInterrupt):
+        result.save(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["map.png"]
+    assert path.read_bytes() == before
+
+
+def test_filters_are_the_weights(name: str) -> None:
+    model = load(name)
+    found = vizkit.filters(model)
+    np.testing.assert_array_equal(found.values, model.parameter("features.0.weight"))
+    assert (found.layer, found.channel) == ("features.0", "colour")
+    deep = vizkit.filters(model, "features.3.expand3x3", limit=5)
+    assert deep.channel == "mean"
+    text = deep.text(1)
+    numbers = np.array(text.split("\n", 1)[1].replace("[", " ").replace("]", " ").split(), dtype=np.float32)
+    np.testing.assert_allclose(numbers, deep.values[1].ravel(), atol=1e-8)
+    assert "first 5 shown, 59 more" in deep.plot().axes[0].get_title()
+    for channel, message in (("colour", "needs 3"), (99, "0 to 15"), ("red", "expected 'colour'")):
+        with pytest.raises(SettingError, match=message):
+            vizkit.filters(model, "features.3.expand3x3", channel=channel)
+    with pytest.raises(SettingError, match="there is no 64"):
+        deep.text(64)
+    assert "Conv2" in model.architecture()
+
+
+def test_feature_maps_in_one_figure(name: str) -> None:
+    model = load(name)
+    found = vizkit.feature_maps(model, [PHOTO, images.noise()], "features.4")
+    assert found.values.shape == (2, 128, 55, 55)
+    exact = model.ops.numpy(model.forward(model.ops.asarray(found.batch.tensor), ("features.4",))["features.4"])
+    np.testing.assert_array_equal(found.values, exact)
+    figure = found.plot()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert sum("128 channels 55x55" in title for title in titles) == 2
+    blank = int((np.abs(found.values[0]).max(axis=(1, 2)) == 0).sum())
+    assert f"{blank} blank" in titles[1]
+    logits = vizkit.feature_maps(model, PHOTO, "output")
+    assert logits.values.shape == (1, 1000)
+    assert logits.plot("common").axes
+    with pytest.raises(SettingError, match="scale='both'"):
+        logits.plot("both")
+
+
+def test_feature_map_tiles_show_every_channel() -> None:
+    """Each channel's pixels stand in the grid, in order, with the gap between them."""
+    maps = np.arange(5 * 2 * 3, dtype=float).reshape(5, 2, 3)
+    grid = plotting.tile(maps, 2)
+    assert grid.shape == (3 * 3 - 1, 2 * 4 - 1)
+    for i in range(5):
+        top, left = i // 2 * 3, i % 2 * 4
+        np.testing.assert_array_equal(grid[top : top + 2, left : left + 3], maps[i])
+    assert np.isnan(grid[2]).all()
+
+
+def test_activation_statistics(kit: Any) -> None:
+    model = wrap(kit)
+    listed = [images.noise(0, 255, size=TRAPS_SIZE, seed=seed) for seed in range(5)]
+    found = vizkit.activation_statistics(model, listed, batch_size=2)
+    batch = images.prepare(listed, model.spec)
+    for i, layer in enumerate(found.layers):
+        exact = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer])
+        flat = exact.reshape(len(exact) * exact.shape[1], -1)
+        expected = [(exact == 0).mean(), (flat == 0).all(axis=1).mean(), exact.mean(), exact.max()]
+        np.testing.assert_allclose(found.values[i], expected, rtol=1e-9)
+        assert found.rectified[i] == (exact.min() >= 0)
+    assert found.layers == tuple(model.layers)
+    assert found.rectified[2]
+    assert not found.rectified[0]
+    chosen = vizkit.activation_statistics(model, listed, ["7", "2", "output"])
+    assert chosen.layers == ("2", "7", "output")
+    np.testing.assert_allclose(chosen.values[0], found.values[2], rtol=1e-9)
+    lines = found.table().splitlines()
+    assert len(lines) == len(TRAPS) + 1
+    assert lines[3].split()[0] == "2"
+    assert found.plot().axes
+    with pytest.raises(UnknownNameError, match="'nowhere'"):
+        vizkit.activation_statistics(model, listed, ["nowhere"])
+
+
+def plain_dream(model: Any, layer: str, unit: int, stages: int, steps: int, seed: int) -> list[float]:
+    """The published recipe as a reader of it would write it in PyTorch; activation at the last step of each stage."""
+    import torch
+    import torch.nn.functional as F
+
+    native, dtype = model.native, getattr(torch, model.dtype)
+    found: dict[str, Any] = {}
+    handle = native.get_submodule(layer).register_forward_hook(lambda _m, _i, out: found.update(out=out))
+    scharr = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]], dtype=dtype)
+    kernel = torch.stack([scharr, scharr.T])[:, None].repeat(3, 1, 1, 1)
+    mean, std = (torch.tensor(values, dtype=dtype).view(1, 3, 1, 1) for values in (model.spec.mean, model.spec.std))
+    noise = torch.tensor(np.random.default_rng(seed).random((1, 3, 28, 28)), dtype=dtype)
+    x = (noise - mean) / std
+    size, trace = 28, []
+    for stage in range(stages):
+        if stage:
+            size = round(size * 1.05)
+            x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+        x = x.detach().requires_grad_(True)
+        optimiser = torch.optim.Adam([x], lr=0.4)
+        for _ in range(steps):
+            optimiser.zero_grad()
+            native(x)
+            activation = found["out"][:, unit].pow(2).mean().sqrt()
+            loss = -0.5 * activation + x.pow(2).mean().sqrt() + F.conv2d(x, kernel, groups=3).pow(2).mean().sqrt()
+            loss.backward()
+            optimiser.step()
+        trace.append(activation.item())
+    handle.remove()
+    return trace
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="the plain loop is PyTorch's")
+def test_the_published_dream_follows_a_plain_loop() -> None:
+    """In float64: in float32 the loop is chaotic, and two ways to round part after some eight stages."""
+    model = vizkit.load("googlenet", backend="torch", weights="random:7", dtype="float64")
+    stages = 10
+    expected = plain_dream(model, "inception4a", 225, stages, 20, seed=0)
+    found = vizkit.dream(model, stages=stages)
+    assert (found.layer, found.units) == ("inception4a", (225,))
+    np.testing.assert_allclose(found.activation[:, 0], expected, rtol=1e-6)
+    assert found.activation[-1, 0] > 5 * found.step_activation[0, 0]
+
+
+def test_the_recipes_sizes(kit: Any) -> None:
+    found = vizkit.dream(wrap(kit), "2", 1, steps=1)
+    assert len(found.sizes) == 46
+    assert (found.sizes[0], found.sizes[-1]) == (28, 249)
+    assert [stage.index for stage in found.strip] == [0, 9, 18, 27, 36, 45]
+    assert found.values.shape == (1, 3, 249, 249)
+    assert len(found.plot().axes) == 6
+
+
+def test_units_in_one_batch_equal_units_alone(kit: Any) -> None:
+    model = wrap(kit)
+    options: dict[str, Any] = {"stages": 3, "steps": 4, "size": 12}
+    together = vizkit.dream(model, "7", [0, 3, 5], **options)
+    for i, unit in enumerate((0, 3, 5)):
+        alone = vizkit.dream(model, "7", unit, **options)
+        np.testing.assert_allclose(together.step_activation[:, i], alone.step_activation[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(together.values[i], alone.values[0], atol=1e-5)
+
+
+def test_dream_of_a_dense_unit_and_of_a_silent_one(kit: Any) -> None:
+    model = wrap(kit)
+    dense = vizkit.dream(model, "13", 2, stages=1, steps=5, size=TRAPS_SIZE)
+    assert dense.activation[-1, 0] > dense.step_activation[0, 0]
+    native = kit.sequential([("conv", 3, 2, 3, 1), ("relu",)])
+    silent = vizkit.wrap(native, input_size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    weight = native[0].weight
+    if hasattr(weight, "set_data"):
+        weight.set_data(weight.data() * 0)
+        native[0].bias.set_data(native[0].bias.data() * 0 - 1)
+    else:
+        weight.data.zero_()
+        native[0].bias.data.fill_(-1)
+    found = vizkit.dream(silent, "1", 0, stages=2, steps=3, size=8)
+    assert np.isfinite(found.values).all()
+    assert found.activation.max() < 1e-5
+
+
+def test_nan_stops_a_dream_and_keeps_the_last_good_picture(kit: Any) -> None:
+    model = wrap(kit)
+    with pytest.raises(DivergedError, match=r"step \d+ of 50 in stage 0 \(16 x 16 pixels\)") as caught:
+        vizkit.dream(model, "5", 0, stages=1, steps=50, size=16, lr=1e200)
+    assert np.isfinite(caught.value.last_good).all()
+    assert caught.value.last_good.shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("gradient_filter", GRADIENT_FILTERS)
+def test_gradient_filters_penalise_what_they_measure(kit: Any, gradient_filter: str) -> None:
+    """Each filter answers a ramp of slope one with the sum of its weights times their distance, and nothing else."""
+    kernel = np.array(GRADIENT_FILTERS[gradient_filter], dtype=float)
+    assert kernel.sum() == 0
+    assert (kernel * np.arange(kernel.shape[1])).sum() > 0
+    assert (kernel * np.arange(kernel.shape[0])[:, None]).sum() == 0
+    options: dict[str, Any] = {"stages": 1, "steps": 20, "size": 16, "lr": 0.02, "activation_weight": 0.0}
+    smooth = vizkit.dream(wrap(kit), "2", 0, gradient_filter=gradient_filter, pixel_weight=0.0, **options)
+    start = np.random.default_rng(0).random((1, 3, 16, 16))
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(made[0], kernel.shape, (1, 2)) for made in (smooth.values, start)
+    ]
+    for one in (kernel, kernel.T):
+        after, before = (np.sqrt(((window * one).sum(axis=(-1, -2)) ** 2).mean()) for window in windows)
+        assert after < 0.75 * before
+
+
+def test_callback_sees_every_stage_and_may_stop(kit: Any) -> None:
+    seen: list[Any] = []
+    vizkit.dream(wrap(kit), "2", [1, 2], stages=4, steps=2, size=8, on_stage=seen.append)
+    assert [(stage.index, stage.size) for stage in seen] == [(0, 8), (1, 8), (2, 8), (3, 8)]
+    assert seen[-1].pictures.shape == (2, 3, 8, 8)
+
+    def stop(stage: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vizkit.dream(wrap(kit), "2", 1, stages=4, steps=1, size=8, on_stage=stop)
+
+
+def test_dream_settings_are_checked(kit: Any) -> None:
+    model = wrap(kit)
+    for options, message in (
+        ({"stages": 0}, "stages=0"),
+        ({"lr": 0.0}, "lr=0.0"),
+        ({"scale": 0.5}, "scale=0.5"),
+        ({"gradient_filter": "prewitt"}, "'scharr', 'sobel'"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            vizkit.dream(model, "2", 0, **options)
+    with pytest.raises(SettingError, match="units 0 to 5; there is no 6, 9"):
+        vizkit.dream(model, "2", [1, 6, 9])
+    with pytest.raises(SettingError, match="empty"):
+        vizkit.dream(model, "2", [])
+    assert default_layer(model) == "8"
+
+
+def test_default_layer_needs_maps(kit: Any) -> None:
+    native = kit.sequential([("flatten",), ("dense", 12, 3)])
+    model = vizkit.wrap(native, input_size=2, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(LayerError, match="no layer with feature maps"):
+        vizkit.dream(model)
+
+
+@both()
+def test_results_of_two_backends_in_one_figure(tmp_path: Path) -> None:
+    pair = [vizkit.saliency(load(backend), PHOTO) for backend in INSTALLED]
+    figure = plotting.saliency(pair)
+    assert len(figure.axes) == 6
+    results.save_figure(figure, tmp_path / "two.png", {"results": [one.provenance for one in pair]})
+    made = results.read_provenance(tmp_path / "two.png")
+    assert [one["backend"] for one in made["results"]] == INSTALLED
+    assert json.dumps(made)
+    scale = np.linalg.norm(pair[0].values)
+    assert np.linalg.norm(pair[0].values - pair[1].values) <= 1e-3 * scale

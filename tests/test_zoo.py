@@ -1,0 +1,324 @@
+"""Names, weights and stores."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BOTH, INSTALLED, both
+
+import vizkit
+from vizkit.errors import (
+    BackendMissingError,
+    DeviceError,
+    LayerError,
+    SettingError,
+    UnknownNameError,
+    VizkitError,
+    WeightsError,
+)
+from vizkit.zoo import catalog, download, formats, store, weights
+from vizkit.zoo.names import gluon_paths
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="compares with torchvision's own modules")
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "googlenet", "squeezenet1_0", "squeezenet1_1"])
+def test_parameter_names_are_torchvisions(name: str) -> None:
+    import torch
+    import torchvision
+
+    with torch.device("meta"):
+        options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+        theirs = torchvision.models.get_model(name, weights=None, **options)
+    expected = {key: tuple(value.shape) for key, value in theirs.state_dict().items() if "num_batches" not in key}
+    for backend in INSTALLED:
+        assert vizkit.load(name, backend=backend, weights="random:1").parameter_shapes() == expected
+
+
+@both()
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "squeezenet1_1"])
+def test_zoo_table_covers_every_layer(name: str) -> None:
+    """Every canonical layer that Gluon names is one of torchvision's, of the same shape; only what Gluon cannot
+    observe is missing."""
+    ours = {backend: vizkit.load(name, backend=backend, weights="random:1").layers for backend in ("torch", "gluon")}
+    shapes = {backend: {key: layer.shape for key, layer in found.items()} for backend, found in ours.items()}
+    assert set(shapes["gluon"]) == set(gluon_paths(name))
+    assert {key: shapes["torch"].get(key) for key in shapes["gluon"]} == shapes["gluon"]
+    assert set(shapes["torch"]) - set(shapes["gluon"]) <= {"avgpool"}
+
+
+def test_random_weights_depend_on_seed_and_name_alone() -> None:
+    shapes = {"a.weight": (4, 3, 3, 3), "b.weight": (4,), "b.running_var": (4,), "layer1.0.conv1.weight": (2, 2, 1, 1)}
+    first = weights.draw(shapes, 7).arrays
+    again = weights.draw(dict(reversed(shapes.items())), 7).arrays
+    other = weights.draw(shapes, 8).arrays
+    for key in shapes:
+        assert first[key].dtype == np.float32
+        np.testing.assert_array_equal(first[key], again[key])
+        assert (first[key] != other[key]).any()
+    many = weights.draw({"x.weight": (256, 64, 3, 3)}, 0).arrays["x.weight"]
+    assert many.std() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.01)
+    assert first["b.running_var"].min() > 0.5
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "googlenet", "squeezenet1_0"])
+def test_random_weights_are_well_conditioned(name: str) -> None:
+    model = vizkit.load(name, weights="random:7")
+    logits = model.logits(vizkit.images.sample())
+    assert 0.3 < logits.std() < 30
+    assert np.unique(logits.round(4)).size > 300
+
+
+def test_real_weights_in_every_backend(name: str, squeezenet_weights: Path, photos: list[Path]) -> None:
+    model = vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights))
+    snake, dog = (rows[0] for rows in model.predict(photos))
+    assert (snake.index, snake.label) == (56, "king snake")
+    assert (dog.index, dog.label) == (243, "bull mastiff")
+    assert snake.probability >= 0.99
+    assert dog.probability >= 0.9
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_loads_in_every_backend(tmp_path: Path, suffix: str) -> None:
+    source = vizkit.load("resnet18", weights="random:3")
+    path = tmp_path / f"weights{suffix}"
+    formats.write(path, {key: source.parameter(key) for key in source.parameter_shapes()}, {"model": "resnet18"})
+    expected = source.logits(vizkit.images.sample())
+    for backend in INSTALLED:
+        model = vizkit.load("resnet18", backend=backend, weights=str(path))
+        assert model.sha256() == source.sha256()
+        assert np.abs(model.logits(vizkit.images.sample()) - expected).max() < 1e-4
+        assert model.weights.file == str(path.resolve())
+
+
+def test_wrong_weights_are_explained(tmp_path: Path, name: str) -> None:
+    source = vizkit.load("squeezenet1_1", backend=name, weights="random:3")
+    params = {key: source.parameter(key) for key in source.parameter_shapes()}
+    params["classifier.1.weight"] = params["classifier.1.weight"][:7]
+    del params["features.0.bias"]
+    path = tmp_path / "odd.safetensors"
+    formats.write(path, params | {"more.weight": np.zeros(3, np.float32)})
+    with pytest.raises(WeightsError) as caught:
+        vizkit.load("squeezenet1_1", backend=name, weights=str(path))
+    text = str(caught.value)
+    assert "odd.safetensors" in text
+    assert "classifier.1.weight: (7, 512, 1, 1) in the file, (1000, 512, 1, 1) in squeezenet1_1" in text
+    assert "features.0.bias (64,) is missing" in text
+    assert "more.weight (3,) has no place" in text
+    formats.write(path, params, {"model": "resnet18"})
+    with pytest.raises(WeightsError, match="holds weights of resnet18, not of squeezenet1_1"):
+        vizkit.load("squeezenet1_1", backend=name, weights=str(path))
+    full = {key: source.parameter(key) for key in source.parameter_shapes()}
+    full["features.0.bias"][3] = np.nan
+    formats.write(path, full)
+    with pytest.raises(WeightsError, match=r"not finite, first in features\.0\.bias"):
+        vizkit.load("squeezenet1_1", backend=name, weights=str(path))
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that a server on this machine offers as both stores, with empty caches."""
+    root = tmp_path / "store"
+    (root / "gluon" / "models").mkdir(parents=True)
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{httpd.server_port}/"
+    for key, value in {
+        "VIZKIT_TORCH_REPO": address,
+        "MXNET_GLUON_REPO": address,
+        "TORCH_HOME": str(tmp_path / "torch"),
+        "MXNET_HOME": str(tmp_path / "mxnet"),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    yield root
+    httpd.shutdown()
+    httpd.server_close()
+
+
+@pytest.fixture
+def published(server: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """SqueezeNet 1.1 in both stores, each file written by its own framework and named after its hash."""
+    torch = pytest.importorskip("torch", reason="the store's file is written by torch itself")
+    if not BOTH:
+        pytest.skip("the stores' files are written by both frameworks")
+    own = vizkit.load("squeezenet1_1", backend="torch", weights="random:11")
+    path = server / "squeezenet1_1.pth"
+    torch.save(own.native.state_dict(), path, _use_new_zipfile_serialization=False)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    torch_file = f"squeezenet1_1-{digest}.pth"
+    path.rename(server / torch_file)
+    other = vizkit.load("squeezenet1_1", backend="gluon", weights="random:12")
+    params = server / "one.params"
+    other.native.save_parameters(str(params))
+    sha1 = hashlib.sha1(params.read_bytes()).hexdigest()
+    zipped = server / "gluon" / "models" / f"squeezenet1.1-{sha1[:8]}.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(params, f"squeezenet1.1-{sha1[:8]}.params")
+    monkeypatch.setitem(catalog.CATALOG, "squeezenet1_1", catalog.Entry(torch_file, "squeezenet1.1", sha1))
+    return {"torch": own, "gluon": other, "zip": zipped, "torch_file": torch_file}
+
+
+@pytest.mark.parametrize("backend", ["torch", "gluon"])
+def test_imagenet_weights_come_from_the_store_once(published: Any, server: Path, backend: str) -> None:
+    model = vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
+    assert model.sha256() == published[backend].sha256()
+    assert model.weights.source == "imagenet"
+    assert model.weights.file is not None
+    for path in server.rglob("*.*"):
+        path.unlink()
+    again = vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
+    assert again.sha256() == model.sha256()
+
+
+@both()
+def test_gluon_falls_back_and_says_so(published: Any) -> None:
+    published["zip"].unlink()
+    model = vizkit.load("squeezenet1_1", backend="gluon", weights="imagenet")
+    assert model.sha256() == published["torch"].sha256()
+    assert "MXNet's store did not answer" in (model.weights.note or "")
+    result = vizkit.filters(model)
+    assert "torchvision" in result.provenance["weights"]["note"]
+
+
+@pytest.mark.parametrize("backend", ["torch", "gluon"])
+def test_a_wrong_hash_is_never_loaded(published: Any, server: Path, tmp_path: Path, backend: str) -> None:
+    damaged = server / published["torch_file"]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    published["zip"].unlink()
+    with pytest.raises(WeightsError, match="--weights FILE"):
+        vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
+    assert not list((tmp_path / "torch").rglob("*.pth"))
+
+
+def test_no_network_gives_address_folder_and_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    for key in ("VIZKIT_TORCH_REPO", "MXNET_GLUON_REPO"):
+        monkeypatch.setenv(key, "http://127.0.0.1:9/")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path / "mxnet"))
+    with pytest.raises(WeightsError) as caught:
+        vizkit.load("googlenet", backend=name)
+    text = str(caught.value)
+    assert "http://127.0.0.1:9/googlenet-1378be20.pth" in text
+    assert str(tmp_path / "torch") in text
+    assert "--weights FILE" in text
+
+
+def test_torchvisions_googlenet_file_brings_its_input_transform(tmp_path: Path) -> None:
+    source = vizkit.load("googlenet", weights="random:5")
+    params = {key: source.parameter(key) for key in source.parameter_shapes()}
+    formats.write(tmp_path / "plain.pth", params)
+    formats.write(tmp_path / "theirs.pth", params | {"aux1.fc1.weight": np.zeros((2, 2), np.float32)})
+    photo = vizkit.images.sample()
+    plain = source.logits(photo)
+    found = {}
+    for backend in INSTALLED:
+        same = vizkit.load("googlenet", backend=backend, weights=str(tmp_path / "plain.pth")).logits(photo)
+        np.testing.assert_allclose(same, plain, atol=1e-3)
+        found[backend] = vizkit.load("googlenet", backend=backend, weights=str(tmp_path / "theirs.pth")).logits(photo)
+        assert np.abs(found[backend] - plain).max() > 0.1
+    values = list(found.values())
+    np.testing.assert_allclose(values[-1], values[0], atol=1e-3)
+
+
+@both()
+def test_resnet_v1_keeps_its_stride(tmp_path: Path) -> None:
+    """Gluon's zoo file: stride in the first 1x1 and two biases a block, as the zoo's own network computes it."""
+    import mxnet as mx
+    from mxnet.gluon.model_zoo import vision
+
+    native = vision.resnet50_v1()
+    native.initialize(mx.init.Xavier())
+    x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
+    expected = native(mx.nd.array(x)).asnumpy()
+    path = tmp_path / "zoo.params"
+    native.save_parameters(str(path))
+    model = vizkit.load("resnet50", backend="gluon", weights=str(path))
+    found = model.ops.numpy(model.forward(model.ops.asarray(x))["output"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(WeightsError, match="backend='gluon'"):
+        vizkit.load("resnet50", backend="torch", weights=str(path))
+
+
+def test_misspelt_names_offer_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'vgg19'"):
+        vizkit.load("vg19", weights="random:7")
+    with pytest.raises(UnknownNameError, match="Did you mean 'torch'"):
+        vizkit.load("vgg19", backend="troch")
+    with pytest.raises(SettingError, match="random:7"):
+        vizkit.load("vgg19", weights="random:seven")
+    with pytest.raises(SettingError, match="float32"):
+        vizkit.load("vgg19", weights="random:7", dtype="float16")
+    with pytest.raises(WeightsError, match=r"nothing\.pth"):
+        vizkit.load("squeezenet1_1", weights="nothing.pth")
+    model = vizkit.load("squeezenet1_1", weights="random:7")
+    with pytest.raises(UnknownNameError, match="'tiger cat'"):
+        vizkit.saliency(model, vizkit.images.sample(), target="tigr cat")
+    with pytest.raises(UnknownNameError, match="1000 classes"):
+        vizkit.saliency(model, vizkit.images.sample(), target=1000)
+    with pytest.raises(LayerError, match="no filters"):
+        vizkit.filters(model, "features.1")
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "tpu", "cuda:x"])
+def test_a_device_that_is_not_there(name: str, device: str) -> None:
+    with pytest.raises(DeviceError, match="device="):
+        vizkit.load("squeezenet1_1", backend=name, weights="random:7", device=device)
+
+
+def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vizkit import backend as contract
+
+    known = contract.registered()
+    monkeypatch.setattr(contract, "_started", {})
+    for backend in known.values():
+        monkeypatch.setattr(backend, "installed", classmethod(lambda cls: False))
+        monkeypatch.setattr(backend, "requires", ("module_that_nobody_has",))
+    with pytest.raises(BackendMissingError, match=r"pip install 'vizkit\[torch\]'"):
+        contract.get("torch")
+    with pytest.raises(BackendMissingError, match=r"pip install 'vizkit\[gluon\]'"):
+        contract.get()
+
+
+def test_other_networks_keep_their_own_names(name: str) -> None:
+    other = {"torch": "mobilenet_v2", "gluon": "mobilenet0.25"}.get(name)
+    if other is None:
+        pytest.skip("names of this backend's own networks are not known here")
+    model = vizkit.load(other, backend=name, weights="random:7")
+    assert len(model.layers) > 20
+    result = vizkit.saliency(model, vizkit.images.sample())
+    assert result.values.shape == (1, 224, 224)
+    assert result.values.max() > 0
+
+
+def test_wrap_refuses_what_is_no_network() -> None:
+    with pytest.raises(VizkitError, match="no installed backend"):
+        vizkit.wrap(object(), input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_store_address_is_torchvisions() -> None:
+    torchvision = pytest.importorskip("torchvision", reason="compares with torchvision's own table")
+    for name, entry in catalog.CATALOG.items():
+        url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+        assert url == "https://download.pytorch.org/models/" + entry.torch_file
+    assert store.torchvision_weights
