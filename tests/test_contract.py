@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, both
+from conftest import INSTALLED, both, exercised
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 
@@ -328,3 +329,12 @@ def test_started_backends_keep_their_threads() -> None:
     """Importing one framework must not slow another down: MXNet's import takes PyTorch to one thread."""
     counts = {name: contract.get(name).threads() for name in INSTALLED}
     assert all(count == max(counts.values()) for count in counts.values())
+
+
+def test_every_installed_backend_was_exercised(request: pytest.FixtureRequest) -> None:
+    """Last in this file: a backend that is installed and registered, and was passed over, is a failure."""
+    names = {item.name for item in request.session.items if "kit" in getattr(item, "fixturenames", ())}
+    if not any(name.startswith("test_nothing_leaks") for name in names):
+        pytest.skip("only a part of the suite was selected")
+    registered = {entry.name: entry.load() for entry in entry_points(group="vizkit.backends")}
+    assert exercised == {name for name, backend in registered.items() if backend.installed()}

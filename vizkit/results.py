@@ -6,9 +6,7 @@ import io
 import json
 import os
 import platform
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from PIL import Image
 from . import __version__
 from .backend import Array, Model
 from .errors import SettingError
+from .files import replacing
 from .images import Batch
 
 if TYPE_CHECKING:
@@ -136,24 +135,6 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary file beside ``target`` that takes its place when the block ends well, and else goes away."""
-    if not target.parent.is_dir():
-        raise SettingError(f"The folder {str(target.parent)!r} does not exist; create it or save elsewhere.")
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _metadata(suffix: str, made: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps(made)
     if suffix == ".png":
@@ -166,7 +147,7 @@ def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int 
     if target.suffix not in FIGURE_SUFFIXES:
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
     with replacing(target) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata=_metadata(target.suffix, made))
+        figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
 
 
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:

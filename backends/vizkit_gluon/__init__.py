@@ -15,7 +15,7 @@ class GluonBackend(Backend):
     name = "gluon"
     framework = "mxnet"
     requires = ("mxnet",)
-    install = "pip install 'vizkit[gluon]'   # Python 3.10 to 3.12"
+    install = "pip install 'vizkit[gluon]' (with Python 3.10 to 3.12)"
 
     def start(self, threads: int | None) -> None:
         from . import start

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import autograd
 
-from vizkit.backend import OUTPUT, SAMPLES, Array, Layer, Mode, Model, Weights
+from vizkit.backend import OUTPUT, Array, Layer, Mode, Model, Weights, sampled
 from vizkit.errors import LayerError
 from vizkit.zoo.spec import InputSpec
 
 from .execute import NORMS, Executor
-from .ops import GluonOps
+from .ops import GluonOps, view
 from .trace import Entry, resolve, trace
 
 NDArray = Any
@@ -124,7 +124,7 @@ class GluonModel(Model):
         return {name: kept[name] for name in keep}
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(value.shape) for name, value in self._parameters.items()}
+        return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}
 
     def parameter(self, name: str) -> Array:
         value: Array = self._value(self._parameters[name].name).astype("float32").asnumpy()
@@ -145,6 +145,4 @@ class GluonModel(Model):
 
     def _state(self) -> object:
         # MXNet does not tell whether an array was written; a sample of the values shows all but the smallest writes.
-        arrays = [self._value(parameter.name).reshape(-1) for parameter in self._parameters.values()]
-        sample = [array[:: max(1, array.size // SAMPLES)].astype("float64") for array in arrays]
-        return nd.concat(*sample, dim=0).asnumpy().tobytes()
+        return sampled(view(self._value(parameter.name)) for parameter in self._parameters.values())

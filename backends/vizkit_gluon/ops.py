@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import mxnet as mx
 import numpy as np
 import numpy.typing as npt
 from mxnet import autograd, nd
+from mxnet.base import _LIB, check_call
 
 from vizkit.backend import Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
@@ -135,6 +137,19 @@ class GluonOps(Ops):
 
     def matmul(self, a: NDArray, b: NDArray) -> NDArray:
         return nd.dot(a, b) if a.ndim == b.ndim == 2 else nd.batch_dot(a, b)
+
+
+def view(array: NDArray) -> Array:
+    """The values of an array on the CPU without copying them, to be read at once; a copy of those on a GPU."""
+    if array.context.device_type != "cpu":
+        copied: Array = array.asnumpy()
+        return copied
+    pointer = ctypes.c_void_p()
+    check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(pointer)))
+    array.wait_to_read()
+    kind = np.dtype(array.dtype)
+    buffer = (ctypes.c_char * (array.size * kind.itemsize)).from_address(pointer.value or 0)
+    return np.frombuffer(buffer, dtype=kind)
 
 
 def _disconnected(error: str, names: list[str]) -> str:

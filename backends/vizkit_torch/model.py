@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import INFERENCE, OUTPUT, SAMPLES, Array, Layer, Mode, Model, Weights
+from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights, sampled
 from vizkit.errors import LayerError, SettingError, ShapeError
 from vizkit.zoo.spec import InputSpec
 
@@ -219,13 +219,12 @@ class TorchModel(Model):
 
     def _state(self) -> object:
         # A write through `.data` leaves the version as it is; a sample of the values shows most of those.
-        named = [value.detach().reshape(-1) for _, value in self._named()]
-        sample = torch.cat([value[:: max(1, value.numel() // SAMPLES)].cpu().double() for value in named])
-        return tuple(value._version for _, value in self._named()), sample.numpy().tobytes()
+        tensors = [value.detach() for _, value in self._named()]
+        return [value._version for value in tensors], sampled(value.cpu().numpy() for value in tensors)
 
 
 def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
-    """What a batch norm on stored statistics adds to its scaled input; None where it has none, or keeps no statistics."""
+    """What a batch norm adds to its scaled input in inference; None for one without stored statistics."""
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None:
         return None

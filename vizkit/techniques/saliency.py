@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from .. import batching, images, targets
-from ..backend import OUTPUT, Mode, Model, Tensor
+from .. import targets
+from ..backend import Array, Mode, Model
 from ..errors import SettingError
 from ..images import ImageInput
-from ..results import Attribution, provenance
+from ..results import Attribution
 from ..targets import Target
+from ._attribution import INPUT, Job, strongest
 
 MODES = ("inference", "published")
 
@@ -66,44 +65,19 @@ def saliency(
         target, batch_size = targets.ALL, 1
     input_range = input_range or ("unit" if published else "imagenet")
     fit = fit or ("squash" if published else "crop")
-    batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
-    wanted = targets.listed(target, len(batch))
-    forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
-    chosen: list[int | None] = []
-    maps = []
-
-    def step(start: int, stop: int) -> None:
-        gradient, found = input_gradient(model, batch.tensor[start:stop], wanted[start:stop], forward_mode)
-        maps.append(np.abs(gradient).max(axis=1))
-        chosen.extend(found)
-
-    batching.run(model, len(batch), batch_size, step, "saliency")
-    names = targets.labels(model, chosen)
-    settings = {
-        "input_range": input_range,
-        "mode": mode,
-        "fit": fit,
-        "seed": seed if published else None,
-        "target": [{"index": index, "label": name} for index, name in zip(chosen, names, strict=True)],
-    }
-    return Attribution(
-        np.concatenate(maps),
-        provenance(model, "saliency", settings, batch),
-        batch,
-        tuple(chosen),
-        tuple(names),
+    shown_seed = seed if published else None
+    job = Job(
+        "saliency",
+        model,
+        image,
+        target,
+        input_range=input_range,
+        fit=fit,
+        batch_size=batch_size,
+        mode=mode,
+        seed=shown_seed,
     )
-
-
-def input_gradient(model: Model, x: Any, target: Target, mode: Mode) -> tuple[Any, list[int | None]]:
-    """Gradient (N, C, H, W) of the targets' logits at the input, as NumPy, and the class indices that were taken."""
-    ops = model.ops
-    chosen: list[int | None] = []
-
-    def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
-        logits = model.forward(leaves["input"], mode=mode)[OUTPUT]
-        chosen.extend(targets.choose(model, target, ops.numpy(logits)))
-        return targets.score(ops, logits, chosen), None
-
-    _, gradients, _ = ops.value_and_grad(score, {"input": ops.asarray(x)})
-    return ops.numpy(gradients["input"]), chosen
+    maps: list[Array] = []
+    forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
+    job.passes(lambda done: maps.append(strongest(done.gradients[INPUT])), mode=forward_mode)
+    return job.result(np.concatenate(maps))

@@ -1,0 +1,115 @@
+"""One figure of many methods, targets and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+from kits import TRAPS, TRAPS_SIZE
+from kits import kit as kit_of
+
+import vizkit
+from vizkit.errors import SettingError, UnknownNameError
+from vizkit.explain import Explanation, explain, methods
+from vizkit.results import read_provenance
+
+pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
+
+
+@pytest.fixture
+def models() -> list[Any]:
+    """The same small network in every installed backend."""
+    return [
+        vizkit.wrap(
+            kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, labels=list("abcde")
+        )
+        for name in INSTALLED
+    ]
+
+
+@pytest.fixture
+def pictures(rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8) for _ in range(2)]
+
+
+@pytest.fixture
+def shown(models: list[Any], pictures: Any) -> Explanation:
+    chosen = ["saliency", ("smoothgrad", {"samples": 2}), "gradcam", "hirescam"]
+    return explain(models, pictures, chosen, ["b", 3, None], layer="2", seed=4)
+
+
+def test_every_method_is_known() -> None:
+    assert {"saliency", "gradcam", "integrated_gradients", "scorecam", "guided_backprop", "eigencam"} <= set(methods())
+    assert not {"filters", "feature_maps", "dream", "activation_statistics"} & set(methods())
+
+
+def test_values_are_those_of_the_methods(shown: Explanation, models: list[Any], pictures: Any) -> None:
+    assert shown.values.shape == (3, len(models), 4, 2, TRAPS_SIZE, TRAPS_SIZE)
+    alone = vizkit.gradcam(models[-1], pictures, target=3, layer="2")
+    np.testing.assert_array_equal(shown.values[1, -1, 2], alone.values)
+    np.testing.assert_array_equal(shown.results[1][-1][2].values, alone.values)
+    smooth = vizkit.smoothgrad(models[0], pictures, target="b", samples=2, seed=4)
+    np.testing.assert_array_equal(shown.values[0, 0, 1], smooth.values)
+    assert shown.results[0][0][2].layer == "2"
+    assert shown.results[0][0][0].layer is None
+
+
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")) if text.get_text()]
+
+
+@pytest.mark.parametrize("scale", ["each", "common"])
+@pytest.mark.parametrize("overlay", [True, False])
+def test_the_figure(models: list[Any], pictures: Any, scale: str, overlay: bool) -> None:
+    shown = explain(models, pictures, ["saliency", "hirescam"], [1, 3], scale=scale, overlay=overlay)
+    figure = shown.plot()
+    rows = 2 * 2 * len(models)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == rows * 3
+    assert any(("own scale" if scale == "each" else "one scale for each method") in text for text in texts(figure))
+    drawn = [panels[3 * r + 1 + k].images[-1] for r in range(rows) for k in range(2)]
+    for k in range(2):
+        limits = {image.get_clim() for image in drawn[k::2]}
+        assert len(limits) == 1 if scale == "common" else len(limits) > 1
+        assert all(low == (-high if k else 0) for low, high in limits)
+        assert {image.get_cmap().name for image in drawn[k::2]} == {"RdBu_r" if k else "viridis"}
+    assert [len(panel.images) for panel in panels[:3]] == ([1, 2, 2] if overlay else [1, 1, 1])
+    # Rows: for each picture each target in each model; the maps are the very values.
+    np.testing.assert_array_equal(drawn[0].get_array(), shown.values[0, 0, 0, 0])
+    np.testing.assert_array_equal(drawn[-1].get_array(), shown.values[1, -1, 1, 1])
+    for label in ("b", "d", *INSTALLED, "saliency", "hirescam\n8"):
+        assert any(label in text for text in texts(figure)), label
+
+
+def test_a_blank_map_is_called_blank(models: list[Any], pictures: Any) -> None:
+    figure = explain(models[0], pictures[0], [("vargrad", {"samples": 1})]).plot()
+    assert any("blank" in text for text in texts(figure))
+
+
+def test_saved_files(shown: Explanation, tmp_path: Path) -> None:
+    saved = np.load(shown.save(tmp_path / "x.npz"))
+    np.testing.assert_array_equal(saved["values"], shown.values)
+    np.testing.assert_array_equal(saved["0/0/2/cam"], shown.results[0][0][2].extra["cam"])
+    for path in (tmp_path / "x.npz", shown.save(tmp_path / "x.png")):
+        made = read_provenance(path)
+        assert made["technique"] == "explain"
+        assert made["results"][1][0][2]["settings"]["target"] == [{"index": 3, "label": "d"}] * 2
+
+
+def test_what_makes_no_sense(models: list[Any], pictures: Any) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'gradcam'"):
+        explain(models, pictures, ["grad_cam"])
+    for settings in ({"scale": "log"}, {"methods": []}, {"targets": []}, {"models": []}):
+        with pytest.raises(SettingError):
+            explain(**{"models": models, "image": pictures, "methods": ["saliency"], **settings})  # type: ignore[arg-type]
+    other = vizkit.wrap(
+        kit_of(INSTALLED[0]).sequential([("conv", 3, 2, 1, 0), ("flatten",)]),
+        input_size=4,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    )
+    with pytest.raises(SettingError, match="One figure needs one input size"):
+        explain([models[0], other], pictures, ["saliency"])

@@ -1,0 +1,64 @@
+"""What README says is run here, as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import BOTH
+from typer.main import get_command
+
+from vizkit import cli
+from vizkit.zoo.catalog import CATALOG
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not BOTH, reason="the example names a backend that is not installed")
+def test_the_api_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.search(r"```python\n(import vizkit\n.*?)```", README, re.DOTALL)
+    assert code is not None
+    assert len(code[1].strip().splitlines()) <= 22
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code[1], "README.md", "exec"), {})
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"saliency.png", "gradcam.png", "filters.png", "maps.png", "dream.png", "saliency.npz"}
+    assert "(1, 224, 224)" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not BOTH, reason="the example is tried on a network")
+def test_the_technique_example_runs() -> None:
+    import vizkit
+    from vizkit import images, targets
+
+    code = re.search(r"```python\n(def gradient\(.*?)```", README, re.DOTALL)
+    assert code is not None
+    names = {"images": images, "targets": targets}
+    exec(compile(code[1], "README.md", "exec"), names)
+    model = vizkit.load("squeezenet1_1", weights="random:7")
+    assert names["gradient"](model, images.sample()).shape == (1, 3, 224, 224)  # type: ignore[operator]
+
+
+def test_commands_named_exist() -> None:
+    listed = re.search(r"`vizkit ((?:\w+\s+)+\w+)`, each with `--help`", README)
+    assert listed is not None
+    assert set(listed[1].split()) == set(get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+def test_the_test_command_is_what_ci_runs() -> None:
+    assert README.count("<!-- tests -->") == 1
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_models_named_are_the_catalog() -> None:
+    table = README.split("## Models")[1].split("| any other")[0]
+    assert set(re.findall(r"`((?:vgg|resnet|googlenet|squeezenet|shapes)\w*)`", table)) == set(CATALOG)
+
+
+def test_pictures_exist() -> None:
+    for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README):
+        assert (ROOT / path).is_file(), path

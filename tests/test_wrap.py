@@ -1,0 +1,169 @@
+"""The user's own networks, in the shapes in which they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+from kits import TRAPS, TRAPS_SIZE
+
+import vizkit
+from vizkit.errors import SettingError, UnknownNameError
+
+SPEC: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+
+
+def test_labels_sizes_and_targets(kit: Any, rng: Any) -> None:
+    labels = ["ant", "bee", "cat", "dog", "emu"]
+    model = vizkit.wrap(kit.sequential(TRAPS), **SPEC, labels=labels, name="zoo")
+    picture = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    found = model.predict(picture, top=5)
+    assert sum(one.probability for one in found) == pytest.approx(1)
+    assert {one.label for one in found} == set(labels)
+    assert [one.logit for one in found] == sorted((one.logit for one in found), reverse=True)
+    by_name = vizkit.saliency(model, picture, target="Cat")
+    by_index = vizkit.saliency(model, picture, target=2)
+    np.testing.assert_array_equal(by_name.values, by_index.values)
+    assert by_name.provenance["model"] == "zoo"
+    assert by_name.provenance["weights"]["source"] == "as given"
+    with pytest.raises(UnknownNameError, match="'dog'"):
+        vizkit.saliency(model, picture, target="dgo")
+    bare = vizkit.wrap(kit.sequential(TRAPS), **SPEC)
+    with pytest.raises(UnknownNameError, match="no labels"):
+        vizkit.saliency(bare, picture, target="cat")
+    assert bare.predict(picture)[0].label.startswith("class ")
+    assert [rows[0].index for rows in bare.predict([picture, picture])] == [found[0].index] * 2
+
+
+def test_a_network_on_gray_pictures_that_are_not_square(kit: Any, rng: Any) -> None:
+    layers = [("conv", 1, 4, 3, 1), ("relu",), ("pool",), ("flatten",), ("dense", 4 * 6 * 10, 3)]
+    model = vizkit.wrap(kit.sequential(layers), input_size=(12, 20), mean=(0.5,), std=(0.5,))
+    result = vizkit.saliency(model, rng.integers(0, 256, (50, 80, 3), dtype=np.uint8), fit="squash")
+    assert result.values.shape == (1, 12, 20)
+    assert result.values.max() > 0
+    assert vizkit.filters(model).channel == "mean"
+    assert vizkit.dream(model, "1", 2, stages=2, steps=2, size=8).pictures().shape == (1, 8, 8, 3)
+
+
+torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch's own forms of a network")
+gluon_only = pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's own forms of a network")
+
+
+@torch_only
+def test_torch_networks_that_return_more_than_a_tensor(rng: Any) -> None:
+    import torch
+    from torch import nn
+
+    class Named(nn.Module):
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.kind, self.inner = kind, nn.Conv2d(3, 2, 3)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            logits = self.inner(x).mean((2, 3))
+            return {"logits": logits} if self.kind == "dict" else (logits, x)
+
+    picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    assert vizkit.saliency(vizkit.wrap(Named("dict"), **options), picture).values.max() > 0
+    with pytest.raises(SettingError, match="returns a tuple"):
+        vizkit.saliency(vizkit.wrap(Named("tuple"), **options), picture)
+    with pytest.raises(SettingError, match="no parameters"):
+        vizkit.wrap(nn.ReLU(), **options)
+    with pytest.raises(SettingError, match="float16"):
+        vizkit.wrap(nn.Conv2d(3, 2, 3).half(), **options)
+
+
+@gluon_only
+def test_gluon_networks_of_every_kind(tmp_path: Path, rng: Any) -> None:
+    """Not hybrid, exported and imported again, or waiting for a first input: the same maps."""
+    import mxnet as mx
+    from mxnet.gluon import SymbolBlock, nn
+
+    x = mx.nd.array(rng.normal(size=(1, 3, 16, 16)))
+    picture = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+    def build(kind: Any) -> Any:
+        network = kind()
+        network.add(nn.Conv2D(4, 3), nn.BatchNorm(), nn.Activation("relu"), nn.MaxPool2D(2), nn.Dense(3))
+        return network
+
+    hybrid = build(nn.HybridSequential)
+    hybrid.initialize(mx.init.Xavier())
+    waiting = vizkit.wrap(hybrid, **SPEC)
+    expected = vizkit.saliency(waiting, picture, target=1).values
+    hybrid.hybridize()
+    hybrid(x)
+    hybrid.export(str(tmp_path / "net"))
+    imported = SymbolBlock.imports(str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params"))
+    plain = build(nn.Sequential)
+    plain.initialize()
+    plain(x)
+    for mine, theirs in zip(hybrid.collect_params().values(), plain.collect_params().values(), strict=True):
+        theirs.set_data(mine.data())
+    for network in (hybrid, imported, plain):
+        model = vizkit.wrap(network, **SPEC)
+        np.testing.assert_allclose(vizkit.saliency(model, picture, target=1).values, expected, rtol=1e-4, atol=1e-7)
+        assert len(model.layers) >= 5
+        layer = next(name for name, found in model.layers.items() if found.shape == (1, 4, 7, 7))
+        assert vizkit.feature_maps(model, picture, layer).values.shape == (1, 4, 7, 7)
+    fresh = build(nn.HybridSequential)
+    with pytest.raises(SettingError, match="initialize"):
+        vizkit.wrap(fresh, **SPEC)
+
+
+@gluon_only
+def test_gluon_networks_that_no_graph_can_show() -> None:
+    import mxnet as mx
+    from mxnet.gluon import HybridBlock, nn
+
+    class Shapes(HybridBlock):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Dense(2, in_units=3)
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            return self.dense(x[:, :, 0, : x.shape[0]].mean(axis=2))
+
+    network = Shapes()
+    network.initialize(mx.init.Xavier())
+    with pytest.raises(SettingError, match="cannot be traced"):
+        vizkit.wrap(network, **SPEC)
+
+
+@gluon_only
+def test_gluon_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(rng: Any) -> None:
+    """Recording in training mode must not wake what the network calls as a function."""
+    import mxnet as mx
+    from mxnet.gluon import HybridBlock, nn
+
+    class Functional(HybridBlock):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2D(3, 3, in_channels=3)
+            self.gamma = self.params.get("gamma", shape=(3,), init="ones")
+            self.beta = self.params.get("beta", shape=(3,), init="zeros")
+            self.mean = self.params.get("mean", shape=(3,), init=mx.init.Constant(0.3), grad_req="null")
+            self.var = self.params.get("var", shape=(3,), init=mx.init.Constant(2.0), grad_req="null")
+
+        def hybrid_forward(self, F: Any, x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+            y = F.BatchNorm(self.conv(x), gamma, beta, mean, var, fix_gamma=False)
+            return F.mean(F.Dropout(F.LeakyReLU(y, act_type="rrelu")[0], p=0.5), axis=(2, 3))
+
+    network = Functional()
+    network.initialize(mx.init.Xavier())
+    model = vizkit.wrap(network, input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+    x = model.ops.asarray(rng.normal(size=(2, 3, 8, 8)))
+    native = network(x).asnumpy()
+
+    def score(leaves: Any) -> Any:
+        out = model.forward(leaves["x"])["output"]
+        return out[:, 0], out
+
+    _, first, out = model.ops.value_and_grad(score, {"x": x})
+    _, again, _ = model.ops.value_and_grad(score, {"x": x})
+    np.testing.assert_allclose(model.ops.numpy(out), native, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(model.ops.numpy(first["x"]), model.ops.numpy(again["x"]))

@@ -1,0 +1,264 @@
+"""A network as every technique sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LayerError, SettingError, ShapeError, unknown
+from .ops import Array, Ops, Tensor
+
+if TYPE_CHECKING:
+    from .images import ImageInput
+    from .zoo.spec import InputSpec
+
+AS_GIVEN = "as given"
+"""The origin of the weights of a user's own network."""
+SAMPLES = 64
+"""Values of each parameter that are compared to see whether it was written."""
+OUTPUT = "output"
+"""The name of the network's last result, its logits, in every model."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One observable activation: its canonical name, the kind of module, and its shape for a batch of one."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's parameters came from: ``source`` as the user asked for it, and the file when there was one."""
+
+    source: str
+    file: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a prediction; ``probability`` is the softmax over all logits, in 0..1."""
+
+    index: int
+    label: str
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a forward pass differs from plain inference.
+
+    ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
+    from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
+    ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
+    (Springenberg et al. 2014) or ``"deconvnet"`` (Zeiler & Fergus 2013); None is the true gradient.
+    """
+
+    training: np.random.Generator | None = None
+    relu: str | None = None
+
+
+INFERENCE = Mode()
+
+
+def sampled(arrays: Iterable[Array]) -> bytes:
+    """Some :data:`SAMPLES` values of each array, to see cheaply whether any of them was written."""
+    flat = (array.reshape(-1) for array in arrays)
+    return b"".join(array[:: max(1, array.size // SAMPLES)].tobytes() for array in flat)
+
+
+class Model(ABC):
+    """One network in one framework.
+
+    ``name`` its canonical name, ``backend`` the backend's name, ``native`` the framework's own network, ``spec`` what
+    it expects as input, ``ops`` the framework's functions on ``device`` in ``dtype``, ``weights`` their origin.
+    """
+
+    name: str
+    backend: str
+    device: str
+    dtype: str
+    native: Any
+    spec: InputSpec
+    ops: Ops
+    weights: Weights
+    versions: dict[str, str]
+
+    _hash: tuple[object, str] | None = None
+
+    @property
+    @abstractmethod
+    def layers(self) -> Mapping[str, Layer]:
+        """Every observable layer by name, in the order in which they finish; found with one pass, once."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
+
+    @abstractmethod
+    def biases(self) -> dict[str, Array]:
+        """The constant (C,), float64, that each observable affine layer adds to its output, per channel: the bias of a
+        convolution or dense layer; of a batch norm, in inference, ``beta - gamma * mean / sqrt(variance + eps)``."""
+
+    @abstractmethod
+    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
+        """What :meth:`forward` promises, for names that exist."""
+
+    @abstractmethod
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all parameters and stored statistics by canonical name, e.g. ``features.0.weight``."""
+
+    @abstractmethod
+    def parameter(self, name: str) -> Array:
+        """A float32 copy of one parameter."""
+
+    @abstractmethod
+    def _state(self) -> object:
+        """Something that differs whenever a parameter has been written since; compared with ``==``."""
+
+    @abstractmethod
+    def _with_parameters(self, changes: Mapping[str, Array]) -> Model:
+        """What :meth:`with_parameters` promises, for arrays that fit, before ``weights`` say so."""
+
+    def with_parameters(self, changes: Mapping[str, npt.ArrayLike]) -> Model:
+        """This network with other values of some parameters or stored statistics, by canonical name.
+
+        A new model; this one, and the user's network, stay as they are. What is not named has the values it has now.
+        The new model's ``native`` is the backend's own affair: in Gluon it is still the user's network, beside which
+        the new values lie. Raises UnknownNameError for a parameter that does not exist, ShapeError for another shape.
+        """
+        shapes = self.parameter_shapes()
+        arrays = {name: np.asarray(value) for name, value in changes.items()}
+        for name, value in arrays.items():
+            if name not in shapes:
+                raise unknown(f"parameter of {self.name}", name, shapes)
+            if value.shape != tuple(shapes[name]):
+                raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
+        model = self._with_parameters(arrays)
+        model._hash = None
+        model.weights = replace(self.weights, note=f"{len(arrays)} of {len(shapes)} parameters replaced")
+        return model
+
+    def forward(
+        self,
+        x: Tensor,
+        keep: Sequence[str] = (OUTPUT,),
+        add: Mapping[str, Tensor] | None = None,
+        mode: Mode = INFERENCE,
+    ) -> dict[str, Tensor]:
+        """The activations named in ``keep``, by name.
+
+        Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
+        anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. Works
+        inside and outside ``ops.value_and_grad``. Dropout is off and batch norm uses its stored statistics, whatever
+        mode the user left the network in, unless ``mode`` says otherwise; the network is as before afterwards.
+
+        Raises UnknownNameError for a layer that does not exist, LayerError for one that runs more than once in a pass
+        or never, ShapeError for an input the network cannot take.
+        """
+        add = {} if add is None else add
+        if not keep:
+            raise SettingError("forward(keep=()) keeps nothing; name at least one layer, or 'output' for the logits.")
+        if len(x.shape) != 4 or x.shape[1] != self.spec.channels:
+            raise ShapeError(
+                f"{self.name} takes a batch of shape (N, {self.spec.channels}, H, W); got {tuple(x.shape)}. "
+                "One image needs a leading axis of 1."
+            )
+        for name in {*keep, *add}:
+            self.check_layer(name)
+        return self._forward(x, tuple(keep), add, mode)
+
+    def check_layer(self, name: str) -> None:
+        """Raise UnknownNameError, with the nearest names, unless ``name`` is a layer of this network."""
+        if name != OUTPUT and name not in self.layers:
+            raise unknown(
+                f"layer of {self.name}", name, self.layers, f"`vizkit layers {self.name}` lists all {len(self.layers)}."
+            )
+
+    def weight(self, layer: str) -> Array:
+        """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.
+
+        Raises UnknownNameError when the layer does not exist, LayerError when it has no such weights.
+        """
+        name = f"{layer}.weight"
+        if len(self.parameter_shapes().get(name, ())) in (2, 4):
+            return self.parameter(name)
+        self.check_layer(layer)
+        raise LayerError(
+            f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {_some(self.filter_layers())}."
+        )
+
+    def architecture(self) -> str:
+        """The network as its framework prints it."""
+        return repr(self.native)
+
+    def filter_layers(self) -> list[str]:
+        """Names of the layers with convolution weights, in order."""
+        shapes = self.parameter_shapes().items()
+        return [name.removesuffix(".weight") for name, shape in shapes if name.endswith(".weight") and len(shape) == 4]
+
+    def sha256(self) -> str:
+        """SHA-256 over all parameters by sorted canonical name, as float32: the same weights give the same digest in
+        every backend and file format. Computed again only after a parameter was written."""
+        state = self._state()
+        if self._hash is None or self._hash[0] != state:
+            digest = hashlib.sha256()
+            for name in sorted(self.parameter_shapes()):
+                value = np.ascontiguousarray(self.parameter(name), dtype="<f4")
+                digest.update(f"{name}:{value.shape}:".encode())
+                digest.update(value.tobytes())
+            self._hash = (state, digest.hexdigest())
+        return self._hash[1]
+
+    def logits(self, image: ImageInput, *, fit: str = "crop") -> Array:
+        """Logits (N, classes), in the model's dtype, of an image or a list of images."""
+        from . import images
+
+        batch = images.prepare(image, self.spec, fit=fit)
+        return self.ops.numpy(self.forward(self.ops.asarray(batch.tensor))[OUTPUT])
+
+    def predict(self, image: ImageInput, top: int = 5, *, fit: str = "crop") -> list[Any]:
+        """The ``top`` most probable classes: a list of :class:`Prediction` for one image, a list of such lists for a
+        list of images.
+
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_0", weights="random:7")  # doctest: +SKIP
+        >>> model.predict("photo.jpg")[0].label                        # doctest: +SKIP
+        """
+        logits = self.logits(image, fit=fit).astype(np.float64)
+        if logits.ndim != 2:
+            raise ShapeError(f"{self.name} gives an output of shape {logits.shape}; a prediction needs (N, classes).")
+        if top < 1:
+            raise SettingError(f"top={top}: ask for at least one class.")
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probability = shifted / shifted.sum(axis=1, keepdims=True)
+        rows = [
+            [
+                Prediction(int(i), self.spec.label(int(i)), float(probability[row, i]), float(logits[row, i]))
+                for i in np.argsort(-logits[row], kind="stable")[:top]
+            ]
+            for row in range(len(logits))
+        ]
+        return rows if isinstance(image, list | tuple) else rows[0]
+
+    def __repr__(self) -> str:
+        return (
+            f"<vizkit model {self.name} in {self.backend} on {self.device}, {self.dtype}, "
+            f"weights {self.weights.source}>"
+        )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")

@@ -1,0 +1,149 @@
+"""The functions in which frameworks differ, as every technique sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Tensor = Any
+"""A native tensor of some framework."""
+Array = npt.NDArray[Any]
+Leaves = dict[str, Tensor]
+Scores = Callable[[Leaves], tuple[Tensor, Any]]
+
+
+class Ops(ABC):
+    """The few functions in which frameworks differ, on one device, in one dtype. Tensors are native, NCHW."""
+
+    device: str
+    dtype: str
+
+    @abstractmethod
+    def asarray(self, array: npt.ArrayLike) -> Tensor:
+        """A native tensor in this model's dtype, on its device; always a copy."""
+
+    @abstractmethod
+    def numpy(self, tensor: Tensor) -> Array:
+        """A NumPy copy on the host, in the tensor's dtype."""
+
+    @abstractmethod
+    def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[Tensor, Leaves, Any]:
+        """Scores, the gradient of their sum with respect to every leaf, and auxiliary outputs.
+
+        ``fn(leaves) -> (scores, aux)`` with ``scores`` of shape (N,); ``aux`` is a tensor, a tuple, list or dict of
+        them, or None, and comes back detached. Leaves are not changed. All gradients come from one backward pass.
+        Raises DisconnectedError when the scores do not depend on one of the leaves.
+        """
+
+    @abstractmethod
+    def detach(self, tensor: Tensor) -> Tensor:
+        """The same values, cut from any recorded computation."""
+
+    @abstractmethod
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether the framework failed for want of memory, so that a smaller batch may succeed."""
+
+    @abstractmethod
+    def sum(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
+        """Sum over the given axes."""
+
+    @abstractmethod
+    def mean(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
+        """Mean over the given axes."""
+
+    @abstractmethod
+    def max(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
+        """Largest value over the given axes."""
+
+    @abstractmethod
+    def abs(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def exp(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def log(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def sqrt(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def sigmoid(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def relu(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def softmax(self, x: Tensor, axis: int = 1) -> Tensor: ...
+
+    @abstractmethod
+    def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """``a`` where the condition is not zero, else ``b``; three tensors of one shape."""
+
+    @abstractmethod
+    def maximum(self, a: Tensor, b: Tensor | float) -> Tensor: ...
+
+    @abstractmethod
+    def minimum(self, a: Tensor, b: Tensor | float) -> Tensor: ...
+
+    @abstractmethod
+    def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor: ...
+
+    @abstractmethod
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor: ...
+
+    @abstractmethod
+    def transpose(self, x: Tensor, axes: tuple[int, ...]) -> Tensor: ...
+
+    @abstractmethod
+    def pick(self, x: Tensor, index: Sequence[int]) -> Tensor:
+        """``x[i, index[i]]`` for each i: (N, C, ...) and N integers give (N, ...)."""
+
+    @abstractmethod
+    def pad(self, x: Tensor, width: int, mode: str = "constant", value: float = 0.0) -> Tensor:
+        """Widen height and width of (N, C, H, W) by ``width`` on each side; ``mode`` is "constant" or "reflect"."""
+
+    @abstractmethod
+    def conv(self, x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Tensor:
+        """Cross-correlation of (N, C, H, W) with weights (O, C / groups, kH, kW)."""
+
+    @abstractmethod
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """Matrix product over the last two axes; leading axes, where both have them, are equal."""
+
+    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bilinear with half-pixel centres, without antialiasing: (N, C, H, W) to (N, C, *size).
+
+        Two matrix products with the interpolation's own matrices: exact in both dtypes, differentiable, and the same
+        arithmetic in every framework (MXNet's own operator computes its weights in float32 even for float64).
+        """
+        n, c, height, width = x.shape
+        if (height, width) == tuple(size):
+            return x
+        rows = self.asarray(bilinear_matrix(height, size[0]))
+        columns = self.asarray(bilinear_matrix(width, size[1]).T)
+        flat = self.matmul(self.reshape(x, (n * c * height, width)), columns)
+        flat = self.reshape(flat, (n * c, height, size[1]))
+        flat = self.transpose(flat, (1, 0, 2))
+        flat = self.matmul(rows, self.reshape(flat, (height, n * c * size[1])))
+        return self.reshape(
+            self.transpose(self.reshape(flat, (size[0], n * c, size[1])), (1, 0, 2)), (n, c, size[0], size[1])
+        )
+
+
+@lru_cache(maxsize=64)
+def bilinear_matrix(source: int, target: int) -> Array:
+    """(target, source) float64 matrix of one axis' bilinear interpolation with half-pixel centres, edges repeated."""
+    at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(at).astype(int)
+    high = np.minimum(low + 1, source - 1)
+    matrix = np.zeros((target, source))
+    np.add.at(matrix, (np.arange(target), low), 1 - (at - low))
+    np.add.at(matrix, (np.arange(target), high), at - low)
+    matrix.flags.writeable = False
+    return matrix

@@ -1,0 +1,135 @@
+"""What perturbation methods and faithfulness metrics share: the scores of changed images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import batching, targets
+from ..backend import OUTPUT, Array, Model, Tensor
+from ..errors import SettingError
+from ..images import ImageInput
+from ..results import Attribution
+from ..targets import Target
+from ._attribution import Job
+from ._checks import UNCHANGED, warn
+
+OUTPUTS = ("logit", "probability")
+ROUNDING = 32
+"""Spacings of floating-point numbers, at the size of the largest logit, within which scores count as equal."""
+
+
+class Probe(Job):
+    """A job that asks for scores alone. ``output`` is what is watched of each image's class: its "logit", its
+    "probability" (the softmax over all logits), or for None the probability, and the logit for the sum of all.
+    ``logits`` (N, classes) and ``original`` (N,), the scores, are those of the unchanged images, float64.
+
+    Raises what preparing images and choosing targets raise, and SettingError for an unknown ``output``, or for the
+    probability of all classes together, which is 1 whatever the image.
+    """
+
+    def __init__(
+        self,
+        technique: str,
+        model: Model,
+        image: ImageInput,
+        target: Target,
+        *,
+        output: str | None = "logit",
+        input_range: str = "imagenet",
+        fit: str = "crop",
+        batch_size: int | None = None,
+        **settings: Any,
+    ) -> None:
+        if output not in (None, *OUTPUTS):
+            raise SettingError(f"output={output!r}: expected {' or '.join(map(repr, OUTPUTS))}.")
+        super().__init__(
+            technique,
+            model,
+            image,
+            target,
+            input_range=input_range,
+            fit=fit,
+            batch_size=batch_size,
+            **settings,
+        )
+        self.logits: Array = logits_in_batches(model, self.batch.tensor, batch_size, f"{technique}: targets")
+        self.chosen = targets.choose(model, self.targets, self.logits)
+        if output == "probability" and None in self.chosen:
+            raise SettingError("target='all' has no probability: all classes together have 1. Take output='logit'.")
+        self.outputs = [output or ("logit" if index is None else "probability") for index in self.chosen]
+        self.settings["output"] = self.outputs[0] if len(set(self.outputs)) == 1 else self.outputs
+        self.original = read(self.logits, self.chosen, self.outputs)
+        self._reach: dict[int, tuple[float, float]] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        height, width = self.batch.tensor.shape[2:]
+        return height, width
+
+    def probe(self, i: int, x: Tensor) -> Array:
+        """Scores (B,) float64 of image ``i``'s class for native inputs (B, C, H, W)."""
+        found = read(logits_of(self.model, x), [self.chosen[i]] * len(x), [self.outputs[i]] * len(x))
+        low, high = self._reach.get(i, (self.original[i], self.original[i]))
+        self._reach[i] = min(low, found.min()), max(high, found.max())
+        return found
+
+    def mixed(self, i: int, keep: Array, baseline: Array) -> Tensor:
+        """``keep * image + (1 - keep) * baseline`` of image ``i``: masks (B, H, W) in 0..1 and one baseline (C, H, W)
+        give a native (B, C, H, W)."""
+        ops = self.model.ops
+        mask = ops.asarray(keep[:, None])
+        return ops.asarray(self.batch.tensor[i][None]) * mask + ops.asarray(baseline[None]) * (1 - mask)
+
+    def probe_mixed(self, i: int, keep: Array, baseline: Array) -> Array:
+        """Scores (B,) of what :meth:`mixed` makes."""
+        return self.probe(i, self.mixed(i, keep, baseline))
+
+    def result(self, values: Array, *, cause: str = UNCHANGED, **more: Any) -> Attribution:
+        """As every job's, and a warning where the scores differ by rounding errors alone: they make a map, too."""
+        for i, (low, high) in self._reach.items():
+            scale = float(np.abs(self.logits[i]).max()) * (1.0 if self.outputs[i] == "logit" else high)
+            if high - low <= ROUNDING * float(np.finfo(self.model.dtype).eps) * scale and np.ptp(values[i]) > 0:
+                warn(f"{self.whats[i]} shows rounding errors alone: {cause}")
+        return super().result(values, cause=cause, **more)
+
+    def each(self, counts: int | Sequence[int], step: Callable[[int, int, int], None]) -> None:
+        """Call ``step(image, start, stop)`` over the variants of every image, in batches that fit: ``counts`` of each
+        image, or of all."""
+        every = [counts] * len(self) if isinstance(counts, int) else counts
+        size = self.batch_size
+        for i, count in enumerate(every):
+            title = f"{self.technique}, image {i + 1} of {len(self)}" if len(self) > 1 else self.technique
+            size = batching.run(self.model, count, size, partial(step, i), title)
+
+
+def logits_of(model: Model, x: Tensor) -> Array:
+    """Logits (B, classes) float64 of a native input."""
+    return np.asarray(model.ops.numpy(model.forward(x)[OUTPUT]), dtype=np.float64)
+
+
+def logits_in_batches(model: Model, tensor: Array, batch_size: int | None, label: str) -> Array:
+    """Logits (N, classes) float64 of inputs (N, C, H, W)."""
+    found: list[Array] = []
+
+    def step(start: int, stop: int) -> None:
+        found.append(logits_of(model, model.ops.asarray(tensor[start:stop])))
+
+    batching.run(model, len(tensor), batch_size, step, label)
+    return np.concatenate(found)
+
+
+def read(logits: Array, chosen: Sequence[int | None], outputs: Sequence[str]) -> Array:
+    """The score (N,) of each row of logits (N, classes): the chosen logit, their sum for None, or the probability."""
+    values = [softmax(row) if output == "probability" else row for row, output in zip(logits, outputs, strict=True)]
+    return np.array([row.sum() if index is None else row[index] for row, index in zip(values, chosen, strict=True)])
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities over the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

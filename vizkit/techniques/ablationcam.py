@@ -1,0 +1,52 @@
+"""Ablation-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Array, Model
+from ..images import ImageInput
+from ..results import Attribution
+from ..targets import Target
+from ._attribution import Job
+from ._cam import choose_layer, finish, weighted
+
+
+def ablationcam(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    relu: bool = True,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Ablation-CAM (Desai & Ramaswamy 2020, WACV): no gradient, one forward pass for each channel.
+
+    ``M = up(relu(sum_k w_k A_k))``, ``w_k = (S_t - S_t with A_k = 0) / |S_t|``, ``S_t`` the logit. The paper divides by
+    ``S_t``, which turns the map over where the logit is negative; for a positive one it is the same. pytorch-grad-cam
+    ablates to far below the minimum where a layer has negative values; here always to zero, as the paper.
+
+    Args: as :func:`vizkit.gradcam` has them; ``batch_size`` is the number of ablated passes made together.
+
+    Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits without each channel.
+    """
+    job = Job("ablationcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    name = choose_layer(model, layer)
+    whole, kept = job.scores((name,))
+    activations = kept[name].astype(np.float64)
+    scores = np.zeros(activations.shape[:2])
+
+    def without(i: int, k: int) -> dict[str, Array]:
+        term = np.zeros_like(activations[i])
+        term[k] = -activations[i, k]
+        return {name: term}
+
+    def take(i: int, k: int, score: float) -> None:
+        scores[i, k] = score
+
+    job.forwards(activations.shape[1], lambda i, _: job.x[i], take, without)
+    weights = (whole[:, None] - scores) / np.abs(whole)[:, None]
+    return finish(job, weighted(weights, activations), name, relu, extra={"scores": scores})

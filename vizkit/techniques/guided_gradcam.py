@@ -1,0 +1,44 @@
+"""Guided Grad-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Model
+from ..images import ImageInput
+from ..results import Attribution
+from ..targets import Target
+from ._attribution import Job, strongest
+from ._cam import choose_layer, raw_maps, upsample
+from ._checks import CLIPPED
+from .gradcam import channel_means
+from .guided_backprop import relu_gradient
+
+
+def guided_gradcam(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Guided Grad-CAM (Selvaraju et al. 2016, arXiv 1610.02391).
+
+    ``M[y, x] = max_c |G[c, y, x] * C[y, x]|``: ``G`` of :func:`vizkit.guided_backprop`, ``C`` of
+    :func:`vizkit.gradcam`, bilinear (captum's default is the nearest neighbour). It has the fine edges of the one and
+    the place of the other; for the edges, see the warning at guided backpropagation.
+
+    Args, raises, example: as :func:`vizkit.gradcam`.
+
+    Returns:
+        :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is ``G * C``, signed, and
+        ``extra["cam"]`` (N, h, w) Grad-CAM at the layer's resolution.
+    """
+    job = Job("guided_gradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    name = choose_layer(model, layer)
+    cam = np.maximum(raw_maps(job, name, channel_means), 0)
+    product = relu_gradient(job, "guided") * upsample(cam, model.spec.size)[:, None]
+    return job.result(strongest(product), layer=name, extra={"attribution": product, "cam": cam}, cause=CLIPPED)

@@ -1,0 +1,116 @@
+"""LIME on superpixels: a linear model of the score around the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..backend import Array, Model
+from ..errors import SettingError
+from ..images import ImageInput
+from ..results import Attribution
+from ..targets import Target
+from ._noise import generator
+from ._perturbation import Probe
+from ._superpixels import Moments, Segments, fill, paint, superpixels, switched_scores
+
+
+def lime(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    segments: Segments = 50,
+    samples: int = 1000,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+    baseline: str = "segment",
+    output: str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """LIME (Ribeiro, Singh & Guestrin 2016, arXiv 1602.04938), as its authors' code does it for images.
+
+    ``b, c = argmin sum_i w_i (S(I with the superpixels z_i kept) - z_i b - c)^2 + alpha |b|^2`` and a pixel's value is
+    its superpixel's coefficient in b. ``z_0`` is all ones, the other ``z_i`` keep each superpixel with probability 1/2.
+    ``w_i = sqrt(exp(-d_i^2 / kernel_width^2))`` with ``d_i`` the cosine distance of ``z_i`` to all ones, 1 for none.
+    The same ridge regression as scikit-learn's, solved from its moments, so memory does not grow with ``samples``.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
+        target: None (top-1), index, label, "all" (the sum of all logits), or a list with one per image.
+        segments: about how many SLIC superpixels (needs scikit-image), or integer labels (H, W) or (N, H, W).
+        samples: evaluations of the network per image, the unchanged one included.
+        kernel_width: of the weights; smaller stays nearer to the picture.
+        alpha: strength of the ridge penalty; 0 is least squares.
+        baseline: what switched-off superpixels show: "segment" (their mean colour, as the authors do), "black", "mean"
+            or "blurred".
+        output: "probability" or "logit"; None is the authors' probability, and the logit when a target is "all".
+        seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
+        batch_size: samples scored together; bounds memory, does not change the map. None fits 1 GiB.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit; ``extra["segments"]`` are the labels
+        (N, H, W), ``extra["constant"]`` (N,) the constants c.
+
+    Raises:
+        VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import numpy as np, vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> quarters = np.kron([[0, 1], [2, 3]], np.ones((112, 112), dtype=int))
+        >>> vizkit.lime(model, vizkit.images.sample(), segments=quarters, samples=8).values.shape
+        (1, 224, 224)
+    """
+    if samples < 2 or kernel_width <= 0 or alpha < 0:
+        raise SettingError(
+            f"samples={samples}, kernel_width={kernel_width}, alpha={alpha}: expected at least 2 samples, a positive "
+            "width and a penalty that is not negative."
+        )
+    job = Probe(
+        "lime",
+        model,
+        image,
+        target,
+        output=output,
+        input_range=input_range,
+        fit=fit,
+        batch_size=batch_size,
+        samples=samples,
+        kernel_width=kernel_width,
+        alpha=alpha,
+        baseline=baseline,
+        seed=seed,
+    )
+    labels = superpixels(job.batch, segments)
+    baselines = fill(baseline, job, labels)
+    moments = [Moments.empty(int(one.max()) + 1) for one in labels]
+
+    def step(i: int, start: int, stop: int) -> None:
+        z = lime_samples(int(labels[i].max()) + 1, seed, range(start, stop))
+        found = switched_scores(job, i, labels[i], z, baselines[i])
+        moments[i].add(z, found, lime_weights(z, kernel_width))
+
+    job.each(samples, step)
+    fits = [one.ridge(alpha) for one in moments]
+    values = np.stack([paint(one, coefficients) for one, (coefficients, _) in zip(labels, fits, strict=True)])
+    found = job.result(values, signed=True, segments=[int(one.max()) + 1 for one in labels])
+    return replace(found, extra={"segments": labels, "constant": np.array([constant for _, constant in fits])})
+
+
+def lime_samples(features: int, seed: int, which: range) -> Array:
+    """Rows (B, K) of zeros and ones with these numbers; number 0 is all ones."""
+    rows = [generator(seed, number).integers(0, 2, features) if number else np.ones(features) for number in which]
+    return np.array(rows, dtype=np.float64)
+
+
+def lime_weights(z: Array, kernel_width: float) -> Array:
+    """The weight (B,) of each row: near 1 for rows that keep nearly all."""
+    distance = 1 - np.sqrt(z.mean(axis=1))
+    return np.asarray(np.sqrt(np.exp(-((distance / kernel_width) ** 2))))

@@ -1,0 +1,41 @@
+"""XGrad-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Array, Model
+from ..images import ImageInput
+from ..results import Attribution
+from ..targets import Target
+from ._attribution import Job
+from ._cam import gradient_cam, weighted
+
+
+def xgradcam(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    relu: bool = True,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """XGrad-CAM (Fu et al. 2020, arXiv 2008.02312).
+
+    ``M = up(relu(sum_k w_k A_k))``, ``w_k = sum_ij (A_k[i, j] / sum_ab A_k[a, b]) dS_t / dA_k[i, j]``; zero for a
+    channel that adds up to zero. pytorch-grad-cam and torch-cam add 1e-7 and 1e-8 to the sum below, here nothing is
+    added.
+
+    Args, returns, raises, example: as :func:`vizkit.gradcam`.
+    """
+    job = Job("xgradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    return gradient_cam(job, layer, relu, _by_share)
+
+
+def _by_share(activations: Array, gradients: Array) -> Array:
+    total = activations.sum(axis=(2, 3))
+    weights = (activations * gradients).sum(axis=(2, 3)) / np.where(total == 0, 1, total)
+    return weighted(np.where(total == 0, 0, weights), activations)
