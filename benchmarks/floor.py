@@ -2,13 +2,14 @@
 
     python -m benchmarks.floor --backend torch --backend gluon --out floor.json
 
-The floor is what an expert would write by hand: frozen parameters, inference semantics, nothing else. In Gluon, "homework"
-is the published notebook's way, with a gradient for every weight. Results are checked to be equal before they are timed.
-Each backend runs in a process of its own, with the number of threads stated.
+The floor is what an expert would write by hand: frozen parameters, inference semantics, nothing else. In Gluon,
+"homework" is the published notebook's way, with a gradient for every weight. Results are checked to be equal before
+they are timed. Each backend runs in a process of its own, with the number of threads stated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -53,10 +54,8 @@ def torch_floor(model: Any, x: Any, index: int, recipe: Recipe) -> tuple[Contest
         leaf = torch.from_numpy(x).requires_grad_(True)
         found.clear()
         handle = network.get_submodule(recipe.layer).register_forward_hook(keep)
-        try:
+        with contextlib.suppress(Stop):
             network(leaf)
-        except Stop:
-            pass
         handle.remove()
         activation = found[0][:, recipe.units[0]].pow(2).mean().sqrt()
         slopes = F.conv2d(leaf, kernels, groups=3)

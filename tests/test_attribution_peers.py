@@ -221,7 +221,7 @@ class Scaled(nn.Module):
     ],
 )
 def test_gradient_cams(net: Any, agree: Any, method: str, peer: str, factor: float) -> None:
-    cams = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    cams = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError, reason="pytorch-grad-cam is not installed")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     scaled = Scaled(net.native, factor)
@@ -241,7 +241,7 @@ def test_gradient_cams(net: Any, agree: Any, method: str, peer: str, factor: flo
 
 
 def test_eigencam(net: Any, agree: Any) -> None:
-    cams = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    cams = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError, reason="pytorch-grad-cam is not installed")
     from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 
     assert cams.EigenCAM
@@ -253,7 +253,7 @@ def test_eigencam(net: Any, agree: Any) -> None:
 
 
 def test_scorecam(single: Any, agree: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cams = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    cams = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError, reason="pytorch-grad-cam is not installed")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     # Its upsampling aligns corners; with half-pixel centres in its place the rest is compared.
@@ -275,7 +275,7 @@ def test_scorecam(single: Any, agree: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
 def test_ablationcam(single: Any, agree: Any) -> None:
-    cams = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    cams = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError, reason="pytorch-grad-cam is not installed")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     native = copy.deepcopy(single.native)
@@ -291,7 +291,7 @@ def test_ablationcam(single: Any, agree: Any) -> None:
 
 
 def test_full_gradient(net: Any, agree: Any) -> None:
-    cams = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    cams = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError, reason="pytorch-grad-cam is not installed")
 
     # It divides by the maximum + 1e-7, more than many channels' terms; the score's scale is free.
     peer = cams.FullGrad(net.native, [])
@@ -303,7 +303,7 @@ def test_full_gradient(net: Any, agree: Any) -> None:
 
 @pytest.fixture
 def torchcam(net: Any) -> Any:
-    return pytest.importorskip("torchcam.methods", reason="torch-cam is not installed")
+    return pytest.importorskip("torchcam.methods", exc_type=ImportError, reason="torch-cam is not installed")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def test_the_test_command_is_what_ci_runs() -> None:
 def test_models_named_are_the_catalog() -> None:
     table = README.split("## Models")[1].split("| any other")[0]
     assert set(re.findall(r"`((?:vgg|resnet|googlenet|squeezenet|shapes)\w*)`", table)) == set(CATALOG)
+
+
+def test_tables_are_what_the_commands_wrote() -> None:
+    """Nothing in a table was typed by hand: it is what the committed results say."""
+    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.rendered(README) == README
 
 
 def test_pictures_exist() -> None:

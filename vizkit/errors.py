@@ -53,7 +53,7 @@ class DivergedError(VizkitError):
 
 
 class MapWarning(UserWarning):
-    """A map that says nothing: the same value everywhere, or values that are not finite. The text gives likely causes."""
+    """A map that says nothing: one value everywhere, or values that are not finite; the text gives likely causes."""
 
 
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
@@ -64,7 +64,7 @@ def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> Unkn
         near = [name for name in names if given.lower() in name.lower()][:4] if given else []
     if near:
         offer = f" Did you mean {' or '.join(repr(name) for name in near)}?"
-    elif names and len(names) <= 24:
+    elif names and len(names) <= 40:
         offer = f" Known: {', '.join(names)}."
     else:
         offer = ""

@@ -1,16 +1,18 @@
-"""Progress bars on the terminal's error stream, absent where that is no terminal."""
+"""Progress bars on the terminal's error stream, absent where that is no terminal, or where another bar runs already."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 Advance = Callable[[int, str], None]
+_busy: ContextVar[bool] = ContextVar("_busy", default=False)
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def steps_bar(label: str, total: int) -> Iterator[Advance]:
 def _bar(
     label: str, total: int | None, columns: tuple[ProgressColumn, ...]
 ) -> Iterator[Callable[[int, int | None, str], None] | None]:
-    if not sys.stderr.isatty():
+    if _busy.get() or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -51,7 +53,9 @@ def _bar(
             bar.start()
         bar.update(task, completed=done, total=whole, note=note)
 
+    within = _busy.set(True)
     try:
         yield update
     finally:
+        _busy.reset(within)
         bar.stop()

@@ -1,0 +1,146 @@
+"""README's tables, from files that commands here wrote. Nothing in them is typed by hand.
+
+python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
+python -m benchmarks.readme floor FILE  # take the JSON of `python -m benchmarks.floor --out FILE`
+python -m benchmarks.readme write       # only write README anew from the committed results
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+SAMPLES = 120
+SEED = 2026
+# The network is a hundred pixels wide, where the pointing game's usual 15 pixels of tolerance would forgive everything.
+TOLERANCE = 3.0
+app = typer.Typer(add_completion=False)
+
+
+def localisation(samples: int = SAMPLES) -> dict[str, Any]:
+    """Every attribution method on ``shapes``, in every installed backend: three metrics against the objects' masks."""
+    import vizkit
+    from vizkit.explain import methods
+    from vizkit.zoo import shapes
+
+    found: dict[str, Any] = {}
+    given = shapes.sample(samples, seed=SEED)
+    names = [name for name in methods() if name not in ("random_map", "edge_map", "centre_map")]
+    for info in vizkit.backends():
+        if info.installed:
+            model = vizkit.load("shapes", backend=info.name)
+            ranking = vizkit.evaluate.rank(
+                model,
+                given,
+                names,
+                metrics=["pointing_game", "relevance_mass", "relevance_rank"],
+                options={"pointing_game": {"tolerance": TOLERANCE}},
+            )
+            rows = ranking.values.tolist()
+            found[info.name] = dict(zip(ranking.methods, rows, strict=True))
+    return {"samples": samples, "seed": SEED, "tolerance": TOLERANCE, "scores": found}
+
+
+def oracles() -> list[dict[str, Any]]:
+    """Deviations from the oracles, from a run of the tests that check them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "oracles.json"
+        tests = sorted(str(path) for path in (ROOT / "tests").glob("test_attribution_*.py"))
+        tests += [str(ROOT / "tests" / "test_perturbation.py"), str(ROOT / "tests" / "test_techniques.py")]
+        subprocess.run([sys.executable, "-m", "pytest", *tests, "--oracles", str(path)], cwd=ROOT, check=True)
+        found: list[dict[str, Any]] = json.loads(path.read_text())
+    return found
+
+
+def methods_table(results: dict[str, Any]) -> str:
+    """One row a method: oracles with the largest deviation in each backend, and the localisation scores."""
+    deviations: dict[tuple[str, str], dict[str, float]] = {}
+    for entry in results["oracles"]:
+        kind = "max" if "max" in entry else "l2"
+        key = (entry["method"], entry["backend"])
+        label = entry["oracle"] + ("" if kind == "max" else " (L2)")
+        value = float(entry.get("max", entry.get("l2", 0.0)))
+        found = deviations.setdefault(key, {})
+        found[label] = max(value, found.get(label, 0.0))
+    scores = results["localisation"]["scores"]
+    first = next(iter(scores))
+    lines = [
+        "| method | PyTorch against | Gluon against | pointing game | mass | rank |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in sorted(scores[first], key=lambda name: -sum(scores[first][name])):
+        cells = [_oracles(deviations.get((name, backend), {})) for backend in ("torch", "gluon")]
+        numbers = [" / ".join(f"{scores[backend][name][k]:.2f}" for backend in scores) for k in range(3)]
+        lines.append(f"| `{name}` | {cells[0]} | {cells[1]} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
+def _oracles(found: dict[str, float]) -> str:
+    return "<br>".join(f"{label}: {value:.0e}" for label, value in sorted(found.items())) or "–"
+
+
+def floor_table(report: dict[str, Any]) -> str:
+    """One row a measurement of ``benchmarks.floor``."""
+    versions = ", ".join(f"{k} {v}" for found in report["versions"].values() for k, v in found.items())
+    lines = [
+        f"{report['processor']}, {report['threads']} thread, {versions}; medians of {report['rounds']} rounds, ratio "
+        "to the floor round by round with quartiles.",
+        "",
+        "| backend | network | what | who | ms | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        low, high = row["ratio_quartiles"]
+        lines.append(
+            f"| {row['backend']} | {row['model']} | {row['what']} | {row['who']} | {row['median_ms']:.0f} | "
+            f"{row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return "\n".join(lines)
+
+
+def rendered(text: str) -> str:
+    """README with every table as the committed results say."""
+    tables = {"methods": methods_table, "floor": floor_table}
+    for name, table in tables.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            body = table(json.loads(path.read_text(encoding="utf-8")))
+            before, rest = text.split(f"<!-- {name} -->", 1)
+            after = rest.split(f"<!-- /{name} -->", 1)[1]
+            text = f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->{after}"
+    return text
+
+
+@app.command()
+def write() -> None:
+    """Write README's tables anew from the committed results."""
+    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@app.command()
+def floor(file: Path) -> None:
+    """Take a report of ``benchmarks.floor`` into the committed results and README."""
+    json.loads(file.read_text(encoding="utf-8"))
+    (RESULTS / "floor.json").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    write()
+
+
+@app.command()
+def methods() -> None:
+    """Run the oracle tests and the localisation study; write results and README."""
+    found = {"oracles": oracles(), "localisation": localisation()}
+    (RESULTS / "methods.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write()
+
+
+if __name__ == "__main__":
+    app()

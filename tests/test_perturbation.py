@@ -1,0 +1,542 @@
+"""Occlusion, RISE, LIME, Kernel SHAP, and the maps that know nothing: against captum, scikit-learn and plain loops."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import sys
+from collections.abc import Callable
+from math import comb, factorial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED, both, shared_file
+from kits import TRAPS, TRAPS_SIZE
+from kits import kit as kit_of
+
+import vizkit
+from vizkit.errors import MapWarning, SettingError, ShapeError, VizkitError
+from vizkit.references import reference
+from vizkit.techniques.kernel_shap import coalitions
+from vizkit.techniques.lime import lime_samples, lime_weights
+from vizkit.techniques.rise import rise_masks
+
+EXACT = 1e-8
+SIDE = TRAPS_SIZE
+INPUT = {"input_size": SIDE, "mean": (0.5, 0.4, 0.3), "std": (0.25, 0.2, 0.3)}
+QUARTERS = np.kron([[0, 1], [2, 3]], np.ones((SIDE // 2, SIDE // 2), dtype=int))
+SIXTEEN = np.kron(np.arange(16).reshape(4, 4), np.ones((4, 4), dtype=int))
+QUICK: dict[str, dict[str, Any]] = {
+    "occlusion": {"window": 5, "stride": 4},
+    "rise": {"samples": 11, "grid": 3},
+    "lime": {"samples": 23, "segments": SIXTEEN},
+    "kernel_shap": {"samples": 23, "segments": SIXTEEN},
+    "random_map": {},
+    "edge_map": {},
+    "centre_map": {},
+}
+EVERY = pytest.mark.parametrize("method", list(QUICK))
+torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="compares with a PyTorch toolkit; PyTorch is absent")
+
+
+def small(backend: str) -> Any:
+    return vizkit.wrap(kit_of(backend).sequential(TRAPS), **INPUT)
+
+
+def pictures(count: int = 2, side: int = SIDE) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(0, 256, (side, side, 3)).astype(np.uint8) for _ in range(count)]
+
+
+def run(method: str, model: Any, image: Any, **options: Any) -> Any:
+    return getattr(vizkit, method)(model, image, fit="squash", **{**QUICK[method], **options})
+
+
+def score(model: Any, x: np.ndarray, index: int, output: str = "logit") -> float:
+    """One network input's score, the slow way."""
+    logits = model.ops.numpy(model.forward(model.ops.asarray(x[None]))["output"])[0]
+    return float(logits[index] if output == "logit" else np.exp(logits[index]) / np.exp(logits).sum())
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Asserts that two arrays differ by less than a share of the largest value; the report gets the figure."""
+
+    def check(
+        method: str, oracle: str, ours: Any, theirs: Any, tolerance: float = EXACT, backend: str = "torch"
+    ) -> None:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        assert ours.shape == theirs.shape
+        assert np.ptp(theirs) > 0, "the oracle's map is flat, which proves nothing"
+        size = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+        record_property("attribution", {"method": method, "backend": backend, "oracle": oracle, "max": size})
+        print(f"ATTRIBUTION | {method} | {backend} | {oracle} | max {size:.1e}")
+        assert size <= tolerance
+
+    return check
+
+
+@pytest.fixture
+def captum(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """captum's attribution methods, without their last step: they round what they computed to float32."""
+    found = pytest.importorskip("captum.attr")
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    monkeypatch.setattr(torch, "FloatTensor", torch.DoubleTensor)
+    return found
+
+
+def peer(model: Any) -> Any:
+    """A copy of a PyTorch network for captum, in evaluation mode."""
+    return copy.deepcopy(model.native).eval()
+
+
+@torch_only
+@pytest.mark.parametrize(
+    ("window", "stride", "baseline"), [(5, 5, "black"), (4, 3, "mean"), ((3, 7), (2, 5), "blurred"), (16, 16, "black")]
+)
+def test_occlusion_is_captums(window: Any, stride: Any, baseline: str, captum: Any, agree: Callable[..., None]) -> None:
+    import torch
+
+    model = small("torch")
+    batch = vizkit.images.prepare(pictures(), model.spec, fit="squash")
+    pair = [(value, value) if isinstance(value, int) else value for value in (window, stride)]
+    theirs = captum.Occlusion(peer(model)).attribute(
+        torch.from_numpy(batch.tensor).double(),
+        target=torch.tensor([3, 1]),
+        sliding_window_shapes=(3, *pair[0]),
+        strides=(3, *pair[1]),
+        baselines=torch.from_numpy(reference(baseline, batch, model.spec)).double(),
+    )
+    ours = vizkit.occlusion(
+        model, pictures(), target=[3, 1], window=window, stride=stride, baseline=baseline, fit="squash"
+    ).values
+    if window == 16:
+        assert np.allclose(ours, theirs.numpy()[:, 0], atol=1e-12)
+    else:
+        agree("occlusion", "captum", ours, theirs.numpy()[:, 0])
+
+
+@torch_only
+def test_occlusion_of_a_real_network_is_captums(
+    squeezenet_weights: Path, photos: list[Path], captum: Any, agree: Callable[..., None]
+) -> None:
+    import torch
+
+    model = vizkit.load("squeezenet1_0", backend="torch", weights=str(squeezenet_weights), dtype="float64")
+    batch = vizkit.images.prepare(photos[1], model.spec)
+    theirs = captum.Occlusion(peer(model)).attribute(
+        torch.from_numpy(batch.tensor).double(),
+        target=282,
+        sliding_window_shapes=(3, 150, 150),
+        strides=(3, 74, 74),
+        baselines=torch.from_numpy(reference("black", batch, model.spec)).double(),
+    )
+    ours = vizkit.occlusion(model, photos[1], target=282, window=150, stride=74)
+    agree("occlusion", "captum", ours.values, theirs.numpy()[:, 0])
+    assert ours.signed
+
+
+def test_occlusion_by_hand(name: str) -> None:
+    model, image = small(name), pictures(1)
+    x = vizkit.images.prepare(image, model.spec, fit="squash").tensor[0]
+    black = -np.array(INPUT["mean"]) / np.array(INPUT["std"])
+    total, covered = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
+    for top, left in itertools.product(range(0, 13, 4), repeat=2):
+        changed = x.astype(np.float64)
+        changed[:, top : top + 5, left : left + 5] = black[:, None, None].astype(np.float32)
+        total[top : top + 5, left : left + 5] += score(model, x, 2, "probability") - score(
+            model, changed, 2, "probability"
+        )
+        covered[top : top + 5, left : left + 5] += 1
+    ours = run("occlusion", model, image, target=2, output="probability").values[0]
+    assert np.allclose(ours, total / covered, rtol=0, atol=EXACT * np.abs(total).max())
+
+
+def test_rise_by_hand(name: str, agree: Callable[..., None]) -> None:
+    """The paper's sum, mask by mask, each enlarged by a plain loop over pixels."""
+    model, image = small(name), pictures(1)
+    x = vizkit.images.prepare(image, model.spec, fit="squash").tensor[0].astype(np.float64)
+    cell, total = 6, np.zeros((SIDE, SIDE))
+    for number in range(11):
+        rng = np.random.default_rng([4, number])
+        grid = rng.random((3, 3)) < 0.4
+        top, left = rng.integers(0, cell), rng.integers(0, cell)
+        mask = np.array([[_bilinear(grid, y + top, z + left, 4 * cell) for z in range(SIDE)] for y in range(SIDE)])
+        total += score(model, x * mask, 1, "probability") * mask
+    ours = run("rise", model, image, target=1, keep=0.4, seed=4).values[0]
+    agree("rise", "plain loops", ours, total / (11 * 0.4), backend=name)
+
+
+def _bilinear(grid: np.ndarray, y: int, x: int, size: int) -> float:
+    """One pixel of a square grid enlarged to ``size`` with half-pixel centres, edges repeated."""
+    side, value = len(grid), 0.0
+    for at_y, at_x in itertools.product(range(-1, side + 1), repeat=2):
+        near = [max(0.0, 1 - abs((p + 0.5) * side / size - 0.5 - at)) for p, at in ((y, at_y), (x, at_x))]
+        value += near[0] * near[1] * grid[min(max(at_y, 0), side - 1), min(max(at_x, 0), side - 1)]
+    return value
+
+
+def test_rise_masks_keep_their_share_everywhere() -> None:
+    masks = rise_masks((40, 30), 5, 0.3, 1, range(3000))
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    assert np.abs(masks.mean(axis=0) - 0.3).max() < 0.04
+    assert np.array_equal(masks[7:9], rise_masks((40, 30), 5, 0.3, 1, range(7, 9)))
+
+
+@pytest.mark.parametrize("baseline", ["segment", "black"])
+def test_lime_is_scikit_learns_ridge(name: str, baseline: str, agree: Callable[..., None]) -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    model, image = small(name), pictures(1)
+    x = vizkit.images.prepare(image, model.spec, fit="squash").tensor[0].astype(np.float64)
+    filled = x.copy()
+    for label in range(16):
+        inside = label == SIXTEEN
+        own = x[:, inside].astype(np.float64).mean(axis=1)
+        black = (-np.array(INPUT["mean"]) / np.array(INPUT["std"])).astype(np.float32)
+        filled[:, inside] = (own.astype(np.float32) if baseline == "segment" else black)[:, None]
+    z = lime_samples(16, 3, range(40))
+    found = [score(model, np.where(row[SIXTEEN] > 0, x, filled), 2, "probability") for row in z]
+    fitted = linear.Ridge(alpha=0.7).fit(z, found, sample_weight=lime_weights(z, 0.25))
+    ours = run("lime", model, image, target=2, samples=40, alpha=0.7, baseline=baseline, seed=3)
+    agree("lime", "scikit-learn", ours.values[0], fitted.coef_[SIXTEEN], backend=name)
+    assert ours.extra["constant"][0] == pytest.approx(fitted.intercept_, abs=1e-9)
+    assert np.array_equal(ours.extra["segments"][0], SIXTEEN)
+
+
+def test_lime_samples_and_weights_are_the_authors() -> None:
+    z = lime_samples(9, 0, range(400))
+    assert z[0].all()
+    assert set(np.unique(z)) == {0, 1}
+    assert abs(z[1:].mean() - 0.5) < 0.03
+    distance = np.array([1 - row @ np.ones(9) / (np.linalg.norm(row) * 3) if row.any() else 1.0 for row in z])
+    assert np.allclose(lime_weights(z, 0.25), np.sqrt(np.exp(-(distance**2) / 0.25**2)), atol=1e-14)
+
+
+@torch_only
+def test_lime_is_captums(captum: Any, agree: Callable[..., None]) -> None:
+    pytest.importorskip("sklearn")
+    import torch
+    from captum._utils.models.linear_model import SkLearnRidge
+
+    model = small("torch")
+    batch = vizkit.images.prepare(pictures(1), model.spec, fit="squash")
+    z = lime_samples(16, 0, range(60))
+
+    def draw(*_: Any, **__: Any) -> Any:
+        yield from (torch.from_numpy(row[None]).long() for row in z)
+
+    explainer = captum.Lime(
+        peer(model),
+        interpretable_model=SkLearnRidge(alpha=1.0),
+        similarity_func=lambda a, b, row, **_: torch.from_numpy(lime_weights(row.double().numpy(), 0.25)),
+        perturb_func=draw,
+    )
+    theirs = explainer.attribute(
+        torch.from_numpy(batch.tensor).double(),
+        target=2,
+        feature_mask=torch.from_numpy(SIXTEEN)[None, None],
+        n_samples=60,
+        return_input_shape=False,
+        baselines=torch.from_numpy(reference("black", batch, model.spec)).double(),
+    )
+    ours = run("lime", model, pictures(1), target=2, samples=60, baseline="black", output="logit")
+    agree("lime", "captum", ours.values[0], theirs.numpy()[0, SIXTEEN])
+
+
+def exact_shapley(value: Callable[[np.ndarray], float], count: int) -> np.ndarray:
+    """Shapley values by their definition, over all subsets."""
+    known = {bits: value(np.array(bits)) for bits in itertools.product((0, 1), repeat=count)}
+    out = np.zeros(count)
+    for bits, without in known.items():
+        for i in (i for i in range(count) if not bits[i]):
+            size = sum(bits)
+            share = factorial(size) * factorial(count - size - 1) / factorial(count)
+            out[i] += share * (known[(*bits[:i], 1, *bits[i + 1 :])] - without)
+    return out
+
+
+@pytest.mark.parametrize("baseline", ["black", "blurred"])
+def test_kernel_shap_is_exact_on_few_segments(name: str, baseline: str, agree: Callable[..., None]) -> None:
+    model, image = small(name), pictures(1)
+    six = np.digitize(np.arange(SIDE), [3, 6, 8, 11, 13])[:, None].repeat(SIDE, axis=1)
+    batch = vizkit.images.prepare(image, model.spec, fit="squash")
+    x, empty = batch.tensor[0].astype(np.float64), reference(baseline, batch, model.spec)[0]
+    wanted = exact_shapley(lambda bits: score(model, np.where(bits[six] > 0, x, empty), 4), 6)
+    ours = run("kernel_shap", model, image, target=4, segments=six, samples=62, baseline=baseline)
+    agree("kernel_shap", "exact Shapley values", ours.values[0], wanted[six], backend=name)
+    assert ours.provenance["settings"]["samples"] == [62]
+
+
+def test_sampled_kernel_shap_is_the_constrained_regression(name: str, agree: Callable[..., None]) -> None:
+    """The constraint solved by hand: the last coefficient is what the others leave."""
+    model, image = small(name), pictures(1)
+    batch = vizkit.images.prepare(image, model.spec, fit="squash")
+    x, black = batch.tensor[0].astype(np.float64), reference("black", batch, model.spec)[0]
+
+    def value(bits: np.ndarray) -> float:
+        return score(model, np.where(bits[SIXTEEN] > 0, x, black), 0)
+
+    z, weights = coalitions(16, 300, 9, range(300))
+    assert (weights == 1).all()
+    empty, full = value(np.zeros(16)), value(np.ones(16))
+    right = np.array([value(row) for row in z]) - empty - z[:, -1] * (full - empty)
+    first = np.linalg.lstsq(z[:, :-1] - z[:, -1:], right, rcond=None)[0]
+    wanted = np.append(first, full - empty - first.sum())
+    ours = run("kernel_shap", model, image, target=0, samples=300, seed=9).values[0]
+    agree("kernel_shap", "constrained least squares", ours, wanted[SIXTEEN], backend=name)
+    assert ours[::4, ::4].sum() == pytest.approx(full - empty, abs=1e-9)
+
+
+@torch_only
+def test_kernel_shap_is_captums(captum: Any, agree: Callable[..., None]) -> None:
+    pytest.importorskip("sklearn")
+    import torch
+
+    model = small("torch")
+    batch = vizkit.images.prepare(pictures(1), model.spec, fit="squash")
+    z, _ = coalitions(16, 300, 0, range(300))
+
+    def draw(*_: Any, **__: Any) -> Any:
+        yield torch.ones(1, 16).long()
+        yield torch.zeros(1, 16).long()
+        yield from (torch.from_numpy(row[None]).long() for row in z)
+
+    explainer = captum.KernelShap(peer(model))
+    explainer.perturb_func, explainer.inf_weight = draw, 1e12
+    theirs = explainer.attribute(
+        torch.from_numpy(batch.tensor).double(),
+        target=0,
+        feature_mask=torch.from_numpy(SIXTEEN)[None, None],
+        n_samples=302,
+        return_input_shape=False,
+        baselines=torch.from_numpy(reference("black", batch, model.spec)).double(),
+    )
+    ours = run("kernel_shap", model, pictures(1), target=0, samples=300)
+    agree("kernel_shap", "captum, end points weighing 1e12", ours.values[0], theirs.numpy()[0, SIXTEEN])
+
+
+def test_coalitions_follow_the_shapley_kernel() -> None:
+    few, weights = coalitions(5, 30, 0, range(30))
+    assert len({tuple(row) for row in few}) == 30
+    sizes = few.sum(axis=1)
+    assert np.allclose(weights, [4 / (comb(5, int(k)) * k * (5 - k)) for k in sizes])
+    many, ones = coalitions(8, 100, 0, range(6000))
+    assert (ones == 1).all()
+    seen = np.bincount(many.sum(axis=1).astype(int), minlength=9) / 6000
+    wanted = np.array([0, *(1 / (k * (8 - k)) for k in range(1, 8)), 0])
+    assert np.abs(seen - wanted / wanted.sum()).max() < 0.02
+    assert np.abs(many.mean(axis=0) - 0.5).max() < 0.03
+
+
+def test_the_edge_map_is_sobels(name: str) -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    gray = np.stack(pictures()).astype(np.float64).mean(axis=3) / 255
+    wanted = [np.hypot(*(ndimage.sobel(one, axis=axis, mode="nearest") for axis in (0, 1))) / 8 for one in gray]
+    assert np.allclose(run("edge_map", small(name), pictures()).values, wanted, atol=1e-14)
+
+
+def test_random_and_centre_maps(name: str) -> None:
+    model = small(name)
+    noise = run("random_map", model, pictures()).values
+    assert abs(noise.mean() - 0.5) < 0.05
+    assert np.abs(np.corrcoef(noise.reshape(2, -1))[0, 1]) < 0.2
+    assert np.array_equal(noise, run("random_map", model, pictures(), target=3).values)
+    assert not np.array_equal(noise, run("random_map", model, pictures(), seed=1).values)
+    bump = run("centre_map", model, pictures(1)).values[0]
+    assert np.allclose(bump, bump[::-1])
+    assert np.allclose(bump, bump.T)
+    assert bump[8, 8] == bump.max()
+    assert bump[0, 0] == pytest.approx(np.exp(-((7.5 / 4) ** 2)))
+
+
+@both()
+@EVERY
+def test_gluon_gives_what_pytorch_gives(method: str, agree: Callable[..., None]) -> None:
+    maps = {name: run(method, small(name), pictures(), target=[None, "all"]) for name in ("torch", "gluon")}
+    assert maps["torch"].targets == maps["gluon"].targets
+    agree(method, "PyTorch, small network", maps["gluon"].values, maps["torch"].values, backend="gluon")
+
+
+@both()
+def test_gluon_gives_what_pytorch_gives_on_a_real_network(
+    squeezenet_weights: Path, photos: list[Path], agree: Callable[..., None]
+) -> None:
+    blocks = np.kron(np.arange(4).reshape(2, 2), np.ones((112, 112), dtype=int))
+    options: dict[str, dict[str, Any]] = {
+        "occlusion": {"window": 112, "stride": 56},
+        "rise": {"samples": 8},
+        "lime": {"samples": 8, "segments": blocks},
+        "kernel_shap": {"samples": 8, "segments": blocks},
+    }
+    models = [
+        vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights), dtype="float64")
+        for name in ("torch", "gluon")
+    ]
+    for method, chosen in options.items():
+        ours, theirs = (getattr(vizkit, method)(model, photos[1], target=282, **chosen).values for model in models)
+        agree(method, "PyTorch, SqueezeNet", theirs, ours, backend="gluon")
+
+
+@EVERY
+def test_neither_batches_nor_other_images_change_a_map(method: str, name: str) -> None:
+    model = small(name)
+    whole = run(method, model, pictures(3), target=[0, 4, "all"])
+    assert whole.values.shape == (3, SIDE, SIDE)
+    assert whole.targets == (0, 4, None)
+    assert whole.provenance["technique"] == method
+    for size in (1, 4):
+        assert np.allclose(
+            run(method, model, pictures(3), target=[0, 4, "all"], batch_size=size).values,
+            whole.values,
+            rtol=0,
+            atol=1e-12,
+        )
+    for i, target in enumerate((0, 4, "all")):
+        alone = run(method, model, pictures(3)[i], target=target).values[0]
+        assert np.allclose(alone, whole.values[i], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "kernel_shap"])
+def test_a_batch_too_large_for_the_memory_is_halved(method: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(name)
+    wanted = run(method, model, pictures(), target=1).values
+    forward, sizes = type(model).forward, []
+
+    def limited(self: Any, x: Any, *rest: Any, **more: Any) -> Any:
+        sizes.append(len(x))
+        if len(x) > 3:
+            raise MemoryError
+        return forward(self, x, *rest, **more)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+    assert np.allclose(run(method, model, pictures(), target=1, batch_size=8).values, wanted, rtol=0, atol=1e-12)
+    assert max(sizes) == 8
+
+
+@pytest.mark.parametrize("method", ["rise", "lime", "kernel_shap"])
+def test_the_seed_decides(method: str, name: str) -> None:
+    model = small(name)
+    first, again, other = (run(method, model, pictures(), target=2, seed=seed).values for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+@EVERY
+def test_the_network_stays_as_it_was(method: str, kit: Any) -> None:
+    native = kit.sequential(TRAPS)
+    model = vizkit.wrap(native, **INPUT)
+    before = kit.snapshot(native)
+    run(method, model, pictures())
+    assert kit.snapshot(native) == before
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "kernel_shap"])
+def test_a_flat_map_warns(method: str, name: str) -> None:
+    black = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    with pytest.warns(MapWarning, match="(everywhere|rounding errors alone).*baseline"):
+        values = run(method, small(name), black, baseline="black").values
+    assert method == "rise" or np.abs(values).max() < 1e-12
+
+
+def test_the_edges_of_a_plain_picture_warn(name: str) -> None:
+    with pytest.warns(MapWarning, match="one colour"):
+        run("edge_map", small(name), np.full((SIDE, SIDE, 3), 90, dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "match"),
+    [
+        ("occlusion", {"window": 17}, "larger than the input"),
+        ("occlusion", {"window": 4, "stride": 5}, "would never change"),
+        ("occlusion", {"window": 0}, "positive number of pixels"),
+        ("occlusion", {"baseline": "white"}, "expected 'black'"),
+        ("occlusion", {"output": "loss"}, "expected 'logit'"),
+        ("occlusion", {"target": "all", "output": "probability"}, "all classes together have 1"),
+        ("occlusion", {"target": [1, 2, 3]}, "3 targets for 2 images"),
+        ("occlusion", {"batch_size": 0}, "at least 1"),
+        ("rise", {"keep": 1.0}, "keep"),
+        ("rise", {"samples": 0}, "samples"),
+        ("rise", {"seed": -1}, "seed"),
+        ("lime", {"samples": 1}, "samples"),
+        ("lime", {"segments": 1}, "at least 2"),
+        ("lime", {"alpha": -1.0}, "alpha"),
+        ("kernel_shap", {"samples": 15}, "cannot tell 16 superpixels apart"),
+    ],
+)
+def test_settings_that_cannot_be(method: str, options: dict[str, Any], match: str) -> None:
+    with pytest.raises(SettingError, match=match):
+        run(method, small(INSTALLED[0]), pictures(), **{"output": "logit", **options})
+
+
+@pytest.mark.parametrize(
+    "segments", [np.zeros((3, 3), dtype=int), np.zeros((SIDE, SIDE)), np.zeros((9, SIDE, SIDE), int)]
+)
+def test_labels_that_do_not_fit(segments: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match=r"integer labels of shape \(16, 16\)"):
+        run("lime", small(INSTALLED[0]), pictures(), segments=segments)
+
+
+def test_labels_may_have_gaps_and_one_superpixel_gets_everything(name: str) -> None:
+    model = small(name)
+    plain = run("kernel_shap", model, pictures(), target=1, segments=QUARTERS, samples=14).values
+    assert np.allclose(
+        run("kernel_shap", model, pictures(), target=1, segments=QUARTERS * 7 - 3, samples=14).values, plain
+    )
+    with pytest.warns(MapWarning):
+        whole = run("kernel_shap", model, pictures(1), target=1, segments=QUARTERS * 0, samples=14).values
+    assert np.allclose(whole[0], plain[0][::8, ::8].sum())
+
+
+def test_slic_superpixels(name: str) -> None:
+    segmentation = pytest.importorskip("skimage.segmentation")
+    found = run("lime", small(name), pictures(), segments=9, samples=12).extra["segments"]
+    assert found.shape == (2, SIDE, SIDE)
+    theirs = segmentation.slic(pictures()[1], n_segments=9, compactness=10, sigma=1, start_label=0, channel_axis=-1)
+    assert np.array_equal(found[1], theirs)
+
+
+def test_without_scikit_image_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
+    with pytest.raises(VizkitError, match=r"pip install 'vizkit\[explain\]'"):
+        run("lime", small(INSTALLED[0]), pictures(), segments=5)
+
+
+@pytest.mark.parametrize("input_range", ["imagenet", "unit"])
+def test_references(input_range: str) -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    model = small(INSTALLED[0])
+    batch = vizkit.images.prepare(pictures(), model.spec, fit="squash", input_range=input_range)
+    mean, std = (np.array(INPUT[key])[:, None, None] for key in ("mean", "std"))
+    pixels = {"black": 0 * mean, "mean": mean}
+    for kind, colour in pixels.items():
+        wanted = (colour - mean) / std if input_range == "imagenet" else colour
+        assert np.allclose(reference(kind, batch, model.spec), wanted, atol=1e-6)
+    blurred = [
+        [ndimage.gaussian_filter(c, 0.8, mode="reflect", truncate=4) for c in x] for x in batch.tensor.astype(float)
+    ]
+    assert np.allclose(reference("blurred", batch, model.spec), blurred, atol=1e-5)
+
+
+def test_a_prepared_batch_is_taken_as_it_is(name: str) -> None:
+    model = small(name)
+    batch = vizkit.images.prepare(pictures(), model.spec, fit="squash", input_range="unit")
+    assert vizkit.images.prepare(batch, model.spec) is batch
+    through = vizkit.occlusion(model, batch, target=1, window=5)
+    plain = vizkit.occlusion(model, pictures(), target=1, window=5, fit="squash", input_range="unit")
+    assert np.array_equal(through.values, plain.values)
+
+
+@pytest.mark.parametrize(("target", "box"), [(243, (75, 180, 8, 142)), (282, (44, 200, 118, 224))])
+def test_occlusion_finds_the_evidence_on_a_photo(target: int, box: tuple[int, int, int, int]) -> None:
+    """Covering the dog costs the dog's score most, covering the cat the cat's."""
+    weights, photo = shared_file("weights/squeezenet1_0-imagenet.safetensors"), shared_file("images/cat_dog.png")
+    model = vizkit.load("squeezenet1_0", weights=str(weights))
+    values = vizkit.occlusion(model, photo, target=target, window=56, stride=42, fit="squash").values
+    inside = np.zeros((1, 224, 224), dtype=bool)
+    inside[:, box[2] : box[3], box[0] : box[1]] = True
+    assert values[inside].mean() > 2 * values[~inside].mean()
+    assert vizkit.evaluate.pointing_game(values, inside, tolerance=0) == 1

@@ -1,0 +1,147 @@
+"""Commands on attribution maps: many methods in one figure, and how good each of them is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import SettingError
+from . import options
+from .app import app
+from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Out, Photos, Seed, Threads, WeightsName
+
+if TYPE_CHECKING:
+    from ..images import ImageInput
+    from ..zoo.shapes import Samples
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="An attribution method, or `all`; give it once for each."),
+]
+DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def _methods(given: list[str] | None) -> list[str]:
+    from ..explain import methods
+
+    if not given:
+        return DEFAULT_METHODS
+    return list(methods()) if given == ["all"] else given
+
+
+@app.command()
+def explain(
+    photo: Photos = None,
+    method: Methods = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Class index, label, or all; a row of the figure for each."),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")] = "vgg19",
+    backend: BackendNames = None,
+    weights: WeightsName = "imagenet",
+    layer: LayerName = None,
+    overlay: Annotated[bool, typer.Option("--overlay/--bare", help="Over the gray photo, or bare.")] = True,
+    scale: Annotated[str, typer.Option("--scale", help="each map to its own end, or common to a method.")] = "each",
+    cmap: Annotated[str, typer.Option("--cmap", help="Colour map of maps without signs.")] = "viridis",
+    input_range: InputRange = None,
+    fit: Fit = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples at once; default: fit 1 GiB.")] = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    save_npz: Annotated[Path | None, typer.Option("--save-npz", help="Keep the raw values, too.")] = None,
+    out: Out = None,
+) -> None:
+    """Many methods in one figure: methods as columns, targets and backends as rows."""
+    from ..explain import explain as technique
+
+    if save_npz is not None and save_npz.suffix != ".npz":
+        raise SettingError(f"--save-npz {save_npz}: the file must end in .npz.")
+    found = technique(
+        options.load(model, backend, weights, device, dtype, threads),
+        options.photos(photo),
+        _methods(method),
+        list(target) if target else None,
+        layer=layer,
+        overlay=overlay,
+        scale=scale,
+        cmap=cmap,
+        seed=seed,
+        batch_size=batch_size,
+        input_range=input_range or "imagenet",
+        fit=fit or "crop",
+    )
+    path = found.save(out or Path(f"explain-{model}.png"))
+    typer.echo(f"wrote {path}")
+    if save_npz is not None:
+        typer.echo(f"wrote {found.save(save_npz)}")
+    if found.values.shape[1] > 1:
+        _agreement(found)
+
+
+def _agreement(found: Any) -> None:
+    """What each method's maps differ by between the first model and the others."""
+    import numpy as np
+
+    first = found.results[0][0]
+    for m in range(1, found.values.shape[1]):
+        name = found.results[0][m][0].provenance["backend"]
+        for k, result in enumerate(first):
+            a, b = (np.asarray(found.values[:, i, k], dtype=np.float64) for i in (0, m))
+            share = np.linalg.norm(a - b) / (np.linalg.norm(a) or 1.0)
+            typer.echo(
+                f"{name} against {result.provenance['backend']}: {result.provenance['technique']}: "
+                f"relative L2 {share:.2e}"
+            )
+
+
+@app.command()
+def evaluate(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PHOTO|FOLDER]...", help="Images or folders of them; samples of shapes when none."),
+    ] = None,
+    method: Methods = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="A metric; default: the usual table.")] = None,
+    samples: Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no photo is given.")] = 60,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: shapes, or vgg19 with photos.")] = None,
+    backend: BackendNames = None,
+    weights: WeightsName = "imagenet",
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """Rank methods by quality metrics, always beside a random map and an edge filter."""
+    from .. import evaluate as judge
+
+    given = _given(photos, samples, seed)
+    name = model or ("vgg19" if photos else "shapes")
+    for one in options.load(name, backend, weights, device, dtype, threads):
+        found = judge.rank(one, given, _methods(method), metrics=metric or None, target=target, seed=seed)
+        typer.echo(f"{one.name} in {one.backend}")
+        typer.echo(found.table())
+        if out is not None:
+            path = out.with_stem(f"{out.stem}-{one.backend}") if backend and len(backend) > 1 else out
+            typer.echo(f"wrote {found.save(path)}")
+
+
+def _given(photos: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:
+    if not photos:
+        from ..zoo import shapes
+
+        return shapes.sample(samples, seed=seed)
+    found: list[str] = []
+    for path in photos:
+        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        found += [str(one) for one in inside]
+    if not found:
+        raise SettingError(f"{', '.join(map(str, photos))} holds no image ({', '.join(SUFFIXES)}).")
+    return found

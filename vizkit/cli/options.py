@@ -1,0 +1,98 @@
+"""Options that several commands share, and what the commands do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..backend import Model
+    from ..results import Result
+
+Photos = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PHOTO]...", help="Image files; the bundled photo of a cat when none is given."),
+]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")]
+BackendNames = Annotated[
+    list[str] | None,
+    typer.Option("--backend", "-b", help="torch or gluon; give it twice to draw both in one figure. Default: torch."),
+]
+WeightsName = Annotated[str, typer.Option("--weights", "-w", help="imagenet, random:SEED, or a file.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
+LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", help="Class index, label, or all; once for all photos or once for each."),
+]
+InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet (normalised) or unit (0..1).")]
+Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+
+
+def load(
+    model: str, backends: list[str] | None, weights: str, device: str, dtype: str, threads: int | None
+) -> list[Model]:
+    from .. import api
+
+    if threads is not None:
+        api.set_threads(threads)
+    names: list[str | None] = list(dict.fromkeys(backends)) if backends else [None]
+    loaded = [api.load(model, backend=name, weights=weights, device=device, dtype=dtype) for name in names]
+    for one in loaded:
+        if one.weights.note and weights == "imagenet":
+            typer.echo(f"{one.backend}: {one.weights.note}", err=True)
+    return loaded
+
+
+def photos(photos: list[str] | None) -> list[Any]:
+    from .. import images
+
+    return list(photos) if photos else [str(images.sample())]
+
+
+def target(target: list[str] | None) -> Any:
+    if not target:
+        return None
+    return target[0] if len(target) == 1 else target
+
+
+def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | None, default: str) -> None:
+    """One figure of all results with all their provenances inside, or one ``.npz`` a result."""
+    from .. import results as writing
+
+    target = out or Path(default)
+    if target.suffix == ".npz":
+        for result in results:
+            name = target if len(results) == 1 else target.with_stem(f"{target.stem}-{result.provenance['backend']}")
+            typer.echo(f"wrote {result.save(name)}")
+    else:
+        made: Any = results[0].provenance
+        if len(results) > 1:
+            made = {"results": [result.provenance for result in results]}
+        writing.save_figure(draw(results), target, made)
+        typer.echo(f"wrote {target}")
+    differences(results)
+
+
+def differences(results: Sequence[Result]) -> None:
+    """What the backends' values differ by, when there are several."""
+    import numpy as np
+
+    first = results[0]
+    for other in results[1:]:
+        if first.values.shape != other.values.shape:
+            continue
+        a, b = first.values.astype(np.float64), other.values.astype(np.float64)
+        scale = float(np.linalg.norm(a)) or 1.0
+        names = f"{other.provenance['backend']} against {first.provenance['backend']}"
+        largest = float(np.abs(a - b).max() / (np.abs(a).max() or 1.0))
+        typer.echo(
+            f"{names}: relative L2 {np.linalg.norm(a - b) / scale:.2e}, largest difference {largest:.2e} of the maximum"
+        )

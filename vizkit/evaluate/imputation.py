@@ -1,0 +1,171 @@
+"""ROAD: pixels removed in the map's order are filled in from their neighbours, so that the hole's shape is no clue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Model
+from ..errors import SettingError, VizkitError
+from ..images import ImageInput
+from ..targets import Target
+from ..techniques._noise import generator
+from ..techniques._perturbation import Probe, logits_of, read
+from ._maps import Maps, as_maps
+from .faithfulness import Curves, places
+
+NEIGHBOURS = tuple(
+    ((dy, dx), 1 / 6 if dy == 0 or dx == 0 else 1 / 12) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
+)
+"""Offset and weight of a pixel's eight neighbours."""
+OUTPUTS = ("accuracy", "probability", "logit")
+PERCENTAGES = (10.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0)
+
+
+def road(
+    model: Model,
+    image: ImageInput,
+    maps: Maps,
+    *,
+    target: Target = None,
+    percentages: Sequence[float] = PERCENTAGES,
+    order: str = "most",
+    output: str = "accuracy",
+    noise: float = 0.01,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Curves:
+    """ROAD, remove and debias (Rong et al. 2022, arXiv 2202.00449). Lower is better for ``order="most"``, higher for
+    ``order="least"``.
+
+    For each percentage p, the p % most (or least) relevant pixels are replaced by noisy linear imputation, see
+    :func:`impute`, and the network is asked again. The paper's measure is the accuracy: whether the class is still the
+    top-1. ``auc`` is the mean over the percentages.
+
+    Args:
+        model, image, target, input_range, fit: as for :func:`vizkit.occlusion`.
+        maps: (N, H, W) at the input's size, or an attribution. A constant map is one random order.
+        percentages: of the pixels, above 0 and below 100.
+        order: "most" relevant first or "least" relevant first.
+        output: "accuracy" (the paper's), "probability" or "logit".
+        noise: standard deviation of what is added to imputed values, in the network's input range.
+        seed: of the noise, and of the order among pixels of equal value.
+        batch_size: images in one pass; None fits 1 GiB.
+
+    Returns:
+        :class:`Curves`.
+
+    Raises:
+        VizkitError without SciPy; ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> found = vizkit.edge_map(model, vizkit.images.sample())
+        >>> vizkit.evaluate.road(model, vizkit.images.sample(), found, percentages=[1]).scores.shape
+        (1, 1)
+    """
+    if order not in ("most", "least") or output not in OUTPUTS:
+        raise SettingError(
+            f"order={order!r}, output={output!r}: expected 'most' or 'least', and one of {', '.join(OUTPUTS)}."
+        )
+    if not percentages or not all(0 < p < 100 for p in percentages):
+        raise SettingError(f"percentages={percentages!r}: give at least one, all above 0 and below 100.")
+    watched = "logit" if output == "accuracy" else output
+    job = Probe("road", model, image, target, output=watched, input_range=input_range, fit=fit, batch_size=batch_size)
+    if output == "accuracy" and None in job.chosen:
+        raise SettingError("target='all' is no class, so nothing can be its accuracy. Take output='logit'.")
+    values = as_maps(maps, count=len(job), size=job.size) * (1 if order == "most" else -1)
+    fractions = np.asarray(percentages, dtype=np.float64) / 100
+    scores = np.empty((len(job), len(fractions)))
+
+    def step(i: int, start: int, stop: int) -> None:
+        place = places(values[i], seed)
+        x = np.stack(
+            [
+                impute(job.x[i], place < round(fractions[k] * place.size), noise, generator(seed, k + 1))
+                for k in range(start, stop)
+            ]
+        )
+        logits = logits_of(model, model.ops.asarray(x))
+        if output == "accuracy":
+            scores[i, start:stop] = logits.argmax(axis=1) == job.chosen[i]
+        else:
+            scores[i, start:stop] = read(logits, [job.chosen[i]] * len(x), [output] * len(x))
+
+    job.each(len(fractions), step)
+    return Curves(fractions, scores, scores.mean(axis=1))
+
+
+def impute(image: Array, removed: Array, noise: float = 0.0, rng: np.random.Generator | None = None) -> Array:
+    """Noisy linear imputation (Rong et al. 2022, arXiv 2202.00449): each removed pixel is the weighted mean of its
+    neighbours in the picture, 1/6 for the four next to it and 1/12 for the four diagonal ones, removed neighbours
+    included: one sparse linear system. Then noise.
+
+    Args:
+        image: (C, H, W).
+        removed: (H, W) of bool; not all.
+        noise: standard deviation of Gaussian noise on the imputed values.
+        rng: where the noise comes from; needed with noise.
+
+    Returns:
+        (C, H, W) float64.
+
+    Raises:
+        VizkitError without SciPy, SettingError when nothing is left to impute from.
+
+    Example:
+        >>> import numpy as np
+        >>> impute(np.array([[[1.0, 0.0, 3.0]]]), np.array([[False, True, False]])).round(6)
+        array([[[1., 2., 3.]]])
+    """
+    out = np.array(image, dtype=np.float64)
+    if removed.all():
+        raise SettingError("All pixels are removed; nothing is left to impute them from.")
+    if not removed.any():
+        return out
+    left, right = _system(out, removed)
+    solved = _solve(left, right)
+    if noise:
+        drawn = (rng if rng is not None else np.random.default_rng(0)).standard_normal(solved.shape)
+        solved = solved + noise * drawn
+    out[:, removed] = solved.T
+    return out
+
+
+def _system(image: Array, removed: Array) -> tuple[tuple[Array, Array, Array], Array]:
+    """Entries (value, row, column) and right-hand sides (n, C) of the system for n removed pixels."""
+    height, width = removed.shape
+    number = np.full(removed.shape, -1)
+    number[removed] = np.arange(removed.sum())
+    ys, xs = np.nonzero(removed)
+    own = np.arange(len(ys))
+    diagonal = np.zeros(len(ys))
+    right = np.zeros((len(ys), len(image)))
+    entries: list[tuple[Array, Array, Array]] = []
+    for (dy, dx), weight in NEIGHBOURS:
+        valid = (ys + dy >= 0) & (ys + dy < height) & (xs + dx >= 0) & (xs + dx < width)
+        y, x, row = ys[valid] + dy, xs[valid] + dx, own[valid]
+        diagonal[row] += weight
+        other = number[y, x]
+        kept = other < 0
+        right[row[kept]] += weight * image[:, y[kept], x[kept]].T
+        entries.append((np.full((~kept).sum(), -weight), row[~kept], other[~kept]))
+    entries.append((diagonal, own, own))
+    value, row, column = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    return (value, row, column), right
+
+
+def _solve(entries: tuple[Array, Array, Array], right: Array) -> Array:
+    try:
+        from scipy.sparse import csc_matrix
+        from scipy.sparse.linalg import spsolve
+    except ImportError:
+        raise VizkitError("ROAD needs SciPy. Install it with: pip install 'vizkit[explain]'") from None
+    value, row, column = entries
+    matrix: Any = csc_matrix((value, (row, column)), shape=(len(right), len(right)))
+    return np.asarray(spsolve(matrix, right)).reshape(right.shape)

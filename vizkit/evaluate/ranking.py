@@ -1,0 +1,223 @@
+"""A table of methods by metrics, with the controls that make it honest."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import plotting, targets, techniques
+from ..backend import Array, Model
+from ..errors import SettingError, unknown
+from ..files import replacing
+from ..images import ImageInput
+from ..results import Result, provenance
+from ..targets import Target
+from ..techniques._perturbation import Probe
+from ..zoo.shapes import Samples
+from ._maps import Method, as_masks, explain
+from .metrics import METRICS, Case
+from .statistics import ranks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Methods = Mapping[str, Method] | Sequence[str | Method]
+CONTROLS = ("random_map", "edge_map", "centre_map")
+"""Methods that know nothing of the network. The centre map belongs to tables with masks."""
+
+
+@dataclass(frozen=True, repr=False)
+class Ranking(Result):
+    """``values`` (methods, metrics): means over the images, of ``per_image`` (methods, metrics, N). ``methods`` and
+    ``metrics`` are their names, the best method first: the one of the lowest ``mean_rank`` (methods,), from 1, over the
+    metrics that judge a map. Sparseness and complexity describe it, and do not count."""
+
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    per_image: Array
+    mean_rank: Array
+
+    def arrays(self) -> dict[str, Array]:
+        names = {"methods": np.array(self.methods), "metrics": np.array(self.metrics)}
+        return {"values": self.values, "per_image": self.per_image, "mean_rank": self.mean_rank, **names}
+
+    def rows(self) -> list[list[str]]:
+        """The table as text, heading first; an arrow says which way is better, parentheses that a metric only
+        describes."""
+        arrows = [f"{name} {'↑' if METRICS[name].higher else '↓'}" for name in self.metrics]
+        heads = [head if METRICS[name].judges else f"({head})" for head, name in zip(arrows, self.metrics, strict=True)]
+        body = [
+            [name, f"{rank:.2f}", *(f"{value:.4g}" for value in row)]
+            for name, rank, row in zip(self.methods, self.mean_rank, self.values, strict=True)
+        ]
+        return [["method", "mean rank ↓", *heads], *body]
+
+    def table(self) -> str:
+        """The table as text in columns."""
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def plot(self) -> Figure:
+        """The table as a figure; shades show the rank within each column, dark the best."""
+        rows = self.rows()
+        figure = plotting.new(1.6 + 1.15 * len(rows[0]), 0.8 + 0.35 * len(rows))
+        axes = figure.subplots()
+        shades = np.stack([_places(self.values[:, k], name) for k, name in enumerate(self.metrics)], axis=1)
+        shades = np.column_stack([ranks(self.mean_rank), shades])
+        plotting.panel(axes, shades, cmap="Blues_r", vmin=0, vmax=1.4 * len(self.methods), aspect="auto")
+        for (y, x), shade in np.ndenumerate(shades):
+            dark = shade < 0.55 * len(self.methods)
+            axes.text(x, y, rows[y + 1][x + 1], ha="center", va="center", fontsize=8, color="w" if dark else "k")
+        axes.set_yticks(range(len(self.methods)), self.methods, fontsize=8)
+        axes.set_xticks(range(len(rows[0]) - 1), rows[0][1:], rotation=35, ha="left", fontsize=8)
+        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+        axes.set_title(f"{plotting.origin(self)}; {self.per_image.shape[2]} images", fontsize=9)
+        return figure
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """As every result, and the table as ``.csv`` (full precision) or ``.txt``."""
+        target = Path(path)
+        if target.suffix not in (".csv", ".txt"):
+            return super().save(target)
+        with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            if target.suffix == ".txt":
+                stream.write(self.table() + "\n")
+            else:
+                writer = csv.writer(stream)
+                writer.writerow(["method", "mean_rank", *self.metrics])
+                for name, mean, row in zip(self.methods, self.mean_rank, self.values, strict=True):
+                    writer.writerow([name, repr(float(mean)), *(repr(float(value)) for value in row)])
+        return target
+
+
+def rank(
+    model: Model,
+    image: ImageInput | Samples,
+    methods: Methods,
+    *,
+    masks: npt.ArrayLike | None = None,
+    target: Target = None,
+    metrics: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Ranking:
+    """Judge methods by metrics, always beside a random map and an edge filter, and with masks a map of the centre.
+
+    Args:
+        model, batch_size, input_range, fit: as for :func:`vizkit.occlusion`.
+        image: images as for any technique, or samples of ``shapes``, which bring masks and labels and are taken as they
+            are.
+        methods: names of techniques, techniques, or a mapping from a name to any ``method(model, image, target=...)``
+            that gives an attribution or maps (N, H, W). Settings go in with ``functools.partial``.
+        masks: (N, H, W) of bool at the input's size: what the pictures show as the network gets them.
+        target: None explains each image's top-1, and each sample's label.
+        metrics: names of :data:`METRICS`. None takes the three localisation metrics where there are masks, deletion,
+            insertion, average drop, increase in confidence, faithfulness correlation, sparseness and complexity.
+        options: settings of metrics by name, for example ``{"deletion": {"steps": 20}}``.
+        seed: of the random map and of all metrics. The same seed gives the same table.
+
+    Returns:
+        :class:`Ranking`, best method first.
+
+    Raises:
+        UnknownNameError for a technique or metric that does not exist; ImageError, SettingError, ShapeError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> found = vizkit.evaluate.rank(model, vizkit.images.sample(), ["saliency"], metrics=["average_drop"])
+        >>> sorted(found.methods)
+        ['edge_map', 'random_map', 'saliency']
+    """
+    if isinstance(image, Samples):
+        masks = image.masks if masks is None else masks
+        target = [int(label) for label in image.labels.ravel()] if target is None else target
+        image, fit = list(image.images), "squash"
+    job = Probe("rank", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    found = None if masks is None else as_masks(masks, np.empty((len(job), *job.size)))
+    case = Case(model, job.batch, job.chosen, found, seed, batch_size)
+    names = _metrics(metrics, found is not None)
+    settings = {} if options is None else {key: dict(value) for key, value in options.items()}
+    for name in settings:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    contenders = _methods(methods, seed, found is not None)
+    per_image = np.empty((len(contenders), len(names), len(job)))
+    for row, method in enumerate(contenders.values()):
+        maps = explain(method, model, case.batch, case.chosen)
+        for column, name in enumerate(names):
+            per_image[row, column] = METRICS[name].compute(case, maps, method, settings.get(name, {}))
+    values = per_image.mean(axis=2)
+    mean_rank = _mean_rank(values, names)
+    order = np.argsort(mean_rank, kind="stable")
+    listed = [{"index": i, "label": t} for i, t in zip(job.chosen, targets.labels(model, job.chosen), strict=True)]
+    made = provenance(
+        model,
+        "rank",
+        {"methods": list(contenders), "metrics": names, "options": settings, "target": listed, "seed": seed}
+        | {"fit": fit, "input_range": job.batch.input_range},
+        job.batch,
+    )
+    ordered = tuple(list(contenders)[k] for k in order)
+    return Ranking(values[order], made, ordered, tuple(names), per_image[order], mean_rank[order])
+
+
+def _metrics(given: Sequence[str] | None, masks: bool) -> list[str]:
+    if given is None:
+        return [name for name, metric in METRICS.items() if metric.default and (masks or not metric.masks)]
+    for name in given:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+        if METRICS[name].masks and not masks:
+            raise SettingError(f"metrics: {name} needs masks of the objects; give masks=.")
+    if not given:
+        raise SettingError("metrics=[]: name at least one.")
+    return list(given)
+
+
+def _methods(given: Methods, seed: int, masks: bool) -> dict[str, Method]:
+    """Methods by name, the controls last."""
+    found: dict[str, Method] = dict(given) if isinstance(given, Mapping) else dict(map(_named, given))
+    for name in CONTROLS if masks else CONTROLS[:2]:
+        control = getattr(techniques, name)
+        found.setdefault(name, partial(control, seed=seed) if name == "random_map" else control)
+    return found
+
+
+def _named(method: str | Method) -> tuple[str, Method]:
+    if isinstance(method, str):
+        if method not in techniques.__all__:
+            raise unknown("technique", method, techniques.__all__)
+        return method, getattr(techniques, method)
+    name = getattr(method, "__name__", None)
+    if name is None:
+        raise SettingError(f"{method!r} has no name; give methods as a mapping from names.")
+    return str(name), method
+
+
+def _places(column: Array, name: str) -> Array:
+    return ranks(-column if METRICS[name].higher else column)
+
+
+def _mean_rank(values: Array, names: Sequence[str]) -> Array:
+    """The mean place of each method over the metrics that judge; over all, when none does."""
+    judging = [k for k, name in enumerate(names) if METRICS[name].judges] or list(range(len(names)))
+    return np.asarray(np.mean([_places(values[:, k], names[k]) for k in judging], axis=0))
