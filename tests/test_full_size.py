@@ -1,7 +1,7 @@
 """The networks that people publish about, at full size, in both frameworks: equal, and right.
 
-Equality is proved in float64. In float32 a gradient through ReLU and max-pool is not continuous, so each backend is held
-against the float64 gradient, beside PyTorch's own float32 error.
+Equality is proved in float64. In float32 a gradient through ReLU and max-pool is not continuous, so each backend is
+held against the float64 gradient, beside PyTorch's own float32 error.
 """
 
 from __future__ import annotations

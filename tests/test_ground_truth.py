@@ -1,0 +1,93 @@
+"""Is a map right? On ``shapes`` the object's pixels are known, so that maps can be judged and not only compared."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+from vizkit import evaluate
+from vizkit.zoo import shapes
+
+SAMPLES = 240
+MARGINS = {"pointing game": 0.15, "relevance mass": 0.05, "relevance rank": 0.04}
+"""By how much saliency beats the best control, in each metric, all of which lie in 0..1. The best control is the map of
+the centre, where objects tend to be."""
+METRICS = {
+    "pointing game": lambda maps, masks: evaluate.pointing_game(maps, masks, tolerance=3).mean(),
+    "relevance mass": lambda maps, masks: evaluate.relevance_mass(maps, masks).mean(),
+    "relevance rank": lambda maps, masks: evaluate.relevance_rank(maps, masks).mean(),
+}
+CONTROLS = ("random_map", "centre_map", "edge_map")
+
+
+@lru_cache(maxsize=1)
+def samples() -> Any:
+    return shapes.sample(SAMPLES, seed=4242)
+
+
+def scores(maps: np.ndarray) -> dict[str, float]:
+    return {name: float(metric(maps, samples().masks)) for name, metric in METRICS.items()}
+
+
+@lru_cache(maxsize=1)
+def best_control() -> dict[str, float]:
+    model = vizkit.load("shapes", backend=INSTALLED[0])
+    found = [scores(getattr(vizkit, name)(model, list(samples().images)).values) for name in CONTROLS]
+    return {name: max(one[name] for one in found) for name in METRICS}
+
+
+def labels() -> list[int]:
+    return [int(label) for label in samples().labels]
+
+
+def test_the_network_knows_its_shapes(name: str) -> None:
+    logits = vizkit.load("shapes", backend=name).logits(list(samples().images))
+    assert (logits.argmax(axis=1) == samples().labels).mean() >= 0.97
+
+
+def test_saliency_beats_every_control(name: str) -> None:
+    model = vizkit.load("shapes", backend=name)
+    found = scores(vizkit.saliency(model, list(samples().images), target=labels()).values)
+    for metric, control in best_control().items():
+        assert found[metric] >= control + MARGINS[metric], (metric, found, control)
+
+
+def test_grad_cam_tells_two_objects_apart(name: str) -> None:
+    """Two objects of different classes: the map of each class lies more on its own object than the other's map does."""
+    two = shapes.sample(40, seed=77, objects=2)
+    model = vizkit.load("shapes", backend=name)
+    maps = [
+        vizkit.gradcam(
+            model, list(two.images), target=[int(pair[k]) for pair in two.labels], layer="features.20"
+        ).values
+        for k in (0, 1)
+    ]
+    own = [evaluate.relevance_mass(maps[k], two.masks[:, k]).mean() for k in (0, 1)]
+    other = [evaluate.relevance_mass(maps[1 - k], two.masks[:, k]).mean() for k in (0, 1)]
+    assert min(own) >= 2 * max(other)
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="the wrong map is MXNet's")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_obvious_way_in_gluon_gives_maps_no_better_than_the_controls() -> None:
+    """``record(train_mode=False)`` on a CPU: the logits are right, and the gradient behind the max-pools is garbage."""
+    import mxnet as mx
+
+    model = vizkit.load("shapes", backend="gluon")
+    x = mx.nd.array(vizkit.images.prepare(list(samples().images), model.spec).tensor)
+    index = mx.nd.array(labels())
+    x.attach_grad()
+    with mx.autograd.record(train_mode=False):
+        score = mx.nd.pick(model.native(x), index, axis=1).sum()
+    score.backward(train_mode=False)
+    wrong = np.abs(np.nan_to_num(x.grad.asnumpy(), posinf=0, neginf=0)).max(axis=1)
+    right = vizkit.saliency(model, list(samples().images), target=labels()).values
+    assert np.corrcoef(wrong.ravel(), right.ravel())[0, 1] < 0.5, "this build of MXNet is right in predict mode"
+    found = scores(wrong)
+    for metric, control in best_control().items():
+        assert found[metric] < control, (metric, found, control)
