@@ -3,11 +3,13 @@
 python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
 python -m benchmarks.readme floor FILE  # take the JSON of `python -m benchmarks.floor --out FILE`
 python -m benchmarks.readme write       # only write README anew from the committed results
+python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet 1.0 weights from the file W
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-SAMPLES = 120
+SAMPLES = 60
 SEED = 2026
 # The network is a hundred pixels wide, where the pointing game's usual 15 pixels of tolerance would forgive everything.
 TOLERANCE = 3.0
@@ -132,6 +134,24 @@ def floor(file: Path) -> None:
     json.loads(file.read_text(encoding="utf-8"))
     (RESULTS / "floor.json").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     write()
+
+
+@app.command()
+def pictures(weights: Path) -> None:
+    """Draw README's pictures: SqueezeNet 1.0 with these weights on the bundled photo, in both backends."""
+    import vizkit
+    from vizkit import plotting, results
+
+    photo = vizkit.images.sample()
+    os.chdir(weights.resolve().parent)  # so that the pictures' provenance names the file and no folder of this machine
+    models = [vizkit.load("squeezenet1_0", backend=name, weights=weights.name) for name in ("torch", "gluon")]
+    maps = [vizkit.saliency(model, photo) for model in models]
+    folder = ROOT / "benchmarks" / "pictures"
+    made = {"results": [dict(one.provenance) for one in maps]}
+    results.save_figure(plotting.saliency(maps), folder / "saliency.png", made, dpi=70)
+    names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]
+    figure = vizkit.explain(models, photo, names, ["Egyptian cat"])
+    results.save_figure(figure.plot(), folder / "explain.png", figure.provenance, dpi=58)
 
 
 @app.command()

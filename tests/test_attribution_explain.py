@@ -104,7 +104,7 @@ def test_what_makes_no_sense(models: list[Any], pictures: Any) -> None:
         explain(models, pictures, ["grad_cam"])
     for settings in ({"scale": "log"}, {"methods": []}, {"targets": []}, {"models": []}):
         with pytest.raises(SettingError):
-            explain(**{"models": models, "image": pictures, "methods": ["saliency"], **settings})  # type: ignore[arg-type]
+            explain(**{"models": models, "image": pictures, "methods": ["saliency"], **settings})
     other = vizkit.wrap(
         kit_of(INSTALLED[0]).sequential([("conv", 3, 2, 1, 0), ("flatten",)]),
         input_size=4,

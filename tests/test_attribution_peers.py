@@ -257,7 +257,9 @@ def test_scorecam(single: Any, agree: Any, monkeypatch: pytest.MonkeyPatch) -> N
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     # Its upsampling aligns corners; with half-pixel centres in its place the rest is compared.
-    half = lambda size: nn.Upsample(size=tuple(size), mode="bilinear", align_corners=False)  # noqa: E731
+    def half(size):
+        return nn.Upsample(size=tuple(size), mode="bilinear", align_corners=False)
+
     monkeypatch.setattr(nn, "UpsamplingBilinear2d", half)
     layer = single.native.get_submodule(SMALL)
     activations = {}

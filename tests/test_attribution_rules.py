@@ -44,7 +44,7 @@ def residual(backend: str) -> Any:
     elif backend == "gluon":
         from mxnet.gluon import HybridBlock
 
-        class Block(HybridBlock):  # type: ignore[misc]
+        class Block(HybridBlock):
             def __init__(self) -> None:
                 super().__init__()
                 self.stem, self.head = stem, head

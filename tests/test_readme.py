@@ -41,13 +41,13 @@ def test_the_technique_example_runs() -> None:
     names = {"images": images, "targets": targets}
     exec(compile(code[1], "README.md", "exec"), names)
     model = vizkit.load("squeezenet1_1", weights="random:7")
-    assert names["gradient"](model, images.sample()).shape == (1, 3, 224, 224)  # type: ignore[operator]
+    assert names["gradient"](model, images.sample()).shape == (1, 3, 224, 224)
 
 
 def test_commands_named_exist() -> None:
     listed = re.search(r"`vizkit ((?:\w+\s+)+\w+)`, each with `--help`", README)
     assert listed is not None
-    assert set(listed[1].split()) == set(get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert set(listed[1].split()) == set(get_command(cli.app).commands)
 
 
 def test_the_test_command_is_what_ci_runs() -> None:

@@ -120,7 +120,7 @@ def test_gluon_networks_that_no_graph_can_show() -> None:
     import mxnet as mx
     from mxnet.gluon import HybridBlock, nn
 
-    class Shapes(HybridBlock):  # type: ignore[misc]
+    class Shapes(HybridBlock):
         def __init__(self) -> None:
             super().__init__()
             self.dense = nn.Dense(2, in_units=3)
@@ -140,7 +140,7 @@ def test_gluon_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
     import mxnet as mx
     from mxnet.gluon import HybridBlock, nn
 
-    class Functional(HybridBlock):  # type: ignore[misc]
+    class Functional(HybridBlock):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2D(3, 3, in_channels=3)

@@ -45,7 +45,7 @@ def sequential(layers: list[tuple[Any, ...]], *, seed: int = 0, dtype: str = "fl
     return network
 
 
-class Reuse(HybridBlock):  # type: ignore[misc]
+class Reuse(HybridBlock):
     """One ReLU block, run twice."""
 
     def __init__(self, conv: Any, relu: Any, last: Any) -> None:
@@ -56,7 +56,7 @@ class Reuse(HybridBlock):  # type: ignore[misc]
         return self.last(self.relu(self.relu(self.conv(x)) - 0.1))
 
 
-class Side(HybridBlock):  # type: ignore[misc]
+class Side(HybridBlock):
     """``side`` runs and its result is thrown away."""
 
     def __init__(self, conv: Any, side: Any, last: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -12,18 +13,37 @@ from ..errors import MapWarning, VizkitError
 from . import demo, lists, maps, pictures
 from .app import app
 
-ORDER = "demo saliency explain filters features dream predict evaluate models layers backends".split()
+ORDER = [
+    "demo",
+    "saliency",
+    "explain",
+    "filters",
+    "features",
+    "dream",
+    "predict",
+    "evaluate",
+    "models",
+    "layers",
+    "backends",
+]
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = ["app", "demo", "lists", "main", "maps", "pictures"]
 
 
-def _say(message: Warning | str, category: type[Warning], filename: str, line: int, *_: object) -> None:
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """A warning about a map is for the reader of the map; others look as they always do."""
     if issubclass(category, MapWarning):
         typer.echo(f"vizkit: warning: {message}", err=True)
     else:
-        typer.echo(warnings.formatwarning(message, category, filename, line), err=True)
+        typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -94,12 +94,15 @@ class Recipe:
         return ops.asarray(np.stack([x, x.T] * channels)[:, None])
 
     def loss(self, model: Model, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and rms activation, both (units,)."""
+        """Loss and activation, both (units,): the unit's rms, or its value where it has a single position."""
         ops = model.ops
         maps = model.forward(x, (self.layer,))[self.layer]
         picked = ops.pick(maps, self.units)
         axes = tuple(range(1, len(picked.shape)))
-        activation = _rms(ops, picked * picked, axes) if axes else ops.sqrt(picked * picked + FLOOR)
+        if all(side == 1 for side in picked.shape[1:]):
+            activation = ops.reshape(picked, (len(self.units),))
+        else:
+            activation = _rms(ops, picked * picked, axes)
         slopes = ops.conv(x, kernels, groups=x.shape[1])
         squared = slopes * slopes
         if self.beta != 1.0:
@@ -140,7 +143,8 @@ def dream(
         loss = -activation_weight * sqrt(mean A^2) + pixel_weight * sqrt(mean x^2)
                + gradient_weight * sqrt(mean |G|^(2 beta))
 
-    then resizes ``x`` bilinearly to ``round(scale * size)``; 28 pixels become 249 in 46 stages.
+    then resizes ``x`` bilinearly to ``round(scale * size)``; 28 pixels become 249 in 46 stages. A unit with a single
+    position, such as a logit, counts with its value and sign in place of the root mean square.
 
     Args:
         model: a network.

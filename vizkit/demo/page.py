@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
-from .backend import Array
+from .. import __version__
+from ..backend import Array
 
 GENERATOR = "vizkit demo"
 """What the page's generator tag begins with, by which an earlier page is known."""
@@ -23,8 +24,8 @@ GENERATOR = "vizkit demo"
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a backend's numbers lie from the first backend's: the relative L2 norm, and the largest single difference as
-    a share of the largest value. ``what`` names the numbers."""
+    """How far a backend's numbers lie from the first backend's: the relative L2 norm, and the largest single difference
+    as a share of the largest value. ``what`` names the numbers."""
 
     what: str
     against: str
@@ -33,7 +34,8 @@ class Difference:
 
     def text(self) -> str:
         """One line for the reader."""
-        return f"{self.what}, {self.against}: relative L2 {self.l2:.1e}, largest difference {self.largest:.1e} of the maximum"
+        share = f"largest difference {self.largest:.1e} of the maximum"
+        return f"{self.what}, {self.against}: relative L2 {self.l2:.1e}, {share}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One technique: what it shows in a sentence for everybody, its picture, tables, differences, and what went wrong."""
+    """One technique: what it shows in words for everybody, its picture, tables, differences, and what went wrong."""
 
     key: str
     title: str
@@ -102,7 +104,7 @@ def render(title: str, lead: str, facts: Sequence[tuple[str, str]], chapters: Se
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    return Template((files("vizkit") / "page.html").read_text(encoding="utf-8"))
+    return Template((files("vizkit.demo") / "page.html").read_text(encoding="utf-8"))
 
 
 def _summary(chapters: Sequence[Chapter]) -> str:
@@ -128,13 +130,15 @@ def _chapter(one: Chapter) -> str:
 
 def _picture(one: Chapter, picture: Picture) -> str:
     source = f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}"
+    width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
     agreed = "".join(f"<li>{escape(found.text())}</li>" for found in one.differences)
     return "\n".join(
         [
             "<figure>",
-            f'<div class="scroller" role="region" tabindex="0" aria-label="{escape(one.title)}: picture, scrolls sideways">',
+            f'<div class="scroller" role="region" tabindex="0" aria-label="{escape(one.title)}, scrolls sideways">',
             f'<a class="zoom{" wide" if picture.wide else ""}" href="{escape(picture.file)}" title="Enlarge">'
-            f'<img src="{source}" alt="{escape(picture.alt)}"></a>',
+            f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}" '
+            f'style="max-width:{width}px"></a>',
             "</div>",
             "<figcaption>",
             f'<ul class="differences">{agreed}</ul>' if agreed else "",
@@ -152,7 +156,7 @@ def _settings(one: Chapter, picture: Picture) -> str:
     whole = escape(json.dumps(picture.provenance, indent=1, ensure_ascii=False))
     return (
         f'<details><summary>Settings of “{escape(one.title)}”</summary><dl class="settings">{rows}</dl>'
-        f'<details><summary>Complete provenance (JSON, also inside {escape(picture.file)})</summary>'
+        f"<details><summary>Complete provenance (JSON, also inside {escape(picture.file)})</summary>"
         f'<pre tabindex="0" class="provenance" data-file="{escape(picture.file)}">{whole}</pre></details></details>'
     )
 
