@@ -109,11 +109,25 @@ def floor_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shapes_sentence(training: dict[str, Any]) -> str:
+    """What the bundled network reached when it was trained."""
+    held = training["held_out"]
+    worst = min(held["per_class"], key=held["per_class"].get)
+    return (
+        f"{held['accuracy']:.2%} of {held['samples']} held-out pictures are named rightly ({worst} least, "
+        f"{held['per_class'][worst]:.1%}), after {training['seconds'] / 60:.0f} minutes of training; "
+        f"{training['parameters']} parameters."
+    )
+
+
 def rendered(text: str) -> str:
     """README with every table as the committed results say."""
-    tables = {"methods": methods_table, "floor": floor_table}
-    for name, table in tables.items():
-        path = RESULTS / f"{name}.json"
+    tables = {
+        "methods": (methods_table, RESULTS / "methods.json"),
+        "floor": (floor_table, RESULTS / "floor.json"),
+        "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
+    }
+    for name, (table, path) in tables.items():
         if path.exists():
             body = table(json.loads(path.read_text(encoding="utf-8")))
             before, rest = text.split(f"<!-- {name} -->", 1)

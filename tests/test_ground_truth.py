@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from vizkit import evaluate
 from vizkit.zoo import shapes
 
 SAMPLES = 240
+SEED = 4242
 MARGINS = {"pointing game": 0.15, "relevance mass": 0.05, "relevance rank": 0.04}
 """By how much saliency beats the best control, in each metric, all of which lie in 0..1. The best control is the map of
 the centre, where objects tend to be."""
@@ -27,7 +31,7 @@ CONTROLS = ("random_map", "centre_map", "edge_map")
 
 @lru_cache(maxsize=1)
 def samples() -> Any:
-    return shapes.sample(SAMPLES, seed=4242)
+    return shapes.sample(SAMPLES, seed=SEED)
 
 
 def scores(maps: np.ndarray) -> dict[str, float]:
@@ -72,22 +76,39 @@ def test_grad_cam_tells_two_objects_apart(name: str) -> None:
     assert min(own) >= 2 * max(other)
 
 
-@pytest.mark.skipif("gluon" not in INSTALLED, reason="the wrong map is MXNet's")
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_obvious_way_in_gluon_gives_maps_no_better_than_the_controls() -> None:
-    """``record(train_mode=False)`` on a CPU: the logits are right, and the gradient behind the max-pools is garbage."""
-    import mxnet as mx
+OBVIOUS = """
+import sys
+import numpy as np
+import vizkit
+from vizkit.zoo import shapes
+model = vizkit.load("shapes", backend="gluon")
+import mxnet as mx
+given = shapes.sample(int(sys.argv[1]), seed=int(sys.argv[2]))
+x = mx.nd.array(vizkit.images.prepare(list(given.images), model.spec).tensor)
+x.attach_grad()
+with mx.autograd.record(train_mode=False):
+    score = mx.nd.pick(model.native(x), mx.nd.array(given.labels), axis=1).sum()
+score.backward(train_mode=False)
+np.save(sys.argv[3], x.grad.asnumpy())
+"""
 
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="the wrong map is MXNet's")
+def test_the_obvious_way_in_gluon_gives_maps_no_better_than_the_controls(tmp_path: Path) -> None:
+    """``record(train_mode=False)`` on a CPU: the logits are right, and the gradient behind the max-pools is garbage.
+
+    In a process of its own, since the garbage is whatever lay in memory, and that may be an earlier, right answer. Where
+    it is zeros, every window sends its gradient to its first corner: near the object, and ranked no better than the
+    centre is.
+    """
+    target = tmp_path / "gradient.npy"
+    command = [sys.executable, "-c", OBVIOUS, str(SAMPLES), str(SEED), str(target)]
+    subprocess.run(command, check=True, timeout=300)
+    wrong = np.abs(np.nan_to_num(np.load(target), posinf=0, neginf=0)).max(axis=1)
     model = vizkit.load("shapes", backend="gluon")
-    x = mx.nd.array(vizkit.images.prepare(list(samples().images), model.spec).tensor)
-    index = mx.nd.array(labels())
-    x.attach_grad()
-    with mx.autograd.record(train_mode=False):
-        score = mx.nd.pick(model.native(x), index, axis=1).sum()
-    score.backward(train_mode=False)
-    wrong = np.abs(np.nan_to_num(x.grad.asnumpy(), posinf=0, neginf=0)).max(axis=1)
     right = vizkit.saliency(model, list(samples().images), target=labels()).values
-    assert np.corrcoef(wrong.ravel(), right.ravel())[0, 1] < 0.5, "this build of MXNet is right in predict mode"
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(wrong, right, strict=True) if a.std() > 0]
+    assert np.mean(alike) < 0.5, "this build of MXNet is right in predict mode"
     found = scores(wrong)
-    for metric, control in best_control().items():
-        assert found[metric] < control, (metric, found, control)
+    missed = [metric for metric, control in best_control().items() if found[metric] < control + MARGINS[metric]]
+    assert "relevance rank" in missed, found
