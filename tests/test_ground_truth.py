@@ -97,9 +97,9 @@ np.save(sys.argv[3], x.grad.asnumpy())
 def test_the_obvious_way_in_gluon_gives_maps_no_better_than_the_controls(tmp_path: Path) -> None:
     """``record(train_mode=False)`` on a CPU: the logits are right, and the gradient behind the max-pools is garbage.
 
-    In a process of its own, since the garbage is whatever lay in memory, and that may be an earlier, right answer. Where
-    it is zeros, every window sends its gradient to its first corner: near the object, and ranked no better than the
-    centre is.
+    In a process of its own, since the garbage is whatever lay in memory, and that may be an earlier, right answer.
+    Where it is zeros, every window sends its gradient to its first corner: near the object, and ranked no better than
+    the centre is.
     """
     target = tmp_path / "gradient.npy"
     command = [sys.executable, "-c", OBVIOUS, str(SAMPLES), str(SEED), str(target)]

@@ -91,10 +91,7 @@ def of_shapes(models: Sequence[Model], seed: int, scale: Scale) -> Subject:
         layers=("features.2", "features.9", "features.23"),
         filters=("features.0", "features.7"),
         dreams=(
-            *(
-                _units(models[0], list(one.images), layer, SMOOTH, 0.15, scale)
-                for layer in ("features.9", "features.16")
-            ),
+            *(_units(models[0], list(one.images), layer, SMOOTH, 0.15, scale) for layer in DREAMT),
             Dreams(
                 "classifier.3",
                 tuple(range(len(names)))[: 2 * scale.units],
