@@ -44,10 +44,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_figure_of_both_backends(here: Path) -> None:
     done = run("saliency", *FAST, "-b", "torch", "-b", "gluon", "--out", "both.png", folder=here)
     assert done.returncode == 0, done.stderr
-    assert "gluon against torch: relative L2" in done.stdout
+    assert "gluon against torch, values: relative L2" in done.stdout
     made = results.read_provenance(here / "both.png")
     assert [one["backend"] for one in made["results"]] == ["torch", "gluon"]
     assert Image.open(here / "both.png").size[0] > 800
+
+
+@both()
+def test_dreams_are_compared_by_activation(capsys: Any) -> None:
+    """The pixels of a chaotic loop part from the first rounding on; the activation does not."""
+    sizes = ("--layer", "features.4", "--stages", "2", "--steps", "3")
+    code, out, _ = call(capsys, "dream", *FAST, *sizes, "-b", "torch", "-b", "gluon", "-o", "dream.png")
+    assert code == 0
+    share = float(out.split("activation of each stage: relative L2 ")[1].split(",")[0])
+    assert share < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ class Result:
         """What :meth:`save` writes into an ``.npz``."""
         return {"values": self.values}
 
+    def comparable(self) -> tuple[str, Array]:
+        """What two backends are compared by, and its name."""
+        return "values", self.values
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the figure (``.png``, ``.pdf``, ``.svg``) or the raw arrays (``.npz``), with the provenance inside.
 

@@ -86,13 +86,14 @@ def differences(results: Sequence[Result]) -> None:
     import numpy as np
 
     first = results[0]
+    what, reference = first.comparable()
     for other in results[1:]:
-        if first.values.shape != other.values.shape:
+        compared = other.comparable()[1]
+        if reference.shape != compared.shape:
             continue
-        a, b = first.values.astype(np.float64), other.values.astype(np.float64)
+        a, b = reference.astype(np.float64), compared.astype(np.float64)
         scale = float(np.linalg.norm(a)) or 1.0
         names = f"{other.provenance['backend']} against {first.provenance['backend']}"
         largest = float(np.abs(a - b).max() / (np.abs(a).max() or 1.0))
-        typer.echo(
-            f"{names}: relative L2 {np.linalg.norm(a - b) / scale:.2e}, largest difference {largest:.2e} of the maximum"
-        )
+        share = np.linalg.norm(a - b) / scale
+        typer.echo(f"{names}, {what}: relative L2 {share:.2e}, largest difference {largest:.2e} of the maximum")

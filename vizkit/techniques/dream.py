@@ -59,6 +59,10 @@ class Dream(Result):
         names = ("values", "activation", "loss", "step_activation")
         return {name: getattr(self, name) for name in names} | {"sizes": np.array(self.sizes)}
 
+    def comparable(self) -> tuple[str, Array]:
+        """The activation of each stage: the pixels of a chaotic loop part from the first rounding on."""
+        return "activation of each stage", self.activation
+
     def pictures(self) -> Array:
         """uint8 (units, H, W, 3), for the eye."""
         return images.picture(self.values)
