@@ -15,7 +15,8 @@ from PIL import Image
 
 import vizkit
 from vizkit import cli, demo, images, results
-from vizkit.demo import page as pages
+from vizkit import page as pages
+from vizkit.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
 SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, dream={"stages": 3, "steps": 2})
@@ -100,7 +101,7 @@ def test_page_can_be_read_without_eyes_or_mouse(page: Page) -> None:
     assert all(len(one["alt"]) > 20 for one in page.all("img"))
     assert all(one.get("tabindex") == "0" and one["aria-label"] for one in page.all("div") if "scroller" in str(one))
     anchors = {one["href"][1:] for one in page.all("a") if one["href"].startswith("#")}
-    assert anchors == {"main", *KEYS}
+    assert anchors == {"main", "agreement", *KEYS}
     ids = [one["id"] for _, one in page.tags if "id" in one]
     assert anchors <= set(ids)
     assert len(ids) == len(set(ids))
@@ -201,7 +202,7 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     Image.open(images.sample()).save(tmp_path / "a <cat> & co.png")
     out = tmp_path / "out"
     out.mkdir()
-    stale = {"page": pages.GENERATOR, "results": []}
+    stale = {"page": GENERATOR, "results": []}
     results.save_figure(demo.panels.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
     options = ("--model", "squeezenet1_1", "--weights", "random:7", "--out", str(out))
     with pytest.raises(SystemExit) as stopped:

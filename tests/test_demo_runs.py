@@ -13,9 +13,9 @@ from PIL import Image
 
 import vizkit
 from vizkit import cli, demo
+from vizkit import page as pages
 from vizkit.demo import chapters
-from vizkit.demo import page as pages
-from vizkit.demo.run import Run
+from vizkit.demo.run import GENERATOR, Run
 from vizkit.errors import MapWarning, SettingError
 
 SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, dream={"stages": 3, "steps": 2})
@@ -61,13 +61,13 @@ def test_failures_are_told_in_their_place(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("vizkit.techniques.saliency", fails_in_one)
     done = run.finish("saliency", "Saliency", chapters.saliency)
     assert f"{last}: out of <luck>" in done.notes
-    assert (done.picture is not None) == BOTH
+    assert bool(done.pictures) == BOTH
     assert any("a blank map" in note for note in done.notes) == BOTH
-    text = pages.render("t", "l", [], [done], "c")
+    text = pages.render("t", "l", [], [done], "c", generator=GENERATOR)
     assert '<p class="note" role="note">' in text
     assert "out of &lt;luck&gt;" in text
     following = run.finish("gradcam", "Grad-CAM", chapters.gradcam)
-    assert following.picture is not None
+    assert following.pictures
     assert not following.notes
 
 

@@ -10,7 +10,7 @@ from typing import TextIO
 import typer
 
 from ..errors import MapWarning, VizkitError
-from . import demo, lists, maps, pictures
+from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 
 ORDER = [
@@ -20,15 +20,42 @@ ORDER = [
     "filters",
     "features",
     "dream",
+    "deepdream",
+    "gallery",
+    "invert",
     "predict",
     "evaluate",
-    "models",
+    "compare",
+    "homework",
     "layers",
+    "diagram",
+    "receptive",
+    "unit",
+    "health",
+    "embed",
+    "models",
+    "convert",
+    "weights",
     "backends",
+    "doctor",
 ]
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
-__all__ = ["app", "demo", "lists", "main", "maps", "pictures"]
+__all__ = [
+    "app",
+    "compare",
+    "data",
+    "demo",
+    "doctor",
+    "dreams",
+    "homework",
+    "lists",
+    "main",
+    "maps",
+    "network",
+    "pictures",
+    "weights",
+]
 
 
 def _say(

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from .. import api, images, results
 from ..backend import Model
-from ..errors import SettingError, VizkitError
-from ..files import replacing
+from ..errors import VizkitError
+from ..page import Chapter, Table, render
+from ..page.folder import check, write
 from ..progress import steps_bar
 from . import chapters
-from .page import GENERATOR, Chapter, render
-from .run import Run
+from .run import GENERATOR, Run
 from .subjects import SHAPES, Scale, Subject, of_photo, of_shapes
 
 FOLDER = "vizkit-demo"
-INDEX = "index.html"
 PHOTO_MODEL = "vgg19"
+AGREEMENT = (
+    "The same weights computed by different frameworks should give the same numbers. Zero means equal; about 1e-06 is "
+    "the rounding of 32-bit arithmetic. A dream takes many steps, each of which magnifies that rounding, so its pixels "
+    "may part while its activation stays close."
+)
 
 
 def make(
@@ -56,7 +57,7 @@ def make(
         technique that fails is reported in its place on the page.
     """
     folder = Path(out)
-    earlier = check_folder(folder)
+    earlier = check(folder, GENERATOR)
     name = model or (SHAPES if photo is None else PHOTO_MODEL)
     samples = photo is None and name == SHAPES
     if not samples:
@@ -148,58 +149,17 @@ def page(models: Sequence[Model], done: Sequence[Chapter], notes: Sequence[str],
         + [f"--weights {Path(first.weights.source).name}"] * (first.weights.source not in ("bundled", "imagenet"))
         + [f"--seed {seed}"]
     )
-    return render(f"vizkit demo: {first.name}", lead, facts, done, command)
+    return render(f"vizkit demo: {first.name}", lead, facts, [*done, agreement(done)], command, generator=GENERATOR)
 
 
-def check_folder(folder: Path) -> list[Path]:
-    """The files of an earlier demo in ``folder``, which is made when it is missing.
-
-    A PNG is the demo's own when its provenance says so, a page when its generator tag does. Raises SettingError, naming
-    it, for anything else in there: the demo writes over nothing that it did not make.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise SettingError(f"'{folder}' is a file; give a folder with --out.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(folder.iterdir())
-    except OSError as error:
-        raise SettingError(
-            f"The folder '{folder}' cannot be used: {error.strerror}. Give another with --out."
-        ) from None
-    for one in found:
-        if not _own(one):
-            raise SettingError(
-                f"The folder '{folder}' holds '{one.name}', which the demo did not write, so nothing was written. "
-                "Give an empty or a new folder with --out."
-            )
-    return found
-
-
-def _own(file: Path) -> bool:
-    if not file.is_file() or file.is_symlink():
-        return False
-    if file.name == INDEX:
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            return f'<meta name="generator" content="{GENERATOR} ' in opened.read(1000)
-    if file.suffix != ".png":
-        return False
-    try:
-        with Image.open(file) as opened:
-            return bool(re.match(rf'\{{"page": "{GENERATOR}"', str(opened.info.get(results.PROVENANCE))))
-    except OSError:
-        return False
-
-
-def write(folder: Path, earlier: Sequence[Path], done: Sequence[Chapter], text: str) -> Path:
-    """Pictures first, then the page, each whole or not at all; an earlier demo's other pictures go."""
-    pictures = {one.picture.file: one.picture.png for one in done if one.picture is not None}
-    for name, png in pictures.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(png)
-    index = folder / INDEX
-    with replacing(index) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    for old in earlier:
-        if old.name not in pictures and old != index:
-            old.unlink(missing_ok=True)
-    return index
+def agreement(done: Sequence[Chapter]) -> Chapter:
+    """The last chapter: every difference between the backends in one table."""
+    head = ("technique", "numbers", "backends", "relative L2", "largest, of the maximum")
+    rows = [
+        (one.title, found.what, found.against, f"{found.l2:.1e}", f"{found.largest:.1e}")
+        for one in done
+        for found in one.differences
+    ]
+    text = AGREEMENT if rows else "Only one backend took part, so there is nothing to compare."
+    tables = [Table("Differences between the backends", head, rows)] if rows else []
+    return Chapter("agreement", "Do the backends agree?", text, tables=tables)

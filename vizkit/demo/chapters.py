@@ -10,8 +10,8 @@ import numpy as np
 from .. import images, plotting, results, techniques
 from ..backend import OUTPUT, Array, Model
 from ..errors import ShapeError
+from ..page import Chapter, Table
 from . import panels
-from .page import Chapter, Table
 from .subjects import Dreams, View, shared_layers
 
 if TYPE_CHECKING:

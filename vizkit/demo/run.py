@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .. import results
 from ..backend import Array, Model
 from ..errors import MapWarning, VizkitError
-from .page import GENERATOR, Chapter, Picture, Table, difference
+from ..page import Chapter, Picture, Table, difference
 from .subjects import Subject
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=results.Result)
 DPI = 120
+GENERATOR = "vizkit demo"
+"""What the page's generator tag begins with, by which an earlier page is known."""
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Run:
             one for what, arrays in numbers.items() for one in difference(what, list(zip(names, arrays, strict=True)))
         ]
         picture = Picture(f"{key}.png", alt, results.figure_bytes(figure, inside, DPI), inside, wide)
-        return Chapter(key, title, text, picture, tables, found, tuple(self.notes))
+        return Chapter(key, title, text, [picture], tables, found, tuple(self.notes))
 
     def finish(self, key: str, title: str, make: Callable[[Run], Chapter]) -> Chapter:
         """The chapter, or in its place one that says why there is none."""

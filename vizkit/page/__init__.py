@@ -18,8 +18,38 @@ import numpy as np
 from .. import __version__
 from ..backend import Array
 
-GENERATOR = "vizkit demo"
-"""What the page's generator tag begins with, by which an earlier page is known."""
+WORDS = {
+    "en": {
+        "skip": "Skip to the pictures",
+        "contents": "Contents",
+        "run": "This run",
+        "settings": "Settings of “{}”",
+        "whole": "Complete provenance (JSON, also inside {})",
+        "scrolls": "{}, scrolls sideways",
+        "enlarge": "Enlarge",
+        "enlarged": "Enlarged picture",
+        "previous": "Previous picture",
+        "next": "Next picture",
+        "close": "Close",
+        "made": "Made by <code>{}</code>. Every picture lies beside this page as a PNG that carries its own settings.",
+    },
+    "zh": {
+        "skip": "跳到圖片",
+        "contents": "目錄",
+        "run": "本次執行",
+        "settings": "「{}」的設定",
+        "whole": "完整來源紀錄（JSON，也存於 {} 內）",
+        "scrolls": "{}，可左右捲動",
+        "enlarge": "放大",
+        "enlarged": "放大的圖片",
+        "previous": "上一張圖片",
+        "next": "下一張圖片",
+        "close": "關閉",
+        "made": "由 <code>{}</code> 產生。每張圖片都以 PNG 檔存於本頁旁，並帶有自己的設定。",
+    },
+}
+"""The page's own words; Chinese is that of Taiwan."""
+LANGUAGES = {"en": "en", "zh": "zh-Hant-TW"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +70,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with what it shows in words, and how it was made. ``wide`` pictures keep a legible size and scroll."""
+    """A PNG with what it shows in words, and how it was made: the provenance of one result, or ``{"results": [several],
+    "subject": what they were made of}``. ``wide`` pictures keep a legible size and scroll."""
 
     file: str
     alt: str
     png: bytes
     provenance: Mapping[str, Any]
     wide: bool = True
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,15 +93,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One technique: what it shows in words for everybody, its picture, tables, differences, and what went wrong."""
+    """One part of the page: what it shows in words for everybody, its pictures, tables, differences, and what went
+    wrong. ``key`` is its anchor, ``pre`` text in fixed width."""
 
     key: str
     title: str
     text: str
-    picture: Picture | None = None
+    pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     differences: Sequence[Difference] = ()
     notes: Sequence[str] = ()
+    pre: str = ""
 
 
 def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference]:
@@ -88,86 +122,98 @@ def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference
     return out
 
 
-def render(title: str, lead: str, facts: Sequence[tuple[str, str]], chapters: Sequence[Chapter], command: str) -> str:
-    """The page as text; the same chapters give the same bytes."""
+def render(
+    title: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    chapters: Sequence[Chapter],
+    command: str,
+    *,
+    generator: str,
+    language: str = "en",
+) -> str:
+    """The page as text; the same chapters give the same bytes. ``generator`` is the command that made it, by which an
+    earlier page is known; ``language`` is "en" or "zh"."""
+    words = WORDS[language]
+    made = words["made"].format(escape(command))
     return _template().substitute(
-        generator=escape(f"{GENERATOR} {__version__}"),
+        {name: escape(text) for name, text in words.items() if "{" not in text},
+        language=LANGUAGES[language],
+        generator=escape(f"{generator} {__version__}"),
         title=escape(title),
         lead=escape(lead),
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts),
-        contents="".join(f'<li><a href="#{one.key}">{escape(one.title)}</a></li>' for one in chapters),
-        summary=_summary(chapters),
-        chapters="\n".join(map(_chapter, chapters)),
-        command=escape(command),
+        list="".join(f'<li><a href="#{one.key}">{escape(one.title)}</a></li>' for one in chapters),
+        chapters="\n".join(_chapter(one, words) for one in chapters),
+        made=made,
     )
 
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    return Template((files("vizkit.demo") / "page.html").read_text(encoding="utf-8"))
+    return Template((files("vizkit.page") / "page.html").read_text(encoding="utf-8"))
 
 
-def _summary(chapters: Sequence[Chapter]) -> str:
-    rows = [
-        (one.title, found.what, found.against, f"{found.l2:.1e}", f"{found.largest:.1e}")
-        for one in chapters
-        for found in one.differences
-    ]
-    if not rows:
-        return "<p>Only one backend took part, so there is nothing to compare.</p>"
-    head = ("technique", "numbers", "backends", "relative L2", "largest, of the maximum")
-    return _table(Table("Differences between the backends", head, rows))
-
-
-def _chapter(one: Chapter) -> str:
-    parts = [f'<section class="card" id="{one.key}">', f"<h2>{escape(one.title)}</h2>", f"<p>{escape(one.text)}</p>"]
+def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
+    parts = [f'<section class="card" id="{one.key}">', f"<h2>{escape(one.title)}</h2>"]
+    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in one.text.split("\n\n") if paragraph]
     parts += [f'<p class="note" role="note">{escape(note)}</p>' for note in one.notes]
-    if one.picture is not None:
-        parts.append(_picture(one, one.picture))
+    if one.pre:
+        parts.append(f'<pre tabindex="0">{escape(one.pre)}</pre>')
+    for number, picture in enumerate(one.pictures):
+        agreed = one.differences if number == len(one.pictures) - 1 else ()
+        parts.append(_picture(one, picture, agreed, words))
     parts += [_table(table) for table in one.tables]
     return "\n".join([*parts, "</section>"])
 
 
-def _picture(one: Chapter, picture: Picture) -> str:
+def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], words: Mapping[str, str]) -> str:
     source = f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}"
     width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
-    agreed = "".join(f"<li>{escape(found.text())}</li>" for found in one.differences)
+    agreed = "".join(f"<li>{escape(found.text())}</li>" for found in differences)
+    label = escape(words["scrolls"].format(picture.title or one.title))
+    caption = f'<p class="caption">{escape(picture.title)}</p>' if picture.title else ""
     return "\n".join(
         [
             "<figure>",
-            f'<div class="scroller" role="region" tabindex="0" aria-label="{escape(one.title)}, scrolls sideways">',
-            f'<a class="zoom{" wide" if picture.wide else ""}" href="{escape(picture.file)}" title="Enlarge">'
+            f'<div class="scroller" role="region" tabindex="0" aria-label="{label}">',
+            f'<a class="zoom{" wide" if picture.wide else ""}" href="{escape(picture.file)}" '
+            f'title="{escape(words["enlarge"])}">'
             f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}" '
             f'style="max-width:{width}px"></a>',
             "</div>",
             "<figcaption>",
+            caption,
             f'<ul class="differences">{agreed}</ul>' if agreed else "",
-            _settings(one, picture),
+            _settings(picture.title or one.title, picture, words),
             "</figcaption>",
             "</figure>",
         ]
     )
 
 
-def _settings(one: Chapter, picture: Picture) -> str:
+def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:
     rows = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in settings(picture.provenance)
     )
     whole = escape(json.dumps(picture.provenance, indent=1, ensure_ascii=False))
+    file = escape(picture.file)
     return (
-        f'<details><summary>Settings of “{escape(one.title)}”</summary><dl class="settings">{rows}</dl>'
-        f"<details><summary>Complete provenance (JSON, also inside {escape(picture.file)})</summary>"
-        f'<pre tabindex="0" class="provenance" data-file="{escape(picture.file)}">{whole}</pre></details></details>'
+        f'<details><summary>{escape(words["settings"].format(title))}</summary><dl class="settings">{rows}</dl>'
+        f"<details><summary>{words['whole'].format(file)}</summary>"
+        f'<pre tabindex="0" class="provenance" data-file="{file}">{whole}</pre></details></details>'
     )
 
 
 def settings(made: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Technique, model, dtype and settings of a picture's first result, as text."""
-    first = made["results"][0]
+    several = made.get("results") or [made]
+    first = several[0]
     fixed = [("technique", first["technique"]), ("model", first["model"]), ("dtype", first["dtype"])]
-    backends = ", ".join(f"{one['backend']} on {one['device']}" for one in made["results"])
+    backends = ", ".join(f"{one['backend']} on {one['device']}" for one in several)
     shown = [(name, _value(value)) for name, value in first["settings"].items()]
-    return [*fixed, ("backends", backends), ("pictures", str(made["subject"])), *shown]
+    pictures = [("pictures", str(made["subject"]))] if "subject" in made else []
+    return [*fixed, ("backends", backends), *pictures, *shown]
 
 
 def _value(value: Any) -> str:

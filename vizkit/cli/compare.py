@@ -1,0 +1,1 @@
+"""The comparison study of models, backends and weights."""

@@ -1,0 +1,1 @@
+"""Commands on folders of images: what makes a unit fire, health, embeddings."""

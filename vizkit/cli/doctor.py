@@ -1,0 +1,1 @@
+"""Whether the gradients of this machine's backends are right."""

@@ -1,0 +1,1 @@
+"""Commands that optimise pictures: galleries, deep dreams of a photo, inversions."""

@@ -1,0 +1,1 @@
+"""The published homework, as one page."""

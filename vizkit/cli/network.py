@@ -1,0 +1,1 @@
+"""Commands on the network itself: its layers, its diagram, its receptive fields."""

@@ -1,0 +1,1 @@
+"""Commands on weights files: conversion between formats, and what a file holds."""
