@@ -1,19 +1,12 @@
-"""Names, weights and stores."""
+"""Names, weights, and what is said of names that do not exist."""
 
 from __future__ import annotations
 
-import hashlib
-import http.server
-import threading
-import zipfile
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BOTH, INSTALLED, both
+from conftest import INSTALLED, both
 
 import vizkit
 from vizkit.errors import (
@@ -25,7 +18,7 @@ from vizkit.errors import (
     VizkitError,
     WeightsError,
 )
-from vizkit.zoo import catalog, download, formats, store, weights
+from vizkit.zoo import formats, weights
 from vizkit.zoo.names import gluon_paths
 
 
@@ -123,107 +116,6 @@ def test_wrong_weights_are_explained(tmp_path: Path, name: str) -> None:
         vizkit.load("squeezenet1_1", backend=name, weights=str(path))
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *_args: Any) -> None:
-        return
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that a server on this machine offers as both stores, with empty caches."""
-    root = tmp_path / "store"
-    (root / "gluon" / "models").mkdir(parents=True)
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{httpd.server_port}/"
-    for key, value in {
-        "VIZKIT_TORCH_REPO": address,
-        "MXNET_GLUON_REPO": address,
-        "TORCH_HOME": str(tmp_path / "torch"),
-        "MXNET_HOME": str(tmp_path / "mxnet"),
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(key, value)
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-    yield root
-    httpd.shutdown()
-    httpd.server_close()
-
-
-@pytest.fixture
-def published(server: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """SqueezeNet 1.1 in both stores, each file written by its own framework and named after its hash."""
-    torch = pytest.importorskip("torch", reason="the store's file is written by torch itself")
-    if not BOTH:
-        pytest.skip("the stores' files are written by both frameworks")
-    own = vizkit.load("squeezenet1_1", backend="torch", weights="random:11")
-    path = server / "squeezenet1_1.pth"
-    torch.save(own.native.state_dict(), path, _use_new_zipfile_serialization=False)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    torch_file = f"squeezenet1_1-{digest}.pth"
-    path.rename(server / torch_file)
-    other = vizkit.load("squeezenet1_1", backend="gluon", weights="random:12")
-    params = server / "one.params"
-    other.native.save_parameters(str(params))
-    sha1 = hashlib.sha1(params.read_bytes()).hexdigest()
-    zipped = server / "gluon" / "models" / f"squeezenet1.1-{sha1[:8]}.zip"
-    with zipfile.ZipFile(zipped, "w") as archive:
-        archive.write(params, f"squeezenet1.1-{sha1[:8]}.params")
-    monkeypatch.setitem(catalog.CATALOG, "squeezenet1_1", catalog.Entry(torch_file, "squeezenet1.1", sha1))
-    return {"torch": own, "gluon": other, "zip": zipped, "torch_file": torch_file}
-
-
-@pytest.mark.parametrize("backend", ["torch", "gluon"])
-def test_imagenet_weights_come_from_the_store_once(published: Any, server: Path, backend: str) -> None:
-    model = vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
-    assert model.sha256() == published[backend].sha256()
-    assert model.weights.source == "imagenet"
-    assert model.weights.file is not None
-    for path in server.rglob("*.*"):
-        path.unlink()
-    again = vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
-    assert again.sha256() == model.sha256()
-
-
-@both()
-def test_gluon_falls_back_and_says_so(published: Any) -> None:
-    published["zip"].unlink()
-    model = vizkit.load("squeezenet1_1", backend="gluon", weights="imagenet")
-    assert model.sha256() == published["torch"].sha256()
-    assert "MXNet's store did not answer" in (model.weights.note or "")
-    result = vizkit.filters(model)
-    assert "torchvision" in result.provenance["weights"]["note"]
-
-
-@pytest.mark.parametrize("backend", ["torch", "gluon"])
-def test_a_wrong_hash_is_never_loaded(published: Any, server: Path, tmp_path: Path, backend: str) -> None:
-    damaged = server / published["torch_file"]
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    published["zip"].unlink()
-    with pytest.raises(WeightsError, match="--weights FILE"):
-        vizkit.load("squeezenet1_1", backend=backend, weights="imagenet")
-    assert not list((tmp_path / "torch").rglob("*.pth"))
-
-
-def test_no_network_gives_address_folder_and_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-    for key in ("VIZKIT_TORCH_REPO", "MXNET_GLUON_REPO"):
-        monkeypatch.setenv(key, "http://127.0.0.1:9/")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("MXNET_HOME", str(tmp_path / "mxnet"))
-    with pytest.raises(WeightsError) as caught:
-        vizkit.load("googlenet", backend=name)
-    text = str(caught.value)
-    assert "http://127.0.0.1:9/googlenet-1378be20.pth" in text
-    assert str(tmp_path / "torch") in text
-    assert "--weights FILE" in text
-
-
 def test_torchvisions_googlenet_file_brings_its_input_transform(tmp_path: Path) -> None:
     source = vizkit.load("googlenet", weights="random:5")
     params = {key: source.parameter(key) for key in source.parameter_shapes()}
@@ -239,25 +131,6 @@ def test_torchvisions_googlenet_file_brings_its_input_transform(tmp_path: Path) 
         assert np.abs(found[backend] - plain).max() > 0.1
     values = list(found.values())
     np.testing.assert_allclose(values[-1], values[0], atol=1e-3)
-
-
-@both()
-def test_resnet_v1_keeps_its_stride(tmp_path: Path) -> None:
-    """Gluon's zoo file: stride in the first 1x1 and two biases a block, as the zoo's own network computes it."""
-    import mxnet as mx
-    from mxnet.gluon.model_zoo import vision
-
-    native = vision.resnet50_v1()
-    native.initialize(mx.init.Xavier())
-    x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    expected = native(mx.nd.array(x)).asnumpy()
-    path = tmp_path / "zoo.params"
-    native.save_parameters(str(path))
-    model = vizkit.load("resnet50", backend="gluon", weights=str(path))
-    found = model.ops.numpy(model.forward(model.ops.asarray(x))["output"])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(WeightsError, match="backend='gluon'"):
-        vizkit.load("resnet50", backend="torch", weights=str(path))
 
 
 def test_misspelt_names_offer_the_nearest() -> None:
@@ -314,13 +187,3 @@ def test_other_networks_keep_their_own_names(name: str) -> None:
 def test_wrap_refuses_what_is_no_network() -> None:
     with pytest.raises(VizkitError, match="no installed backend"):
         vizkit.wrap(object(), input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
-
-
-def test_store_address_is_torchvisions() -> None:
-    torchvision = pytest.importorskip("torchvision", reason="compares with torchvision's own table")
-    for name, entry in catalog.CATALOG.items():
-        if entry.bundled:
-            continue
-        url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-        assert url == "https://download.pytorch.org/models/" + entry.torch_file
-    assert store.torchvision_weights

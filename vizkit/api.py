@@ -24,9 +24,10 @@ def load(
     """A network by name.
 
     ``name``: one of :func:`models`. ``backend``: "torch" or "gluon"; None takes an installed one, PyTorch first.
-    ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "random:SEED" (drawn
-    in NumPy, the same in every backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda"
-    or "cuda:1". ``dtype``: "float32", or "float64" for proofs.
+    ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "torchvision" or
+    "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
+    backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda" or "cuda:1". ``dtype``:
+    "float32", or "float64" for proofs.
 
     Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.
 

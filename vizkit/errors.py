@@ -56,6 +56,10 @@ class MapWarning(UserWarning):
     """A map that says nothing: one value everywhere, or values that are not finite; the text gives likely causes."""
 
 
+class WeightsWarning(UserWarning):
+    """Weights that another program would take and compute something else from; the text says what to do there."""
+
+
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
     """The error for a misspelt name: the nearest known names first, all of them when they are few."""
     names = list(known)

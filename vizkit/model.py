@@ -16,6 +16,7 @@ from .ops import Array, Ops, Tensor
 
 if TYPE_CHECKING:
     from .images import ImageInput
+    from .network.graph import Graph
     from .zoo.spec import InputSpec
 
 AS_GIVEN = "as given"
@@ -61,7 +62,9 @@ class Mode:
     ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
     from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
     ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
-    (Springenberg et al. 2014) or ``"deconvnet"`` (Zeiler & Fergus 2013); None is the true gradient.
+    (Springenberg et al. 2014), ``"deconvnet"`` (Zeiler & Fergus 2013), or ``"redirected"``: where the gradient of a
+    score to be raised is zero for a whole picture, it passes where it would raise the ReLU's input. None is the true
+    gradient.
     """
 
     training: np.random.Generator | None = None
@@ -75,6 +78,16 @@ def sampled(arrays: Iterable[Array]) -> bytes:
     """Some :data:`SAMPLES` values of each array, to see cheaply whether any of them was written."""
     flat = (array.reshape(-1) for array in arrays)
     return b"".join(array[:: max(1, array.size // SAMPLES)].tobytes() for array in flat)
+
+
+def digest(parameters: Iterable[tuple[str, Array]]) -> str:
+    """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
+    found = hashlib.sha256()
+    for name, value in parameters:
+        plain = np.ascontiguousarray(value, dtype="<f4")
+        found.update(f"{name}:{plain.shape}:".encode())
+        found.update(plain.tobytes())
+    return found.hexdigest()
 
 
 class Model(ABC):
@@ -105,6 +118,13 @@ class Model(ABC):
     @abstractmethod
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
+
+    @abstractmethod
+    def graph(self) -> Graph:
+        """Every operation and what it reads, as the framework computes them for one image; found once.
+
+        Raises SettingError when the framework cannot show it.
+        """
 
     @abstractmethod
     def biases(self) -> dict[str, Array]:
@@ -213,12 +233,7 @@ class Model(ABC):
         every backend and file format. Computed again only after a parameter was written."""
         state = self._state()
         if self._hash is None or self._hash[0] != state:
-            digest = hashlib.sha256()
-            for name in sorted(self.parameter_shapes()):
-                value = np.ascontiguousarray(self.parameter(name), dtype="<f4")
-                digest.update(f"{name}:{value.shape}:".encode())
-                digest.update(value.tobytes())
-            self._hash = (state, digest.hexdigest())
+            self._hash = (state, digest((name, self.parameter(name)) for name in sorted(self.parameter_shapes())))
         return self._hash[1]
 
     def logits(self, image: ImageInput, *, fit: str = "crop") -> Array:

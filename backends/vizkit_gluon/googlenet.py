@@ -10,6 +10,7 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
+from vizkit.zoo.architecture import INCEPTIONS
 from vizkit.zoo.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -57,17 +58,17 @@ class GoogLeNet(HybridBlock):
         self.conv2 = BasicConv2d(64, 64, 1)
         self.conv3 = BasicConv2d(192, 64, 3, padding=1)
         self.maxpool2 = nn.MaxPool2D(3, 2, ceil_mode=True)
-        self.inception3a = Inception(192, 64, (96, 128), (16, 32), 32)
-        self.inception3b = Inception(256, 128, (128, 192), (32, 96), 64)
+        self.inception3a = Inception(*INCEPTIONS["inception3a"])
+        self.inception3b = Inception(*INCEPTIONS["inception3b"])
         self.maxpool3 = nn.MaxPool2D(3, 2, ceil_mode=True)
-        self.inception4a = Inception(480, 192, (96, 208), (16, 48), 64)
-        self.inception4b = Inception(512, 160, (112, 224), (24, 64), 64)
-        self.inception4c = Inception(512, 128, (128, 256), (24, 64), 64)
-        self.inception4d = Inception(512, 112, (144, 288), (32, 64), 64)
-        self.inception4e = Inception(528, 256, (160, 320), (32, 128), 128)
+        self.inception4a = Inception(*INCEPTIONS["inception4a"])
+        self.inception4b = Inception(*INCEPTIONS["inception4b"])
+        self.inception4c = Inception(*INCEPTIONS["inception4c"])
+        self.inception4d = Inception(*INCEPTIONS["inception4d"])
+        self.inception4e = Inception(*INCEPTIONS["inception4e"])
         self.maxpool4 = nn.MaxPool2D(2, 2, ceil_mode=True)
-        self.inception5a = Inception(832, 256, (160, 320), (32, 128), 128)
-        self.inception5b = Inception(832, 384, (192, 384), (48, 128), 128)
+        self.inception5a = Inception(*INCEPTIONS["inception5a"])
+        self.inception5b = Inception(*INCEPTIONS["inception5b"])
         self.avgpool = nn.GlobalAvgPool2D()
         self.dropout = nn.Dropout(0.2)
         self.fc = nn.Dense(classes, in_units=1024)

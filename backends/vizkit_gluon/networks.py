@@ -13,6 +13,7 @@ from vizkit.backend import AS_GIVEN, Weights
 from vizkit.errors import DeviceError, SettingError, UnknownNameError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
+from vizkit.zoo.architecture import parameter_shapes
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 from vizkit.zoo.spec import InputSpec
@@ -72,8 +73,9 @@ def check_device(device: str) -> str:
 def build(name: str, found: zoo.Parameters | None = None) -> tuple[Any, dict[str, str]]:
     """An uninitialised canonical network, and its canonical layer names as structural paths.
 
-    Gluon's bottlenecks stride in the first 1x1 convolution and have biases in two; unless the weights are of that kind,
-    these convolutions are replaced by those of torchvision's network, so that a name means one and the same network.
+    Gluon's bottlenecks stride in the first 1x1 convolution and have biases in two. The biases are always taken into
+    the batch norms that follow, and unless the weights say otherwise the stride is in the 3x3, so that a name means the
+    same tensor as in torchvision's network.
     """
     if name == "shapes":
         return ShapesNet(), {}
@@ -83,20 +85,18 @@ def build(name: str, found: zoo.Parameters | None = None) -> tuple[Any, dict[str
     network = vision.get_model(CATALOG[name].gluon_name)
     if name in ("resnet50", "resnet101", "resnet152"):
         early = found is not None and found.has("stride_in_1x1")
-        biases = found is not None and found.has("v1_biases")
         for stage in list(network.features._children.values())[4:8]:
             for block in stage._children.values():
-                _bottleneck(block, early, biases)
+                _bottleneck(block, early)
     return network, gluon_paths(name)
 
 
-def _bottleneck(block: Any, stride_in_1x1: bool, biases: bool) -> None:
+def _bottleneck(block: Any, stride_in_1x1: bool) -> None:
     children = block.body._children
     first, middle, last = children["0"], children["3"], children["6"]
     stride = first._kwargs["stride"]
-    if not biases:
-        for at, old in (("0", first), ("6", last)):
-            children[at] = gluon.nn.Conv2D(old._channels, 1, old._kwargs["stride"], use_bias=False)
+    for at, old in (("0", first), ("6", last)):
+        children[at] = gluon.nn.Conv2D(old._channels, 1, old._kwargs["stride"], use_bias=False)
     if not stride_in_1x1:
         children["0"]._kwargs["stride"], middle._kwargs["stride"] = (1, 1), stride
 
@@ -118,18 +118,11 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     device = check_device(device)
     if name not in CATALOG:
         return _load_other(name, weights, device, dtype)
-    seed = zoo.seed_of(weights)
-    found = None
-    if seed is None:
-        found = store.gluon_or_torchvision(name) if weights == "imagenet" else zoo.from_file(name, weights)
+    found = store.obtain(name, weights, store.gluon_or_torchvision)
     network, paths = build(name, found)
     table = parameter_paths(network, paths)
-    spec = spec_of(name)
-    shapes = _shapes(network, spec)
-    canonical = {key: shapes[own] for key, own in table.items()}
-    if found is None:
-        found = zoo.draw(canonical, seed if seed is not None else 0)
-    return _finish(network, name, spec, found, canonical, table, paths or None, device, dtype)
+    spec = found.spec or spec_of(name)
+    return _finish(network, name, spec, found, parameter_shapes(name), table, paths or None, device, dtype)
 
 
 def _finish(
@@ -143,7 +136,6 @@ def _finish(
     device: str,
     dtype: str,
 ) -> GluonModel:
-    zoo.check(found, shapes, name)
     own = network._collect_params_with_prefix()
     network.cast(dtype)
     for key, path in table.items():
@@ -183,12 +175,13 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     seed = zoo.seed_of(weights)
     if seed is not None:
         found = zoo.draw(shapes, seed)
-    elif weights == "imagenet":
+    elif weights in ("imagenet", "gluon"):
         if name not in model_store._model_sha1:
             raise UnknownNameError(f"Gluon's store has no weights of {name}; use weights='random:7' or a file.")
         found = store.gluon_file(name, name, model_store._model_sha1[name])
     else:
         found = zoo.from_file(name, weights)
+    zoo.check(found, shapes, name)
     table = {own: own for own in shapes}
     return _finish(network, name, spec, found, shapes, table, None, device, dtype)
 

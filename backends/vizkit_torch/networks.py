@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from vizkit.backend import AS_GIVEN, Weights
-from vizkit.errors import DeviceError, SettingError, WeightsError, unknown
+from vizkit.errors import DeviceError, SettingError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
@@ -82,31 +82,32 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     if name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    seed = zoo.seed_of(weights)
-    spec = spec_of(name) if name in CATALOG else imagenet_spec()
-    if seed is not None:
-        network = build(name)
-        found = zoo.draw(shapes(network), seed)
-    elif weights == "imagenet":
-        if name in CATALOG:
-            found = store.torchvision_weights(name)
-        else:
-            found, spec = _published(name)
+    if name in CATALOG:
+        found = store.obtain(name, weights, store.torchvision_weights)
+        spec = found.spec or spec_of(name)
         network = build(name, found)
     else:
-        found = zoo.from_file(name, weights)
-        network = build(name, found)
-    if found.has("v1_biases"):
-        raise WeightsError(
-            f"{found.origin.source} holds ResNet v1 weights with biases, which torchvision's {name} has no place for. "
-            "Load them with backend='gluon'."
-        )
-    zoo.check(found, shapes(network), name)
+        network = build(name)
+        found, spec = _other(name, weights, network)
     state = {key: torch.from_numpy(value).to(device, DTYPES[dtype]) for key, value in found.arrays.items()}
     counters = {key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key not in state}
     network.load_state_dict(state | counters, assign=True)
     network.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
+
+
+def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters, InputSpec]:
+    """Weights and input of a torchvision network outside the catalog."""
+    spec = imagenet_spec()
+    seed = zoo.seed_of(weights)
+    if seed is not None:
+        found = zoo.draw(shapes(network), seed)
+    elif weights in ("imagenet", "torchvision"):
+        found, spec = _published(name)
+    else:
+        found = zoo.from_file(name, weights)
+    zoo.check(found, shapes(network), name)
+    return found, spec
 
 
 def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PHOTO]...", help="Image files; the bundled photo of a cat when none is given."),
+    typer.Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
 ]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")]
 BackendNames = Annotated[
     list[str] | None,
     typer.Option("--backend", "-b", help="torch or gluon; give it twice to draw both in one figure. Default: torch."),
 ]
-WeightsName = Annotated[str, typer.Option("--weights", "-w", help="imagenet, random:SEED, or a file.")]
+WeightsName = Annotated[
+    str, typer.Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
@@ -52,9 +54,22 @@ def load(
 
 
 def photos(photos: list[str] | None) -> list[Any]:
-    from .. import images
+    """The files that the user named, folders with everything below them; of a folder, what cannot be read is reported
+    and left out. The bundled photo when nothing is named."""
+    from .. import folders, images
 
-    return list(photos) if photos else [str(images.sample())]
+    if not photos:
+        return [str(images.sample())]
+    out: list[Any] = []
+    for photo in photos:
+        if not Path(photo).is_dir():
+            out.append(photo)
+            continue
+        found = folders.readable(folders.find(photo))
+        for one in found.skipped:
+            typer.echo(f"skipped {one.name}: {one.reason}", err=True)
+        out += [str(item) for item in found.items]
+    return out
 
 
 def target(target: list[str] | None) -> Any:

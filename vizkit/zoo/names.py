@@ -69,14 +69,3 @@ def _squeezenet(fires: tuple[int, ...]) -> dict[str, str]:
     paths |= {"classifier.0": "features.13", "classifier": "output.2"}
     paths |= {f"classifier.{i + 1}": f"output.{i}" for i in range(3)}
     return paths
-
-
-def gluon_parameter(model: str, name: str, *, norm: bool) -> str:
-    """The zoo's name of a canonical parameter; ``norm`` says that it belongs to a batch norm.
-
-    >>> gluon_parameter("resnet18", "bn1.weight", norm=True)
-    'features.1.gamma'
-    """
-    layer, parameter = name.rsplit(".", 1)
-    path = gluon_paths(model)[layer].removesuffix(".act:input")
-    return f"{path}.{PARAMETER_OF_NORM[parameter] if norm else parameter}"

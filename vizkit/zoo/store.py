@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import WeightsError
 from ..progress import bytes_bar
 from . import download, weights
+from .architecture import parameter_shapes
 from .catalog import CATALOG
+
+
+def obtain(
+    model: str, wanted: str, imagenet: Callable[[str], weights.Parameters], stride: str | None = None
+) -> weights.Parameters:
+    """Parameters of a canonical model, checked: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or
+    "gluon" for one of the stores, "random:SEED", or a file. ``stride`` is as in :func:`vizkit.zoo.weights.from_file`.
+
+    Raises WeightsError for weights that cannot be had or do not fit, SettingError for a seed that is none.
+    """
+    seed = weights.seed_of(wanted)
+    stores = {"imagenet": imagenet, "torchvision": torchvision_weights, "gluon": gluon_weights}
+    if seed is not None:
+        found = weights.draw(parameter_shapes(model), seed)
+    elif wanted in stores:
+        found = stores[wanted](model)
+    else:
+        found = weights.from_file(model, wanted, stride)
+    weights.check(found, parameter_shapes(model), model)
+    return found
 
 
 def torch_file(model: str, name: str) -> weights.Parameters:
@@ -34,8 +56,13 @@ def torchvision_weights(model: str) -> weights.Parameters:
 
 
 def gluon_weights(model: str) -> weights.Parameters:
-    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network."""
+    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network; its
+    bundled ones where it is vizkit's own."""
     entry = CATALOG[model]
+    if entry.bundled:
+        return weights.bundled(model)
+    if not entry.gluon_name:
+        raise WeightsError(f"Gluon's model zoo has no {model}, so no weights of it; take weights='torchvision'.")
     return gluon_file(model, entry.gluon_name, entry.gluon_sha1)
 
 

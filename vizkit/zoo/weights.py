@@ -13,24 +13,34 @@ import numpy as np
 
 from ..backend import Array, Weights
 from ..errors import SettingError, WeightsError
-from . import formats
+from . import formats, naming
+from . import metadata as saying
+from .architecture import is_bottleneck
 from .catalog import CATALOG
-from .names import gluon_paths
+from .spec import InputSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 RESIDUAL_GAIN = 0.25
-PROPERTIES = ("stride_in_1x1", "v1_biases", "transform_input")
+STRIDES = {"1x1": True, "3x3": False}
+COUNTER = "num_batches_tracked"
+AUXILIARY = ("aux1.", "aux2.")
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Arrays by canonical name, where they came from, and the properties that travel with the weights:
-    ``stride_in_1x1`` (a bottleneck strides in its first 1x1 convolution, ResNet v1, not in the 3x3), ``v1_biases`` (its
-    first and last 1x1 convolutions have a bias) and ``transform_input`` (GoogLeNet rescales its input itself)."""
+    """Arrays by canonical name, where they came from, and what travels with them: ``properties``, of which
+    ``stride_in_1x1`` says that a bottleneck strides in its first 1x1 convolution (ResNet v1) and not in the 3x3, and
+    ``transform_input`` that GoogLeNet rescales its input itself; and ``spec``, the input, where the file describes it.
+    ``left_out`` names what else the file held, ``folded`` counts biases that were taken into batch norms, and
+    ``first_source`` is what a converted file was made from, "" where nobody said."""
 
     arrays: dict[str, Array]
     origin: Weights
     properties: dict[str, bool] = field(default_factory=dict)
+    spec: InputSpec | None = None
+    left_out: tuple[str, ...] = ()
+    folded: int = 0
+    first_source: str = ""
 
     def has(self, name: str) -> bool:
         """Whether a property is set; absent means no."""
@@ -39,7 +49,7 @@ class Parameters:
 
 def seed_of(weights: str) -> int | None:
     """The seed of ``random:SEED``, None for anything else. Raises SettingError for a seed that is no number."""
-    if not weights.startswith("random"):
+    if weights.partition(":")[0] != "random":
         return None
     match = re.fullmatch(r"random:(\d+)", weights)
     if not match:
@@ -74,28 +84,69 @@ def draw(shapes: Shapes, seed: int) -> Parameters:
     return Parameters(arrays, Weights(f"random:{seed}"))
 
 
-def from_file(model: str, path: str | Path) -> Parameters:
-    """Read a weights file of any of the three formats under canonical names.
+def from_file(model: str, path: str | Path, stride: str | None = None) -> Parameters:
+    """Read a weights file of any of the three formats; see :func:`interpret`."""
+    return interpret(model, formats.read(Path(path)), stride)
 
-    Raises WeightsError when the file cannot be read or belongs to another model.
+
+def interpret(model: str, found: formats.WeightFile, stride: str | None = None) -> Parameters:
+    """What a weights file of any of the three formats holds, under canonical names.
+
+    Left out are counters of training batches and GoogLeNet's auxiliary heads, which play no part in inference.
+    ``stride`` ("1x1" or "3x3") says where a bottleneck strides, for a file that does not.
+
+    Raises WeightsError when the file belongs to another model, or leaves open where it strides.
     """
-    found = formats.read(Path(path))
-    meta = dict(found.metadata)
-    if meta.get("model") and meta["model"] != model:
-        raise WeightsError(f"{path} holds weights of {meta['model']}, not of {model}.")
-    properties: dict[str, bool] = {key: meta[key] == "true" for key in PROPERTIES if key in meta}
+    path = found.path
     arrays = dict(found.params)
-    if found.format == "params" and model in CATALOG and CATALOG[model].gluon_name:
-        arrays = canonical(model, arrays)
-        bottleneck = "layer1.0.conv3.weight" in arrays
-        properties = {"stride_in_1x1": bottleneck, "v1_biases": "layer1.0.conv1.bias" in arrays}
+    out = tuple(name for name in arrays if name.endswith(COUNTER))
+    said = saying.Said()
+    folded = 0
+    if model in CATALOG:
+        said = saying.decode(model, found.metadata, path)
+        if found.format == "params":
+            arrays = naming.canonical(model, arrays)
+        if model == "googlenet":
+            out += tuple(name for name in arrays if name.startswith(AUXILIARY) and name not in out)
+        if is_bottleneck(model) and "layer1.0.conv3.weight" in arrays:
+            arrays, folded = _folded(model, arrays, path)
+            unclear = found.format == "params" or naming.is_folded(model, arrays)
+            said.properties.update(_stride(said.properties, stride, folded, unclear, path))
     if model == "googlenet":
-        auxiliary = [name for name in arrays if name.startswith(("aux1.", "aux2."))]
         # Only torchvision's own file carries the auxiliary heads, and it was trained on inputs rescaled to -1..1.
-        properties.setdefault("transform_input", bool(auxiliary))
-        arrays = {name: value for name, value in arrays.items() if name not in auxiliary}
-    arrays = {name: value for name, value in arrays.items() if not name.endswith("num_batches_tracked")}
-    return Parameters(arrays, Weights(str(path), str(Path(path).resolve())), properties)
+        said.properties.setdefault("transform_input", any(name.startswith(AUXILIARY) for name in out))
+    arrays = {name: value for name, value in arrays.items() if name not in out}
+    origin = Weights(str(path), str(path.resolve()))
+    return Parameters(arrays, origin, said.properties, said.spec, out, folded, said.source)
+
+
+def _folded(model: str, arrays: dict[str, Array], path: Path) -> tuple[dict[str, Array], int]:
+    """Without the biases of Gluon's ResNet v1, and how many there were: all or none."""
+    biases = naming.bias_norms(model)
+    lacking = [name for name in biases if name not in arrays]
+    if 0 < len(lacking) < len(biases):
+        raise WeightsError(f"{path} lacks {lacking[0]}, and has the like of other blocks. Give the whole file.")
+    return naming.fold(model, arrays)
+
+
+def _stride(said: Mapping[str, bool], asked: str | None, biases: int, unclear: bool, path: Path) -> dict[str, bool]:
+    """Where the bottlenecks of a file stride: as it says, as its biases say, or as the user does.
+
+    A file of Gluon's zoo has the biases of ResNet v1; a ``.pth`` or ``.safetensors`` without a word is torchvision's,
+    unless its means are of another type than its weights, as folded ones are.
+    """
+    known = said.get("stride_in_1x1", True if biases else None)
+    if asked is not None:
+        if known is not None and known != STRIDES[asked]:
+            raise WeightsError(f"{path} strides in its {'first 1x1' if known else '3x3'} convolutions, not {asked}.")
+        known = STRIDES[asked]
+    if known is None and unclear:
+        raise WeightsError(
+            f"{path} does not say where its bottlenecks stride: it was saved without the biases of Gluon's ResNet v1 "
+            "and without vizkit's metadata. Say it once, `vizkit convert MODEL FILE -o NEW --stride 1x1` (v1) or 3x3 "
+            "(v1.5), and give the new file."
+        )
+    return {} if known is None else {"stride_in_1x1": known}
 
 
 def bundled(model: str) -> Parameters:
@@ -103,17 +154,6 @@ def bundled(model: str) -> Parameters:
     name = CATALOG[model].bundled
     found = from_file(model, Path(str(files("vizkit.zoo") / "data" / name)))
     return replace(found, origin=Weights("bundled", name))
-
-
-def canonical(model: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameters of Gluon's zoo network under canonical names; a name that is not the zoo's is kept as it is."""
-    layers = {path.removesuffix(".act:input"): layer for layer, path in reversed(gluon_paths(model).items())}
-    kinds = {"gamma": "weight", "beta": "bias"}
-    out = {}
-    for name, value in arrays.items():
-        path, _, kind = name.rpartition(".")
-        out[f"{layers[path]}.{kinds.get(kind, kind)}" if path in layers else name] = value
-    return out
 
 
 def check(found: Parameters, shapes: Shapes, model: str) -> None:
@@ -132,8 +172,11 @@ def check(found: Parameters, shapes: Shapes, model: str) -> None:
         more = f"\n  … and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise WeightsError(
             f"The weights in {where} do not fit {model}:\n  " + "\n  ".join(faults[:5]) + more + "\n"
-            "Give weights of this model, or the model that these weights are of."
+            "Give weights of this model, or the model that these weights are of; `vizkit weights FILE` says which."
         )
+    kinds = [f"{name} as {arrays[name].dtype}" for name in shapes if arrays[name].dtype.kind != "f"]
+    if kinds:
+        raise WeightsError(f"The weights in {where} hold {kinds[0]}; expected floating-point numbers.")
     strange = [name for name in shapes if not np.isfinite(arrays[name]).all()]
     if strange:
         raise WeightsError(f"The weights in {where} hold values that are not finite, first in {strange[0]}.")

@@ -36,13 +36,14 @@ class Digest:
         """What is wrong with the file, with both hashes; None where it is the published one or none is known."""
         for algorithm, name, expected in (("sha256", "SHA-256", self.sha256_prefix), ("sha1", "SHA-1", self.sha1)):
             if expected is not None:
-                found = _hash(path, algorithm)
+                found = file_hash(path, algorithm)
                 if not found.startswith(expected.lower()):
                     return f"its {name} is {found}, expected {expected.lower()}{'…' if len(expected) < 40 else ''}"
         return None
 
 
-def _hash(path: Path, algorithm: str) -> str:
+def file_hash(path: Path, algorithm: str) -> str:
+    """A hash of a file's bytes in hexadecimal digits; ``algorithm`` as ``hashlib`` names it."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -19,7 +19,7 @@ from vizkit.zoo.formats import neutral, params, pth
 from vizkit.zoo.formats.kinds import Array
 from vizkit.zoo.formats.source import Source, opened
 
-__all__ = ["Format", "WeightFile", "read", "write"]
+__all__ = ["Format", "WeightFile", "check_suffix", "read", "write"]
 
 Format = Literal["safetensors", "pth", "pth-legacy", "params"]
 
@@ -78,12 +78,17 @@ def write(path: str | os.PathLike[str], params: Mapping[str, Array], metadata: M
     """
     path = Path(path)
     text = dict(metadata or {})
-    if path.suffix not in _WRITERS:
-        raise WeightsError(f"'{path}' does not say which format to write: expected one of {', '.join(_WRITERS)}.")
+    check_suffix(path)
     if not all(isinstance(item, str) for pair in text.items() for item in pair):
         raise WeightsError(f"The metadata for '{path}' are not text by text: convert keys and values with str().")
     with replacing(path, WeightsError) as temporary:
         _WRITERS[path.suffix](temporary, params, text)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise WeightsError unless the suffix names a format that is written."""
+    if path.suffix not in _WRITERS:
+        raise WeightsError(f"'{path}' does not say which format to write: expected one of {', '.join(_WRITERS)}.")
 
 
 def _sniff(source: Source) -> Format:

@@ -75,7 +75,9 @@ def write(path: Path, params: Mapping[str, Array], metadata: Mapping[str, str]) 
     """
     arrays = plain(params, dict.fromkeys(_WRITTEN), ".safetensors")
     path.touch()  # a folder that is missing is the system's error in every version of the library
+    mode = path.stat().st_mode  # of which the library leaves the owner's part only
     try:
         save_file(arrays, str(path), metadata=dict(metadata) or None)
     except SafetensorError as error:
         raise WeightsError(f"The safetensors library cannot write these parameters: {error}.") from None
+    path.chmod(mode)
