@@ -21,6 +21,7 @@ from .model import AS_GIVEN, INFERENCE, OUTPUT, SAMPLES, Layer, Mode, Model, Pre
 from .ops import Array, Leaves, Ops, Scores, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
+    from .doctor.cases import Case, Probe
     from .zoo.spec import InputSpec
 
 __all__ = [
@@ -110,6 +111,13 @@ class Backend(ABC):
     @abstractmethod
     def wrap(self, native: Any, spec: InputSpec, name: str) -> Model:
         """See :func:`vizkit.wrap`."""
+
+    def probe(self, case: Case, device: str, dtype: str) -> Probe:
+        """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient.
+
+        Raises SettingError in a backend that brings none.
+        """
+        raise SettingError(f"The backend {self.name!r} brings no probes, so its gradients cannot be examined.")
 
 
 _started: dict[str, Backend] = {}

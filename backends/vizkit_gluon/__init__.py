@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vizkit.backend import Backend, Model, cpu_count
 from vizkit.errors import SettingError
 from vizkit.zoo.spec import InputSpec
+
+if TYPE_CHECKING:
+    from vizkit.doctor.cases import Case, Probe
 
 
 class GluonBackend(Backend):
@@ -59,3 +62,8 @@ class GluonBackend(Backend):
         from . import networks
 
         return networks.wrap(native, spec, name)
+
+    def probe(self, case: Case, device: str, dtype: str) -> Probe:
+        from . import doctor
+
+        return doctor.probe(case, device, dtype)

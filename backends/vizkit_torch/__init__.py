@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vizkit.backend import Backend, Model
 from vizkit.zoo.spec import InputSpec
+
+if TYPE_CHECKING:
+    from vizkit.doctor.cases import Case, Probe
 
 
 class TorchBackend(Backend):
@@ -57,3 +60,8 @@ class TorchBackend(Backend):
         from . import networks
 
         return networks.wrap(native, spec, name)
+
+    def probe(self, case: Case, device: str, dtype: str) -> Probe:
+        from . import doctor
+
+        return doctor.probe(case, device, dtype)

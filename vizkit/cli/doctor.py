@@ -1,1 +1,40 @@
-"""Whether the gradients of this machine's backends are right."""
+"""The command that examines this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Dtype, Seed, Threads
+
+
+@app.command()
+def doctor(
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", "-b", help="torch or gluon, or both. Default: all installed.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", help="cpu, cuda:0 or several. Default: all that are there.")
+    ] = None,
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Whether gradients are right on this machine, layer type by layer type; exit code 1 where vizkit's own are not."""
+    import sys
+
+    from rich.console import Console
+
+    from ..doctor import doctor as examine
+    from ..doctor.show import WIDTH, show
+
+    found = examine(backend=backend, device=device, dtype=dtype, seed=seed, threads=threads)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        show(found, Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH))
+    raise typer.Exit(0 if found.right else 1)

@@ -1,1 +1,61 @@
-"""The published homework, as one page."""
+"""The command that reproduces the published homework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Device, Seed, Threads
+
+
+@app.command()
+def homework(
+    photo: Annotated[
+        str | None,
+        typer.Argument(metavar="[PHOTO]", help="An image file; the bundled photo of a cat if none is given."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", "-b", help="gluon or torch. Default: gluon where it is installed.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weights", "-w", help="As for other commands, for all networks; or NAME=FILE for one of them."),
+    ] = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="First what the notebook computed, then the correct result.")
+    ] = False,
+    language: Annotated[str, typer.Option("--language", help="en, or zh: Traditional Chinese.")] = "en",
+    notebook: Annotated[
+        Path | None, typer.Option("--notebook", help="Also write it as a runnable notebook, FILE.ipynb.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder: new, empty, or an earlier homework's.")] = Path(
+        "vizkit-homework"
+    ),
+) -> None:
+    """The published Gluon notebook, section by section, on one page; then the same with GoogLeNet, and its dream."""
+    from .. import api
+    from ..homework import make, weights_of
+
+    if threads is not None:
+        api.set_threads(threads)
+    page = make(
+        photo,
+        backend=backend,
+        weights=weights_of(weights),
+        as_published=as_published,
+        language=language,
+        out=out,
+        notebook=notebook,
+        seed=seed,
+        device=device,
+        tell=lambda note: typer.echo(note, err=True),
+    )
+    if notebook is not None:
+        typer.echo(f"wrote {notebook}")
+    typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")
