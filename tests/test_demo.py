@@ -19,10 +19,10 @@ from vizkit import page as pages
 from vizkit.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, dream={"stages": 3, "steps": 2})
+SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, class_steps=3, dream={"stages": 3, "steps": 2})
 KEYS = [
     *("predict", "saliency", "gradcam", "filters-1", "filters-2", "features-1", "features-2", "features-3"),
-    *("statistics", "dreams-1", "dreams-2", "dreams-3"),
+    *("statistics", "dreams-1", "dreams-2", "classes"),
 ]
 
 
@@ -182,11 +182,12 @@ def test_truth_and_answers_are_right(text: str) -> None:
 def test_dreams_of_classes_ascend_to_their_class() -> None:
     """A logit below zero must rise, too."""
     model = vizkit.load("shapes", backend=INSTALLED[0])
-    plan = demo.subjects.of_shapes([model], 0, demo.Scale(dream={"stages": 8, "steps": 6})).dreams[-1]
-    found = vizkit.dream(model, plan.layer, list(plan.units), seed=0, **plan.settings)
+    units = list(range(len(shapes.CLASSES)))
+    settings = {**demo.subjects.SMOOTH, "stages": 8, "steps": 6, "activation_weight": 0.5}
+    found = vizkit.dream(model, "classifier.3", units, seed=0, **settings)
     pixels = images.normalise(found.values, model.spec).astype(np.float32)
     logits = model.ops.numpy(model.forward(model.ops.asarray(pixels))["output"])
-    np.testing.assert_array_equal(logits.argmax(axis=1), plan.units)
+    np.testing.assert_array_equal(logits.argmax(axis=1), units)
 
 
 def test_same_run_same_bytes(index: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from vizkit.demo import chapters
 from vizkit.demo.run import GENERATOR, Run
 from vizkit.errors import MapWarning, SettingError
 
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, dream={"stages": 3, "steps": 2})
+SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, class_steps=3, dream={"stages": 3, "steps": 2})
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "photo.png", "folder"])
@@ -30,7 +30,7 @@ def test_other_files_are_never_written_over(tmp_path: Path, name: str) -> None:
     else:
         (tmp_path / name).write_text("mine")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    with pytest.raises(SettingError, match=f"holds '{name}', which the demo did not write"):
+    with pytest.raises(SettingError, match=f"holds '{name}', which `vizkit demo` did not write"):
         demo.make(out=tmp_path, scale=SMALL)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 

@@ -73,6 +73,12 @@ class Ops(ABC):
     def sqrt(self, x: Tensor) -> Tensor: ...
 
     @abstractmethod
+    def sin(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def cos(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
     def sigmoid(self, x: Tensor) -> Tensor: ...
 
     @abstractmethod
@@ -116,6 +122,24 @@ class Ops(ABC):
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Matrix product over the last two axes; leading axes, where both have them, are equal."""
 
+    @abstractmethod
+    def sample(self, x: Tensor, at: Array) -> Tensor:
+        """Bilinear values of (N, C, H, W) at places ``at`` (H', W', 2), row and column in pixels; zero outside."""
+
+    def irfft2(self, spectrum: Tensor, width: int) -> Tensor:
+        """The inverse of NumPy's ``rfft2(..., norm="ortho")``: (N, C, 2, H, K), real part before imaginary part of the
+        ``K = width // 2 + 1`` columns, to real (N, C, H, width).
+
+        Two matrix products, one for each axis.
+        """
+        n, c, _, height, half = spectrum.shape
+        rows, columns = (self.asarray(matrix) for matrix in inverse_fourier_matrices(height, width))
+        stacked = self.transpose(self.reshape(spectrum, (n * c, 2 * height, half)), (1, 0, 2))
+        turned = self.matmul(rows, self.reshape(stacked, (2 * height, n * c * half)))
+        turned = self.transpose(self.reshape(turned, (2, height, n * c, half)), (2, 1, 0, 3))
+        flat = self.matmul(self.reshape(turned, (n * c * height, 2 * half)), columns)
+        return self.reshape(flat, (n, c, height, width))
+
     def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear with half-pixel centres, without antialiasing: (N, C, H, W) to (N, C, *size).
 
@@ -147,3 +171,24 @@ def bilinear_matrix(source: int, target: int) -> Array:
     np.add.at(matrix, (np.arange(target), high), at - low)
     matrix.flags.writeable = False
     return matrix
+
+
+@lru_cache(maxsize=16)
+def inverse_fourier_matrices(height: int, width: int) -> tuple[Array, Array]:
+    """Matrices of an inverse real Fourier transform with ``norm="ortho"``, float64: (2 H, 2 H) from the stacked real
+    and imaginary rows of a spectrum to those of its inverse along the rows, and (2 K, W) from the real and imaginary
+    columns of that to the picture."""
+    turn = 2 * np.pi * np.outer(np.arange(height), np.arange(height)) / height
+    cosine, sine = np.cos(turn) / np.sqrt(height), np.sin(turn) / np.sqrt(height)
+    rows = np.block([[cosine, -sine], [sine, cosine]])
+    half = np.arange(width // 2 + 1)
+    turn = 2 * np.pi * np.outer(half, np.arange(width)) / width
+    twice = np.where((half == 0) | (2 * half == width), 1.0, 2.0)[:, None] / np.sqrt(width)
+    columns = np.concatenate([twice * np.cos(turn), -twice * np.sin(turn)])
+    rows.flags.writeable = columns.flags.writeable = False
+    return rows, columns
+
+
+def corner_grid(at: Array, height: int, width: int) -> Array:
+    """Places in pixels (H', W', 2) in the units of both frameworks' samplers: -1 and 1 are the outermost pixels."""
+    return np.asarray(at * (2.0 / np.maximum([height - 1, width - 1], 1)) - 1.0)

@@ -15,9 +15,12 @@ from .backend import Array
 if TYPE_CHECKING:
     from .results import Attribution, Result
     from .techniques.activation_statistics import ActivationStatistics
+    from .techniques.deepdream import DeepDream
     from .techniques.dream import Dream
     from .techniques.feature_maps import FeatureMaps
     from .techniques.filters import Filters
+    from .techniques.invert import Inversion
+    from .techniques.render import Rendering
 
 GRAY = "0.35"
 
@@ -188,4 +191,57 @@ def dream(results: Sequence[Dream]) -> Figure:
         clipped = result.clipped()[i]
         label = f"{result.layer} unit {result.units[i]}, {clipped:.0%} clipped\n{_wrap(origin(result))}"
         row[0].set_ylabel(label, fontsize=7, color=GRAY)
+    return figure
+
+
+def rendering(results: Sequence[Rendering], columns: int = 6) -> Figure:
+    """Pictures in a grid, a block of rows for each result, each under its title and over its evidence."""
+    count = max(len(result.values) for result in results)
+    columns = min(columns, count)
+    block = -(-count // columns)
+    figure = new(2.2 * columns + 0.4, 2.9 * block * len(results))
+    grid = figure.subplots(block * len(results), columns, squeeze=False)
+    for b, result in enumerate(results):
+        part = grid[b * block : (b + 1) * block]
+        for axis in part.ravel():
+            axis.set_axis_off()
+        titles = result.titles or [""] * len(result.values)
+        for item, (axis, one) in enumerate(zip(part.ravel(), result.pictures(), strict=False)):
+            axis.set_axis_on()
+            panel(axis, one, titles[item])
+            failed = bool(result.evidence.failed[item])
+            axis.set_xlabel(result.evidence.text(item), fontsize=7, color="firebrick" if failed else GRAY)
+            if failed:
+                axis.images[0].set_alpha(0.25)
+        part[0, 0].set_ylabel(_wrap(origin(result)), fontsize=7, color=GRAY)
+    return figure
+
+
+def inversion(results: Sequence[Inversion]) -> Figure:
+    """The photo and, layer by layer, the pictures that a layer cannot tell from it; a row for each result."""
+    columns = 1 + max(len(result.layers) for result in results)
+    figure = new(2.0 * columns + 0.3, 2.7 * len(results))
+    grid = figure.subplots(len(results), columns, squeeze=False)
+    for row, result in zip(grid, results, strict=True):
+        panel(row[0], result.photo, "photo")
+        row[0].set_ylabel(_wrap(origin(result)), fontsize=7, color=GRAY)
+        for axis, one, name, far in zip(row[1:], result.pictures(), result.layers, result.distance, strict=False):
+            panel(axis, one, f"{name}\ndistance {far:.2g}")
+        for axis in row[1 + len(result.layers) :]:
+            axis.set_axis_off()
+    return figure
+
+
+def deepdream(results: Sequence[DeepDream]) -> Figure:
+    """The photo and, beside it, what became of it in each result."""
+    height, width = results[0].photo.shape[:2]
+    columns = 1 + len(results)
+    figure = new(4.5 * columns, 4.5 * height / width + 0.45)
+    first, *others = figure.subplots(1, columns)
+    panel(first, results[0].photo, "photo")
+    for axis, result in zip(others, results, strict=True):
+        panel(axis, result.pictures()[0], _wrap(origin(result)))
+        axis.set_xlabel(
+            f"{result.provenance['settings']['objective']}, reached {result.trace[-1]:.4g}", fontsize=8, color=GRAY
+        )
     return figure

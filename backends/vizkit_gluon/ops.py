@@ -15,6 +15,7 @@ from mxnet.base import _LIB, check_call
 
 from vizkit.backend import Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
+from vizkit.ops import corner_grid
 
 Axis = int | tuple[int, ...]
 NDArray = Any
@@ -87,6 +88,12 @@ class GluonOps(Ops):
     def sqrt(self, x: NDArray) -> NDArray:
         return nd.sqrt(x)
 
+    def sin(self, x: NDArray) -> NDArray:
+        return nd.sin(x)
+
+    def cos(self, x: NDArray) -> NDArray:
+        return nd.cos(x)
+
     def sigmoid(self, x: NDArray) -> NDArray:
         return nd.sigmoid(x)
 
@@ -137,6 +144,10 @@ class GluonOps(Ops):
 
     def matmul(self, a: NDArray, b: NDArray) -> NDArray:
         return nd.dot(a, b) if a.ndim == b.ndim == 2 else nd.batch_dot(a, b)
+
+    def sample(self, x: NDArray, at: Array) -> NDArray:
+        grid = corner_grid(at, *x.shape[2:])[..., ::-1].transpose(2, 0, 1)
+        return nd.BilinearSampler(x, self.asarray(np.repeat(grid[None], x.shape[0], axis=0)))
 
 
 def view(array: NDArray) -> Array:

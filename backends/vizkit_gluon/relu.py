@@ -36,4 +36,18 @@ class Guided(autograd.Function):
         return _done(nd.relu(gradient) * self.positive)
 
 
-RULES: dict[str, Any] = {"guided": Guided, "deconvnet": Deconvnet}
+class Redirected(autograd.Function):
+    """Forward ReLU; backward its true gradient, except for pictures for which that is zero everywhere: they get the
+    gradient where the gradient would raise the input (Lucid's rescue of dead units)."""
+
+    def forward(self, x: Any) -> Any:
+        self.positive = x > 0
+        return nd.relu(x)
+
+    def backward(self, gradient: Any) -> Any:
+        true = gradient * self.positive
+        dead = nd.sum(nd.abs(true), axis=0, exclude=True, keepdims=True) == 0
+        return _done(true + nd.broadcast_mul(nd.relu(gradient), dead))
+
+
+RULES: dict[str, Any] = {"guided": Guided, "deconvnet": Deconvnet, "redirected": Redirected}

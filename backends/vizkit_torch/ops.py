@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from vizkit.backend import Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
+from vizkit.ops import corner_grid
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Axis = int | tuple[int, ...]
@@ -78,6 +79,12 @@ class TorchOps(Ops):
     def sqrt(self, x: torch.Tensor) -> torch.Tensor:
         return x.sqrt()
 
+    def sin(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sin()
+
+    def cos(self, x: torch.Tensor) -> torch.Tensor:
+        return x.cos()
+
     def sigmoid(self, x: torch.Tensor) -> torch.Tensor:
         return x.sigmoid()
 
@@ -120,6 +127,15 @@ class TorchOps(Ops):
 
     def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return a @ b
+
+    def sample(self, x: torch.Tensor, at: Array) -> torch.Tensor:
+        grid = self.asarray(corner_grid(at, *x.shape[2:])[..., ::-1])
+        return F.grid_sample(x, grid[None].expand(len(x), -1, -1, -1), align_corners=True)
+
+    def irfft2(self, spectrum: torch.Tensor, width: int) -> torch.Tensor:
+        whole = torch.complex(spectrum[:, :, 0], spectrum[:, :, 1])
+        made: torch.Tensor = torch.fft.irfft2(whole, s=(whole.shape[2], width), norm="ortho")
+        return made
 
 
 def disconnected(names: Sequence[str]) -> str:

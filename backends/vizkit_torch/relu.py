@@ -38,7 +38,25 @@ class _Guided(torch.autograd.Function):
         return passed
 
 
-RULES = {"guided": _Guided, "deconvnet": _Deconvnet}
+class _Redirected(torch.autograd.Function):
+    """Forward ReLU; backward its true gradient, except for pictures for which that is zero everywhere: they get the
+    gradient where it would raise the input (Lucid's rescue of dead units)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x > 0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        (positive,) = ctx.saved_tensors
+        true = gradients[0] * positive
+        axes = tuple(range(1, true.ndim))
+        dead = true.abs().sum(dim=axes, keepdim=True) == 0
+        return torch.where(dead, gradients[0].clamp(min=0), true)
+
+
+RULES = {"guided": _Guided, "deconvnet": _Deconvnet, "redirected": _Redirected}
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_}
 
 
@@ -58,6 +76,6 @@ class _Replace(TorchFunctionMode):
 
 @contextmanager
 def relu_rule(name: str) -> Iterator[None]:
-    """Within the block, ReLUs follow the rule ``name``: "guided" or "deconvnet"."""
+    """Within the block, ReLUs follow the rule ``name``, one of :data:`RULES`."""
     with _Replace(RULES[name].apply):
         yield

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import typer
 
-from ..errors import MapWarning, VizkitError
+from ..errors import MapWarning, VizkitError, WeightsWarning
 from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 
@@ -66,8 +66,8 @@ def _say(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning about a map is for the reader of the map; others look as they always do."""
-    if issubclass(category, MapWarning):
+    """A warning about a map or about weights is for its reader; others look as they always do."""
+    if issubclass(category, (MapWarning, WeightsWarning)):
         typer.echo(f"vizkit: warning: {message}", err=True)
     else:
         typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

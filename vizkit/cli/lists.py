@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from . import options
 from .app import app
-from .options import BackendNames, WeightsName
+from .options import BackendNames
 
 
 @app.command()
@@ -22,20 +19,6 @@ def models(backend: BackendNames = None) -> None:
         shared = [one for one in known if one in CATALOG]
         typer.echo(f"{name}: {' '.join(shared)}")
         typer.echo(f"  under {name}'s own layer names: {' '.join(one for one in known if one not in CATALOG)}")
-
-
-@app.command()
-def layers(
-    model: Annotated[str, typer.Argument(help="A name from `vizkit models`.")] = "vgg19",
-    backend: BackendNames = None,
-    weights: WeightsName = "random:0",
-) -> None:
-    """Every observable layer of a network: name, kind, and output shape for one image."""
-    for one in options.load(model, backend, weights, "cpu", "float32", None):
-        typer.echo(f"{one.name} in {one.backend}: {len(one.layers)} layers")
-        width = max(len(name) for name in one.layers)
-        for layer in one.layers.values():
-            typer.echo(f"  {layer.name:<{width}}  {layer.kind:<18}  {' x '.join(map(str, layer.shape))}")
 
 
 @app.command()

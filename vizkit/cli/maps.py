@@ -21,7 +21,6 @@ Methods = Annotated[
     typer.Option("--method", help="An attribution method, or `all`; give it once for each."),
 ]
 DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def _methods(given: list[str] | None) -> list[str]:
@@ -138,10 +137,4 @@ def _given(photos: list[Path] | None, samples: int, seed: int) -> ImageInput | S
         from ..zoo import shapes
 
         return shapes.sample(samples, seed=seed)
-    found: list[str] = []
-    for path in photos:
-        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        found += [str(one) for one in inside]
-    if not found:
-        raise SettingError(f"{', '.join(map(str, photos))} holds no image ({', '.join(SUFFIXES)}).")
-    return found
+    return options.photos([str(path) for path in photos])

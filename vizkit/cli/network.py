@@ -1,1 +1,90 @@
 """Commands on the network itself: its layers, its diagram, its receptive fields."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .app import app
+from .options import BackendNames, Device, Dtype, Fit, Out, Photos, Seed, Threads, WeightsName
+
+Model = Annotated[str, typer.Argument(help="A name from `vizkit models`.")]
+
+
+@app.command()
+def layers(
+    model: Model = "vgg19",
+    backend: BackendNames = None,
+    weights: WeightsName = "random:0",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, with every field's start.")] = False,
+) -> None:
+    """Every operation of a network: shape, parameters, multiply-adds, receptive field, stride, and the totals."""
+    from ..network import table
+
+    for one in options.load(model, backend, weights, "cpu", "float32", None):
+        found = table.rows(one)
+        typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found))
+
+
+@app.command()
+def diagram(
+    model: Model = "vgg19",
+    backend: BackendNames = None,
+    weights: WeightsName = "random:0",
+    style: Annotated[str, typer.Option("--style", help="auto; volumes, for networks in a row; or flow.")] = "auto",
+    collapse: Annotated[bool, typer.Option(help="Draw equal blocks in a row once.")] = True,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
+) -> None:
+    """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""
+    from ..network.diagram import diagram as draw
+
+    target = out or Path(f"diagram-{model}.svg")
+    loaded = options.load(model, backend, weights, "cpu", "float32", None)
+    for one in loaded:
+        name = target if len(loaded) == 1 else target.with_stem(f"{target.stem}-{one.backend}")
+        typer.echo(f"wrote {draw(one, style=style, collapse=collapse).save(name)}")
+
+
+@app.command()
+def receptive(
+    photo: Photos = None,
+    model: options.ModelName = "vgg19",
+    backend: BackendNames = None,
+    weights: WeightsName = "imagenet",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", help="A layer, more than once for several; all; default: the last at each size."),
+    ] = None,
+    unit: Annotated[int | None, typer.Option("--unit", "-u", help="A channel; default: the sum of all.")] = None,
+    noise: Annotated[int, typer.Option("--noise", help="Noise pictures to average over; 0: the photos.")] = 8,
+    seed: Seed = 0,
+    input_range: options.InputRange = None,
+    fit: Fit = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """What the middle unit of each layer can see (theoretical) and looks at (effective), drawn on a photo."""
+    from ..techniques import _receptive_plot, receptive_field
+
+    results = [
+        receptive_field(
+            one,
+            options.photos(photo),
+            layer or None,
+            unit=unit,
+            noise=noise,
+            seed=seed,
+            input_range=input_range or "imagenet",
+            fit=fit or "crop",
+        )
+        for one in options.load(model, backend, weights, device, dtype, threads)
+    ]
+    for result in results:
+        typer.echo(result.table())
+    options.write(results, _receptive_plot.draw, out, f"receptive-{model}.png")

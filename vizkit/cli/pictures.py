@@ -25,9 +25,13 @@ from .options import (
     Threads,
     WeightsName,
 )
+from .rendered import PUBLISHED, Images, Rendered, was_given
 
 if TYPE_CHECKING:
     from ..backend import Model
+
+PHOTOS = 32
+"""Photos that are predicted at once."""
 
 
 @app.command()
@@ -156,6 +160,7 @@ def features(
 
 @app.command()
 def dream(
+    context: typer.Context,
     model: ModelName = "googlenet",
     backend: BackendNames = None,
     weights: WeightsName = "imagenet",
@@ -173,16 +178,36 @@ def dream(
     gradient_weight: Annotated[float, typer.Option("--gradient-weight", help="Of the derivatives' rms.")] = 1.0,
     beta: Annotated[float, typer.Option("--beta", help="Exponent of the derivatives.")] = 1.0,
     gradient_filter: Annotated[str, typer.Option("--gradient-filter", help="scharr, sobel or 5x5.")] = "scharr",
+    target: Targets = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="published, or rendered as fourier, phase, laplacian or pixels.")
+    ] = PUBLISHED,
+    tv_weight: Annotated[
+        float | None, typer.Option("--tv-weight", help="Of the total variation, rendered; 20 for a class, else 0.")
+    ] = None,
+    images: Images = None,
+    every: Annotated[int | None, typer.Option("--every", help="Steps between frames, for a .gif or .mp4.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="An .npz from which to go on.")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     threads: Threads = None,
     out: Out = None,
 ) -> None:
-    """The picture that a unit responds to most, grown from noise by the published recipe."""
+    """The picture that a unit, or with --target a class, responds to most.
+
+    A unit is grown from noise by the published recipe; a class, and a unit with another --recipe, is rendered.
+    """
     from .. import plotting
     from ..techniques import dream as technique
 
+    loaded = options.load(model, backend, weights, device, dtype, threads)
+    if target or recipe != PUBLISHED:
+        given = {"steps": steps, "lr": lr, "size": size}
+        told = {name: value for name, value in given.items() if was_given(context, name)}
+        rendering = Rendered(recipe, layer, unit, target, tv_weight, images, every, checkpoint, seed, told)
+        rendering.write(loaded, out, model)
+        return
     results = [
         technique(
             one,
@@ -200,7 +225,7 @@ def dream(
             gradient_filter=gradient_filter,
             seed=seed,
         )
-        for one in options.load(model, backend, weights, device, dtype, threads)
+        for one in loaded
     ]
     for result in results:
         for one_unit, reached in zip(result.units, result.activation[-1], strict=True):
@@ -224,7 +249,9 @@ def predict(
     """The most probable classes of each photo."""
     photos = options.photos(photo)
     for one in options.load(model, backend, weights, device, dtype, threads):
-        for name, rows in zip(photos, one.predict(photos, top, fit=fit or "crop"), strict=True):
-            typer.echo(f"{one.backend}: {Path(name).name}")
-            for found in rows:
-                typer.echo(f"  {found.probability:8.4f}  {found.index:4d}  {found.label}")
+        for start in range(0, len(photos), PHOTOS):
+            part = photos[start : start + PHOTOS]
+            for name, rows in zip(part, one.predict(part, top, fit=fit or "crop"), strict=True):
+                typer.echo(f"{one.backend}: {Path(name).name}")
+                for found in rows:
+                    typer.echo(f"  {found.probability:8.4f}  {found.index:4d}  {found.label}")

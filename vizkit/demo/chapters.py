@@ -193,23 +193,43 @@ def dream(run: Run, plan: Dreams, k: int) -> Chapter:
         return techniques.dream(model, plan.layer, list(plan.units), seed=run.seed, **plan.settings)
 
     found = run.each("dream", one)
-    layer, spec = found[0].layer, run.models[0].spec
-    names = [spec.label(unit) if plan.logits else f"unit {unit}" for unit in plan.units]
+    layer = found[0].layer
+    names = [f"unit {unit}" for unit in plan.units]
     reached = [result.activation for result in found]
     titles = [[f"{name}: {value:.3g}" for name, value in zip(names, one[-1], strict=True)] for one in reached]
     text = (
-        "The other way round: starting from noise, each picture was changed until it excited "
-        + (
-            "the score of one class as much as it could. The network was never shown these; they are its own idea of "
-            "the class, with form and texture repeated and exaggerated."
-            if plan.logits
-            else f"one unit of layer {layer} as much as it could, which shows the pattern that the unit looks for. "
-            "The units are those that the pictures above excite most."
-        )
-        + " Above each: its name and the activation reached."
+        f"The other way round: starting from noise, each picture was changed until it excited one unit of layer "
+        f"{layer} as much as it could, which shows the pattern that the unit looks for. The units are those that the "
+        "pictures above excite most. Above each: its name and the activation reached."
     )
-    title = "Dreams of the classes" if plan.logits else f"Dreams of units of {layer}"
+    title = f"Dreams of units of {layer}"
     alt = f"Dreamt pictures for each backend: {', '.join(names)}."
     numbers = {"activation of every stage": reached, "pixels": [result.values for result in found]}
     figure = panels.dreams(found, titles)
     return run.chapter(f"dreams-{k + 1}", title, text, figure, alt, found, numbers, origin="noise")
+
+
+def classes(run: Run) -> Chapter:
+    """What the network holds its classes to look like."""
+    subject = run.subject
+
+    def one(model: Model) -> Any:
+        return techniques.class_pictures(model, list(subject.imagined), steps=subject.imagined_steps, seed=run.seed)
+
+    found = run.each("class pictures", one)
+    reached = [result.evidence.activation for result in found]
+    titles = [[f"{name}: {value:.3g}" for name, value in zip(subject.imagined, row, strict=True)] for row in reached]
+    names = ", ".join(subject.imagined)
+    answers = run.models[0].predict(list(found[0].pictures()), 1, fit="squash")
+    right = sum(best.label == name for (best,), name in zip(answers, subject.imagined, strict=True))
+    text = (
+        "Starting from noise, each picture was changed until it raised the score of one class as much as it could. "
+        "The network was never shown these; they are its own idea of the class, with form and texture repeated and "
+        f"exaggerated. Above each: the class and its score. The network calls {right} of the {len(answers)} pictures "
+        "by that name."
+    )
+    figure = panels.dreams(found, titles)
+    alt = f"A picture of each class as the network imagines it, for each backend: {names}."
+    return run.chapter(
+        "classes", "Pictures of the classes", text, figure, alt, found, {"scores": reached}, origin="noise"
+    )

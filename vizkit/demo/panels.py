@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..techniques.dream import Dream
     from ..techniques.feature_maps import FeatureMaps
     from ..techniques.filters import Filters
+    from ..techniques.render import Rendering
 
 SIDE = 1.55
 """Inches of a small square panel."""
@@ -99,7 +100,7 @@ def feature_maps(results: Sequence[FeatureMaps], limit: int) -> Figure:
     return figure
 
 
-def dreams(results: Sequence[Dream], titles: Sequence[Sequence[str]], columns: int = 6) -> Figure:
+def dreams(results: Sequence[Dream | Rendering], titles: Sequence[Sequence[str]], columns: int = 6) -> Figure:
     """The last picture of every unit, a block of rows for each backend, under ``titles[backend][unit]``."""
     count = len(titles[0])
     columns = min(columns, count)

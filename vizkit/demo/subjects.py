@@ -36,18 +36,18 @@ class View:
 
 @dataclass(frozen=True)
 class Dreams:
-    """One chapter of dreams: the layer, its units, the settings. ``logits``: the units are classes."""
+    """One chapter of dreams: the layer, its units, the settings."""
 
     layer: str
     units: tuple[int, ...]
     settings: Mapping[str, Any]
-    logits: bool = False
 
 
 @dataclass(frozen=True)
 class Subject:
     """What the chapters look at. ``answers`` are explained for one class each, ``classes`` for several a picture.
-    ``layers`` are an early, a middle and a late one; a picture shows ``channels`` at most."""
+    ``layers`` are an early, a middle and a late one; ``imagined`` are classes that get a
+    picture each; a picture shows ``channels`` at most."""
 
     pictures: View
     answers: View
@@ -55,6 +55,8 @@ class Subject:
     layers: Sequence[str]
     filters: Sequence[str]
     dreams: Sequence[Dreams]
+    imagined: Sequence[str] = ()
+    imagined_steps: int = 0
     channels: int = 64
 
 
@@ -67,6 +69,7 @@ class Scale:
     pairs: int = 3
     classes: int = 3
     units: int = 6
+    class_steps: int = 200
     dream: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,15 +93,9 @@ def of_shapes(models: Sequence[Model], seed: int, scale: Scale) -> Subject:
         ),
         layers=("features.2", "features.9", "features.23"),
         filters=("features.0", "features.7"),
-        dreams=(
-            *(_units(models[0], list(one.images), layer, SMOOTH, 0.15, scale) for layer in DREAMT),
-            Dreams(
-                "classifier.3",
-                tuple(range(len(names)))[: 2 * scale.units],
-                {**SMOOTH, "activation_weight": 0.5, "gradient_weight": 1.0, **scale.dream},
-                logits=True,
-            ),
-        ),
+        dreams=tuple(_units(models[0], list(one.images), layer, SMOOTH, 0.15, scale) for layer in DREAMT),
+        imagined=names[: 2 * scale.units],
+        imagined_steps=scale.class_steps,
     )
 
 

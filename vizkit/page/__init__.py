@@ -94,7 +94,7 @@ class Table:
 @dataclass(frozen=True)
 class Chapter:
     """One part of the page: what it shows in words for everybody, its pictures, tables, differences, and what went
-    wrong. ``key`` is its anchor, ``pre`` text in fixed width."""
+    wrong. ``key`` is its anchor, ``pre`` text in fixed width, ``widget`` HTML of its own that is put in as it is."""
 
     key: str
     title: str
@@ -104,6 +104,7 @@ class Chapter:
     differences: Sequence[Difference] = ()
     notes: Sequence[str] = ()
     pre: str = ""
+    widget: str = ""
 
 
 def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference]:
@@ -160,6 +161,8 @@ def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
     parts += [f'<p class="note" role="note">{escape(note)}</p>' for note in one.notes]
     if one.pre:
         parts.append(f'<pre tabindex="0">{escape(one.pre)}</pre>')
+    if one.widget:
+        parts.append(one.widget)
     for number, picture in enumerate(one.pictures):
         agreed = one.differences if number == len(one.pictures) - 1 else ()
         parts.append(_picture(one, picture, agreed, words))

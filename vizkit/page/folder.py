@@ -16,8 +16,9 @@ from . import Chapter
 INDEX = "index.html"
 
 
-def check(folder: Path, generator: str) -> list[Path]:
-    """The files of an earlier page in ``folder``, which is made when it is missing.
+def check(folder: Path, generator: str, beside: Sequence[str] = ()) -> list[Path]:
+    """The files of an earlier page in ``folder``, which is made when it is missing, without those named ``beside``,
+    which may lie there, too.
 
     ``generator`` is the command that makes the page. A PNG is its own when its provenance says so under "page", a page
     when its generator tag does. Raises SettingError, naming it, for anything else in there: nothing is written over
@@ -27,7 +28,7 @@ def check(folder: Path, generator: str) -> list[Path]:
         raise SettingError(f"'{folder}' is a file; give a folder with --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(folder.iterdir())
+        found = sorted(one for one in folder.iterdir() if one.name not in beside)
     except OSError as error:
         raise SettingError(
             f"The folder '{folder}' cannot be used: {error.strerror}. Give another with --out."

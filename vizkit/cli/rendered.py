@@ -1,0 +1,127 @@
+"""What ``vizkit dream`` does beside the published recipe: units and classes by :func:`vizkit.render`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ImageError, SettingError, unknown
+from . import options
+
+if TYPE_CHECKING:
+    from ..backend import Model
+    from ..parametrisations import Parametrisation
+    from ..techniques.render import Rendering
+
+PUBLISHED = "published"
+RECIPES = ("fourier", "phase", "laplacian", "pixels")
+MOVING = (".gif", ".mp4")
+
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", help="A folder of real pictures among which each activation is placed."),
+]
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the user wrote the option, be it with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def real_pictures(folder: Path | None) -> list[Any] | None:
+    """The readable images of a folder; what cannot be read is told and left out."""
+    if folder is None:
+        return None
+    from .. import folders, images
+
+    found = []
+    for path in folders.find(folder).items:
+        try:
+            images.read(path)
+        except ImageError as error:
+            typer.echo(f"left out: {error}", err=True)
+        else:
+            found.append(path)
+    if not found:
+        raise ImageError(f"'{folder}' holds no image that can be read.")
+    return found
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A rendering as the command line asks for it; ``told`` are steps, lr and size, those that the user gave."""
+
+    recipe: str
+    layer: str | None
+    unit: Sequence[int] | None
+    target: Sequence[str] | None
+    tv_weight: float | None
+    images: Path | None
+    every: int | None
+    checkpoint: Path | None
+    seed: int
+    told: Mapping[str, Any]
+
+    def write(self, models: Sequence[Model], out: Path | None, name: str) -> None:
+        """Render in every backend, say what was reached, and write the figure or the animation."""
+        from .. import plotting
+
+        if self.recipe not in (PUBLISHED, *RECIPES):
+            raise unknown("recipe", self.recipe, (PUBLISHED, *RECIPES))
+        if self.target and (self.layer or self.unit):
+            raise SettingError("--target asks for a class, --layer and --unit for a unit; give one of the two.")
+        if self.target and self.recipe not in (PUBLISHED, "fourier"):
+            raise SettingError(f"--target is rendered as fourier; --recipe {self.recipe} is for units.")
+        moving = out is not None and out.suffix in MOVING
+        if moving and (self.every is None or len(models) > 1):
+            raise SettingError(f"--out {out}: an animation needs --every STEPS, and one backend.")
+        shown = real_pictures(self.images)
+        results = [self._render(model, shown) for model in models]
+        for result in results:
+            for item, title in enumerate(result.titles):
+                said = result.evidence.text(item).replace("\n", "; ")
+                typer.echo(f"{result.provenance['backend']}: {title}: {said}")
+        if moving and out is not None:
+            typer.echo(f"wrote {results[0].save(out)}")
+        else:
+            options.write(results, plotting.rendering, out, f"dream-{name}.png")
+
+    def _render(self, model: Model, shown: list[Any] | None) -> Rendering:
+        from ..objectives import unit
+        from ..regularisers import total_variation
+        from ..techniques import class_pictures, render
+        from ..techniques.dream import DEFAULT_UNIT, default_layer
+
+        checkpoint = self.checkpoint
+        if checkpoint is not None:
+            checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{model.backend}")
+        common: dict[str, Any] = {"seed": self.seed, "every": self.every, "checkpoint": checkpoint, "images": shown}
+        if self.target:
+            penalty: dict[str, Any] = {} if self.tv_weight is None else {"tv_weight": self.tv_weight}
+            return class_pictures(model, list(self.target), **common, **penalty, **self.told)
+        layer = self.layer or default_layer(model)
+        model.check_layer(layer)
+        units = list(self.unit or [DEFAULT_UNIT if model.layers[layer].shape[1] > DEFAULT_UNIT else 0])
+        objective = unit(layer, units)
+        if self.tv_weight:
+            objective = objective - self.tv_weight * total_variation()
+        told = {name: value for name, value in self.told.items() if name != "size"}
+        titles = [f"{layer} unit {one}" for one in units]
+        shape = self._parametrisation(model)
+        return render(model, objective, parametrisation=shape, titles=titles, **common, **told)
+
+    def _parametrisation(self, model: Model) -> Parametrisation:
+        from .. import parametrisations as known
+
+        kinds: dict[str, type[Parametrisation]] = {
+            "fourier": known.Fourier,
+            "phase": known.Phase,
+            "laplacian": known.Laplacian,
+            "pixels": known.Pixels,
+        }
+        return kinds[self.recipe](self.told.get("size", 128), model.spec.channels)

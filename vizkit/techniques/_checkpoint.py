@@ -1,0 +1,75 @@
+"""The state of a rendering on disk, so that a stopped one goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import Ops
+from ..errors import SettingError
+from ..files import replacing
+
+if TYPE_CHECKING:
+    from .render import Loop
+
+EVERY = 64
+"""Steps between two writings."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file that is no checkpoint, or half of one, may raise."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An ``.npz`` with the leaves, the optimisers' running means, the generator, the trace and the frames; ``key``
+    stands for every setting that made them."""
+
+    path: Path
+    key: str
+
+    def save(self, loop: Loop, ops: Ops) -> None:
+        arrays: dict[str, Any] = {f"leaf:{name}": ops.numpy(leaf) for name, leaf in loop.leaves.items()}
+        for name, one in loop.optimisers.items():
+            arrays |= {f"moment:{name}:{moment}": ops.numpy(value) for moment, value in one.state().items()}
+        arrays |= {f"frame:{step}": frame for step, frame in loop.frames}
+        state = {
+            "key": self.key,
+            "step": loop.step,
+            "size": loop.parametrisation.sides,
+            "rng": loop.rng.bit_generator.state,
+        }
+        with replacing(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays, trace=np.stack(loop.trace), state=np.array(json.dumps(state)))
+
+    def load(self, loop: Loop, ops: Ops) -> None:
+        """Put the loop where it was, if there is a file; SettingError where that is of another rendering."""
+        if self.path.suffix != ".npz":
+            raise SettingError(f"checkpoint='{self.path}': the file must end in .npz.")
+        if not self.path.exists():
+            return
+        try:
+            with np.load(self.path) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            state = json.loads(str(arrays["state"]))
+        except UNREADABLE as error:
+            raise SettingError(f"'{self.path}' is no checkpoint of a rendering ({error}); delete it.") from None
+        if state["key"] != self.key:
+            raise SettingError(
+                f"'{self.path}' is the checkpoint of a rendering with other settings, of another network or by another "
+                "backend. Delete it, or give another checkpoint."
+            )
+        loop.step = int(state["step"])
+        loop.rng.bit_generator.state = state["rng"]
+        loop.trace = list(arrays["trace"])
+        loop.frames = [(int(name[6:]), frame) for name, frame in arrays.items() if name.startswith("frame:")]
+        height, width = state["size"]
+        loop.parametrisation = loop.parametrisation.resized((height, width))
+        loop.leaves = {name: ops.asarray(arrays[f"leaf:{name}"]) for name in loop.leaves}
+        for name, one in loop.optimisers.items():
+            moments = {moment: arrays[f"moment:{name}:{moment}"] for moment in one.moments}
+            one.restore(loop.step, {moment: ops.asarray(value) for moment, value in moments.items()})

@@ -1,0 +1,115 @@
+"""What an optimised picture is worth: what it reached, whether that lasts, and how it compares to real pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import images as pixels
+from ..backend import Array, Model
+from ..objectives import Objective, Seen
+from ..parametrisations import bilinear
+from ..transforms import Resize
+
+if TYPE_CHECKING:
+    from ..images import ImageInput
+
+SHIFTS = tuple((down, across) for down in (-4, 0, 4) for across in (-4, 0, 4) if down or across)
+"""Shifts in pixels under which a picture is looked at again."""
+SURVIVES = 0.5
+"""The share of its activation that a picture keeps under every shift if it survives them."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All (N,), float64, of the part of the objective that is no penalty, on the picture as it is, without transforms.
+
+    ``activation``: what it reached. ``start``: what the noise it started from gave. ``shifted``: the least under shifts
+    by four pixels, as a share of ``activation``, or, of an objective without a natural zero, of the rise from
+    ``start``; 0 where there is none. ``percentile``: the share in percent of given real pictures that give
+    less, None when none were given. ``failed``: it did not rise, or its unit never responded.
+    """
+
+    activation: Array
+    start: Array
+    shifted: Array
+    percentile: Array | None
+    failed: Array
+
+    def survives(self) -> Array:
+        """(N,): whether at least half of the activation is left under every shift."""
+        return np.asarray(self.shifted >= SURVIVES)
+
+    def arrays(self) -> dict[str, Array]:
+        named = {name: getattr(self, name) for name in ("activation", "start", "shifted", "failed")}
+        return named if self.percentile is None else named | {"percentile": self.percentile}
+
+    def text(self, item: int) -> str:
+        """A few short lines about a picture."""
+        said = f"activation {self.activation[item]:.4g}"
+        if self.failed[item]:
+            return f"FAILED: {said}\nnoise alone: {self.start[item]:.4g}"
+        if self.percentile is not None:
+            said += f"\nabove {self.percentile[item]:.0f} % of photos"
+        kept = f"{max(0.0, float(self.shifted[item])):.0%} kept when shifted"
+        return f"{said}\n{kept}" + ("" if self.survives()[item] else ": fragile")
+
+
+def gather(
+    model: Model,
+    objective: Objective,
+    values: Array,
+    start: Array,
+    resize: Resize | None,
+    images: ImageInput | None,
+) -> Evidence:
+    """Evidence for pictures (N, C, H, W) in 0..1 that grew out of ``start``."""
+    judged = objective.judged() or objective
+    activation = measure(model, judged, values, resize)
+    began = start if start.shape == values.shape else bilinear(start, (values.shape[-2], values.shape[-1]))
+    first = measure(model, judged, began, resize)
+    least = np.min([measure(model, judged, shifted(values, *by), resize) for by in SHIFTS], axis=0)
+    base = np.zeros_like(first) if judged.activates() else first
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(activation > base, (least - base) / (activation - base), 0.0)
+    floor = np.maximum(first, 0.0) if judged.activates() else first
+    place = None if images is None else _percentile(model, judged, activation, images)
+    return Evidence(activation, first, share, place, ~(activation > floor))
+
+
+def measure(model: Model, objective: Objective, values: Array, resize: Resize | None = None) -> Array:
+    """The objective (N,), float64, of pictures (N, C, H, W) in 0..1 as they are."""
+    ops = model.ops
+    x = ops.asarray(pixels.normalise(values, model.spec))
+    if resize is not None:
+        x = resize(ops, x, np.random.default_rng(0))
+    names = objective.layers()
+    kept = model.forward(x, names) if names else {}
+    value = objective.value(Seen(model, kept, ops.asarray(values), None, x))
+    return np.asarray(ops.numpy(value), dtype=np.float64)
+
+
+def shifted(values: Array, down: int, across: int) -> Array:
+    """(N, C, H, W) moved by so many pixels; edges are repeated."""
+    height, width = values.shape[-2:]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - across, 0, width - 1)
+    return np.asarray(values[..., rows[:, None], columns])
+
+
+def _percentile(model: Model, objective: Objective, activation: Array, images: ImageInput) -> Array:
+    """Where each activation stands among those of real pictures, in percent."""
+    listed = list(images) if isinstance(images, list | tuple) else [images]
+    count, ops = len(activation), model.ops
+    names = objective.layers()
+    below = np.zeros(count)
+    for one in listed:
+        batch = pixels.prepare(one, model.spec)
+        x = ops.asarray(batch.tensor)
+        kept = {name: ops.concat([value] * count) for name, value in model.forward(x, names).items()} if names else {}
+        shown = ops.asarray(np.repeat(pixels.denormalise(batch.tensor, model.spec), count, axis=0))
+        found = ops.numpy(objective.value(Seen(model, kept, shown, None, x)))
+        below += found < activation
+    return np.asarray(100.0 * below / len(listed))
