@@ -159,6 +159,19 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     return Batch(tensor, pictures, names, input_range)
 
 
+def fingerprint(image: ImageInput) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of what an image, or a list of them, shows; ImageError as in
+    :func:`read`."""
+    if isinstance(image, Batch):
+        shown: list[Array] = [image.tensor]
+    else:
+        shown = [np.asarray(read(one)) for one in (image if isinstance(image, list | tuple) else [image])]
+    found = hashlib.sha256()
+    for one in shown:
+        found.update(f"{one.shape}:".encode() + np.ascontiguousarray(one).tobytes())
+    return found.hexdigest()[:12]
+
+
 def _name(image: Any, i: int) -> str:
     return Path(image).name if isinstance(image, str | os.PathLike) else f"image {i}"
 

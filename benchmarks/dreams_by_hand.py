@@ -1,0 +1,169 @@
+"""What an expert would write by hand to optimise a batch of Fourier pictures: the floor of :mod:`benchmarks.dreams`.
+
+Every constant is made once, and nothing is general.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vizkit import ops, parametrisations, transforms
+
+Loop = Callable[[int], Any]
+
+
+class Draws:
+    """The renderer's own transforms, so that both loops show the network the same."""
+
+    def __init__(self, kinds: Sequence[transforms.Transform], size: int) -> None:
+        self.pad, self.first, self.scale, self.turn, self.last = kinds
+        self.size = size
+        self.rng = np.random.default_rng(0)
+        parametrisations.Fourier(size).start(self.rng, 1)
+
+    def next(self) -> tuple[Any, int, Any, Any]:
+        """Corner of the first jitter, size after scaling, places of the rotation, corner of the last jitter."""
+        first = self.rng.integers(0, self.first.pixels + 1, 2)
+        factor = self.rng.uniform(self.scale.low, self.scale.high)
+        side = math.ceil((self.size + 2 * self.pad.width - self.first.pixels) * factor)
+        degrees = self.turn.degrees
+        angle = float(np.clip(self.rng.normal(0.0, degrees), -2 * degrees, 2 * degrees))
+        return first, side, angle, self.rng.integers(0, self.last.pixels + 1, 2)
+
+
+def torch_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: Any, seen: int, lr: float) -> Loop:
+    """PyTorch: its FFT, its interpolation, its Adam."""
+    import torch
+    import torch.nn.functional as F
+
+    network, size = model.native, start.shape[3]
+    dtype = getattr(torch, model.dtype)
+    scale = torch.from_numpy(_scale(size)).to(dtype)
+    colours = torch.from_numpy(parametrisations.colour_matrix()[:, :, None, None]).to(dtype)
+    mean, std = (torch.tensor(one, dtype=dtype).reshape(1, -1, 1, 1) for one in (model.spec.mean, model.spec.std))
+    rows = torch.arange(len(units))
+    found: list[Any] = []
+
+    class Stop(Exception):
+        pass
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        found.append(output)
+        raise Stop
+
+    def run(steps: int) -> Any:
+        leaf = torch.tensor(start, dtype=dtype, requires_grad=True)
+        adam = torch.optim.Adam([leaf], lr=lr)
+        draws = Draws(kinds, size)
+        handle = network.get_submodule(layer).register_forward_hook(keep)
+
+        def picture() -> Any:
+            whole = torch.complex(leaf[:, :, 0] * scale, leaf[:, :, 1] * scale)
+            return torch.sigmoid(F.conv2d(torch.fft.irfft2(whole, s=(size, size), norm="ortho") / 4, colours))
+
+        for _ in range(steps):
+            first, side, angle, last = draws.next()
+            jitter, jitter2, pad = draws.first.pixels, draws.last.pixels, draws.pad.width
+            x = F.pad(picture(), (pad,) * 4, value=0.5)
+            middle = x.shape[2] - jitter
+            x = x[:, :, first[0] : first[0] + middle, first[1] : first[1] + middle]
+            x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+            turn = math.radians(angle)
+            turned = [[math.cos(turn), -math.sin(turn), 0.0], [math.sin(turn), math.cos(turn), 0.0]]
+            matrix = torch.tensor(turned, dtype=dtype)
+            grid = F.affine_grid(matrix[None].expand(len(x), -1, -1), list(x.shape), align_corners=True)
+            x = F.grid_sample(x - 0.5, grid, align_corners=True) + 0.5
+            x = x[:, :, last[0] : last[0] + side - jitter2, last[1] : last[1] + side - jitter2]
+            x = (F.interpolate(x, size=(seen, seen), mode="bilinear", align_corners=False) - mean) / std
+            found.clear()
+            with contextlib.suppress(Stop):
+                network(x)
+            score = found[0][rows, list(units)].mean((1, 2))
+            (leaf.grad,) = torch.autograd.grad(-score.sum(), leaf)
+            score.detach().numpy().copy()
+            adam.step()
+        handle.remove()
+        return picture().detach().numpy()
+
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return run
+
+
+def gluon_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: Any, seen: int, lr: float) -> Loop:
+    """Gluon: matrices for what MXNet lacks, its own blocks, and Adam."""
+    from mxnet import autograd, nd
+
+    size, count = start.shape[3], start.shape[0]
+
+    def native(array: Any) -> Any:
+        return nd.array(array, dtype=model.dtype)
+
+    blocks = list(model.native.features._children.values())[: int(layer.rpartition(".")[2]) + 1]
+    scale = native(_scale(size))
+    down, across = (native(one) for one in ops.inverse_fourier_matrices(size, size))
+    colours = native(parametrisations.colour_matrix()[:, :, None, None])
+    mean, std = (native(np.reshape(one, (1, -1, 1, 1))) for one in (model.spec.mean, model.spec.std))
+    at = nd.array(np.stack([np.arange(count), units]), dtype="int64")
+    half = size // 2 + 1
+
+    def picture(leaf: Any) -> Any:
+        scaled = nd.broadcast_mul(leaf, scale.reshape((1, 1, 1, size, half)))
+        stacked = scaled.reshape((count * 3, 2 * size, half)).transpose((1, 0, 2))
+        turned = nd.dot(down, stacked.reshape((2 * size, -1))).reshape((2, size, count * 3, half))
+        flat = nd.dot(turned.transpose((2, 1, 0, 3)).reshape((-1, 2 * half)), across)
+        raw = flat.reshape((count, 3, size, size)) / 4
+        return nd.sigmoid(nd.Convolution(raw, colours, kernel=(1, 1), num_filter=3, no_bias=True))
+
+    def resize(x: Any, side: int) -> Any:
+        matrix = native(ops.bilinear_matrix(x.shape[2], side))
+        n, c, height, _ = x.shape
+        flat = nd.dot(x.reshape((n * c * height, -1)), matrix, transpose_b=True).reshape((n * c, height, side))
+        flat = nd.dot(matrix, flat.transpose((1, 0, 2)).reshape((height, -1)))
+        return flat.reshape((side, n * c, side)).transpose((1, 0, 2)).reshape((n, c, side, side))
+
+    def run(steps: int) -> Any:
+        leaf = native(start)
+        first_moment, second_moment = nd.zeros_like(leaf), nd.zeros_like(leaf)
+        draws = Draws(kinds, size)
+        leaf.attach_grad()
+        for step in range(1, steps + 1):
+            first, side, angle, last = draws.next()
+            jitter, jitter2, pad = draws.first.pixels, draws.last.pixels, draws.pad.width
+            places = ops.corner_grid(transforms.rotation(side, side, angle), side, side)[..., ::-1].transpose(2, 0, 1)
+            grid = native(np.repeat(places[None], count, axis=0))
+            with autograd.record():
+                x = nd.pad(picture(leaf), mode="constant", pad_width=(0, 0, 0, 0, *(pad,) * 4), constant_value=0.5)
+                middle = x.shape[2] - jitter
+                x = x[:, :, int(first[0]) : int(first[0]) + middle, int(first[1]) : int(first[1]) + middle]
+                x = nd.BilinearSampler(resize(x, side) - 0.5, grid) + 0.5
+                kept = side - jitter2
+                x = x[:, :, int(last[0]) : int(last[0]) + kept, int(last[1]) : int(last[1]) + kept]
+                x = nd.broadcast_div(nd.broadcast_sub(resize(x, seen), mean), std)
+                for block in blocks:
+                    x = block(x)
+                score = nd.gather_nd(x, at).mean(axis=(1, 2))
+            score.backward()
+            score.asnumpy()
+            first_moment = 0.9 * first_moment + 0.1 * leaf.grad
+            second_moment = 0.999 * second_moment + 0.001 * leaf.grad * leaf.grad
+            root = nd.sqrt(second_moment) / math.sqrt(1 - 0.999**step) + 1e-8
+            leaf += lr / (1 - 0.9**step) * first_moment / root
+        return picture(leaf).asnumpy()
+
+    for parameter in model.native.collect_params().values():
+        parameter.grad_req = "null"
+    return run
+
+
+def _scale(size: int) -> Any:
+    """One over each coefficient's frequency."""
+    return 1.0 / np.maximum(parametrisations.frequencies(size, size), 1.0 / size)
+
+
+LOOPS: dict[str, Callable[..., Loop]] = {"torch": torch_loop, "gluon": gluon_loop}
