@@ -11,9 +11,11 @@ from mxnet import autograd
 
 from vizkit.backend import OUTPUT, Array, Layer, Mode, Model, Weights, sampled
 from vizkit.errors import LayerError
+from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
 from .execute import NORMS, Executor
+from .graph import graph
 from .ops import GluonOps, view
 from .trace import Entry, resolve, trace
 
@@ -56,6 +58,7 @@ class GluonModel(Model):
         self._executor = Executor(self._graph, self._value)
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
+        self._drawn: Graph | None = None
 
     def _ordered(self, paths: Mapping[str, str] | None) -> dict[str, str]:
         """Layer names to paths, in the order in which the layers finish."""
@@ -83,6 +86,13 @@ class GluonModel(Model):
     @property
     def output_shape(self) -> tuple[int, ...]:
         return tuple(self._graph.shapes((1, self.spec.channels, *self.spec.size))[self._graph.output])
+
+    def graph(self) -> Graph:
+        if self._drawn is None:
+            size = (1, self.spec.channels, *self.spec.size)
+            shapes = {name: tuple(value.shape) for name, value in self._named.items()}
+            self._drawn = graph(self._graph, self._paths, size, shapes)
+        return self._drawn
 
     def biases(self) -> dict[str, Array]:
         names: dict[Entry, str] = {}

@@ -14,8 +14,10 @@ from torch import nn
 
 from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights, sampled
 from vizkit.errors import LayerError, SettingError, ShapeError
+from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
+from .graph import trace
 from .ops import TorchOps
 from .relu import relu_rule
 
@@ -57,6 +59,7 @@ class TorchModel(Model):
         self.ops = TorchOps(device, dtype)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
+        self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
 
     @property
@@ -69,6 +72,13 @@ class TorchModel(Model):
     def output_shape(self) -> tuple[int, ...]:
         _ = self.layers
         return self._output
+
+    def graph(self) -> Graph:
+        if self._graph is None:
+            blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
+            with self._inference(INFERENCE):
+                self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
+        return self._graph
 
     def check_layer(self, name: str) -> None:
         if name != OUTPUT and name not in self.layers and name in self._reused:

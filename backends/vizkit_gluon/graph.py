@@ -1,0 +1,100 @@
+"""A Gluon network's graph in vizkit's words, from the symbol to which it was traced."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vizkit.backend import OUTPUT
+from vizkit.network.graph import Graph, Operation, build
+
+from .execute import NORMS
+from .operations import describe
+from .trace import Entry, resolve
+from .trace import Graph as Trace
+
+STATISTICS = 3
+"""The first input of a batch norm that is a stored statistic and no parameter."""
+
+
+def graph(trace: Trace, paths: Mapping[str, str], size: tuple[int, ...], parameters: Mapping[str, Any]) -> Graph:
+    """The graph for an input of shape ``size``. ``paths`` maps layer names to structural paths; ``parameters`` are the
+    shapes of variables by their names in the symbol."""
+    shapes = _shapes(trace, size)
+    scopes = _scopes(trace, paths)
+    at: dict[int, int] = {}
+    operations: list[Operation] = []
+    charged: set[int] = set()
+    for i, node in enumerate(trace.nodes):
+        if node.op == "null":
+            if node.name == "data":
+                at[i] = len(operations)
+                operations.append(Operation("input", (), size))
+            continue
+        sources = [(k, entry) for k, entry in enumerate(node.inputs) if entry[0] in at]
+        own = [source for k, (source, _) in enumerate(node.inputs) if k < STATISTICS or node.op not in NORMS]
+        fresh = {k for k in own if trace.nodes[k].op == "null" and trace.nodes[k].name in parameters} - charged
+        charged |= fresh
+        count = sum(math.prod(parameters[trace.nodes[k].name]) for k in fresh)
+        if not sources:
+            continue
+        inputs = tuple(at[entry[0]] for _, entry in sources)
+        source = shapes[sources[0][1]]
+        kind, settings = describe(node.op, node.attrs, source)
+        if node.op == "FullyConnected" and len(source) > 2 and node.attrs.get("flatten", "True") == "True":
+            # MXNet's dense layer flattens on its own.
+            operations.append(Operation("flatten", inputs, (source[0], math.prod(source[1:]))))
+            inputs = (len(operations) - 1,)
+        at[i] = len(operations)
+        operations.append(Operation(kind, inputs, shapes[i, 0], settings, count, scopes.get(i, "")))
+    entries = {name: resolve(trace, path) for name, path in {**paths, OUTPUT: OUTPUT}.items()}
+    return build(operations, {name: at[entry[0]] for name, entry in entries.items() if entry[0] in at})
+
+
+def _shapes(trace: Trace, size: tuple[int, ...]) -> dict[Entry, tuple[int, ...]]:
+    """The shape of every result, by inference; nothing is computed. Internals come in the trace's own order."""
+    inner = trace.symbol.get_internals()
+    _, found, _ = inner.infer_shape(data=size)
+    heads = [(node, k) for node, k, *_ in json.loads(inner.tojson())["heads"]]
+    return dict(zip(heads, map(tuple, found), strict=True))
+
+
+def _scopes(trace: Trace, paths: Mapping[str, str]) -> dict[int, str]:
+    """For each operator the innermost layer within which it runs: between what enters the layer and its result."""
+    readers: dict[int, list[int]] = {}
+    for i, node in enumerate(trace.nodes):
+        for source, _ in node.inputs:
+            readers.setdefault(source, []).append(i)
+    scopes: dict[int, str] = {}
+    for name, path in sorted(paths.items(), key=lambda item: item[0].count(".")):
+        if path in trace.entering and path in trace.layers:
+            end = trace.layers[path][0]
+            inside = _after(trace.entering[path][0], readers) & _before(end, trace)
+            scopes |= dict.fromkeys(inside or {end}, name)
+    direct = {resolve(trace, path)[0]: name for name, path in paths.items() if path.endswith(":input")}
+    return scopes | direct
+
+
+def _after(start: int, readers: Mapping[int, list[int]]) -> set[int]:
+    """Everything that depends on a node, itself not included."""
+    found: set[int] = set()
+    waiting = [start]
+    while waiting:
+        for reader in readers.get(waiting.pop(), ()):
+            if reader not in found:
+                found.add(reader)
+                waiting.append(reader)
+    return found
+
+
+def _before(end: int, trace: Trace) -> set[int]:
+    """A node and everything on which it depends."""
+    found, waiting = {end}, [end]
+    while waiting:
+        for source, _ in trace.nodes[waiting.pop()].inputs:
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found

@@ -1,0 +1,141 @@
+"""A PyTorch network's graph: every function that it calls on tensors during one pass, with its settings.
+
+A ``TorchFunctionMode`` sees the calls themselves, so that any Python in a network's forward is no obstacle; symbolic
+tracing (torch.fx) refuses much of it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from vizkit.backend import OUTPUT
+from vizkit.errors import SettingError
+from vizkit.network.graph import Graph, Operation, build
+
+from .operations import describe
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes each call whose result depends on the network's input. ``stack`` are the modules that run just now."""
+
+    def __init__(self, first: torch.Tensor) -> None:
+        super().__init__()
+        self.operations: list[Operation] = [Operation("input", (), tuple(first.shape))]
+        self.stacks: list[tuple[str, ...]] = [()]
+        self.stack: list[str] = []
+        self.made: dict[int, tuple[Any, int]] = {}
+        self.weights: dict[int, tuple[Any, frozenset[int]]] = {}
+        self.counted: dict[int, torch.Tensor] = {}
+        self.charged: set[int] = set()
+        self.note(first, 0)
+
+    def note(self, tensor: torch.Tensor, at: int) -> None:
+        self.made[id(tensor)] = (weakref.ref(tensor), at)
+
+    def at(self, tensor: torch.Tensor) -> int | None:
+        """The operation that computed a tensor; None of parameters and constants."""
+        held, at = self.made.get(id(tensor), (None, -1))
+        return at if held is not None and held() is tensor else None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = list(tensors((args, kwargs)))
+        sources = [self.at(tensor) for tensor in given]
+        shapes = [tuple(tensor.shape) for tensor in given if isinstance(tensor, torch.Tensor)]
+        result = func(*args, **kwargs)
+        results = list(tensors(result))
+        if results and getattr(func, "__name__", "") != "__get__":
+            inputs = tuple(at for at in sources if at is not None)
+            owned = frozenset[int]().union(*(self.owned(tensor) for tensor in given))
+            if inputs:
+                kind, settings = describe(func, args, kwargs, shapes, tuple(results[0].shape))
+                self.record(kind, inputs, results, settings, owned)
+            else:  # arithmetic among parameters alone: whoever uses the result uses them
+                for tensor in results:
+                    self.weights[id(tensor)] = (weakref.ref(tensor), owned)
+        return result
+
+    def record(
+        self, kind: str, inputs: tuple[int, ...], results: list[torch.Tensor], settings: Any, owned: frozenset[int]
+    ) -> None:
+        fresh = [key for key in owned if key not in self.charged]
+        self.charged.update(fresh)
+        count = sum(self.counted[key].numel() for key in fresh)
+        self.operations.append(Operation(kind, inputs, tuple(results[0].shape), settings, count))
+        self.stacks.append(tuple(self.stack))
+        for tensor in results:
+            self.note(tensor, len(self.operations) - 1)
+
+    def owned(self, tensor: torch.Tensor) -> frozenset[int]:
+        if isinstance(tensor, nn.Parameter):
+            self.counted[id(tensor)] = tensor
+            return frozenset((id(tensor),))
+        held, owned = self.weights.get(id(tensor), (None, frozenset()))
+        return owned if held is not None and held() is tensor else frozenset()
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor inside tuples, lists and dicts, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from tensors(one)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from tensors(one)
+
+
+def trace(network: nn.Module, blank: torch.Tensor, output_of: Any) -> Graph:
+    """The graph of one pass over ``blank``; ``output_of`` picks the result from what the network returns.
+
+    Raises SettingError when no operation leads from the input to the result.
+    """
+    names = {module: name for name, module in reversed(list(network.named_modules())) if name}
+    recorder = _Recorder(blank)
+    runs: Counter[str] = Counter()
+    layers: dict[str, int] = {}
+
+    def enter(module: nn.Module, _inputs: object) -> None:
+        recorder.stack.append(names[module])
+        runs[names[module]] += 1
+
+    def leave(module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            at = recorder.at(output)
+            if at is not None:
+                layers[names[module]] = at
+        recorder.stack.pop()
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for module in names:
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        with recorder:
+            output = output_of(network(blank))
+    end = recorder.at(output)
+    if end is None:
+        raise SettingError(
+            f"{type(network).__name__} cannot be traced: no PyTorch function leads from its input to its result. "
+            "Scripted and compiled modules show nothing of themselves; give the module they were made from."
+        )
+    once = {name for name, count in runs.items() if count == 1}
+    operations = [
+        Operation(one.kind, one.inputs, one.shape, one.settings, one.parameters, _scope(modules, once))
+        for one, modules in zip(recorder.operations, recorder.stacks, strict=True)
+    ]
+    return build(operations, {name: at for name, at in layers.items() if name in once} | {OUTPUT: end})
+
+
+def _scope(modules: tuple[str, ...], once: set[str]) -> str:
+    """The innermost of the running modules that runs only once."""
+    return next((name for name in reversed(modules) if name in once), "")

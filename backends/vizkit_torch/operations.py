@@ -1,0 +1,142 @@
+"""What a call of a PyTorch function is in vizkit's words: its kind and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ARGUMENTS = {
+    "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    "max_pool": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode"),
+    "pad": ("input", "pad", "mode", "value"),
+    "flatten": ("input", "start_dim", "end_dim"),
+    "softmax": ("input", "dim"),
+    "log_softmax": ("input", "dim"),
+    "mean": ("input", "dim", "keepdim"),
+    "sum": ("input", "dim", "keepdim"),
+    "layer_norm": ("input", "normalized_shape"),
+}
+"""The names of positional arguments, where vizkit reads them."""
+KINDS = {
+    "conv1d": "conv",
+    "conv2d": "conv",
+    "conv_transpose2d": "conv_transpose",
+    "max_pool2d": "max_pool",
+    "max_pool2d_with_indices": "max_pool",
+    "avg_pool2d": "avg_pool",
+    "adaptive_avg_pool2d": "adaptive avg_pool",
+    "adaptive_max_pool2d": "adaptive max_pool",
+    "adaptive_max_pool2d_with_indices": "adaptive max_pool",
+    "cat": "concat",
+    "concatenate": "concat",
+    "iadd": "add",
+    "radd": "add",
+    "isub": "sub",
+    "rsub": "sub",
+    "subtract": "sub",
+    "imul": "mul",
+    "rmul": "mul",
+    "multiply": "mul",
+    "truediv": "div",
+    "itruediv": "div",
+    "divide": "div",
+    "getitem": "slice",
+    "narrow": "slice",
+    "chunk": "split",
+    "view": "reshape",
+    "unsqueeze": "reshape",
+    "squeeze": "reshape",
+    "interpolate": "upsample",
+    "clone": "identity",
+    "contiguous": "identity",
+    "detach": "identity",
+    "to": "identity",
+    "clamp": "clip",
+    "feature_dropout": "dropout",
+    "dropout2d": "dropout",
+    "matmul": "matmul",
+    "bmm": "matmul",
+    "permute": "transpose",
+}
+
+
+def describe(
+    func: Any, args: Any, kwargs: Any, shapes: list[tuple[int, ...]], shape: tuple[int, ...]
+) -> tuple[str, dict[str, Any]]:
+    """Kind and settings of ``func(*args, **kwargs)`` on tensors of ``shapes``, with a result of ``shape``."""
+    name = str(getattr(func, "__name__", type(func).__name__)).strip("_")
+    kind = KINDS.get(name, name)
+    adaptive = kind.startswith("adaptive ")
+    kind = kind.removeprefix("adaptive ")
+    given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs
+    if adaptive:
+        return kind, _adaptive(shapes[0], shape)
+    if kind == "reshape" and len(shape) == 2 and len(shapes[0]) > 2:
+        kind = "flatten"
+    if kind in ("conv", "conv_transpose", "max_pool", "avg_pool") and len(shape) == 4:
+        return kind, _window(kind, given, shapes)
+    return kind, _other(kind, name, given, args, shapes)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    first, *rest = (int(one) for one in value)
+    return first, rest[0] if rest else first
+
+
+def _window(kind: str, given: dict[str, Any], shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+    pool = kind in ("max_pool", "avg_pool")
+    kernel = _pair(given["kernel_size"]) if pool else (shapes[1][2], shapes[1][3])
+    dilation = _pair(given.get("dilation", 1))
+    stride = given.get("stride")
+    padding = given.get("padding", 0)
+    if padding == "same":
+        before = ((kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2)
+    else:
+        before = _pair(0 if padding == "valid" else padding)
+    settings: dict[str, Any] = {
+        "kernel": kernel,
+        "stride": (kernel if pool else (1, 1)) if stride is None or stride == [] else _pair(stride),
+        "padding": before,
+    }
+    if kind != "avg_pool":
+        settings["dilation"] = dilation
+    return settings | (
+        {"ceil_mode": bool(given.get("ceil_mode", False))} if pool else {"groups": given.get("groups", 1)}
+    )
+
+
+def _adaptive(source: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    """An adaptive pool as the plain one that it is for this size; without a kernel where its windows differ."""
+    (height, width), (down, right) = source[-2:], shape[-2:]
+    if height % down or width % right:
+        return {"adaptive": True}
+    kernel = (height // down, width // right)
+    return {"kernel": kernel, "stride": kernel, "padding": (0, 0), "ceil_mode": False}
+
+
+def _other(kind: str, name: str, given: dict[str, Any], args: Any, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+    rank = len(shapes[0]) if shapes else 0
+    if kind in ("softmax", "log_softmax", "mean", "sum") and given.get("dim") is not None:
+        axes = given["dim"]
+        return {"axes": tuple(axis % rank for axis in (axes if isinstance(axes, tuple | list) else (axes,)))}
+    if kind == "layer_norm":
+        return {"axes": tuple(range(rank - len(given["normalized_shape"]), rank))}
+    if kind == "pad":
+        widths = (*(int(width) for width in given["pad"]), 0, 0)
+        return {"padding": (widths[2], widths[0])}
+    if kind == "transpose":
+        return {"axes": _order(name, args, given, rank)}
+    return {}
+
+
+def _order(name: str, args: Any, given: dict[str, Any], rank: int) -> tuple[int, ...]:
+    if name == "permute":
+        axes = given.get("dims", args[1] if len(args) == 2 else args[1:])
+        return tuple(axis % rank for axis in axes)
+    order = list(range(rank))
+    first, second = (given.get(key, args[at] if len(args) > at else 0) % rank for key, at in (("dim0", 1), ("dim1", 2)))
+    order[first], order[second] = order[second], order[first]
+    return tuple(order)

@@ -1,0 +1,156 @@
+"""A network's graph as its framework computes it, in words that are the same in every framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from typing import Any
+
+INPUT = "input"
+AFFINE = ("conv", "conv_transpose", "linear")
+POOLS = ("max_pool", "avg_pool")
+COMMUTATIVE = ("add", "mul", "maximum", "minimum")
+ACTIVATIONS = frozenset(
+    (
+        *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "tanh"),
+        *("softplus", "softsign", "hardswish", "hardsigmoid", "hardtanh", "clip"),
+    )
+)
+SILENT = ("dropout", "flatten", "identity")
+"""Kinds that change no value in inference and that a framework may or may not write down."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. ``name`` is the layer's name where the operation is a layer's result, and otherwise the innermost
+    block with the kind, ``layer1.0/add``. ``kind`` is one of vizkit's words (conv, batch_norm, relu, max_pool, concat),
+    or the framework's own name of an operation that vizkit has no word for. ``inputs`` are names of nodes, in the
+    operation's order. ``shape`` is that of the result for a batch of one. ``settings`` holds pairs (height, width):
+    kernel, stride, padding (before, in pixels) and dilation; groups, ceil_mode; axes. ``parameters`` counts the
+    trainable numbers that this node is the first to use; ``scope`` is the innermost block that holds it."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in order of computation, the first of them the input; ``layers`` maps every observable layer, blocks
+    too, and "output" to the node that computes its result."""
+
+    nodes: tuple[Node, ...]
+    layers: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Node:
+        return self.by_name[name]
+
+    @property
+    def by_name(self) -> dict[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def edges(self) -> list[tuple[str, str]]:
+        """Pairs (from, to), in order of computation."""
+        return [(source, node.name) for node in self.nodes for source in node.inputs]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a backend says of one operation: as :class:`Node`, with ``inputs`` as positions in the list."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    scope: str = ""
+
+
+def build(operations: Sequence[Operation], layers: Mapping[str, int]) -> Graph:
+    """The graph of what feeds the output, and names for its nodes.
+
+    ``layers`` maps names, "output" among them, to positions. A layer without layers inside it gives its name to the
+    operation in its own scope that computes its result; every other operation is called by its scope and kind, with a
+    number where that name is taken.
+    """
+    inner = {name.rpartition(".")[0] for name in layers}
+    names = {0: INPUT}
+    for name, at in layers.items():
+        if name not in inner and operations[at].scope == name:
+            names[at] = name
+    taken = {INPUT, *layers}
+    for i, operation in enumerate(operations):
+        if i in names:
+            continue
+        stem = f"{operation.scope}/{operation.kind}" if operation.scope else operation.kind
+        numbered = (f"{stem}.{number}" for number in count(2))
+        names[i] = next(name for name in chain((stem,), numbered) if name not in taken)
+        taken.add(names[i])
+    needed = _feeding(operations, layers.values())
+    nodes = tuple(
+        Node(
+            names[i],
+            one.kind,
+            tuple(names[k] for k in one.inputs),
+            one.shape,
+            one.settings,
+            one.parameters,
+            one.scope,
+        )
+        for i, one in enumerate(operations)
+        if i in needed
+    )
+    return Graph(nodes, {name: names[at] for name, at in layers.items()})
+
+
+def _feeding(operations: Sequence[Operation], results: Any) -> set[int]:
+    """Positions of what some layer's result depends on."""
+    needed = {0, *results}
+    for i in range(len(operations) - 1, -1, -1):
+        if i in needed:
+            needed.update(operations[i].inputs)
+    return needed
+
+
+def canonical(graph: Graph) -> Graph:
+    """The graph without what changes no value (dropout, flatten, a pool of single pixels), each silent node's
+    successors joined to what feeds it, and the inputs of sums and products sorted: equal for one network in two
+    frameworks. Parameters are counted as before; scopes and layers are left out."""
+    stands: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        inputs = tuple(stands.get(name, name) for name in node.inputs)
+        if silent(node):
+            stands[node.name] = inputs[0]
+            continue
+        inputs = tuple(sorted(inputs)) if node.kind in COMMUTATIVE else inputs
+        nodes.append(replace(node, inputs=inputs, scope=""))
+    return Graph(tuple(sorted(nodes, key=lambda node: node.name)), {})
+
+
+def silent(node: Node) -> bool:
+    """Whether a node changes no value in inference: one of :data:`SILENT`, or a pool of single pixels."""
+    single = node.kind in POOLS and math.prod(node.settings["kernel"]) == 1 == math.prod(node.settings["stride"])
+    return node.kind in SILENT or single
+
+
+def multiply_adds(node: Node, graph: Mapping[str, Node]) -> int:
+    """Products that convolutions, dense layers and matrix products of one image add up; biases, norms, activations and
+    pools are not counted. A padded pixel counts as any other, as is usual."""
+    if not node.inputs:
+        return 0
+    source = graph[node.inputs[0]].shape
+    if node.kind in ("conv", "conv_transpose"):
+        channels, places = (source[1], node.shape) if node.kind == "conv" else (node.shape[1], source)
+        return math.prod((*places, *node.settings["kernel"])) * channels // int(node.settings["groups"])
+    if node.kind in ("linear", "matmul"):
+        return math.prod(node.shape) * source[-1]
+    return 0
