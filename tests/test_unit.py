@@ -139,7 +139,7 @@ def test_the_most_voted_of_many_classes_are_found(name: str) -> None:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dreams of two stages, for speed."""
-    monkeypatch.setattr(build, "DREAM", {"size": 40, "stages": 2, "steps": 2})
+    monkeypatch.setattr(build, "STEPS", 6)
 
 
 def test_the_page(name: str, tmp_path: Path, brief: None) -> None:
@@ -176,7 +176,7 @@ def test_the_page_of_two_backends_says_how_far_they_agree(
     page = next(tmp_path.glob("unit-*/index.html")).read_text("utf-8")
     found = re.findall(r"<li>([^<]+), gluon against torch: relative L2 ([^,]+), largest", page)
     assert [what for what, _ in found] == [
-        "activations", "guided maps", "deconvnet maps", "weights", "counts", "share of zero", "activation by stage",
-        "votes",
+        "activations", "guided maps", "deconvnet maps", "weights", "counts", "share of zero",
+        "activation of the first steps", "votes",
     ]  # fmt: skip
     assert max(float(l2) for _, l2 in found) < 1e-8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ImageError, SettingError, unknown
+from ..errors import SettingError, unknown
 from . import options
 
 if TYPE_CHECKING:
@@ -37,19 +37,12 @@ def real_pictures(folder: Path | None) -> list[Any] | None:
     """The readable images of a folder; what cannot be read is told and left out."""
     if folder is None:
         return None
-    from .. import folders, images
+    from .. import folders
 
-    found = []
-    for path in folders.find(folder).items:
-        try:
-            images.read(path)
-        except ImageError as error:
-            typer.echo(f"left out: {error}", err=True)
-        else:
-            found.append(path)
-    if not found:
-        raise ImageError(f"'{folder}' holds no image that can be read.")
-    return found
+    found = folders.readable(folders.find(folder))
+    for one in found.skipped:
+        typer.echo(f"left out: {one.name}: {one.reason}", err=True)
+    return list(found.items)
 
 
 @dataclass(frozen=True)

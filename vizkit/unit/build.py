@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,14 @@ from ..backend import OUTPUT, Array, Model
 from ..errors import SettingError, VizkitError
 from ..folders import Pictures, collect, stream
 from ..images import Batch, ImageInput
+from ..objectives import unit as channel
 from ..page import Chapter, render
 from ..page.folder import check, write
+from ..parametrisations import Fourier
 from ..progress import Advance, steps_bar
 from ..results import provenance
-from ..techniques.dream import Dream, dream
+from ..techniques.render import Rendering
+from ..techniques.render import render as optimise
 from ..techniques.top_patches import Best, TopPatches, assemble, units_of
 from . import chapters
 from .filter import Filter, filter_of
@@ -28,11 +30,8 @@ from .neuron import neuron_maps
 from .votes import Votes, votes
 
 GENERATOR = "vizkit unit"
-DREAM: dict[str, Any] = {"size": 56, "stages": 24, "steps": 4, "scale": 1.03, "lr": 0.1}
-"""A short dream: from 56 to 111 pixels in 96 small steps."""
-STRENGTH = 15.0
-"""The dream's activation weight, in units of one over the unit's highest activation on the pictures: else units
-of large activations outweigh every penalty, and their pictures are all clipped."""
+STEPS = 128
+"""Of the optimised picture."""
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Seen:
     maps: dict[str, Array]
     filter: Filter | None = None
     votes: Votes | None = None
-    dream: Dream | None = None
+    dream: Rendering | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -158,16 +157,11 @@ def _explained(
         one.notes["votes"] = str(error)
     tell(3)
     try:
-        one.dream = _dream(one, layer, unit, seed)
+        shape = Fourier(channels=one.model.spec.channels)
+        one.dream = optimise(one.model, channel(layer, unit), parametrisation=shape, steps=STEPS, seed=seed)
     except VizkitError as error:
         one.notes["dream"] = str(error)
     tell(5)
-
-
-def _dream(one: Seen, layer: str, unit: int, seed: int) -> Dream:
-    top = float(one.patches.values[0, 0])
-    weight = 0.5 if top <= 0 else min(0.5, float(f"{STRENGTH / top:.3g}"))
-    return dream(one.model, layer, unit, activation_weight=weight, seed=seed, **DREAM)
 
 
 def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) -> str:

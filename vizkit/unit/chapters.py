@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .build import Seen
 
 DPI = 130
-SILENT = 1e-5
-"""Root mean square below which a dream raised nothing."""
+FIRST = 5
+"""Steps of the optimisation that are compared: later ones magnify rounding."""
 
 
 def all_of(seen: Sequence[Seen], layer: str, unit: int) -> list[Chapter]:
@@ -133,14 +133,19 @@ def _histogram(seen: Sequence[Seen]) -> Chapter:
 def _dream(seen: Sequence[Seen]) -> Chapter:
     found = [one for one in seen if one.dream is not None]
     notes = [f"{one.model.backend}: {one.notes['dream']}" for one in seen if "dream" in one.notes]
-    if any(one.dream is not None and one.dream.activation[-1, 0] <= SILENT for one in found):
-        notes.append("Noise does not wake this unit, so the dream found no way to raise it: the picture is noise.")
-    text = "A picture made from noise to raise the unit's activation, in a short run of vizkit's dream."
+    if any(one.dream is not None and one.dream.evidence.failed[0] for one in found):
+        notes.append("The optimisation never activated this unit: the picture shows nothing of it.")
+    text = (
+        "A picture made from noise to raise the unit's mean activation. Under it: what it reached, and what is left of "
+        "that when the picture is shifted by four pixels."
+    )
 
     def draw(one: Any) -> Figure:
-        return panels.dream_picture(one.dream.pictures()[0], float(one.dream.activation[-1, 0]))
+        return panels.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0))
 
-    differences = _compared("activation by stage", found, lambda one: one.dream.activation if one.dream else None)
+    differences = _compared(
+        "activation of the first steps", found, lambda one: one.dream.trace[:FIRST] if one.dream else None
+    )
     pictures = _pictures("dream", found, draw, "The optimised picture", False)
     return Chapter("dream", "What it would like to see", text, pictures, differences=differences, notes=notes)
 

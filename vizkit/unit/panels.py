@@ -159,10 +159,12 @@ def votes_picture(found: Votes, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def dream_picture(picture: Array, activation: float) -> Figure:
-    """The optimised picture with the activation that it reaches."""
-    figure = plotting.new(2.6, 2.9)
-    plotting.panel(figure.subplots(), picture, f"activation (rms) {activation:.4g}")
+def dream_picture(picture: Array, evidence: str) -> Figure:
+    """The optimised picture over what it is worth."""
+    figure = plotting.new(2.6, 3.0)
+    axis = figure.subplots()
+    plotting.panel(axis, picture)
+    axis.set_xlabel(evidence, fontsize=8)
     return figure
 
 
