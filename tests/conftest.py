@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,24 @@ def squeezenet_weights() -> Path:
 def rng() -> np.random.Generator:
     """The same random numbers in every test."""
     return np.random.default_rng(12345)
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Asserts that two arrays differ by less than a share of the largest value; the report gets the figure."""
+
+    def check(
+        method: str, oracle: str, ours: Any, theirs: Any, tolerance: float = 1e-8, backend: str = "torch"
+    ) -> None:
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        assert ours.shape == theirs.shape
+        assert np.ptp(theirs) > 0, "the oracle's map is flat, which proves nothing"
+        size = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+        record_property("attribution", {"method": method, "backend": backend, "oracle": oracle, "max": size})
+        print(f"ATTRIBUTION | {method} | {backend} | {oracle} | max {size:.1e}")
+        assert size <= tolerance
+
+    return check
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

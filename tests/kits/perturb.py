@@ -1,0 +1,50 @@
+"""Small inputs and quick settings of the perturbation methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+
+from . import TRAPS, TRAPS_SIZE
+from . import kit as kit_of
+
+EXACT = 1e-8
+SIDE = TRAPS_SIZE
+INPUT = {"input_size": SIDE, "mean": (0.5, 0.4, 0.3), "std": (0.25, 0.2, 0.3)}
+QUARTERS = np.kron([[0, 1], [2, 3]], np.ones((SIDE // 2, SIDE // 2), dtype=int))
+SIXTEEN = np.kron(np.arange(16).reshape(4, 4), np.ones((4, 4), dtype=int))
+QUICK: dict[str, dict[str, Any]] = {
+    "occlusion": {"window": 5, "stride": 4},
+    "rise": {"samples": 11, "grid": 3},
+    "lime": {"samples": 23, "segments": SIXTEEN},
+    "kernel_shap": {"samples": 23, "segments": SIXTEEN},
+    "random_map": {},
+    "edge_map": {},
+    "centre_map": {},
+}
+EVERY = pytest.mark.parametrize("method", list(QUICK))
+torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="compares with a PyTorch toolkit; PyTorch is absent")
+
+
+def small(backend: str) -> Any:
+    return vizkit.wrap(kit_of(backend).sequential(TRAPS), **INPUT)
+
+
+def pictures(count: int = 2, side: int = SIDE) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(0, 256, (side, side, 3)).astype(np.uint8) for _ in range(count)]
+
+
+def run(method: str, model: Any, image: Any, **options: Any) -> Any:
+    return getattr(vizkit, method)(model, image, fit="squash", **{**QUICK[method], **options})
+
+
+def score(model: Any, x: np.ndarray, index: int, output: str = "logit") -> float:
+    """One network input's score, the slow way."""
+    logits = model.ops.numpy(model.forward(model.ops.asarray(x[None]))["output"])[0]
+    return float(logits[index] if output == "logit" else np.exp(logits[index]) / np.exp(logits).sum())
