@@ -97,6 +97,19 @@ def study(folder: Path, errors: dict[str, float], judge: bool = True) -> list[pa
     return [row for group in pairs.listed(done) for row in pairs.rows(group, folder)]
 
 
+@pytest.mark.parametrize(("error", "verdict"), [(2e-2, "float32"), (0.2, "gluon")])
+def test_a_map_is_off_only_beyond_what_rounding_does(error: float, verdict: str) -> None:
+    sides = {"a": {"backend": "gluon", "file": "g"}, "b": {"backend": "torch", "file": "t"}}
+    row = {"relation": "backends", "array": "values", "numbers": {"relative_l2": error}, **sides}
+    judge = {"relation": "reference", "array": "values"}
+    rows = [row] + [
+        {**judge, "a": side, "numbers": {"relative_l2": share}}
+        for side, share in zip(sides.values(), (error, 1e-6), strict=True)
+    ]
+    (found,) = pairs.verdicts(rows, 1e-5)
+    assert found["verdict"] == verdict
+
+
 @pytest.mark.parametrize(
     ("errors", "judge", "first", "verdict"),
     [

@@ -24,7 +24,7 @@ HEADS = {
 UNDEFINED = "–"
 VERDICTS = {
     "equal": "equal within the tolerance",
-    "float32": "neither: float32 itself is that far off here",
+    "float32": "neither: float32 itself is that far off",
     None: "unknown: no judge",
 }
 
@@ -83,9 +83,9 @@ def summary(found: Found) -> Chapter:
         if study["judge"]:
             parts.append(
                 "Where they part, PyTorch in float64 is the judge: each backend's float32 result is held against it, "
-                f"and a backend is called off where its error is more than {pairs.ALIKE:g} times the other's. Errors "
-                "that are alike are float32's own: a gradient through ReLU and max-pool is not continuous, so that "
-                "rounding can send it down another path."
+                f"and a backend is called off where its error is more than {pairs.ALIKE:g} times the other's, and in a "
+                f"map more than {pairs.FLIPS:g}. Smaller ones are float32's own: a gradient through ReLU and max-pool "
+                "is not continuous, so that rounding can send it down another path, in one backend as in the other."
             )
         else:
             parts.append("There is no judge: it needs PyTorch, in float64, and none took part in this study.")
