@@ -120,11 +120,39 @@ def shapes_sentence(training: dict[str, Any]) -> str:
     )
 
 
+def dreams_sentence(report: dict[str, Any]) -> str:
+    """What pictures reached, ours and others', and what a step costs."""
+    found = report["activation"]["contestants"]
+    means = {who: row["mean"] for who, row in found.items()}
+    first = means["vizkit torch"]
+    units = sum(len(listed) for listed in report["activation"]["units"].values())
+    ours = ", ".join(
+        f"{mean:.0f} in {who.split()[1].replace('torch', 'PyTorch').replace('gluon', 'Gluon')}"
+        for who, mean in means.items()
+        if who.startswith("vizkit")
+    )
+    lines = [
+        f"Mean activation of {units} fixed units of two layers of SqueezeNet 1.0 with ImageNet weights, pictures as "
+        f"a screen shows them, enlarged to 224 pixels; {report['activation']['steps']} steps, one seed: vizkit "
+        f"{ours}; Lucent {means['lucent']:.0f} (PyTorch's is {first / means['lucent']:.2f} x that); the published "
+        f"recipe {means['published recipe']:.0f} ({first / means['published recipe']:.2f} x)."
+    ]
+    for row in report.get("time", []):
+        if row["who"] == "vizkit":
+            low, high = row["ratio_quartiles"]
+            lines.append(
+                f"A step on {row['layer']} in {row['backend']} takes {row['ms_per_step']:.0f} ms for {row['batch']} "
+                f"pictures, {row['ratio']:.2f} ({low:.2f} to {high:.2f}) x a loop written by hand."
+            )
+    return " ".join(lines)
+
+
 def rendered(text: str) -> str:
     """README with every table as the committed results say."""
     tables = {
         "methods": (methods_table, RESULTS / "methods.json"),
         "floor": (floor_table, RESULTS / "floor.json"),
+        "dreams": (dreams_sentence, RESULTS / "dreams.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
     }
     for name, (table, path) in tables.items():
@@ -155,6 +183,7 @@ def pictures(weights: Path) -> None:
     """Draw README's pictures: SqueezeNet 1.0 with these weights on the bundled photo, in both backends."""
     import vizkit
     from vizkit import plotting, results
+    from vizkit.network.diagram import diagram
 
     photo = vizkit.images.sample()
     os.chdir(weights.resolve().parent)  # so that the pictures' provenance names the file and no folder of this machine
@@ -166,6 +195,13 @@ def pictures(weights: Path) -> None:
     names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]
     figure = vizkit.explain(models, photo, names, ["Egyptian cat"])
     results.save_figure(figure.plot(), folder / "explain.png", figure.provenance, dpi=58)
+    layer = "features.7"
+    units = vizkit.top_units(models[0], photo, layer, 10).units
+    sheet = vizkit.render(
+        models[0], vizkit.objectives.unit(layer, units), steps=256, titles=[f"unit {one}" for one in units]
+    )
+    results.save_figure(plotting.rendering([sheet], 5), folder / "gallery.png", sheet.provenance, dpi=80)
+    diagram(vizkit.load("vgg19", weights="random:7")).save(folder / "diagram.png")
 
 
 @app.command()
