@@ -178,6 +178,53 @@ def floor(file: Path) -> None:
     write()
 
 
+def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:
+    """A unit's activation at every step of the published recipe, and of renderings that grow through the same sizes.
+
+    Each picture is measured as it is, without transforms; each trace is drawn over its largest value.
+    """
+    import numpy as np
+
+    import vizkit
+    from vizkit import plotting
+    from vizkit.techniques._evidence import measure
+    from vizkit.transforms import Scale
+
+    recipe = vizkit.dream(model, layer, unit, stages=24)
+    steps = len(recipe.step_activation) // len(recipe.sizes)
+    rms = vizkit.objectives.unit(layer, unit, reduce="rms")
+    shown = [("published recipe", recipe.step_activation[:, 0])]
+    made = [dict(recipe.provenance)]
+    for label, views in (("render", ()), ("render, Scale(0.85, 1.15)", (Scale(0.85, 1.15),))):
+        trace: list[float] = []
+        grown = vizkit.render(
+            model,
+            rms,
+            steps=steps * len(recipe.sizes),
+            sizes=recipe.sizes,
+            transforms=views,
+            every=1,
+            on_frame=lambda _, frame, trace=trace: trace.append(
+                measure(model, rms, frame.transpose(0, 3, 1, 2) / 255)[0]
+            ),
+        )
+        shown.append((label, np.array(trace)))
+        made.append(dict(grown.provenance))
+    figure = plotting.new(8.0, 2.8)
+    axes = figure.subplots()
+    for label, values in shown:
+        starts = np.arange(steps, len(values), steps)
+        lost = float(np.median(1 - values[starts] / values[starts - 1]))
+        axes.plot(values / values.max(), lw=1, label=f"{label}: {lost:.0%} lost at a stage (median)")
+    axes.set_xlabel(
+        f"step; {steps} at each of {len(recipe.sizes)} sizes, {recipe.sizes[0]} to {recipe.sizes[-1]} pixels"
+    )
+    axes.set_ylabel("activation / largest")
+    axes.set_title(f"{model.name}, {layer}, unit {unit}")
+    axes.legend(frameon=False, fontsize=8)
+    return {"results": made}, figure
+
+
 @app.command()
 def pictures(weights: Path) -> None:
     """Draw README's pictures: SqueezeNet 1.0 with these weights on the bundled photo, in both backends."""
@@ -201,6 +248,8 @@ def pictures(weights: Path) -> None:
         models[0], vizkit.objectives.unit(layer, units), steps=256, titles=[f"unit {one}" for one in units]
     )
     results.save_figure(plotting.rendering([sheet], 5), folder / "gallery.png", sheet.provenance, dpi=80)
+    made, figure = traces(models[0], layer, units[0])
+    results.save_figure(figure, folder / "traces.png", made, dpi=80)
     diagram(vizkit.load("vgg19", weights="random:7")).save(folder / "diagram.png")
 
 
