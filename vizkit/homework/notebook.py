@@ -59,7 +59,7 @@ def recipes(models: Mapping[str, Model], folder: Path) -> dict[str, str]:
 def relative(path: Path, folder: Path) -> str:
     """A path as seen from the notebook's folder, where notebooks run."""
     try:
-        return Path(os.path.relpath(path.absolute(), folder)).as_posix()
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive
         return path.absolute().as_posix()
 
