@@ -19,10 +19,10 @@ from vizkit import page as pages
 from vizkit.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, class_steps=3, dream={"stages": 3, "steps": 2})
+SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
 KEYS = [
     *("predict", "saliency", "gradcam", "filters-1", "filters-2", "features-1", "features-2", "features-3"),
-    *("statistics", "dreams-1", "dreams-2", "classes"),
+    *("statistics", "dreams-1", "dreams-2", "late"),
 ]
 
 

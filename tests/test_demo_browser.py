@@ -40,7 +40,7 @@ FRAME = """<!DOCTYPE html><title>frame</title>
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo of ``shapes`` in every installed backend, with little dreaming: as wide as the full page."""
-    scale = demo.Scale(class_steps=2, dream={"stages": 2, "steps": 1})
+    scale = demo.Scale(late_steps=2, dream={"stages": 2, "steps": 1})
     return demo.make(out=tmp_path_factory.mktemp("demo") / "page", scale=scale)
 
 

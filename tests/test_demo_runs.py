@@ -18,7 +18,7 @@ from vizkit.demo import chapters
 from vizkit.demo.run import GENERATOR, Run
 from vizkit.errors import MapWarning, SettingError
 
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, class_steps=3, dream={"stages": 3, "steps": 2})
+SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "photo.png", "folder"])

@@ -98,7 +98,7 @@ def contents(subject: Subject) -> list[tuple[str, str, Callable[[Run], Chapter]]
             (f"dreams-{k + 1}", f"Dreams of {plan.layer}", partial(chapters.dream, plan=plan, k=k))
             for k, plan in enumerate(subject.dreams)
         ),
-        *([("classes", "Pictures of the classes", chapters.classes)] if subject.imagined else []),
+        *([("late", "Late units", chapters.late)] if subject.particular else []),
     ]
 
 

@@ -10,12 +10,19 @@ import numpy as np
 from .. import images, plotting, results, techniques
 from ..backend import OUTPUT, Array, Model
 from ..errors import ShapeError
+from ..objectives import unit
 from ..page import Chapter, Table
+from ..parametrisations import Fourier
+from ..regularisers import rms, total_variation
+from ..techniques.class_pictures import DECAY, views
 from . import panels
-from .subjects import Dreams, View, shared_layers
+from .subjects import LATE, Dreams, View, shared_layers
 
 if TYPE_CHECKING:
     from .run import Run
+
+PENALTY = 0.5
+"""Weight of both penalties of a late unit's picture, in units of its activation."""
 
 
 def predict(run: Run) -> Chapter:
@@ -209,27 +216,36 @@ def dream(run: Run, plan: Dreams, k: int) -> Chapter:
     return run.chapter(f"dreams-{k + 1}", title, text, figure, alt, found, numbers, origin="noise")
 
 
-def classes(run: Run) -> Chapter:
-    """What the network holds its classes to look like."""
-    subject = run.subject
+def late(run: Run) -> Chapter:
+    """What units of a late layer, each the most particular to a class, respond to most."""
+    chosen, steps = run.subject.particular, run.subject.particular_steps
+    units = [one.unit for one in chosen]
+    names = [f"{one.label}: unit {one.unit}" for one in chosen]
+    aim = unit(LATE, units) - PENALTY * rms() - PENALTY * total_variation()
 
-    def one(model: Model) -> Any:
-        return techniques.class_pictures(model, list(subject.imagined), steps=subject.imagined_steps, seed=run.seed)
+    def made(model: Model) -> Any:
+        shape = Fourier(model.spec.size, decay=DECAY)
+        shown = views(model.spec.size)
+        return techniques.render(
+            model, aim, parametrisation=shape, transforms=shown, steps=steps, seed=run.seed, titles=names
+        )
 
-    found = run.each("class pictures", one)
+    found = run.each("late units", made)
     reached = [result.evidence.activation for result in found]
-    titles = [[f"{name}: {value:.3g}" for name, value in zip(subject.imagined, row, strict=True)] for row in reached]
-    names = ", ".join(subject.imagined)
-    answers = run.models[0].predict(list(found[0].pictures()), 1, fit="squash")
-    right = sum(best.label == name for (best,), name in zip(answers, subject.imagined, strict=True))
     text = (
-        "Starting from noise, each picture was changed until it raised the score of one class as much as it could. "
-        "The network was never shown these; they are its own idea of the class, with form and texture repeated and "
-        f"exaggerated. Above each: the class and its score. The network calls {right} of the {len(answers)} pictures "
-        "by that name."
+        f"For each class, the unit of the late layer {LATE} that is most particular to it, and the picture, made from "
+        "noise, that excites this unit most. The network was never shown these: forms and textures of its classes come "
+        "out, repeated and exaggerated. Where no unit is particular to a class, its margin is near 1, and its picture "
+        "shows what it shares with others."
     )
-    figure = panels.dreams(found, titles)
-    alt = f"A picture of each class as the network imagines it, for each backend: {names}."
-    return run.chapter(
-        "classes", "Pictures of the classes", text, figure, alt, found, {"scores": reached}, origin="noise"
-    )
+    head = ("class", "unit", "margin", *(f"activation, {result.provenance['backend']}" for result in found))
+    rows = [
+        (one.label, str(one.unit), f"{one.margin:.2f}", *(f"{row[k]:.3g}" for row in reached))
+        for k, one in enumerate(chosen)
+    ]
+    table = Table("How much more a unit responds to its class than to any other", head, rows, folded=True)
+    figure = panels.dreams(found, [names] * len(found))
+    alt = f"Pictures of late units, one for each class, for each backend: {', '.join(names)}."
+    title = "Late units, one for each class"
+    numbers = {"activation reached": reached}
+    return run.chapter("late", title, text, figure, alt, found, numbers, origin="noise", tables=[table])

@@ -18,6 +18,9 @@ SHAPES = "shapes"
 SMOOTH = {"size": 28, "stages": 44, "steps": 4, "scale": 1.02, "lr": 0.12, "pixel_weight": 0.0}
 """Many small enlargements with few steps between them: each enlargement smooths away the noise that Adam brings in."""
 DREAMT = ("features.9", "features.16")
+LATE = "features.23"
+JUDGED = 240
+"""Pictures over which units are judged."""
 BRIEF = {"size": 64, "stages": 12, "steps": 6, "scale": 1.05, "lr": 0.2}
 """For larger networks, whose steps take long."""
 
@@ -44,10 +47,20 @@ class Dreams:
 
 
 @dataclass(frozen=True)
+class Particular:
+    """The unit of :data:`LATE` that is most particular to a class. ``margin``: its mean highest activation on pictures
+    of the class, over that on the next class; near 1 where no unit tells the class from the others."""
+
+    label: str
+    unit: int
+    margin: float
+
+
+@dataclass(frozen=True)
 class Subject:
     """What the chapters look at. ``answers`` are explained for one class each, ``classes`` for several a picture.
-    ``layers`` are an early, a middle and a late one; ``imagined`` are classes that get a
-    picture each; a picture shows ``channels`` at most."""
+    ``layers`` are an early, a middle and a late one; ``particular`` are
+    units of a late layer that get a picture each; a picture shows ``channels`` at most."""
 
     pictures: View
     answers: View
@@ -55,8 +68,8 @@ class Subject:
     layers: Sequence[str]
     filters: Sequence[str]
     dreams: Sequence[Dreams]
-    imagined: Sequence[str] = ()
-    imagined_steps: int = 0
+    particular: Sequence[Particular] = ()
+    particular_steps: int = 0
     channels: int = 64
 
 
@@ -69,7 +82,7 @@ class Scale:
     pairs: int = 3
     classes: int = 3
     units: int = 6
-    class_steps: int = 200
+    late_steps: int = 110
     dream: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -94,8 +107,8 @@ def of_shapes(models: Sequence[Model], seed: int, scale: Scale) -> Subject:
         layers=("features.2", "features.9", "features.23"),
         filters=("features.0", "features.7"),
         dreams=tuple(_units(models[0], list(one.images), layer, SMOOTH, 0.15, scale) for layer in DREAMT),
-        imagined=names[: 2 * scale.units],
-        imagined_steps=scale.class_steps,
+        particular=_particular(models[0], seed)[: 2 * scale.units],
+        particular_steps=scale.late_steps,
     )
 
 
@@ -123,6 +136,20 @@ def _units(
     units = tuple(int(unit) for unit in np.argsort(-strength, kind="stable")[: scale.units])
     settings = {**recipe, "activation_weight": 1.0, "gradient_weight": gradient_weight, **scale.dream}
     return Dreams(layer, units, settings)
+
+
+def _particular(model: Model, seed: int) -> list[Particular]:
+    """For each class the unit of :data:`LATE` whose highest activation, on average over its pictures, most exceeds that
+    on the next class."""
+    drawn = shapes.sample(JUDGED, seed)
+    peaks = feature_maps(model, list(drawn.images), LATE).values.max(axis=(2, 3)).astype(np.float64)
+    mean = np.stack([peaks[drawn.labels == k].mean(axis=0) for k in range(len(shapes.CLASSES))])
+    out = []
+    for k, label in enumerate(shapes.CLASSES):
+        others = np.delete(mean, k, axis=0).max(axis=0)
+        unit = int(np.argmax(mean[k] - others))
+        out.append(Particular(label, unit, float(mean[k, unit] / others[unit])))
+    return out
 
 
 def shared_layers(models: Sequence[Model]) -> list[str]:

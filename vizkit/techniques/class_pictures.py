@@ -10,7 +10,7 @@ from ..errors import SettingError
 from ..objectives import logit
 from ..parametrisations import Fourier, sides
 from ..regularisers import rms, total_variation
-from ..transforms import Blur, Jitter, Pad, Rotate, Scale
+from ..transforms import Blur, Jitter, Pad, Rotate, Scale, Transform
 from .render import Rendering, render
 
 if TYPE_CHECKING:
@@ -66,14 +66,12 @@ def class_pictures(
         raise SettingError("class_pictures() was given no class; give an index, a label, or a list of them.")
     classes = [model.spec.index(one, model.output_shape[-1]) for one in listed]
     height, width = sides(size or model.spec.size)
-    border = max(1, min(height, width) // 14)
-    views = (Pad(border), Jitter(border), Scale(0.9, 1.1), Rotate(5.0), Jitter(border), Blur(1.0))
     objective = logit(classes) - rms_weight * rms() - tv_weight * total_variation()
     return render(
         model,
         objective,
         parametrisation=Fourier((height, width), model.spec.channels, decay=DECAY),
-        transforms=views,
+        transforms=views((height, width)),
         steps=steps,
         lr=lr,
         seed=seed,
@@ -81,3 +79,9 @@ def class_pictures(
         titles=[model.spec.label(one) for one in classes],
         **options,
     )
+
+
+def views(size: tuple[int, int]) -> tuple[Transform, ...]:
+    """Transforms that favour large forms: pad and shift by a fourteenth of the side, scale, turn, shift again, blur."""
+    border = max(1, min(size) // 14)
+    return (Pad(border), Jitter(border), Scale(0.9, 1.1), Rotate(5.0), Jitter(border), Blur(1.0))
