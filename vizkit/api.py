@@ -20,6 +20,7 @@ def load(
     weights: str = "imagenet",
     device: str = "cpu",
     dtype: str = "float32",
+    optimise: bool = True,
 ) -> Model:
     """A network by name.
 
@@ -27,7 +28,10 @@ def load(
     ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "torchvision" or
     "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
     backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda" or "cuda:1". ``dtype``:
-    "float32", or "float64" for proofs.
+    "float32", or "float64" for proofs. ``optimise``: prepare the network, without loss, at its first
+    pass: batch norm folded into the convolution before it (in float64), channels-last memory in PyTorch and compiled
+    graphs in Gluon, on a CPU. It takes the memory of the convolutions' weights once more. Layers that folding would
+    hide, training mode and the model's ``native`` are as without it. ``model.optimise`` changes it later.
 
     Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.
 
@@ -38,7 +42,9 @@ def load(
     """
     if dtype not in DTYPES:
         raise SettingError(f"dtype={dtype!r}: expected {' or '.join(map(repr, DTYPES))}.")
-    return contract.get(backend).load(name, str(weights), device, dtype)
+    model = contract.get(backend).load(name, str(weights), device, dtype)
+    model.optimise = optimise
+    return model
 
 
 def wrap(
@@ -49,18 +55,22 @@ def wrap(
     std: Sequence[float],
     labels: Sequence[str] | None = None,
     name: str | None = None,
+    optimise: bool = True,
 ) -> Model:
     """The user's own network: a torch ``Module`` or a Gluon ``HybridBlock``, hybridised or not.
 
     It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
     see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width);
     ``mean``/``std``: per channel, of pixels divided by 255 (three for RGB, one for gray); ``labels``: names of the
-    outputs, in order. Layers go by the framework's structural paths.
+    outputs, in order. Layers go by the framework's structural paths. ``optimise``: as :func:`load` has it; what is
+    prepared follows the parameters that are written later, at a cost, so turn it off between steps of a training.
 
     Raises SettingError for something that is no network, or that cannot be observed.
     """
     spec = make_spec(input_size, tuple(mean), tuple(std), None if labels is None else tuple(labels))
-    return contract.owner(native).wrap(native, spec, name or type(native).__name__)
+    model = contract.owner(native).wrap(native, spec, name or type(native).__name__)
+    model.optimise = optimise
+    return model
 
 
 def backends() -> list[BackendInfo]:

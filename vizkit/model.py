@@ -106,6 +106,8 @@ class Model(ABC):
     ops: Ops
     weights: Weights
     versions: dict[str, str]
+    optimise: bool = True
+    """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
     _hash: tuple[object, str] | None = None
 

@@ -31,6 +31,19 @@ def _is_relu(node: Node) -> bool:
     return node.op == "relu" or (node.op == "Activation" and node.attrs.get("act_type") == "relu")
 
 
+def settings(node: Node) -> tuple[str, dict[str, str]]:
+    """Operator and settings for inference: batch norm on stored statistics, no random slopes."""
+    op, attrs = node.op, dict(node.attrs)
+    if op in NORMS:
+        op = "BatchNorm"
+        attrs = {key: value for key, value in attrs.items() if key not in ("ndev", "key")}
+        attrs["use_global_stats"] = "True"
+    if op == "LeakyReLU" and attrs.get("act_type") == "rrelu":
+        middle = (float(attrs.get("lower_bound", 0.125)) + float(attrs.get("upper_bound", 0.334))) / 2
+        attrs = {"act_type": "leaky", "slope": repr(middle)}
+    return op, attrs
+
+
 class Executor:
     """Runs one graph. ``parameter(name)`` gives the current array of a variable."""
 
@@ -42,17 +55,10 @@ class Executor:
 
     @staticmethod
     def _call(node: Node) -> tuple[Any, list[str], list[str]] | None:
-        """Operator handle and settings for inference: batch norm on stored statistics, no random slopes."""
+        """Operator handle and settings for inference."""
         if node.op in ("null", "Dropout", "BlockGrad"):
             return None
-        op, attrs = node.op, dict(node.attrs)
-        if op in NORMS:
-            op = "BatchNorm"
-            attrs = {key: value for key, value in attrs.items() if key not in ("ndev", "key")}
-            attrs["use_global_stats"] = "True"
-        if op == "LeakyReLU" and attrs.get("act_type") == "rrelu":
-            middle = (float(attrs.get("lower_bound", 0.125)) + float(attrs.get("upper_bound", 0.334))) / 2
-            attrs = {"act_type": "leaky", "slope": repr(middle)}
+        op, attrs = settings(node)
         return _handle(op), list(attrs), list(attrs.values())
 
     def plan(self, wanted: frozenset[Entry]) -> list[tuple[int, list[int]]]:

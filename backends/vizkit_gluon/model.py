@@ -17,6 +17,7 @@ from vizkit.zoo.spec import InputSpec
 from .execute import NORMS, Executor
 from .graph import graph
 from .ops import GluonOps, view
+from .prepare import Preparation
 from .trace import Entry, resolve, trace
 
 NDArray = Any
@@ -56,6 +57,7 @@ class GluonModel(Model):
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
         self._executor = Executor(self._graph, self._value)
+        self._preparation = Preparation(self._graph, self._executor, self._value)
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
         self._drawn: Graph | None = None
@@ -130,8 +132,14 @@ class GluonModel(Model):
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}
         with autograd.pause() if not autograd.is_recording() else autograd.record(train_mode=True):
-            kept = self._executor.run(x, {name: entries[name] for name in keep}, add, list(entries.items()), mode)
+            wanted, at = {name: entries[name] for name in keep}, list(entries.items())
+            kept = self._preparation.run(x, wanted, add, at) if self._prepares(mode) else None
+            if kept is None:
+                kept = self._executor.run(x, wanted, add, at, mode)
         return {name: kept[name] for name in keep}
+
+    def _prepares(self, mode: Mode) -> bool:
+        return self.optimise and mode.training is None and mode.relu is None and self.device == "cpu"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}
@@ -151,6 +159,7 @@ class GluonModel(Model):
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
         model._executor = Executor(self._graph, model._value)
+        model._preparation = Preparation(self._graph, model._executor, model._value)
         return model
 
     def _state(self) -> object:

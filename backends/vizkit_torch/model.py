@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from vizkit.zoo.spec import InputSpec
 
 from .graph import trace
 from .ops import TorchOps
+from .prepare import Finder, Preparation, affine
 from .relu import relu_rule
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -59,6 +61,7 @@ class TorchModel(Model):
         self.ops = TorchOps(device, dtype)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
+        self._preparation: Preparation | None = None
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
 
@@ -93,10 +96,12 @@ class TorchModel(Model):
         names = {module: name for name, module in reversed(list(self.native.named_modules())) if name}
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
+        finder = Finder()
 
-        def see(module: nn.Module, _inputs: object, output: object) -> None:
+        def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
             runs[name] += 1
+            finder.see(name, module, inputs, output)
             if isinstance(output, torch.Tensor):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
 
@@ -105,12 +110,45 @@ class TorchModel(Model):
             stack.enter_context(self._inference(INFERENCE))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
+            stack.enter_context(finder)
             self._output = tuple(logits(self.native(blank), self.name).shape)
         self._reused = {name for name, count in runs.items() if count > 1}
+        pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
+        # Where maxima tie, as in a picture of one colour, another layout means another path for the gradient; so
+        # float64, which is for proofs and gains nothing by it, keeps its own.
+        nhwc = self.device == "cpu" and self.dtype == "float32"
+        layout = torch.channels_last if nhwc else torch.contiguous_format
+        self._preparation = Preparation(list(self.native.modules()), pairs, layout)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
 
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
+    ) -> dict[str, torch.Tensor]:
+        preparation = self._prepared() if self.optimise and mode.training is None else None
+        if preparation is None:
+            return self._pass(x, keep, add, mode)
+        try:
+            return self._pass(x, keep, add, mode, preparation)
+        except (RuntimeError, ShapeError) as error:
+            if self.ops.is_out_of_memory(error):
+                raise
+            found = self._pass(x, keep, add, mode)
+            self._preparation = None  # The network asks for plain memory, as `view` does.
+            return found
+
+    def _prepared(self) -> Preparation | None:
+        """What this pass may use."""
+        _ = self.layers
+        ready = self._preparation is not None and self._preparation.ready(self.native)
+        return self._preparation if ready else None
+
+    def _pass(
+        self,
+        x: torch.Tensor,
+        keep: Sequence[str],
+        add: Mapping[str, torch.Tensor],
+        mode: Mode,
+        preparation: Preparation | None = None,
     ) -> dict[str, torch.Tensor]:
         kept: dict[str, torch.Tensor] = {}
         waiting = {*keep, *add}
@@ -131,12 +169,15 @@ class TorchModel(Model):
 
         with ExitStack() as stack:
             stack.enter_context(self._inference(mode))
+            if preparation is not None:
+                preparation.enter(stack, waiting)
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module.
-                output = self.native(x.clone())
+                layout = torch.preserve_format if preparation is None else preparation.layout
+                output = self.native(x.clone(memory_format=layout))
             except _Stop:
                 return {name: kept[name] for name in keep}
             except RuntimeError as error:
@@ -225,21 +266,20 @@ class TorchModel(Model):
                 state[name].copy_(torch.from_numpy(np.array(value)))
         model = copy.copy(self)
         model.native = network
+        if self._preparation is not None:
+            model._preparation = self._preparation.moved(network)
         return model
 
     def _state(self) -> object:
         # A write through `.data` leaves the version as it is; a sample of the values shows most of those.
-        tensors = [value.detach() for _, value in self._named()]
+        every = chain(self.native.parameters(), self.native.buffers())
+        tensors = [value.detach() for value in every if value.is_floating_point()]
         return [value._version for value in tensors], sampled(value.cpu().numpy() for value in tensors)
 
 
 def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
     """What a batch norm adds to its scaled input in inference; None for one without stored statistics."""
-    mean, variance = module.running_mean, module.running_var
-    if mean is None or variance is None:
-        return None
-    scaled = -mean.double() / (variance.double() + module.eps).sqrt()
-    return scaled if module.weight is None else scaled * module.weight.double() + module.bias.double()
+    return None if module.running_mean is None or module.running_var is None else affine(module)[1]
 
 
 def logits(output: Any, name: str) -> torch.Tensor:

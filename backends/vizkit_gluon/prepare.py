@@ -1,0 +1,145 @@
+"""Lossless preparation of a network that is only read: batch norm folded into the convolution before it, and the part
+of the graph that is asked for compiled.
+
+The user's network is not changed: folded weights, computed in float64, lie beside it, and everything that is not folded
+is read from the network at each call. Compiling is refused where it would hide that a gradient does not exist: as one
+operator, everything seems to depend on everything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from vizkit.backend import SAMPLES, Array
+
+from .compile import Program, compiled
+from .execute import NORMS, Executor
+from .ops import view
+from .trace import Entry, Graph
+
+NDArray = Any
+PIXELS_PER_NODE = 100
+"""Pixels that gain in a pass what compiling one node costs, measured on CPUs."""
+MOST = 16
+"""Compiled parts that are kept."""
+
+
+class Preparation:
+    """Prepared parts of one graph. ``parameter(name)`` gives a variable's array. Compiling alone changes no digit, and
+    waits until it pays."""
+
+    def __init__(self, graph: Graph, executor: Executor, parameter: Callable[[str], NDArray]) -> None:
+        self._executor = executor
+        self._parameter = parameter
+        self._folding = Folding(graph, parameter)
+        self._programs: dict[object, Program | None] = {}
+        self._asked: Counter[object] = Counter()
+
+    def run(
+        self, x: NDArray, keep: Mapping[str, Entry], add: Mapping[str, NDArray], at: Sequence[tuple[str, Entry]]
+    ) -> dict[str, NDArray] | None:
+        """What :meth:`Executor.run` gives in inference; None where it is to be used, since preparing does not pay yet,
+        or is not possible."""
+        key = (tuple(keep.items()), frozenset(add), tuple(at))
+        if key not in self._programs:
+            plan = [i for i, _ in self._executor.plan(frozenset(keep.values()))]
+            self._asked[key] += x.shape[0] * x.shape[2] * x.shape[3]
+            if not self._folding.pairs and self._asked[key] < PIXELS_PER_NODE * len(plan):
+                return None
+            while len(self._programs) >= MOST:
+                self._programs.pop(next(iter(self._programs)))
+            self._programs[key] = compiled(self._executor.graph, plan, keep, add, at, self._folding.pairs)
+        program = self._programs[key]
+        if program is None:
+            return None
+        self._folding.renew()
+        try:
+            return program.run(x, add, self._parameter, self._folding.arrays)
+        except mx.base.MXNetError:
+            return None  # The executor says what does not fit.
+
+
+class Folding:
+    """Folded weights and biases by the convolution's node number; ``pairs`` maps batch norms to their convolutions."""
+
+    def __init__(self, graph: Graph, parameter: Callable[[str], NDArray]) -> None:
+        self.pairs = pairs(graph)
+        self.arrays: dict[int, tuple[NDArray, NDArray]] = {}
+        self._graph = graph
+        self._parameter = parameter
+        self._names = [
+            graph.nodes[k].name
+            for norm, conv in self.pairs.items()
+            for k, _ in (*graph.nodes[conv].inputs[1:], *graph.nodes[norm].inputs[1:])
+        ]
+        self._held: list[NDArray] = []
+        self._views: dict[int, Array] = {}
+        self._sample = np.empty(0)
+
+    def renew(self) -> None:
+        """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
+        whatever was called before."""
+        if self.pairs and not (self.arrays and self._fresh()):
+            self._make()
+
+    def _make(self) -> None:
+        self._held = [self._parameter(name) for name in self._names]
+        mx.nd.waitall()
+        self._views = {i: _thin(view(array)) for i, array in enumerate(self._held) if array.ndim == 1}
+        self._sample = self._sampled()
+        self.arrays = {conv: self._folded(norm, conv) for norm, conv in self.pairs.items()}
+
+    def _sampled(self) -> Array:
+        # A convolution may move its weights to another place in memory, so they are looked up every time.
+        found = (self._views[i] if i in self._views else _thin(view(array)) for i, array in enumerate(self._held))
+        return np.concatenate(list(found))
+
+    def _folded(self, norm: int, conv: int) -> tuple[NDArray, NDArray]:
+        nodes = self._graph.nodes
+        own = [self._parameter(nodes[k].name) for k, _ in nodes[conv].inputs[1:]]
+        names = [nodes[k].name for k, _ in nodes[norm].inputs[1:]]
+        gamma, beta, mean, variance = (self._parameter(name).asnumpy().astype(np.float64) for name in names)
+        attrs = nodes[norm].attrs
+        fixed = attrs.get("fix_gamma", "True") == "True"
+        scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(attrs.get("eps", 1e-3)))
+        weight = own[0].asnumpy()
+        bias = beta - mean * scale
+        if len(own) > 1:
+            bias = bias + own[1].asnumpy() * scale
+        folded = np.multiply(weight, scale.reshape(-1, *(1,) * (weight.ndim - 1)), dtype=np.float64)
+        made = [mx.nd.array(one, ctx=own[0].context, dtype=own[0].dtype) for one in (folded, bias)]
+        return made[0], made[1]
+
+    def _fresh(self) -> bool:
+        # MXNet does not tell whether an array was written; a sample of the values shows all but the smallest writes.
+        mx.nd.waitall()
+        same = all(self._parameter(name) is held for name, held in zip(self._names, self._held, strict=True))
+        return same and np.array_equal(self._sampled(), self._sample)
+
+
+def pairs(graph: Graph) -> dict[int, int]:
+    """Batch norms that alone read what a convolution returns, each with its convolution; the parameters of both are
+    variables."""
+    nodes = graph.nodes
+    readers = Counter(entry for node in nodes for entry in node.inputs)
+
+    def own(i: int) -> bool:
+        return all(nodes[k].op == "null" and nodes[k].name != "data" for k, _ in nodes[i].inputs[1:])
+
+    found: dict[int, int] = {}
+    for i, node in enumerate(nodes):
+        if node.op in NORMS and node.attrs.get("axis", "1") == "1" and own(i):
+            source, k = node.inputs[0]
+            fits = nodes[source].op == "Convolution" and nodes[source].attrs.get("layout", "None") in ("None", "NCHW")
+            if fits and k == 0 and own(source) and readers[node.inputs[0]] == 1:
+                found[i] = source
+    return found
+
+
+def _thin(values: Array) -> Array:
+    return values[:: max(1, values.size // SAMPLES)]
