@@ -151,7 +151,7 @@ def measure(backend: str, name: str, threads: int, rounds: int) -> list[dict[str
     """All rows of one backend and model."""
     vizkit.set_threads(threads)
     picture = images.noise(0, 255, size=SIZE, seed=1)
-    model = vizkit.load(name, backend=backend, weights="random:7")
+    model = vizkit.load(name, backend=backend, weights="random:7", optimise=False)
     x = images.prepare(picture, model.spec, fit="squash").tensor
     index = int(vizkit.saliency(model, picture, fit="squash").targets[0] or 0)
     recipe = Recipe(DREAM_LAYERS[name], (25,), 0.5, 1.0, 1.0, 1.0, "scharr")
@@ -171,7 +171,7 @@ def measure(backend: str, name: str, threads: int, rounds: int) -> list[dict[str
     for what, ours, theirs in (("saliency", saliency, by_hand[0]), ("dream step", dream, by_hand[1])):
         contestants: dict[str, Contestant] = {"floor": theirs, "vizkit": ours}
         if backend == "gluon" and what == "saliency":
-            other = vizkit.load(name, backend=backend, weights="random:7")
+            other = vizkit.load(name, backend=backend, weights="random:7", optimise=False)
             gluon_floor(other, x, index, recipe)
             contestants["homework"] = gluon_homework(other, x, index)
         values = {key: np.asarray(run()) for key, run in contestants.items()}
