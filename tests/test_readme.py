@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import BOTH
 from typer.main import get_command
@@ -29,6 +31,18 @@ def test_the_api_example_runs(
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {"saliency.png", "gradcam.png", "filters.png", "maps.png", "dream.png", "saliency.npz"}
     assert "(1, 224, 224)" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not BOTH, reason="the example is tried on a network")
+def test_the_rendering_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.search(r"```python\n(import vizkit\nfrom vizkit\.objectives.*?)```", README, re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code[1], "README.md", "exec"), names)
+    assert {path.name for path in tmp_path.iterdir()} == {"facets.png", "facets.gif"}
+    first, second = names["found"].values
+    assert np.abs(first - second).mean() > 0.05, "two facets are two pictures"
 
 
 @pytest.mark.skipif(not BOTH, reason="the example is tried on a network")
