@@ -136,7 +136,7 @@ def activations(weights: Path, folder: Path, steps: int, who: list[str]) -> dict
 def time_steps(backend: str, weights: Path, rounds: int, steps: int, threads: int) -> list[dict[str, Any]]:
     """Rendering some steps: by hand, here, and in PyTorch by Lucent; seconds are those of one step."""
     vizkit.set_threads(threads)
-    model = vizkit.load(NETWORK, backend=backend, weights=str(weights))
+    model = vizkit.load(NETWORK, backend=backend, weights=str(weights), optimise=False)
     rows = []
     for layer in LAYERS:
         apart = distance(vizkit.load(NETWORK, backend=backend, weights=str(weights), dtype="float64"), layer)

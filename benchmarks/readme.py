@@ -137,12 +137,13 @@ def dreams_sentence(report: dict[str, Any]) -> str:
         f"{ours}; Lucent {means['lucent']:.0f} (PyTorch's is {first / means['lucent']:.2f} x that); the published "
         f"recipe {means['published recipe']:.0f} ({first / means['published recipe']:.2f} x)."
     ]
-    for row in report.get("time", []):
+    for row in report.get("time", {"rows": []})["rows"]:
         if row["who"] == "vizkit":
             low, high = row["ratio_quartiles"]
             lines.append(
                 f"A step on {row['layer']} in {row['backend']} takes {row['ms_per_step']:.0f} ms for {row['batch']} "
-                f"pictures, {row['ratio']:.2f} ({low:.2f} to {high:.2f}) x a loop written by hand."
+                f"pictures, {row['ratio']:.2f} ({low:.2f} to {high:.2f}) x a loop written by hand "
+                f"({report['time']['threads']} thread, plain networks)."
             )
     return " ".join(lines)
 

@@ -17,6 +17,11 @@ FEW_ROUNDINGS = 1e-6
 """Relative L2 in float32 below which one order of additions is as good as another."""
 
 
+PATHS = 5e-2
+"""Relative L2 in float32 by which rounding alone was seen to move a gradient, through another ReLU or another place of
+a max-pool."""
+
+
 def wrap(native: Any, **options: Any) -> Any:
     return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), **options)
 
@@ -56,15 +61,17 @@ def far(a: Any, b: Any) -> float:
 
 @pytest.mark.parametrize("network", ["shapes", "resnet18", "googlenet"])
 def test_nothing_is_lost(name: str, rng: Any, network: str) -> None:
-    """In float64 as the plain network to 1e-10; in float32 no further from it than 1.5 times the plain network is,
-    or than rounding."""
+    """In float64 everything as the plain network to 1e-10. In float32 activations are no further from that than 1.5
+    times the plain network's are, or than rounding; gradients no further than rounding sends those of one and the same
+    network, which on a single input may be several times as far in the one as in the other, either way."""
     x = rng.normal(size=(3, 3, 96, 96)) if network == "shapes" else rng.normal(size=(3, 3, 224, 224))
     exact, same = (maps(name, network, "float64", optimise, x) for optimise in (False, True))
     plain, ours = (maps(name, network, "float32", optimise, x) for optimise in (False, True))
     assert far(same, exact) < 1e-10
     for key in exact:
         ours_far, plain_far = (far({key: one[key]}, {key: exact[key]}) for one in (ours, plain))
-        assert ours_far <= max(1.5 * plain_far, FEW_ROUNDINGS), f"{key}: {ours_far} against {plain_far}"
+        allowed = PATHS if key.startswith("d") else max(1.5 * plain_far, FEW_ROUNDINGS)
+        assert ours_far <= allowed, f"{key}: {ours_far} against {plain_far}"
 
 
 def maps(name: str, network: str, dtype: str, optimise: bool, x: Any) -> Any:
