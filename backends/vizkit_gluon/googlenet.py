@@ -29,7 +29,7 @@ class BasicConv2d(HybridBlock):
         self.bn = nn.BatchNorm(epsilon=1e-3, in_channels=channels)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return F.relu(self.bn(self.conv(x)))
+        return F.Activation(self.bn(self.conv(x)), act_type="relu")
 
 
 class Inception(HybridBlock):

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from mxnet import autograd
 
-from vizkit.backend import OUTPUT, Array, Layer, Mode, Model, Weights, sampled
+from vizkit.backend import OUTPUT, Array, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
 from .execute import NORMS, Executor
 from .graph import graph
-from .ops import GluonOps, view
+from .ops import GluonOps, Samples
 from .prepare import Preparation
 from .trace import Entry, resolve, trace
 
@@ -58,6 +58,7 @@ class GluonModel(Model):
         self._changes: dict[str, NDArray] = {}
         self._executor = Executor(self._graph, self._value)
         self._preparation = Preparation(self._graph, self._executor, self._value)
+        self._samples = Samples()
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
         self._drawn: Graph | None = None
@@ -160,8 +161,8 @@ class GluonModel(Model):
         }
         model._executor = Executor(self._graph, model._value)
         model._preparation = Preparation(self._graph, model._executor, model._value)
+        model._samples = Samples()
         return model
 
     def _state(self) -> object:
-        # MXNet does not tell whether an array was written; a sample of the values shows all but the smallest writes.
-        return sampled(view(self._value(parameter.name)) for parameter in self._parameters.values())
+        return self._samples.take([self._value(parameter.name) for parameter in self._parameters.values()])

@@ -15,11 +15,9 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from vizkit.backend import SAMPLES, Array
-
 from .compile import Program, compiled
 from .execute import NORMS, Executor
-from .ops import view
+from .ops import Samples
 from .trace import Entry, Graph
 
 NDArray = Any
@@ -78,8 +76,8 @@ class Folding:
             for k, _ in (*graph.nodes[conv].inputs[1:], *graph.nodes[norm].inputs[1:])
         ]
         self._held: list[NDArray] = []
-        self._views: dict[int, Array] = {}
-        self._sample = np.empty(0)
+        self._samples = Samples()
+        self._sample = b""
 
     def renew(self) -> None:
         """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
@@ -88,16 +86,12 @@ class Folding:
             self._make()
 
     def _make(self) -> None:
-        self._held = [self._parameter(name) for name in self._names]
-        mx.nd.waitall()
-        self._views = {i: _thin(view(array)) for i, array in enumerate(self._held) if array.ndim == 1}
-        self._sample = self._sampled()
+        self._held = self._arrays()
+        self._sample = self._samples.take(self._held)
         self.arrays = {conv: self._folded(norm, conv) for norm, conv in self.pairs.items()}
 
-    def _sampled(self) -> Array:
-        # A convolution may move its weights to another place in memory, so they are looked up every time.
-        found = (self._views[i] if i in self._views else _thin(view(array)) for i, array in enumerate(self._held))
-        return np.concatenate(list(found))
+    def _arrays(self) -> list[NDArray]:
+        return [self._parameter(name) for name in self._names]
 
     def _folded(self, norm: int, conv: int) -> tuple[NDArray, NDArray]:
         nodes = self._graph.nodes
@@ -116,10 +110,9 @@ class Folding:
         return made[0], made[1]
 
     def _fresh(self) -> bool:
-        # MXNet does not tell whether an array was written; a sample of the values shows all but the smallest writes.
-        mx.nd.waitall()
-        same = all(self._parameter(name) is held for name, held in zip(self._names, self._held, strict=True))
-        return same and np.array_equal(self._sampled(), self._sample)
+        now = self._arrays()
+        same = all(one is held for one, held in zip(now, self._held, strict=True))
+        return same and self._samples.take(now) == self._sample
 
 
 def pairs(graph: Graph) -> dict[int, int]:
@@ -139,7 +132,3 @@ def pairs(graph: Graph) -> dict[int, int]:
             if fits and k == 0 and own(source) and readers[node.inputs[0]] == 1:
                 found[i] = source
     return found
-
-
-def _thin(values: Array) -> Array:
-    return values[:: max(1, values.size // SAMPLES)]

@@ -18,6 +18,7 @@ from vizkit.errors import LayerError, SettingError, ShapeError
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
+from .blocked import plain
 from .graph import trace
 from .ops import TorchOps
 from .prepare import Finder, Preparation, affine
@@ -26,7 +27,8 @@ from .relu import relu_rule
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
-
+KNOWN = ("torch.nn.", "torchvision.", "vizkit_torch.")
+"""Packages whose modules use functions of PyTorch alone."""
 
 SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
@@ -61,6 +63,8 @@ class TorchModel(Model):
         self.ops = TorchOps(device, dtype)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
+        self._written: set[str] = set()
+        """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
         self._preparation: Preparation | None = None
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
@@ -96,6 +100,7 @@ class TorchModel(Model):
         names = {module: name for name, module in reversed(list(self.native.named_modules())) if name}
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
+        held: dict[str, tuple[torch.Tensor, int]] = {}
         finder = Finder()
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
@@ -104,6 +109,7 @@ class TorchModel(Model):
             finder.see(name, module, inputs, output)
             if isinstance(output, torch.Tensor):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
+                held[name] = (output, output._version)
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
         with ExitStack() as stack, torch.no_grad():
@@ -112,35 +118,42 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             self._output = tuple(logits(self.native(blank), self.name).shape)
+        self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
-        # Where maxima tie, as in a picture of one colour, another layout means another path for the gradient; so
-        # float64, which is for proofs and gains nothing by it, keeps its own.
-        nhwc = self.device == "cpu" and self.dtype == "float32"
-        layout = torch.channels_last if nhwc else torch.contiguous_format
-        self._preparation = Preparation(list(self.native.modules()), pairs, layout)
+        onednn: Any = torch.backends.mkldnn
+        blocked = self.device == "cpu" and self.dtype == "float32" and onednn.is_available()
+        self._preparation = Preparation(list(self.native.modules()), pairs, blocked)
+        if blocked and not all(type(module).__module__.startswith(KNOWN) for module in self.native.modules()):
+            self._preparation.blocked = self._differentiable(blank, self._preparation)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
+
+    def _differentiable(self, x: torch.Tensor, preparation: Preparation) -> bool:
+        """Whether a gradient comes back through blocks: a function of the user's may keep what it cannot read later."""
+        with torch.enable_grad():
+            x = x.requires_grad_(True)
+            try:
+                output = self._pass(x, (OUTPUT,), {}, INFERENCE, preparation)[OUTPUT]
+                torch.autograd.grad(output.sum(), x, allow_unused=True)
+            except RuntimeError:
+                return False
+        return True
 
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
-        preparation = self._prepared() if self.optimise and mode.training is None else None
-        if preparation is None:
+        if not self.optimise or mode.training is not None:
             return self._pass(x, keep, add, mode)
+        _ = self.layers
+        preparation = self._preparation
         try:
             return self._pass(x, keep, add, mode, preparation)
         except (RuntimeError, ShapeError) as error:
-            if self.ops.is_out_of_memory(error):
+            if self.ops.is_out_of_memory(error) or preparation is None or not preparation.blocked:
                 raise
-            found = self._pass(x, keep, add, mode)
-            self._preparation = None  # The network asks for plain memory, as `view` does.
+            found = self._pass(x, keep, add, mode, preparation.unblocked())
+            preparation.blocked = False  # That pass went well, so this network asks for plain memory.
             return found
-
-    def _prepared(self) -> Preparation | None:
-        """What this pass may use."""
-        _ = self.layers
-        ready = self._preparation is not None and self._preparation.ready(self.native)
-        return self._preparation if ready else None
 
     def _pass(
         self,
@@ -151,6 +164,7 @@ class TorchModel(Model):
         preparation: Preparation | None = None,
     ) -> dict[str, torch.Tensor]:
         kept: dict[str, torch.Tensor] = {}
+        versions: dict[str, int] = {}
         waiting = {*keep, *add}
 
         def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
@@ -159,36 +173,40 @@ class TorchModel(Model):
                     output = output + add[name]
                 waiting.discard(name)
                 if name in keep:
-                    kept[name] = output
+                    kept[name] = plain(output)
+                    versions[name] = kept[name]._version
                 if not waiting:
                     raise _Stop
-                # What runs next may write into its input: in-place ReLUs, `out += identity`.
-                return output.clone() if name in keep else output
+                return output.clone() if name in self._written and kept.get(name) is output else output
 
             return at
 
         with ExitStack() as stack:
             stack.enter_context(self._inference(mode))
             if preparation is not None:
-                preparation.enter(stack, waiting)
+                preparation.renew(self.native)
+                stack.enter_context(preparation.use(waiting, relu=mode.relu is None))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module.
-                layout = torch.preserve_format if preparation is None else preparation.layout
-                output = self.native(x.clone(memory_format=layout))
+                output = self.native(x.clone())
             except _Stop:
-                return {name: kept[name] for name in keep}
+                output = None
             except RuntimeError as error:
                 if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = logits(output, self.name)
+            kept[OUTPUT] = plain(logits(output, self.name))
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
             waiting.discard(OUTPUT)
+        late = {name for name, version in versions.items() if kept[name]._version != version}
+        if late:  # On this input the network writes what it did not write before.
+            self._written |= late
+            return self._pass(x, keep, add, mode, preparation)
         if waiting:
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}

@@ -1,5 +1,5 @@
-"""Lossless preparation of a network that is only read: batch norm folded into the convolution before it, and on a CPU
-channels-last memory.
+"""Lossless preparation of a network that is only read: batch norm folded into the convolution before it, and in float32
+on a CPU oneDNN's memory layout between convolutions.
 
 The user's network is not changed. For the length of one pass a convolution gets its folded weights, computed in
 float64, and the batch norm behind it hands on what it gets. Which batch norm alone reads what a convolution returns is
@@ -8,10 +8,11 @@ seen in one pass, not guessed from the order of modules.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from vizkit.backend import SAMPLES
 
+from .blocked import FEW, Blocked
 from .graph import tensors
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
@@ -30,41 +32,33 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 @dataclass(frozen=True)
 class Pair:
-    """A convolution, and the batch norm that alone reads its result, if there is one. ``names`` are the layers that
-    folding hides."""
+    """A convolution, and the batch norm that alone reads its result. ``names`` are the layers that folding hides."""
 
     conv: nn.Conv2d
-    norm: nn.BatchNorm2d | None
+    norm: nn.BatchNorm2d
     names: frozenset[str]
 
     def sources(self) -> Iterator[torch.Tensor]:
         """Parameters and statistics that go into the prepared convolution."""
-        yield from _present(self.conv.weight, self.conv.bias)
-        if self.norm is not None:
-            yield from _present(self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var)
+        conv, norm = self.conv, self.norm
+        every = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        yield from (one for one in every if one is not None)
 
     def untouched(self) -> bool:
         """Whether both modules are plain ones with values of their own: no hooks, no parametrisation."""
         conv, norm = self.conv, self.norm
         if type(conv) is not nn.Conv2d or conv._parameters.get("weight") is None or _watched(conv):
             return False
-        return norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None and not _watched(norm))
+        return type(norm) is nn.BatchNorm2d and norm.running_var is not None and not _watched(norm)
 
-    def prepared(self, layout: torch.memory_format) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def prepared(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that do the work of both, rounded once from float64."""
-        conv, norm = self.conv, self.norm
-        old = conv.weight.detach()
-        if norm is None:
-            return old.contiguous(memory_format=layout), conv.bias
+        conv = self.conv
         with torch.no_grad():
-            scale, shift = affine(norm)
-            weight = (old.double() * scale.reshape(-1, 1, 1, 1)).to(old.dtype, memory_format=layout)
+            scale, shift = affine(self.norm)
+            weight = (conv.weight.double() * scale.reshape(-1, 1, 1, 1)).to(conv.weight.dtype)
             bias = shift if conv.bias is None else shift + conv.bias.double() * scale
         return weight, bias.to(weight.dtype)
-
-
-def _present(*tensors: torch.Tensor | None) -> Iterator[torch.Tensor]:
-    return (one for one in tensors if one is not None)
 
 
 def _watched(module: nn.Module) -> bool:
@@ -121,66 +115,80 @@ class Finder(TorchFunctionMode):
                 self._norm[source] = module
 
     def pairs(self, once: Collection[nn.Module]) -> tuple[Pair, ...]:
-        """Convolutions among the modules that ran once, each with the batch norm behind it where it can fold."""
+        """Convolutions among the modules that ran once whose batch norm can fold."""
         found = []
-        for conv, names in self._names.items():
-            norm = self._norm.get(conv)
-            alone = self._reads[id(conv)] == 1 and norm in once
-            pair = Pair(conv, norm if alone else None, frozenset(names if alone else ()))
-            own = [one for one in (conv.weight, conv.bias) if one is not None]
-            if conv in once and pair.untouched() and all(self._reads[id(one)] == 1 for one in own):
+        for conv, norm in self._norm.items():
+            pair = Pair(conv, norm, frozenset(self._names[conv]))
+            own = [one for one in (conv, conv.weight, conv.bias) if one is not None]
+            if {conv, norm} <= set(once) and pair.untouched() and all(self._reads[id(one)] == 1 for one in own):
                 found.append(pair)
         return tuple(found)
 
 
 class Preparation:
-    """A network's prepared convolutions, made at the first pass, and again after a parameter was written."""
+    """A network's folded convolutions, made at the first pass, and again after a parameter was written; ``blocked``:
+    activations stay in oneDNN's layout, too."""
 
-    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], layout: torch.memory_format) -> None:
+    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], blocked: bool) -> None:
         self.pairs = pairs
-        self.layout = layout
+        self.blocked = blocked
         self._modules = modules
-        self._norms = [pair.norm for pair in pairs if pair.norm is not None]
+        self._norms = [pair.norm for pair in pairs]
         convs = [(pair.conv._parameters, key) for pair in pairs for key in ("weight", "bias")]
         norms = [(norm._parameters, key) for norm in self._norms for key in ("weight", "bias")]
         stored = [(norm._buffers, key) for norm in self._norms for key in ("running_mean", "running_var")]
         # Dictionaries, since looking these up through the modules takes longer than all the rest of a check.
         self._slots: list[tuple[dict[str, Any], str]] = [*convs, *norms, *stored]
-        self._made: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        self._made: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._state: list[object] = []
         self._views: list[torch.Tensor] = []
         self._sample = torch.empty(0)
 
-    def ready(self, network: nn.Module) -> bool:
-        """Whether there is something to use, made now where it is missing or old. From the first pass on, so that the
-        same call gives the same digits whatever was called before."""
-        if list(network.modules()) != self._modules:  # the user has taken it apart since
+    def renew(self, network: nn.Module) -> None:
+        """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
+        whatever was called before."""
+        if self.pairs and list(network.modules()) != self._modules:  # the user has taken it apart since
             self.pairs = ()
         if self.pairs and not (self._made and self._fresh()):
             self._make()
-        return bool(self.pairs)
 
-    def enter(self, stack: ExitStack, wanted: Collection[str]) -> None:
-        """Use what is prepared until ``stack`` closes, but where a layer in ``wanted`` would not be seen."""
-        for pair, (weight, bias) in zip(self.pairs, self._made, strict=True):
-            if pair.names.isdisjoint(wanted) and pair.untouched():
-                _swap(stack, pair, weight, bias)
+    @contextmanager
+    def use(self, wanted: Collection[str], relu: bool) -> Iterator[None]:
+        """Within the block, passes use what is prepared, but where a layer in ``wanted`` would not be seen.
+        ``relu``: ReLUs have their own gradient."""
+        blocked = self.blocked and len(wanted) <= FEW and not any(map(_watched, self._modules))
+        with ExitStack() as stack:
+            for pair, (weight, bias) in zip(self.pairs, self._made, strict=bool(self.pairs)):
+                if pair.names.isdisjoint(wanted) and pair.untouched():
+                    _swap(stack, pair, weight, bias)
+            if not blocked:
+                yield
+                return
+            mode = stack.enter_context(Blocked(relu))
+            yield
+            mode.check()
+
+    def unblocked(self) -> Preparation:
+        """The same in plain memory."""
+        other = copy.copy(self)
+        other.blocked = False
+        return other
 
     def moved(self, network: nn.Module) -> Preparation:
         """The same for a copy of the network."""
         modules = list(network.modules())
         if len(modules) != len(self._modules):  # the user has taken it apart since
-            return Preparation(modules, (), self.layout)
-        to: dict[nn.Module | None, Any] = dict(zip(self._modules, modules, strict=True))
-        pairs = (replace(pair, conv=to[pair.conv], norm=to.get(pair.norm)) for pair in self.pairs)
-        return Preparation(modules, tuple(pairs), self.layout)
+            return Preparation(modules, (), self.blocked)
+        to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
+        pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
+        return Preparation(modules, tuple(pairs), self.blocked)
 
     def _make(self) -> None:
         sources = [one.detach() for pair in self.pairs for one in pair.sources()]
         self._views = [one.reshape(-1)[:: max(1, one.numel() // SAMPLES)] for one in sources if one.is_contiguous()]
         self._state = self._now()
         self._sample = torch.cat(self._views)
-        self._made = [pair.prepared(self.layout) for pair in self.pairs]
+        self._made = [pair.prepared() for pair in self.pairs]
 
     def _now(self) -> list[object]:
         found: list[object] = [norm.eps for norm in self._norms]
@@ -194,13 +202,12 @@ class Preparation:
         return self._now() == self._state and torch.equal(torch.cat(self._views), self._sample)
 
 
-def _swap(stack: ExitStack, pair: Pair, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+def _swap(stack: ExitStack, pair: Pair, weight: torch.Tensor, bias: torch.Tensor) -> None:
     own: dict[str, Any] = pair.conv._parameters
     stack.callback(own.update, weight=own["weight"], bias=own["bias"])
     own.update(weight=weight, bias=bias)
-    if pair.norm is not None:
-        stack.callback(pair.norm.__dict__.pop, "forward", None)
-        pair.norm.__dict__["forward"] = _hand_on
+    stack.callback(pair.norm.__dict__.pop, "forward", None)
+    pair.norm.__dict__["forward"] = _hand_on
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:
