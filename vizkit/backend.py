@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
-from .model import AS_GIVEN, INFERENCE, OUTPUT, SAMPLES, Layer, Mode, Model, Prediction, Weights, sampled
+from .model import AS_GIVEN, INFERENCE, OUTPUT, SAMPLES, Layer, Mode, Model, Prediction, Weights
 from .ops import Array, Leaves, Ops, Scores, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ __all__ = [
     "get",
     "owner",
     "registered",
-    "sampled",
     "set_threads",
 ]
 

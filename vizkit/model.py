@@ -74,12 +74,6 @@ class Mode:
 INFERENCE = Mode()
 
 
-def sampled(arrays: Iterable[Array]) -> bytes:
-    """Some :data:`SAMPLES` values of each array, to see cheaply whether any of them was written."""
-    flat = (array.reshape(-1) for array in arrays)
-    return b"".join(array[:: max(1, array.size // SAMPLES)].tobytes() for array in flat)
-
-
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:
     """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
     found = hashlib.sha256()

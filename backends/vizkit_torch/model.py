@@ -6,14 +6,13 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights, sampled
+from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError, SettingError, ShapeError
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
@@ -23,6 +22,7 @@ from .graph import trace
 from .ops import TorchOps
 from .prepare import Finder, Preparation, affine
 from .relu import relu_rule
+from .watch import Watch
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
@@ -66,6 +66,7 @@ class TorchModel(Model):
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
         self._preparation: Preparation | None = None
+        self._watch = Watch()
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
 
@@ -83,7 +84,7 @@ class TorchModel(Model):
     def graph(self) -> Graph:
         if self._graph is None:
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-            with self._inference(INFERENCE):
+            with self._inference(INFERENCE, list(self.native.modules())):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
         return self._graph
 
@@ -113,7 +114,7 @@ class TorchModel(Model):
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
         with ExitStack() as stack, torch.no_grad():
-            stack.enter_context(self._inference(INFERENCE))
+            stack.enter_context(self._inference(INFERENCE, list(self.native.modules())))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
@@ -181,10 +182,11 @@ class TorchModel(Model):
 
             return at
 
+        modules = list(self.native.modules())
         with ExitStack() as stack:
-            stack.enter_context(self._inference(mode))
+            stack.enter_context(self._inference(mode, modules))
             if preparation is not None:
-                preparation.renew(self.native)
+                preparation.renew(modules)
                 stack.enter_context(preparation.use(waiting, relu=mode.relu is None))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
@@ -212,17 +214,17 @@ class TorchModel(Model):
         return {name: kept[name] for name in keep}
 
     @contextmanager
-    def _inference(self, mode: Mode) -> Iterator[None]:
+    def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> Iterator[None]:
         """Inference semantics with frozen parameters for the length of one pass; everything as before afterwards."""
         with ExitStack() as stack:
-            for module in self.native.modules():
+            for module in modules:
                 if module.training:
                     stack.callback(setattr, module, "training", True)
                     module.training = False
-            for parameter in self.native.parameters():
-                if parameter.requires_grad:
-                    stack.callback(parameter.requires_grad_, True)
-                    parameter.requires_grad_(False)
+                for parameter in module._parameters.values():
+                    if parameter is not None and parameter.requires_grad:
+                        stack.callback(parameter.requires_grad_, True)
+                        parameter.requires_grad_(False)
             if mode.training is not None:
                 self._train(stack, mode.training)
             if mode.relu is not None:
@@ -284,15 +286,15 @@ class TorchModel(Model):
                 state[name].copy_(torch.from_numpy(np.array(value)))
         model = copy.copy(self)
         model.native = network
+        model._watch = Watch()
         if self._preparation is not None:
             model._preparation = self._preparation.moved(network)
         return model
 
     def _state(self) -> object:
-        # A write through `.data` leaves the version as it is; a sample of the values shows most of those.
-        every = chain(self.native.parameters(), self.native.buffers())
-        tensors = [value.detach() for value in every if value.is_floating_point()]
-        return [value._version for value in tensors], sampled(value.cpu().numpy() for value in tensors)
+        modules = self.native.modules()
+        every = (one for module in modules for held in (module._parameters, module._buffers) for one in held.values())
+        return self._watch.state([one for one in every if one is not None and one.is_floating_point()])
 
 
 def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:

@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vizkit.backend import SAMPLES
-
 from .blocked import FEW, Blocked
 from .graph import tensors
+from .watch import Watch
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
 """Calls that ask a tensor for its form and do not read its values."""
@@ -40,9 +40,10 @@ class Pair:
 
     def sources(self) -> Iterator[torch.Tensor]:
         """Parameters and statistics that go into the prepared convolution."""
-        conv, norm = self.conv, self.norm
-        every = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        yield from (one for one in every if one is not None)
+        # From the dictionaries, since looking these up through the modules takes longer than all the rest of a check.
+        conv, norm, stored = self.conv._parameters, self.norm._parameters, self.norm._buffers
+        every = (conv["weight"], conv["bias"], norm["weight"], norm["bias"], *stored.values())
+        return (one for one in every if one is not None and one.is_floating_point())
 
     def untouched(self) -> bool:
         """Whether both modules are plain ones with values of their own: no hooks, no parametrisation."""
@@ -133,24 +134,22 @@ class Preparation:
         self.pairs = pairs
         self.blocked = blocked
         self._modules = modules
-        self._norms = [pair.norm for pair in pairs]
-        convs = [(pair.conv._parameters, key) for pair in pairs for key in ("weight", "bias")]
-        norms = [(norm._parameters, key) for norm in self._norms for key in ("weight", "bias")]
-        stored = [(norm._buffers, key) for norm in self._norms for key in ("running_mean", "running_var")]
-        # Dictionaries, since looking these up through the modules takes longer than all the rest of a check.
-        self._slots: list[tuple[dict[str, Any], str]] = [*convs, *norms, *stored]
         self._made: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._state: list[object] = []
-        self._views: list[torch.Tensor] = []
-        self._sample = torch.empty(0)
+        self._watch = Watch()
+        self._state: object = None
 
-    def renew(self, network: nn.Module) -> None:
+    def renew(self, modules: list[nn.Module]) -> None:
         """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
-        whatever was called before."""
-        if self.pairs and list(network.modules()) != self._modules:  # the user has taken it apart since
+        whatever was called before. ``modules``: the network's, now."""
+        if self.pairs and modules != self._modules:  # the user has taken it apart since
             self.pairs = ()
-        if self.pairs and not (self._made and self._fresh()):
-            self._make()
+        state = self._now()
+        if state != self._state:
+            self._made = [pair.prepared() for pair in self.pairs]
+            self._state = state
+
+    def _now(self) -> object:
+        return [pair.norm.eps for pair in self.pairs], self._watch.state([*chain(*map(Pair.sources, self.pairs))])
 
     @contextmanager
     def use(self, wanted: Collection[str], relu: bool) -> Iterator[None]:
@@ -182,24 +181,6 @@ class Preparation:
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
         pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
         return Preparation(modules, tuple(pairs), self.blocked)
-
-    def _make(self) -> None:
-        sources = [one.detach() for pair in self.pairs for one in pair.sources()]
-        self._views = [one.reshape(-1)[:: max(1, one.numel() // SAMPLES)] for one in sources if one.is_contiguous()]
-        self._state = self._now()
-        self._sample = torch.cat(self._views)
-        self._made = [pair.prepared() for pair in self.pairs]
-
-    def _now(self) -> list[object]:
-        found: list[object] = [norm.eps for norm in self._norms]
-        for held, key in self._slots:
-            one = held.get(key)
-            found += (None,) if one is None else (id(one), one.data_ptr(), one._version)
-        return found
-
-    def _fresh(self) -> bool:
-        # A write through `.data` leaves the version as it is; a sample of the values shows most of those.
-        return self._now() == self._state and torch.equal(torch.cat(self._views), self._sample)
 
 
 def _swap(stack: ExitStack, pair: Pair, weight: torch.Tensor, bias: torch.Tensor) -> None:

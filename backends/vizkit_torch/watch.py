@@ -1,0 +1,40 @@
+"""Seeing cheaply whether tensors were written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from vizkit.backend import SAMPLES
+
+
+class Watch:
+    """Looks at the same tensors again and again. A write through ``.data`` leaves a tensor's version as it is, so some
+    :data:`vizkit.backend.SAMPLES` values of each are read as well, all of them at once."""
+
+    def __init__(self) -> None:
+        self._seen: Sequence[torch.Tensor] = ()
+        self._places: list[int] = []
+        self._views: list[torch.Tensor] = []
+
+    def state(self, tensors: Sequence[torch.Tensor]) -> object:
+        """What differs, compared with ``==``, once another tensor is among ``tensors`` or one of them was written."""
+        places = [tensor.data_ptr() for tensor in tensors]
+        if places != self._places or any(one is not old for one, old in zip(tensors, self._seen, strict=True)):
+            self._seen, self._places = tensors, places
+            self._views = [thin(tensor.detach()) for tensor in tensors]
+        versions = [tensor._version for tensor in tensors]
+        values = torch.cat(self._views).cpu().numpy().tobytes() if self._views else b""
+        return [id(tensor) for tensor in tensors], versions, values
+
+
+def thin(tensor: torch.Tensor) -> torch.Tensor:
+    """A view of some values, in the order in which they lie in memory; of one with gaps there, of the first."""
+    filled = tensor.is_contiguous() or tensor.permute(_order(tensor)).is_contiguous()
+    return tensor.as_strided((tensor.numel() if filled else 1,), (1,))[:: max(1, tensor.numel() // SAMPLES)]
+
+
+def _order(tensor: torch.Tensor) -> list[int]:
+    strides = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda axis: -strides[axis])
