@@ -144,12 +144,15 @@ def smoothgrad(at: Setting) -> Trial:
 
 
 def scorecam(at: Setting) -> Trial:
-    """Score-CAM; pytorch-grad-cam aligns corners and weighs otherwise, so it is timed and its distance stated."""
+    """Score-CAM, a pass for each channel. pytorch-grad-cam enlarges masks with aligned corners and weighs them by
+    softmax, so its map is another one: it is timed, its distance stated, and not asked to be equal."""
     layer = CAM_LAYERS[at.name]
     contestants = pair(at, lambda model: vizkit.scorecam(model, at.pictures, layer=layer, **at.options).values)
+    checked = compared(contestants, "vizkit plain", "1 - correlation")
     if at.backend == "torch":
-        contestants["pytorch-grad-cam"] = peers.grad_cam_scores(at.plain, at.x, at.index, layer)
-    return Trial(contestants, "vizkit plain", {})
+        theirs = peers.grad_cam_scores(at.plain, at.x, at.index, layer)
+        contestants["pytorch-grad-cam"] = theirs
+    return Trial(contestants, "vizkit plain", checked.apart, checked.kind)
 
 
 def feature_maps(at: Setting) -> Trial:

@@ -28,10 +28,10 @@ def load(
     ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "torchvision" or
     "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
     backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda" or "cuda:1". ``dtype``:
-    "float32", or "float64" for proofs. ``optimise``: prepare the network, without loss, at its first
-    pass: batch norm folded into the convolution before it (in float64), channels-last memory in PyTorch and compiled
-    graphs in Gluon, on a CPU. It takes the memory of the convolutions' weights once more. Layers that folding would
-    hide, training mode and the model's ``native`` are as without it. ``model.optimise`` changes it later.
+    "float32", or "float64" for proofs. ``optimise``: prepare the network, without loss, at its first pass: batch norm
+    folded into the convolution before it (in float64), which takes the memory of those convolutions' weights once
+    more; on a CPU also oneDNN's memory layout between convolutions in PyTorch, a compiled graph in Gluon. Layers that
+    folding would hide, training mode and the model's ``native`` are as without it. ``model.optimise`` changes it later.
 
     Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.
 
