@@ -17,7 +17,7 @@ import numpy as np
 
 from .compile import Program, compiled
 from .execute import NORMS, Executor
-from .ops import Samples
+from .ops import Samples, view
 from .trace import Entry, Graph
 
 NDArray = Any
@@ -101,13 +101,15 @@ class Folding:
         attrs = nodes[norm].attrs
         fixed = attrs.get("fix_gamma", "True") == "True"
         scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(attrs.get("eps", 1e-3)))
-        weight = own[0].asnumpy()
         bias = beta - mean * scale
         if len(own) > 1:
             bias = bias + own[1].asnumpy() * scale
-        folded = np.multiply(weight, scale.reshape(-1, *(1,) * (weight.ndim - 1)), dtype=np.float64)
-        made = [mx.nd.array(one, ctx=own[0].context, dtype=own[0].dtype) for one in (folded, bias)]
-        return made[0], made[1]
+        weight = mx.nd.zeros(own[0].shape, ctx=own[0].context, dtype=own[0].dtype)
+        old, new = (view(one).reshape(one.shape) for one in (own[0], weight))
+        # In float64, a few values at a time, and straight to where MXNet reads it: these are hundreds of megabytes.
+        wide = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        np.multiply(old, wide, out=new, dtype=np.float64, casting="same_kind")
+        return weight, mx.nd.array(bias, ctx=own[0].context, dtype=own[0].dtype)
 
     def _fresh(self) -> bool:
         now = self._arrays()
