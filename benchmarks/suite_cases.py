@@ -182,8 +182,8 @@ def bare(at: Setting) -> Contestant:
 
 
 def dream(at: Setting) -> Trial:
-    """The published schedule's 46 sizes with 2 steps each; the activation's trace of the first stages must agree."""
-    layer, stages, steps = at.recipe.layer, 46, 2
+    """The published schedule, 46 sizes with 20 steps each; the first half size of the activation's trace must agree."""
+    layer, stages, steps = at.recipe.layer, 46, 20
     unit = alive(at, 1)[0]
 
     def run(model: Any) -> Any:

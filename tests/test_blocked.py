@@ -120,6 +120,12 @@ def network(which: str) -> Any:
     return made
 
 
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Are worth it here."""
+    monkeypatch.setattr("vizkit_torch.prepare.LEAST", 0)
+
+
 def wrap(native: Any, **options: Any) -> Any:
     return vizkit.wrap(native, input_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, **options)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from vizkit.zoo.spec import InputSpec
 from .blocked import plain
 from .graph import trace
 from .ops import TorchOps
-from .prepare import Finder, Preparation, affine
+from .prepare import Finder, Preparation, affine, modules_of
 from .relu import relu_rule
 from .watch import Watch
 
@@ -65,6 +66,8 @@ class TorchModel(Model):
         self._reused: set[str] = set()
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
+        self._places: dict[str, int] = {}
+        """In the order in which modules finish."""
         self._preparation: Preparation | None = None
         self._watch = Watch()
         self._graph: Graph | None = None
@@ -84,7 +87,7 @@ class TorchModel(Model):
     def graph(self) -> Graph:
         if self._graph is None:
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-            with self._inference(INFERENCE, list(self.native.modules())):
+            with self._inference(INFERENCE, modules_of(self.native)):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
         return self._graph
 
@@ -102,29 +105,32 @@ class TorchModel(Model):
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
         held: dict[str, tuple[torch.Tensor, int]] = {}
+        places: dict[str, int] = {}
         finder = Finder()
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
             runs[name] += 1
             finder.see(name, module, inputs, output)
+            places[name] = sum(runs.values())
             if isinstance(output, torch.Tensor):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
         with ExitStack() as stack, torch.no_grad():
-            stack.enter_context(self._inference(INFERENCE, list(self.native.modules())))
+            stack.enter_context(self._inference(INFERENCE, modules_of(self.native)))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             self._output = tuple(logits(self.native(blank), self.name).shape)
+        self._places = places
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         onednn: Any = torch.backends.mkldnn
         blocked = self.device == "cpu" and self.dtype == "float32" and onednn.is_available()
-        self._preparation = Preparation(list(self.native.modules()), pairs, blocked)
+        self._preparation = Preparation(modules_of(self.native), pairs, blocked)
         if blocked and not all(type(module).__module__.startswith(KNOWN) for module in self.native.modules()):
             self._preparation.blocked = self._differentiable(blank, self._preparation)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
@@ -182,12 +188,12 @@ class TorchModel(Model):
 
             return at
 
-        modules = list(self.native.modules())
+        modules = modules_of(self.native)
         with ExitStack() as stack:
             stack.enter_context(self._inference(mode, modules))
             if preparation is not None:
                 preparation.renew(modules)
-                stack.enter_context(preparation.use(waiting, relu=mode.relu is None))
+                stack.enter_context(self._use(preparation, waiting, x, mode))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -212,6 +218,14 @@ class TorchModel(Model):
         if waiting:
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}
+
+    def _use(
+        self, preparation: Preparation, wanted: set[str], x: torch.Tensor, mode: Mode
+    ) -> AbstractContextManager[None]:
+        """What is prepared for a pass that ends once all of ``wanted`` was seen."""
+        last = math.inf if OUTPUT in wanted else max(self._places.get(name, 0) for name in wanted)
+        pixels = x.numel() // max(1, x.shape[1])
+        return preparation.use(wanted, last, pixels, relu=mode.relu is None)
 
     @contextmanager
     def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> Iterator[None]:
@@ -292,7 +306,7 @@ class TorchModel(Model):
         return model
 
     def _state(self) -> object:
-        modules = self.native.modules()
+        modules = modules_of(self.native)
         every = (one for module in modules for held in (module._parameters, module._buffers) for one in held.values())
         return self._watch.state([one for one in every if one is not None and one.is_floating_point()])
 

@@ -13,7 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .blocked import FEW, Blocked
+from .blocked import FEW, LEAST, Blocked
 from .graph import tensors
 from .watch import Watch
 
@@ -34,11 +34,13 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 @dataclass(frozen=True)
 class Pair:
-    """A convolution, and the batch norm that alone reads its result. ``names`` are the layers that folding hides."""
+    """A convolution, and the batch norm that alone reads its result. ``names`` are the layers that folding hides;
+    ``at`` is the convolution's place in the order in which modules finish."""
 
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
     names: frozenset[str]
+    at: int
 
     def sources(self) -> Iterator[torch.Tensor]:
         """Parameters and statistics that go into the prepared convolution."""
@@ -73,8 +75,24 @@ def _scaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return made
 
 
+def _replaced(module: nn.Module) -> bool:
+    return "forward" in module.__dict__
+
+
 def _watched(module: nn.Module) -> bool:
-    return "forward" in module.__dict__ or any(getattr(module, key) for key in HOOKS)
+    return _replaced(module) or any(getattr(module, key) for key in HOOKS)
+
+
+def modules_of(network: nn.Module) -> list[nn.Module]:
+    """Every module of a network once; ``network.modules()`` takes ten times as long."""
+    found = [network]
+    seen = {network}
+    for module in found:  # which grows
+        for child in module._modules.values():
+            if child is not None and child not in seen:
+                seen.add(child)
+                found.append(child)
+    return found
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,6 +115,8 @@ class Finder(TorchFunctionMode):
         self._made: dict[int, tuple[Any, nn.Conv2d]] = {}
         self._names: dict[nn.Conv2d, set[str]] = {}
         self._norm: dict[nn.Conv2d, nn.BatchNorm2d] = {}
+        self._place: dict[nn.Conv2d, int] = {}
+        self._count = 0
         self._reads: Counter[int] = Counter()
 
     def _conv(self, tensor: torch.Tensor) -> nn.Conv2d | None:
@@ -113,6 +133,7 @@ class Finder(TorchFunctionMode):
 
     def see(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """A module called ``name`` has returned ``output``."""
+        self._count += 1
         if not isinstance(output, torch.Tensor):
             return
         made = self._conv(output)
@@ -121,6 +142,7 @@ class Finder(TorchFunctionMode):
         elif type(module) is nn.Conv2d:
             self._made[id(output)] = (weakref.ref(output), module)
             self._names[module] = {name}
+            self._place[module] = self._count
         elif type(module) is nn.BatchNorm2d and inputs and isinstance(inputs[0], torch.Tensor):
             source = self._conv(inputs[0])
             if source is not None:
@@ -130,7 +152,7 @@ class Finder(TorchFunctionMode):
         """Convolutions among the modules that ran once whose batch norm can fold."""
         found = []
         for conv, norm in self._norm.items():
-            pair = Pair(conv, norm, frozenset(self._names[conv]))
+            pair = Pair(conv, norm, frozenset(self._names[conv]), self._place[conv])
             own = [one for one in (conv, conv.weight, conv.bias) if one is not None]
             if {conv, norm} <= set(once) and pair.untouched() and all(self._reads[id(one)] == 1 for one in own):
                 found.append(pair)
@@ -145,6 +167,7 @@ class Preparation:
         self.pairs = pairs
         self.blocked = blocked
         self._modules = modules
+        self._hooks = [getattr(module, key) for module in modules for key in HOOKS]
         self._made: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._watch = Watch()
         self._state: object = None
@@ -164,19 +187,27 @@ class Preparation:
         return [pair.norm.eps for pair in self.pairs], self._watch.state([*chain(*map(Pair.sources, self.pairs))])
 
     @contextmanager
-    def use(self, wanted: Collection[str], relu: bool) -> Iterator[None]:
-        """Within the block, passes use what is prepared, but where a layer in ``wanted`` would not be seen.
-        ``relu``: ReLUs have their own gradient."""
-        blocked = self.blocked and len(wanted) <= FEW and not any(map(_watched, self._modules))
-        with ExitStack() as stack:
-            for pair, (weight, bias) in zip(self.pairs, self._made, strict=bool(self.pairs)):
-                if pair.names.isdisjoint(wanted) and pair.untouched():
-                    _swap(stack, pair, weight, bias)
-            if not blocked:
+    def use(self, wanted: Collection[str], last: float, pixels: int, relu: bool) -> Iterator[None]:
+        """Within the block, a pass over so many pixels, which ends at the place ``last``, uses what is prepared, but
+        where a layer in ``wanted`` would not be seen. ``relu``: ReLUs have their own gradient."""
+        pays = len(wanted) <= FEW and pixels >= LEAST
+        blocked = self.blocked and pays and not any(self._hooks) and not any(map(_replaced, self._modules))
+        mode = Blocked(relu) if blocked else None
+        swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
+        try:
+            for pair, made in zip(self.pairs, self._made, strict=True):
+                if pair.at < last and pair.names.isdisjoint(wanted) and pair.untouched():
+                    own: dict[str, Any] = pair.conv._parameters
+                    swapped.append((own, own["weight"], own["bias"], pair.norm))
+                    own["weight"], own["bias"] = made
+                    pair.norm.__dict__["forward"] = _hand_on
+            with mode or nullcontext():
                 yield
-                return
-            mode = stack.enter_context(Blocked(relu))
-            yield
+        finally:
+            for own, weight, bias, norm in swapped:
+                own["weight"], own["bias"] = weight, bias
+                norm.__dict__.pop("forward", None)
+        if mode is not None:
             mode.check()
 
     def unblocked(self) -> Preparation:
@@ -187,20 +218,12 @@ class Preparation:
 
     def moved(self, network: nn.Module) -> Preparation:
         """The same for a copy of the network."""
-        modules = list(network.modules())
+        modules = modules_of(network)
         if len(modules) != len(self._modules):  # the user has taken it apart since
             return Preparation(modules, (), self.blocked)
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
         pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
         return Preparation(modules, tuple(pairs), self.blocked)
-
-
-def _swap(stack: ExitStack, pair: Pair, weight: torch.Tensor, bias: torch.Tensor) -> None:
-    own: dict[str, Any] = pair.conv._parameters
-    stack.callback(own.update, weight=own["weight"], bias=own["bias"])
-    own.update(weight=weight, bias=bias)
-    stack.callback(pair.norm.__dict__.pop, "forward", None)
-    pair.norm.__dict__["forward"] = _hand_on
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:
