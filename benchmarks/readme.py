@@ -157,8 +157,8 @@ def suite_table(report: dict[str, Any]) -> str:
     loads = [row["load"] for row in rows]
     lines = [
         f"{report['processor']}, {' or '.join(map(str, threads))} thread, {said}, load {min(loads):.1f} to "
-        f"{max(loads):.1f}; batch 1, 224 pixels, random weights; medians of pairs, with quartiles. Above 1 vizkit is "
-        "faster.",
+        f"{max(loads):.1f}; batch 1, 224 pixels, random weights, freed memory kept for everyone "
+        "(`vizkit.keep_memory`); medians of pairs, with quartiles. Above 1 vizkit is faster.",
         "",
         "| backend | network | what | against | times as fast |",
         "|---|---|---|---|---|",

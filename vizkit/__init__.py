@@ -8,6 +8,7 @@ from .compare import compare
 from .doctor import doctor
 from .errors import VizkitError
 from .explain import explain
+from .memory import keep_memory
 from .techniques import (
     ablationcam,
     activation_statistics,
@@ -83,6 +84,7 @@ __all__ = [
     "images",
     "integrated_gradients",
     "invert",
+    "keep_memory",
     "kernel_shap",
     "layercam",
     "lime",

@@ -10,6 +10,7 @@ from typing import TextIO
 import typer
 
 from ..errors import MapWarning, VizkitError, WeightsWarning
+from ..memory import keep_memory
 from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake is one message on the error stream and exit code 2."""
     with warnings.catch_warnings():
         warnings.showwarning = _say
+        keep_memory()
         try:
             app(args=None if arguments is None else list(arguments))
         except (VizkitError, OSError) as error:
