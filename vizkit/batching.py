@@ -42,7 +42,7 @@ def run(
 
 
 def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], advance: Advance) -> int:
-    start = 0
+    start = done = 0
     while start < total:
         stop = min(start + size, total)
         try:
@@ -54,4 +54,7 @@ def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], 
             continue
         start = stop
         advance(start, "")
+        done += 1
+        if done % 2 == 0 and start < total:
+            model.ops.tidy()
     return size

@@ -44,6 +44,10 @@ class Ops(ABC):
     def detach(self, tensor: Tensor) -> Tensor:
         """The same values, cut from any recorded computation."""
 
+    def tidy(self) -> None:
+        """Give memory that passes have left unused back to the system; called now and then in long loops."""
+        return
+
     @abstractmethod
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the framework failed for want of memory, so that a smaller batch may succeed."""

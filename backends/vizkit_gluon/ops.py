@@ -15,6 +15,7 @@ from mxnet.base import _LIB, check_call
 
 from vizkit.backend import SAMPLES, Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
+from vizkit.memory import give_back
 from vizkit.ops import corner_grid
 
 Axis = int | tuple[int, ...]
@@ -60,6 +61,9 @@ class GluonOps(Ops):
         except mx.base.MXNetError as error:
             raise DisconnectedError(_disconnected(str(error), list(marked))) from None
         return scores.detach(), dict(zip(marked, found, strict=True)), detach(aux)
+
+    def tidy(self) -> None:
+        give_back()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = str(error).lower()
