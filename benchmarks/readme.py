@@ -169,7 +169,20 @@ def suite_table(report: dict[str, Any]) -> str:
             f"| {row['backend']} | {row['model']} | {row['case']} | {row['who']} | {row['vizkit_ahead']:.2f} "
             f"({low:.2f} to {high:.2f}) |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _peaks(report["extra"]), "", _starts(report["extra"])])
+
+
+def _peaks(rows: list[dict[str, Any]]) -> str:
+    """Peak memory of SmoothGrad by its samples."""
+    found = [row for row in rows if row["what"] == "memory" and row["of"] == "smoothgrad" and row["who"] == "vizkit"]
+    said = [f"{row['peak_MiB']:.0f} MiB with {row['at']} samples in {row['backend']}" for row in found]
+    return f"Peak memory of a process that runs SmoothGrad on GoogLeNet: {', '.join(said)}."
+
+
+def _starts(rows: list[dict[str, Any]]) -> str:
+    """What starting costs."""
+    said = [f"`{row['of']}` {row['median_ms'] / 1000:.1f} s" for row in rows if row["what"] == "startup"]
+    return f"Starting Python for: {', '.join(said)}."
 
 
 def rendered(text: str) -> str:
