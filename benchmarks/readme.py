@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
+from benchmarks.agreement import ALIKE
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -172,6 +175,19 @@ def suite_table(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "", _peaks(report["extra"]), "", _starts(report["extra"])])
 
 
+def agreement_table(report: dict[str, Any]) -> str:
+    """Both backends' saliency in float32, prepared and plain."""
+    lines = ["| network | prepared (the default) | plain |", "|---|---|---|"]
+    for name in dict.fromkeys(row["model"] for row in report["rows"]):
+        cells = []
+        for prepared in (True, False):
+            (apart,) = (r["relative_L2"] for r in report["rows"] if r["model"] == name and r["prepared"] == prepared)
+            same = sum(one < ALIKE for one in apart)
+            cells.append(f"{statistics.median(apart):.1e}, {same} of {len(apart)} alike, at most {max(apart):.0e}")
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
 def _peaks(rows: list[dict[str, Any]]) -> str:
     """Peak memory of SmoothGrad by its samples."""
     found = [row for row in rows if row["what"] == "memory" and row["of"] == "smoothgrad" and row["who"] == "vizkit"]
@@ -191,6 +207,7 @@ def rendered(text: str) -> str:
         "methods": (methods_table, RESULTS / "methods.json"),
         "floor": (floor_table, RESULTS / "floor.json"),
         "suite": (suite_table, RESULTS / "suite.json"),
+        "agreement": (agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
     }
