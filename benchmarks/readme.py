@@ -152,6 +152,11 @@ def dreams_sentence(report: dict[str, Any]) -> str:
 
 
 def suite_table(report: dict[str, Any]) -> str:
+    """:func:`case_table`, what is kept in memory, and what starting costs."""
+    return "\n\n".join([case_table(report), _peaks(report["extra"]), _starts(report["extra"])])
+
+
+def case_table(report: dict[str, Any]) -> str:
     """Every case of ``benchmarks.suite`` at batch 1: how far vizkit is ahead of the others."""
     rows = [row for row in report["rows"] if row["batch"] == 1 and row["who"] != "vizkit"]
     threads = sorted({row["threads"] for row in rows})
@@ -172,7 +177,7 @@ def suite_table(report: dict[str, Any]) -> str:
             f"| {row['backend']} | {row['model']} | {row['case']} | {row['who']} | {row['vizkit_ahead']:.2f} "
             f"({low:.2f} to {high:.2f}) |"
         )
-    return "\n".join([*lines, "", _peaks(report["extra"]), "", _starts(report["extra"])])
+    return "\n".join(lines)
 
 
 def agreement_table(report: dict[str, Any]) -> str:
@@ -207,6 +212,7 @@ def rendered(text: str) -> str:
         "methods": (methods_table, RESULTS / "methods.json"),
         "floor": (floor_table, RESULTS / "floor.json"),
         "suite": (suite_table, RESULTS / "suite.json"),
+        "suite_1_thread": (case_table, RESULTS / "suite_1_thread.json"),
         "agreement": (agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
