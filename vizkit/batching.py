@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 
-from .backend import Model
+from .backend import Array, Model
 from .errors import SettingError
 from .progress import Advance, steps_bar
 
@@ -20,6 +22,31 @@ def fitting(model: Model) -> int:
     size = 8 if model.dtype == "float64" else 4
     one = 2 * size * sum(math.prod(layer.shape[1:]) for layer in model.layers.values())
     return max(1, min(MOST, BUDGET // max(one, 1)))
+
+
+class Ahead:
+    """Makes each batch of inputs while the network is busy with the one before: ``make(start, stop)`` for ranges that
+    follow each other up to ``total``. ``make`` runs in another thread, so it must not call a framework."""
+
+    def __init__(self, make: Callable[[int, int], Array], total: int) -> None:
+        self._make = make
+        self._total = total
+        self._pool = ThreadPoolExecutor(1)
+        self._coming: tuple[tuple[int, int], Future[Array]] | None = None
+
+    def take(self, start: int, stop: int) -> Array:
+        """The inputs of this batch; another range than expected, as after a halved batch, is made at once."""
+        awaited = self._coming
+        made = awaited[1].result() if awaited is not None and awaited[0] == (start, stop) else self._make(start, stop)
+        following = stop, min(2 * stop - start, self._total)
+        self._coming = (following, self._pool.submit(self._make, *following)) if stop < self._total else None
+        return made
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
 
 def run(

@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from .joining import Joined, joins
 from .relu import RELUS
+from .strided import StridedConvolution, fits
 
 SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__iadd__}
 READERS = {torch.conv2d, F.max_pool2d, torch.max_pool2d}
 """What these read is brought to blocks."""
+JOINING = {torch.cat, torch.concat, torch.concatenate}
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "is_floating_point", "__len__", "to_dense", "to_mkldnn")
 """Calls that blocks can answer."""
 LEAST = 96 * 96
@@ -40,6 +43,11 @@ class Blocked(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.conv2d and not kwargs and fits(args):
+            x, weight, bias, stride, padding, *_ = args
+            return StridedConvolution.apply(x, weight, bias, stride[0], padding)
+        if func in JOINING and not kwargs and joins(args):
+            return Joined.apply(*args[0])
         if func in READERS and args:
             return func(self._blocks(args[0]), *args[1:], **kwargs)
         if func in self._passed or getattr(func, "__name__", "") in ASKING:

@@ -192,8 +192,7 @@ class TorchModel(Model):
         with ExitStack() as stack:
             stack.enter_context(self._inference(mode, modules))
             if preparation is not None:
-                preparation.renew(modules)
-                stack.enter_context(self._use(preparation, waiting, x, mode))
+                stack.enter_context(self._use(preparation, modules, waiting, x, mode))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -220,12 +219,12 @@ class TorchModel(Model):
         return {name: kept[name] for name in keep}
 
     def _use(
-        self, preparation: Preparation, wanted: set[str], x: torch.Tensor, mode: Mode
+        self, preparation: Preparation, modules: list[nn.Module], wanted: set[str], x: torch.Tensor, mode: Mode
     ) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, 0) for name in wanted)
         pixels = x.numel() // max(1, x.shape[1])
-        return preparation.use(wanted, last, pixels, relu=mode.relu is None)
+        return preparation.use(modules, wanted, last, pixels, relu=mode.relu is None)
 
     @contextmanager
     def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> Iterator[None]:

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contigu
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A convolution, and the batch norm that alone reads its result. ``names`` are the layers that folding hides;
     ``at`` is the convolution's place in the order in which modules finish."""
@@ -42,19 +41,23 @@ class Pair:
     names: frozenset[str]
     at: int
 
-    def sources(self) -> Iterator[torch.Tensor]:
+    def sources(self) -> list[torch.Tensor | None]:
         """Parameters and statistics that go into the prepared convolution."""
         # From the dictionaries, since looking these up through the modules takes longer than all the rest of a check.
         conv, norm, stored = self.conv._parameters, self.norm._parameters, self.norm._buffers
-        every = (conv["weight"], conv["bias"], norm["weight"], norm["bias"], *stored.values())
-        return (one for one in every if one is not None and one.is_floating_point())
+        own = [conv.get("weight"), conv.get("bias"), norm.get("weight"), norm.get("bias")]
+        return [*own, stored.get("running_mean"), stored.get("running_var")]
+
+    def plain(self) -> bool:
+        """Whether both modules have values of their own, and neither was parametrised."""
+        conv, norm = self.conv, self.norm
+        if type(conv) is not nn.Conv2d or conv._parameters.get("weight") is None:
+            return False
+        return type(norm) is nn.BatchNorm2d and norm._buffers.get("running_var") is not None
 
     def untouched(self) -> bool:
-        """Whether both modules are plain ones with values of their own: no hooks, no parametrisation."""
-        conv, norm = self.conv, self.norm
-        if type(conv) is not nn.Conv2d or conv._parameters.get("weight") is None or _watched(conv):
-            return False
-        return type(norm) is nn.BatchNorm2d and norm.running_var is not None and not _watched(norm)
+        """Whether both modules are plain, and nobody's hook or function is on them."""
+        return self.plain() and not _watched(self.conv) and not _watched(self.norm)
 
     def prepared(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that do the work of both, rounded once from float64."""
@@ -160,47 +163,43 @@ class Finder(TorchFunctionMode):
 
 
 class Preparation:
-    """A network's folded convolutions, made at the first pass, and again after a parameter was written; ``blocked``:
-    activations stay in oneDNN's layout, too."""
+    """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was written;
+    ``blocked``: activations stay in oneDNN's layout, too."""
 
     def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], blocked: bool) -> None:
         self.pairs = pairs
         self.blocked = blocked
         self._modules = modules
         self._hooks = [getattr(module, key) for module in modules for key in HOOKS]
-        self._made: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._made: dict[Pair, tuple[torch.Tensor, torch.Tensor]] = {}
         self._watch = Watch()
         self._state: object = None
 
-    def renew(self, modules: list[nn.Module]) -> None:
-        """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
-        whatever was called before. ``modules``: the network's, now."""
+    @contextmanager
+    def use(
+        self, modules: list[nn.Module], wanted: Collection[str], last: float, pixels: int, relu: bool
+    ) -> Iterator[None]:
+        """Within the block, a pass over so many pixels, which ends at the place ``last``, uses what is prepared, but
+        where a layer in ``wanted`` would not be seen. ``modules``: the network's, now. ``relu``: ReLUs have their own
+        gradient."""
         if self.pairs and modules != self._modules:  # the user has taken it apart since
             self.pairs = ()
-        state = self._now()
-        if state != self._state:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                self._made = list(pool.map(Pair.prepared, self.pairs))
-            self._state = state
-
-    def _now(self) -> object:
-        return [pair.norm.eps for pair in self.pairs], self._watch.state([*chain(*map(Pair.sources, self.pairs))])
-
-    @contextmanager
-    def use(self, wanted: Collection[str], last: float, pixels: int, relu: bool) -> Iterator[None]:
-        """Within the block, a pass over so many pixels, which ends at the place ``last``, uses what is prepared, but
-        where a layer in ``wanted`` would not be seen. ``relu``: ReLUs have their own gradient."""
         pays = len(wanted) <= FEW and pixels >= LEAST
-        blocked = self.blocked and pays and not any(self._hooks) and not any(map(_replaced, self._modules))
-        mode = Blocked(relu) if blocked else None
+        nobodys = not any(self._hooks) and not any(map(_replaced, self._modules))
+        mode = Blocked(relu) if self.blocked and pays and nobodys else None
+        pairs = [
+            pair
+            for pair in self.pairs
+            if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
+        ]
+        self._renew(pairs)
         swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
         try:
-            for pair, made in zip(self.pairs, self._made, strict=True):
-                if pair.at < last and pair.names.isdisjoint(wanted) and pair.untouched():
-                    own: dict[str, Any] = pair.conv._parameters
-                    swapped.append((own, own["weight"], own["bias"], pair.norm))
-                    own["weight"], own["bias"] = made
-                    pair.norm.__dict__["forward"] = _hand_on
+            for pair in pairs:
+                own: dict[str, Any] = pair.conv._parameters
+                swapped.append((own, own["weight"], own["bias"], pair.norm))
+                own["weight"], own["bias"] = self._made[pair]
+                pair.norm.__dict__["forward"] = _hand_on
             with mode or nullcontext():
                 yield
         finally:
@@ -209,6 +208,20 @@ class Preparation:
                 norm.__dict__.pop("forward", None)
         if mode is not None:
             mode.check()
+
+    def _renew(self, pairs: list[Pair]) -> None:
+        """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
+        called before."""
+        if not pairs:
+            return
+        sources = [one for pair in self.pairs for one in pair.sources() if one is not None]
+        state = [pair.norm.eps for pair in self.pairs], self._watch.state(sources)
+        if state != self._state:
+            self._made, self._state = {}, state
+        missing = [pair for pair in pairs if pair not in self._made]
+        if missing:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                self._made.update(zip(missing, pool.map(Pair.prepared, missing), strict=True))
 
     def unblocked(self) -> Preparation:
         """The same in plain memory."""

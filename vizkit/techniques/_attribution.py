@@ -71,8 +71,8 @@ def differentiate(
 
 
 class Job:
-    """One call of one method. ``chosen`` are the class indices, from the first :meth:`passes` or :meth:`scores` on;
-    ``settings`` go to the provenance."""
+    """One call of one method. ``chosen`` are the class indices, from the first :meth:`passes`, :meth:`scores` or
+    :meth:`settle` on; ``settings`` go to the provenance."""
 
     def __init__(
         self,
@@ -124,6 +124,14 @@ class Job:
         self.chosen = targets.choose(self.model, self.targets, logits)
         return pick(logits, self.chosen), found
 
+    def settle(self) -> None:
+        """Resolve the targets, by inference only if one of them is None, the top-1."""
+        shape = self.model.output_shape
+        if None in self.targets or len(shape) != 2:
+            self.scores()
+        else:
+            self.chosen = targets.choose(self.model, self.targets, np.zeros((len(self), shape[1])))
+
     def activations(self, layers: Sequence[str]) -> dict[str, Array]:
         """Activations of ``layers`` for all images, by inference alone, no further than needed."""
         ops = self.model.ops
@@ -146,18 +154,17 @@ class Job:
     ) -> None:
         """Differentiate ``count`` inputs for each image in batches that span images.
 
-        ``make(image, sample)`` gives one input (C, H, W); ``take(image, sample, gradients)`` gets the gradients there,
-        one sample after the other, so that sums do not depend on the batch size, nor memory on ``count``. Options as
-        :func:`differentiate` has them.
+        ``make(image, sample)`` gives one input (C, H, W), by NumPy alone; ``take(image, sample, gradients)`` gets the
+        gradients there, one sample after the other, so that sums do not depend on the batch size, nor memory on
+        ``count``. Options as :func:`differentiate` has them.
         """
 
-        def step(pairs: list[tuple[int, int]]) -> None:
-            x = np.stack([make(i, s) for i, s in pairs])
+        def step(pairs: list[tuple[int, int]], x: Array) -> None:
             done = differentiate(self.model, x, self._wanted(pairs), **options)
             for row, (i, s) in enumerate(pairs):
                 take(i, s, {name: value[row] for name, value in done.gradients.items()})
 
-        self._pairs(count, step)
+        self._pairs(count, make, step)
 
     def forwards(
         self,
@@ -170,26 +177,33 @@ class Job:
         added at layers. Batches span images as in :meth:`samples`."""
         ops = self.model.ops
 
-        def step(pairs: list[tuple[int, int]]) -> None:
-            x = ops.asarray(np.stack([make(i, s) for i, s in pairs]))
+        def step(pairs: list[tuple[int, int]], x: Array) -> None:
             terms = [add(i, s) if add else {} for i, s in pairs]
             added = {name: ops.asarray(np.stack([one[name] for one in terms])) for name in terms[0]}
-            logits = ops.numpy(self.model.forward(x, add=added)[OUTPUT])
+            logits = ops.numpy(self.model.forward(ops.asarray(x), add=added)[OUTPUT])
             for (i, s), score in zip(pairs, pick(logits, [self.chosen[i] for i, _ in pairs]), strict=True):
                 take(i, s, float(score))
 
-        self._pairs(count, step)
+        self._pairs(count, make, step)
 
-    def _pairs(self, count: int, step: Callable[[list[tuple[int, int]]], None]) -> None:
+    def _pairs(
+        self,
+        count: int,
+        make: Callable[[int, int], Array],
+        step: Callable[[list[tuple[int, int]], Array], None],
+    ) -> None:
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
-        batching.run(
-            self.model,
-            len(self) * count,
-            self.batch_size,
-            lambda start, stop: step([divmod(k, count) for k in range(start, stop)]),
-            self.technique,
-        )
+        total = len(self) * count
+
+        def build(start: int, stop: int) -> Array:
+            return np.stack([make(*divmod(k, count)) for k in range(start, stop)])
+
+        def take(start: int, stop: int) -> None:
+            step([divmod(k, count) for k in range(start, stop)], ahead.take(start, stop))
+
+        with batching.Ahead(build, total) as ahead:
+            batching.run(self.model, total, self.batch_size, take, self.technique)
 
     def _wanted(self, pairs: Sequence[tuple[int, int]]) -> list[int | str]:
         chosen = (self.chosen[i] for i, _ in pairs)

@@ -31,7 +31,7 @@ def _moments(
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
     drawn = Noise(job, noise, seed)
-    job.scores()
+    job.settle()
     mean, scatter = np.zeros_like(job.x), np.zeros_like(job.x)
 
     def take(i: int, s: int, gradients: dict[str, Array]) -> None:

@@ -1,0 +1,74 @@
+"""Batches of inputs that are made while the network is busy."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vizkit
+from vizkit.batching import Ahead
+
+
+def test_batches_are_made_ahead_and_in_order() -> None:
+    made: list[tuple[int, int]] = []
+    threads: set[int] = set()
+    done = threading.Event()
+
+    def make(start: int, stop: int) -> Any:
+        made.append((start, stop))
+        threads.add(threading.get_ident())
+        if start == 3:
+            done.set()
+        return np.arange(start, stop)
+
+    with Ahead(make, 8) as ahead:
+        np.testing.assert_array_equal(ahead.take(0, 3), [0, 1, 2])
+        assert done.wait(20)  # without anybody having asked
+        np.testing.assert_array_equal(ahead.take(3, 6), [3, 4, 5])
+        np.testing.assert_array_equal(ahead.take(6, 8), [6, 7])
+    assert made == [(0, 3), (3, 6), (6, 8)]
+    assert threading.get_ident() in threads
+    assert len(threads) == 2
+
+
+def test_a_halved_batch_is_made_anew() -> None:
+    with Ahead(lambda start, stop: np.arange(start, stop), 10) as ahead:
+        taken = [ahead.take(*batch).tolist() for batch in ((0, 4), (0, 2), (2, 4), (4, 6), (4, 5), (5, 6), (6, 10))]
+    assert taken == [[0, 1, 2, 3], [0, 1], [2, 3], [4, 5], [4], [5], [6, 7, 8, 9]]
+
+
+def test_an_error_while_making_reaches_the_caller_and_ends_the_thread() -> None:
+    def make(start: int, stop: int) -> Any:
+        if start:
+            raise ValueError("no such sample")
+        return np.arange(start, stop)
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="no such sample"), Ahead(make, 6) as ahead:
+        ahead.take(0, 3)
+        ahead.take(3, 6)
+    assert threading.active_count() == before
+
+
+def test_known_targets_need_no_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmoothGrad runs its samples alone where the class is given, and one image more where it is the top-1."""
+    model, picture = vizkit.load("shapes", backend=name), vizkit.images.sample()
+    sizes: list[int] = []
+    own = type(model).forward
+
+    def forward(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(x))
+        return own(self, x, *args, **kwargs)
+
+    top = vizkit.smoothgrad(model, picture, samples=3)
+    monkeypatch.setattr(type(model), "forward", forward)
+    given = vizkit.smoothgrad(model, picture, samples=3, target=top.targets[0])
+    assert sizes == [3]
+    assert given.targets == top.targets
+    np.testing.assert_array_equal(given.values, top.values)
+    sizes.clear()
+    vizkit.smoothgrad(model, picture, samples=3)
+    assert sizes == [1, 3]
