@@ -47,9 +47,10 @@ def test_an_error_while_making_reaches_the_caller_and_ends_the_thread() -> None:
         return np.arange(start, stop)
 
     before = threading.active_count()
-    with pytest.raises(ValueError, match="no such sample"), Ahead(make, 6) as ahead:
+    with Ahead(make, 6) as ahead:
         ahead.take(0, 3)
-        ahead.take(3, 6)
+        with pytest.raises(ValueError, match="no such sample"):
+            ahead.take(3, 6)
     assert threading.active_count() == before
 
 
