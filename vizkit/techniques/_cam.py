@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..backend import Array, Layer, Model, bilinear_matrix
+from ..backend import Array, Layer, Model
 from ..errors import LayerError
+from ..ops import bilinear_taps
 from ..results import Attribution
 from ._attribution import Job, Pass
 from ._checks import CLIPPED, FLAT_LAYER
@@ -29,16 +30,14 @@ def choose_layer(model: Model, layer: str | None) -> str:
 
     Raises UnknownNameError for one that does not exist, LayerError for one without extent.
     """
+    if layer is not None and layer in model.layers and has_extent(model.layers[layer]):
+        return layer
     spatial = [one for one in model.layers.values() if has_extent(one)]
     if layer is not None:
         model.check_layer(layer)
-        if layer not in [one.name for one in spatial]:
-            shape = model.layers[layer].shape if layer in model.layers else model.output_shape
-            last = f" The last such layer is {spatial[-1].name!r}." if spatial else ""
-            raise LayerError(
-                f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w), h * w > 1.{last}"
-            )
-        return layer
+        shape = model.layers[layer].shape if layer in model.layers else model.output_shape
+        last = f" The last such layer is {spatial[-1].name!r}." if spatial else ""
+        raise LayerError(f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w), h * w > 1.{last}")
     if not spatial:
         raise LayerError(f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.")
     own = [one for one in spatial if not one.kind.startswith(PASSING)] or spatial
@@ -48,8 +47,12 @@ def choose_layer(model: Model, layer: str | None) -> str:
 
 def upsample(maps: Array, size: tuple[int, int]) -> Array:
     """(..., h, w) to (..., *size), bilinear with half-pixel centres."""
-    rows, columns = bilinear_matrix(maps.shape[-2], size[0]), bilinear_matrix(maps.shape[-1], size[1])
-    return np.asarray(rows @ maps @ columns.T)
+    # Without matrix products: NumPy's threads for them get into the way of the frameworks' own, for milliseconds.
+    for axis, target in zip((-2, -1), size, strict=True):
+        low, high, share = bilinear_taps(maps.shape[axis], target)
+        share = share[:, None] if axis == -2 else share
+        maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, high, axis) * share
+    return maps
 
 
 def weighted(weights: Array, activations: Array) -> Array:
