@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -306,8 +305,8 @@ class TorchModel(Model):
         return model
 
     def _state(self) -> object:
-        held = chain.from_iterable((module._parameters, module._buffers) for module in modules_of(self.native))
-        every = chain.from_iterable(map(dict.values, held))
+        modules = modules_of(self.native)
+        every = (one for module in modules for held in (module._parameters, module._buffers) for one in held.values())
         return self._watch.state([one for one in every if one is not None and one.is_floating_point()])
 
 

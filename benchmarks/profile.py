@@ -1,0 +1,103 @@
+"""Where a pass's time goes: what oneDNN says its kernels took, beside the time of the whole call.
+
+    python -m benchmarks.profile --threads 2 --out benchmarks/results/profile.json
+
+Kernels that every contestant runs bound what any of them can reach. Each contestant has a process of its own, once
+silent for the time of the call, once with oneDNN's log for the kernels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import vizkit
+from benchmarks import suite_cases
+from benchmarks.suite import MODELS, versions
+from benchmarks.timing import processor
+
+WHO = {"torch": ("vizkit", "captum"), "gluon": ("vizkit", "homework")}
+CASES = ("saliency", "gradcam")
+WARM, PASSES = 3, 9
+MARK = "-- pass"
+KINDS = {"convolution": "convolution", "reorder": "reorder", "inner_product": "dense", "matmul": "dense"}
+"""oneDNN's names, and ours; all others are "other"."""
+
+
+def passes(task: dict[str, Any]) -> None:
+    """What a child does: the contestant's calls, each announced, and their times at the end."""
+    at = suite_cases.setting(task["backend"], task["model"], 1)
+    call = suite_cases.CASES[task["case"]](at).contestants[task["who"]]
+    taken = []
+    for number in range(WARM + PASSES):
+        typer.echo(MARK if number >= WARM else "", nl=True)
+        sys.stdout.flush()
+        start = time.perf_counter()
+        call()
+        taken.append(1000 * (time.perf_counter() - start))
+    typer.echo(json.dumps(taken[WARM:]))
+
+
+def child(task: dict[str, Any], threads: int, log: bool) -> list[str]:
+    """The lines that it printed."""
+    sizes = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    logs = dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE"), "1" if log else "0")
+    command = [sys.executable, "-m", "benchmarks.profile", "--threads", str(threads), "--task", json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **sizes, **logs}, check=True)
+    return done.stdout.splitlines()
+
+
+def kernels(lines: list[str]) -> dict[str, float]:
+    """Milliseconds of a pass by kind, the median pass."""
+    found: list[Counter[str]] = []
+    for line in lines:
+        if line == MARK:
+            found.append(Counter())
+        words = line.split(",")
+        if found and "verbose" in words[0] and "exec" in words:
+            found[-1][KINDS.get(words[words.index("exec") + 2], "other")] += float(words[-1])
+    return {kind: statistics.median(one[kind] for one in found) for kind in (*dict.fromkeys(KINDS.values()), "other")}
+
+
+def measure(task: dict[str, Any], threads: int) -> dict[str, Any]:
+    """One row."""
+    whole = statistics.median(json.loads(child(task, threads, log=False)[-1]))
+    parts = kernels(child(task, threads, log=True))
+    return {**task, "threads": threads, "ms": whole, "kernels_ms": parts, "rest_ms": whole - sum(parts.values())}
+
+
+def main(
+    threads: int = 2,
+    out: Path | None = None,
+    models: Annotated[list[str] | None, typer.Option()] = None,
+    task: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Measure, print, and write JSON."""
+    vizkit.set_threads(threads)
+    if task:
+        vizkit.keep_memory()
+        passes(json.loads(task))
+        return
+    rows = []
+    for backend, contestants in WHO.items():
+        for case in CASES if backend == "torch" else CASES[:1]:
+            for model in models or MODELS:
+                for who in contestants:
+                    rows.append(measure({"backend": backend, "case": case, "model": model, "who": who}, threads))
+                    typer.echo(json.dumps(rows[-1]))
+    if out is not None:
+        report = {"processor": processor(), "versions": versions(), "rows": rows}
+        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
