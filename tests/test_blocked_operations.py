@@ -138,11 +138,16 @@ def test_joining(
         np.testing.assert_allclose(got[1], copied[1], rtol=0, atol=ROUNDING * np.abs(copied[1]).max())
 
 
-def test_another_layout_is_not_taken_for_blocks(rng: Any, joined: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What known values show counts, not what a machine is thought to do."""
+@pytest.mark.parametrize("told", [True, False])
+def test_another_layout_is_not_taken_for_blocks(
+    rng: Any, joined: list[int], monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """What known values show counts, not what a machine is thought to do; nor is a PyTorch needed that tells of it."""
     native, x = Branches((16, 32), "blocks").eval(), rng.normal(size=(2, 3, 24, 24))
     own = joining._as_convolutions_do
-    monkeypatch.setattr(joining, "_as_convolutions_do", lambda *given: own(*given).to_dense().to_mkldnn())
+    monkeypatch.setattr(joining, "TOLD", told)
+    if told:
+        monkeypatch.setattr(joining, "_as_convolutions_do", lambda *given: own(*given).to_dense().to_mkldnn())
     model = vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3)
     got, plain = run(model, x), run(vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3,
                                                 optimise=False), x)  # fmt: skip

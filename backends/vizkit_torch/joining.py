@@ -23,6 +23,9 @@ LEAST = 2 * 2**20
 LOOKS = 512
 """Values of a shape that are looked up to see in which order they lie."""
 
+TOLD = all(hasattr(torch.ops.mkldnn, name) for name in ("data_ptr", "_nbytes", "_get_mkldnn_serialized_md"))
+"""Whether this PyTorch says where a tensor in blocks lies, and in which form."""
+
 Shape = tuple[int, ...]
 
 
@@ -53,7 +56,7 @@ class Joined(torch.autograd.Function):
 
 def joins(args: Sequence[Any]) -> bool:
     """Whether these are arguments of ``cat`` that :class:`Joined` takes, and gains with."""
-    if len(args) != 2 or args[1] != 1 or not isinstance(args[0], list | tuple):
+    if not TOLD or len(args) != 2 or args[1] != 1 or not isinstance(args[0], list | tuple):
         return False
     parts = args[0]
     if not all(isinstance(part, torch.Tensor) and part.is_mkldnn and part.dim() == 4 for part in parts):
