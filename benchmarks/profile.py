@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,9 @@ WARM, PASSES = 3, 15
 MARK = "-- pass"
 KINDS = {"convolution": "convolution", "reorder": "reorder", "inner_product": "dense", "matmul": "dense"}
 """oneDNN's names, and ours; all others are "other"."""
+SHAPE = re.compile(r"mb(\d+)_(?:g(\d+))?ic(\d+)oc(\d+)_ih\d+oh(\d+)kh(\d+).*_iw\d+ow(\d+)kw(\d+)")
+"""How oneDNN writes a convolution."""
+OPERATIONS = "operations"
 
 
 def passes(task: dict[str, Any]) -> None:
@@ -55,14 +59,18 @@ def child(task: dict[str, Any], threads: int) -> list[str]:
 
 
 def kernels(lines: list[str]) -> list[dict[str, float]]:
-    """Milliseconds of each pass by kind."""
+    """Milliseconds of each pass by kind, and the convolutions' operations."""
     found: list[dict[str, float]] = []
     for line in lines:
         if line == MARK:
-            found.append(dict.fromkeys((*KINDS.values(), "other"), 0.0))
+            found.append(dict.fromkeys((*KINDS.values(), "other", OPERATIONS), 0.0))
         words = line.split(",")
         if found and "verbose" in words[0] and "exec" in words:
             found[-1][KINDS.get(words[words.index("exec") + 2], "other")] += float(words[-1])
+            shape = SHAPE.search(line)
+            if shape is not None:
+                mb, g, ic, oc, oh, kh, ow, kw = (int(one or 1) for one in shape.groups())
+                found[-1][OPERATIONS] += 2 * mb * ic * oc * oh * ow * kh * kw / g
     return found
 
 
@@ -72,9 +80,10 @@ def measure(task: dict[str, Any], threads: int) -> dict[str, Any]:
     taken = json.loads(lines[-1])
     least = taken.index(min(taken))
     parts = kernels(lines)[least]
+    done = parts.pop(OPERATIONS)
     return {
         **task, "threads": threads, "ms": taken[least], "kernels_ms": parts,
-        "rest_ms": taken[least] - sum(parts.values()),
+        "rest_ms": taken[least] - sum(parts.values()), "convolutions_GFLOPs": 1e-6 * done / parts["convolution"],
     }  # fmt: skip
 
 

@@ -190,13 +190,15 @@ def profile_table(report: dict[str, Any]) -> str:
     """Milliseconds of each contestant's call by where they went."""
     kinds = ("convolution", "reorder", "dense", "other")
     lines = [
-        f"{report['processor']}, {report['rows'][0]['threads']} thread; milliseconds.",
+        f"{report['processor']}, {report['rows'][0]['threads']} thread; milliseconds of the fastest pass, and of its "
+        "kernels.",
         "",
-        "| backend | what | network | who | whole | convolutions | reordering | dense | other kernels | the rest |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| backend | what | network | who | whole | convolutions | GFLOP/s | reorders | dense | other | the rest |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
         parts = [f"{row['kernels_ms'][kind]:.0f}" for kind in kinds]
+        parts.insert(1, f"{row['convolutions_GFLOPs']:.0f}")
         lines.append(
             f"| {row['backend']} | {row['case']} | {row['model']} | {row['who']} | {row['ms']:.0f} | "
             f"{' | '.join(parts)} | {row['rest_ms']:.0f} |"
