@@ -53,6 +53,25 @@ def test_strided_convolution(
     )
 
 
+@pytest.mark.parametrize("args", [(2, 1, 1, 1), (2, (1, 1), 1, 1), ((2,), (1,), (1,), 1), ((2, 2), "valid", (1, 1), 1)])
+def test_calls_that_give_no_pairs_run_as_they_are(rng: Any, monkeypatch: pytest.MonkeyPatch, args: Any) -> None:
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 16, 3), nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.conv2d(x, self.conv.weight, self.conv.bias, *args)
+            scores: torch.Tensor = self.head(y.relu().mean((2, 3)))
+            return scores
+
+    monkeypatch.setattr("vizkit_torch.prepare.LEAST", 0)
+    native, x = Called().eval(), rng.normal(size=(2, 3, 16, 16))
+    options: Any = {"input_size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    got, plain = (run(vizkit.wrap(native, optimise=one, **options), x)[1] for one in (True, False))
+    assert np.linalg.norm(got - plain) <= 2 * ROUNDING * np.linalg.norm(plain)
+
+
 class Branches(nn.Module):
     """A strided convolution, branches that are joined, a join of one with itself, and a head."""
 
@@ -136,6 +155,18 @@ def test_joining(
         assert joined == expected
         np.testing.assert_array_equal(got[0], copied[0])
         np.testing.assert_allclose(got[1], copied[1], rtol=0, atol=ROUNDING * np.abs(copied[1]).max())
+
+
+def test_a_form_that_changes_later_is_seen(rng: Any, joined: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with another number of threads: memory in another form is not written as if it were in blocks."""
+    native, x = Branches((16, 32), "blocks").eval(), rng.normal(size=(2, 3, 24, 24))
+    model = vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3)
+    wanted = run(model, x)
+    own = joining._as_convolutions_do
+    monkeypatch.setattr(joining, "_as_convolutions_do", lambda *given: own(*given).to_dense().to_mkldnn())
+    got = run(model, x)
+    np.testing.assert_array_equal(got[0], wanted[0])
+    assert np.linalg.norm(got[1] - wanted[1]) <= ROUNDING * np.linalg.norm(wanted[1])
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -37,6 +37,8 @@ class Joined(torch.autograd.Function):
         ctx.parts = parts  # Not saved, since only their form is read: the network may write into them.
         count, _, height, width = shape = _whole(parts)
         made = _as_convolutions_do(torch.zeros(count, 1, height, width), torch.zeros(shape[1]))
+        if not _in_blocks(made):  # as after another number of threads was set
+            return torch.cat([part.to_dense() for part in parts], 1).to_mkldnn()
         torch.cat([_memory(part) for part in parts], 1, out=_memory(made))
         return made
 
@@ -44,10 +46,10 @@ class Joined(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         (gradient,) = gradients
         parts: tuple[torch.Tensor, ...] = ctx.parts
-        if not _in_blocks(gradient):
+        made = [part.clone() for part in parts]  # for its form alone
+        if not all(map(_in_blocks, (gradient, *made))):
             split = torch.split(gradient.to_dense(), [part.shape[1] for part in parts], 1)
             return tuple(one.to_mkldnn() for one in split)
-        made = [part.clone() for part in parts]  # for its form alone
         split = torch.split(_memory(gradient), [part.shape[1] // BLOCK for part in parts], 1)
         for one, values in zip(made, split, strict=True):
             _memory(one).copy_(values)

@@ -45,12 +45,10 @@ def fits(args: Sequence[Any]) -> bool:
         return False
     if weight.requires_grad or (bias is not None and bias.requires_grad) or weight.shape[1] > FEW:
         return False
-    return (
-        isinstance(padding, tuple)
-        and (*dilation, groups) == (1, 1, 1)
-        and stride[0] == stride[-1] > 1
-        and all(p < k for p, k in zip(padding, weight.shape[2:], strict=True))
-    )
+    if not all(isinstance(one, tuple) and len(one) == 2 for one in (stride, padding, dilation)):
+        return False  # as functions may be called; modules always give pairs
+    inside = all(p < k for p, k in zip(padding, weight.shape[2:], strict=True))
+    return stride[0] == stride[1] > 1 and dilation == (1, 1) and groups == 1 and inside
 
 
 def input_gradient(

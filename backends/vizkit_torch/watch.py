@@ -11,6 +11,9 @@ import torch
 
 from vizkit.backend import SAMPLES
 
+KNOWN = (torch.float16, torch.float32, torch.float64)
+"""Numbers that NumPy has, too."""
+
 
 class Watch:
     """Looks at the same tensors again and again. A write through ``.data`` leaves a tensor's version as it is, so some
@@ -28,7 +31,7 @@ class Watch:
         if places != self._places or any(map(operator.is_not, tensors, self._seen)):
             self._seen, self._places = tensors, places
             self._views = [thin(tensor.detach()) for tensor in tensors]
-            if all(one.device.type == "cpu" and one.dtype != torch.bfloat16 for one in tensors):
+            if all(one.device.type == "cpu" and one.dtype in KNOWN for one in tensors):
                 self._views = [view.numpy() for view in self._views]
             self._changes += 1
         return self._changes, [tensor._version for tensor in tensors], self._values()
