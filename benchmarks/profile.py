@@ -9,7 +9,6 @@ pass that was disturbed least, the fastest, counts.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import typer
 import vizkit
 from benchmarks import suite_cases
 from benchmarks.suite import MODELS, versions
-from benchmarks.timing import processor
+from benchmarks.timing import environment, processor
 
 WHO = {"torch": ("vizkit", "captum"), "gluon": ("vizkit", "homework")}
 CASES = ("saliency", "gradcam")
@@ -41,7 +40,7 @@ def passes(task: dict[str, Any]) -> None:
     call = suite_cases.CASES[task["case"]](at).contestants[task["who"]]
     taken = []
     for number in range(WARM + PASSES):
-        typer.echo(MARK if number >= WARM else "", nl=True)
+        typer.echo(MARK if number >= WARM else "")
         sys.stdout.flush()
         start = time.perf_counter()
         call()
@@ -51,10 +50,9 @@ def passes(task: dict[str, Any]) -> None:
 
 def child(task: dict[str, Any], threads: int) -> list[str]:
     """The lines that it printed, and oneDNN's between them."""
-    sizes = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     logs = dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE"), "1")
     command = [sys.executable, "-m", "benchmarks.profile", "--threads", str(threads), "--task", json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **sizes, **logs}, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(threads) | logs, check=True)
     return done.stdout.splitlines()
 
 

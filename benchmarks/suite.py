@@ -21,7 +21,7 @@ import typer
 
 import vizkit
 from benchmarks import suite_cases, suite_growth
-from benchmarks.timing import paired, processor
+from benchmarks.timing import environment, paired, processor
 
 MODELS = ("googlenet", "vgg19", "resnet152")
 PACKAGES = ("vizkit", "captum", "grad-cam", "torchcam", "torch-lucent", "numpy")
@@ -66,9 +66,8 @@ def show(row: dict[str, Any]) -> str:
 
 def child(task: dict[str, Any], threads: int) -> list[dict[str, Any]]:
     """Run one task in a process of its own, with every thread pool at the same size."""
-    sizes = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     command = [sys.executable, "-m", "benchmarks.suite", "--threads", str(threads), "--task", json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **sizes}, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(threads), check=False)
     if done.returncode:
         typer.echo(f"failed: {task}", err=True)
         return []

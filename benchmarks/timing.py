@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
@@ -51,6 +52,12 @@ def paired(
         name: Timing(taken, [one / other for one, other in zip(taken, base, strict=True)])
         for name, taken in seconds.items()
     }
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Of a process with every thread pool at the same size."""
+    sizes = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return {**os.environ, **sizes}
 
 
 def processor() -> str:
