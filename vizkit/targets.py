@@ -28,6 +28,14 @@ def choose(model: Model, target: Target, logits: Array) -> list[int | None]:
     return [_one(model, item, row, classes) for item, row in zip(each, logits, strict=True)]
 
 
+def resolve(model: Model, target: Target, logits: Tensor) -> list[int | None]:
+    """As :func:`choose`, for native logits; they are read only where a target is None. A device must finish what it is
+    doing before it can be read."""
+    shape = tuple(logits.shape)
+    unknown = None in listed(target, shape[0])
+    return choose(model, target, model.ops.numpy(logits) if unknown else np.broadcast_to(np.float32(0), shape))
+
+
 def listed(target: Target, rows: int) -> list[int | str | None]:
     """One target a row. Raises SettingError for a list of another length."""
     if target is None or isinstance(target, int | str | np.integer):

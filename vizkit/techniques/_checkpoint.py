@@ -44,7 +44,7 @@ class Checkpoint:
             "rng": loop.rng.bit_generator.state,
         }
         with replacing(self.path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays, trace=np.stack(loop.trace), state=np.array(json.dumps(state)))
+            np.savez(stream, **arrays, trace=np.concatenate(loop.trace.rows), state=np.array(json.dumps(state)))
 
     def load(self, loop: Loop, ops: Ops) -> None:
         """Put the loop where it was, if there is a file; SettingError where that is of another rendering."""
@@ -65,7 +65,7 @@ class Checkpoint:
             )
         loop.step = int(state["step"])
         loop.rng.bit_generator.state = state["rng"]
-        loop.trace = list(arrays["trace"])
+        loop.trace.rows[:] = [row[None] for row in arrays["trace"]]
         loop.frames = [(int(name[6:]), frame) for name, frame in arrays.items() if name.startswith("frame:")]
         height, width = state["size"]
         loop.parametrisation = loop.parametrisation.resized((height, width))

@@ -16,6 +16,7 @@ from ..optimise import NormalisedAscent
 from ..progress import steps_bar
 from ..results import Result, provenance
 from ..transforms import Jitter, Pad, compose
+from ._trace import Trace
 from .dream import default_layer
 
 if TYPE_CHECKING:
@@ -115,7 +116,13 @@ def deepdream(
     low, high = (
         ops.asarray(pixels.normalise(np.full((1, model.spec.channels, 1, 1), end), model.spec)) for end in (0.0, 1.0)
     )
-    trace: list[float] = []
+
+    def diverged(number: int, value: Array, before: Tensor) -> DivergedError:
+        error = DivergedError(f"The deep dream of {model.name} met {value[0]} at step {number + 1}; lower lr.")
+        error.last_good = pixels.denormalise(ops.numpy(before), model.spec)
+        return error
+
+    trace = Trace(ops, diverged)
     with steps_bar("deepdream", len(sizes) * steps) as advance:
         for octave, sides in enumerate(sizes):
             small = ops.resize(original, sides)
@@ -127,13 +134,14 @@ def deepdream(
                 x = ops.maximum(ops.minimum(x, high + 0.0 * x), low + 0.0 * x)
                 advance(octave * steps + step + 1, f"octave {octave + 1}, {sides[1]} x {sides[0]} px")
             added = x - small
+    trace.read()
     values = pixels.denormalise(ops.numpy(x), model.spec)
     settings = {
         "objective": repr(aim), "octaves": octaves, "octave_scale": octave_scale, "steps": steps, "lr": lr,
         "jitter": jitter, "size": size, "seed": seed,
     }  # fmt: skip
     made = provenance(model, "deepdream", settings)
-    return DeepDream(values, made, shown, np.array(trace), tuple(sizes))
+    return DeepDream(values, made, shown, np.array([row[0, 0] for row in trace.rows]), tuple(sizes))
 
 
 def _octaves(final: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:
@@ -142,9 +150,7 @@ def _octaves(final: tuple[int, int], octaves: int, scale: float) -> list[tuple[i
     return [one for one in sizes if min(one) >= SMALLEST] or [final]
 
 
-def _gradient(
-    model: Model, aim: Objective, x: Tensor, width: int, rng: np.random.Generator, trace: list[float]
-) -> Tensor:
+def _gradient(model: Model, aim: Objective, x: Tensor, width: int, rng: np.random.Generator, trace: Trace) -> Tensor:
     ops = model.ops
     views = (Pad(width // 2, "reflect"), Jitter(2 * (width // 2))) if width > 1 else ()
 
@@ -154,9 +160,5 @@ def _gradient(
         return value, value
 
     _, gradients, value = ops.value_and_grad(score, {"x": x})
-    trace.append(float(ops.numpy(value)[0]))
-    if not np.isfinite(trace[-1]):
-        error = DivergedError(f"The deep dream of {model.name} met {trace[-1]} at step {len(trace)}; lower lr.")
-        error.last_good = pixels.denormalise(ops.numpy(x), model.spec)
-        raise error
+    trace.add(x, value)
     return gradients["x"]

@@ -14,6 +14,7 @@ from ..errors import DivergedError, LayerError, SettingError, ShapeError
 from ..optimise import Adam
 from ..progress import steps_bar
 from ..results import Result, provenance
+from ._trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -195,13 +196,17 @@ def dream(
     kernels = recipe.kernels(ops, channels)
     shown = {int(index) for index in np.linspace(0, stages - 1, min(6, stages)).round()}
     sizes: list[int] = []
-    trace: list[Array] = []
-    losses: list[Array] = []
     strip: list[Stage] = []
 
     def score(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return recipe.loss(model, leaves["x"], kernels)
 
+    def diverged(number: int, loss: Array, before: Tensor) -> DivergedError:
+        index, step = divmod(number, steps)
+        where = f"step {step + 1} of {steps} in stage {index} ({before.shape[3]} x {before.shape[3]} pixels)"
+        return _diverged(loss, model, before, where)
+
+    trace = Trace(ops, diverged)
     with steps_bar(f"dream of {layer}", stages * steps) as advance:
         for index in range(stages):
             if index:
@@ -211,15 +216,15 @@ def dream(
             for step in range(steps):
                 loss, gradients, activation = ops.value_and_grad(score, {"x": x})
                 following = optimiser.step(x, gradients["x"])
-                trace.append(ops.numpy(activation))
-                losses.append(ops.numpy(loss))
-                _check(losses[-1], model, x, f"step {step + 1} of {steps} in stage {index} ({size} x {size} pixels)")
+                trace.add(x, loss, activation)
                 x = following
-                advance(index * steps + step + 1, f"stage {index}, {size} px, activation {trace[-1].max():.3g}")
+                reached = f", activation {trace.rows[-1][1].max():.3g}" if trace.rows else ""
+                advance(index * steps + step + 1, f"stage {index}, {size} px{reached}")
+            trace.read()
             sizes.append(size)
             if on_stage is not None or index in shown:
                 made = images.denormalise(ops.numpy(x), model.spec)
-                stage = Stage(index, size, trace[-1], losses[-1], made)
+                stage = Stage(index, size, trace.rows[-1][1], trace.rows[-1][0], made)
                 if index in shown:
                     strip.append(stage)
                 if on_stage is not None:
@@ -232,28 +237,27 @@ def dream(
         "activation_weight": activation_weight, "pixel_weight": pixel_weight, "gradient_weight": gradient_weight,
         "beta": beta, "gradient_filter": gradient_filter, "seed": seed,
     }  # fmt: skip
+    loss_trace, activation_trace = np.stack(trace.rows, axis=1)
     return Dream(
         values,
         provenance(model, "dream", settings),
         layer,
         units,
         tuple(sizes),
-        np.stack(trace[steps - 1 :: steps]),
-        np.stack(losses[steps - 1 :: steps]),
-        np.stack(trace),
+        activation_trace[steps - 1 :: steps],
+        loss_trace[steps - 1 :: steps],
+        activation_trace,
         tuple(strip),
     )
 
 
-def _check(loss: Array, model: Model, x: Tensor, where: str) -> None:
-    if np.isfinite(loss).all():
-        return
+def _diverged(loss: Array, model: Model, x: Tensor, where: str) -> DivergedError:
     error = DivergedError(
         f"The dream of {model.name} met a loss of {loss.tolist()} at {where}. Lower lr, raise pixel_weight, or take "
         "another unit; the last good picture is in the error's last_good."
     )
     error.last_good = images.denormalise(model.ops.numpy(x), model.spec)
-    raise error
+    return error
 
 
 def default_layer(model: Model) -> str:

@@ -24,6 +24,7 @@ from ..results import Result, provenance
 from ..transforms import STANDARD, Resize, Transform, compose
 from . import _checkpoint as checkpoints
 from ._evidence import Evidence, gather
+from ._trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 RESCUE = 16
 """Steps at most for which a picture whose gradient is zero everywhere gets the redirected one."""
+NORMALISING = "normalising"
 BACKGROUND = 8
 """Side, in random gray fields, of what lies behind a transparent picture."""
 
@@ -87,10 +89,10 @@ class Loop:
     leaves: dict[str, Tensor]
     optimisers: dict[str, Optimiser]
     rng: np.random.Generator
+    trace: Trace
     step: int = 0
-    trace: list[Array] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
-    memory: dict[Any, Tensor] = field(default_factory=dict)
+    memory: dict[Any, Any] = field(default_factory=dict)
 
 
 def render(
@@ -186,17 +188,22 @@ def render(
         while loop.step < steps:
             _grow(loop, model, grown[loop.step * len(grown) // steps])
             _step(loop, model, objective, views, rescue)
-            advance(loop.step, f"{loop.parametrisation.sides[1]} px, objective {loop.trace[-1].mean():.3g}")
+            reached = f", objective {loop.trace.rows[-1].mean():.3g}" if loop.trace.rows else ""
+            advance(loop.step, f"{loop.parametrisation.sides[1]} px{reached}")
             if every is not None and (loop.step % every == 0 or loop.step == steps):
+                loop.trace.read()
                 loop.frames.append((loop.step, pixels.picture(_composite(*_shown(model, loop)))))
                 if on_frame is not None:
                     on_frame(*loop.frames[-1])
             if file is not None and (loop.step % checkpoints.EVERY == 0 or loop.step == steps):
+                loop.trace.read()
                 file.save(loop, model.ops)
+    loop.trace.read()
     values, alpha = _shown(model, loop)
     resized = Resize(seen_as) if seen_as else None
     evidence = gather(model, objective, _composite(values, alpha), start, resized, images)
-    return Rendering(values, made, np.stack(loop.trace), evidence, alpha, tuple(loop.frames), tuple(titles))
+    trace = np.concatenate(loop.trace.rows)
+    return Rendering(values, made, trace, evidence, alpha, tuple(loop.frames), tuple(titles))
 
 
 def _flat(model: Model, objective: Objective) -> bool:
@@ -223,13 +230,25 @@ def _begin(
         other = shape.start(np.random.default_rng([seed, k]), 1)
         start = {name: np.concatenate([leaf, other[name]]) for name, leaf in start.items()}
     leaves = {name: model.ops.asarray(leaf) for name, leaf in start.items()}
-    return Loop(shape, leaves, {name: optimiser(optimise, model.ops, lr) for name in leaves}, rng)
+    optimisers = {name: optimiser(optimise, model.ops, lr) for name in leaves}
+
+    def diverged(number: int, value: Array, before: dict[str, Tensor]) -> DivergedError:
+        error = DivergedError(
+            f"The objective became {value.tolist()} at step {number + 1} in {model.name}. Lower lr, or look at "
+            "the objective's weights; the last good picture is in the error's last_good."
+        )
+        error.last_good = model.ops.numpy(loop.parametrisation.pictures(model.ops, before))
+        return error
+
+    loop = Loop(shape, leaves, optimisers, rng, Trace(model.ops, diverged))
+    return loop
 
 
 def _grow(loop: Loop, model: Model, shape: Parametrisation) -> None:
     """Take the leaves, and what the optimisers remember, to the next size."""
     if shape.sides == loop.parametrisation.sides:
         return
+    loop.trace.read()
     ops, old = model.ops, loop.parametrisation
     leaves: Leaves = {name: ops.numpy(leaf).astype(np.float64) for name, leaf in loop.leaves.items()}
     loop.leaves = {name: ops.asarray(leaf) for name, leaf in old.grow(leaves, shape.sides).items()}
@@ -252,7 +271,7 @@ def _step(loop: Loop, model: Model, objective: Objective, views: Sequence[Transf
             loop.rng.bit_generator.state = state
             picture, alpha = shape.pictures(ops, leaves), shape.opacity(ops, leaves)
             shown = picture if alpha is None else _over(model, picture, alpha, loop.rng)
-            x = _normalised(model, compose(views, ops, shown, loop.rng))
+            x = _normalised(model, compose(views, ops, shown, loop.rng), loop.memory)
             names = raised.layers()
             kept = model.forward(x, names, mode=mode) if names else {}
             value = raised.value(Seen(model, kept, picture, alpha, x, loop.memory))
@@ -270,17 +289,9 @@ def _step(loop: Loop, model: Model, objective: Objective, views: Sequence[Transf
         if dead.any():
             _, others, _ = ops.value_and_grad(score(objective, Mode(relu="redirected")), loop.leaves)
             gradients = {name: _either(model, dead, others[name], one) for name, one in gradients.items()}
-    reached = ops.numpy(value)
-    if not np.isfinite(reached).all():
-        error = DivergedError(
-            f"The objective became {reached.tolist()} at step {loop.step + 1} in {model.name}. Lower lr, or look at "
-            "the objective's weights; the last good picture is in the error's last_good."
-        )
-        error.last_good = _shown(model, loop)[0]
-        raise error
+    loop.trace.add(dict(loop.leaves), value)
     for name, leaf in loop.leaves.items():
         loop.leaves[name] = loop.optimisers[name].step(leaf, -1.0 * gradients[name])
-    loop.trace.append(reached)
     loop.step += 1
 
 
@@ -297,11 +308,16 @@ def _either(model: Model, which: Array, a: Tensor, b: Tensor) -> Tensor:
     return model.ops.where(model.ops.asarray(mask), a, b)
 
 
-def _normalised(model: Model, x: Tensor) -> Tensor:
-    """0..1 to what the network expects. Constants of full size: MXNet takes long to differentiate broadcasting."""
+def _normalised(model: Model, x: Tensor, memory: dict[Any, Any]) -> Tensor:
+    """0..1 to what the network expects. Constants of full size, since MXNet takes long to differentiate broadcasting;
+    those of the last size are kept in ``memory``."""
     shape = tuple(x.shape)
-    mean, std = (np.reshape(one, (1, -1, 1, 1)) for one in (model.spec.mean, model.spec.std))
-    less, factor = (model.ops.asarray(np.broadcast_to(one, shape)) for one in (mean, 1.0 / std))
+    held, constants = memory.get(NORMALISING, (None, ()))
+    if held != shape:
+        mean, std = (np.reshape(one, (1, -1, 1, 1)) for one in (model.spec.mean, model.spec.std))
+        constants = [model.ops.asarray(np.broadcast_to(one, shape)) for one in (mean, 1.0 / std)]
+        memory[NORMALISING] = shape, constants
+    less, factor = constants
     return (x - less) * factor
 
 
