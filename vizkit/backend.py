@@ -73,6 +73,8 @@ class Backend(ABC):
     """Modules that must be importable."""
     install: ClassVar[str]
     """The command that installs what is missing."""
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    """What its networks can compute in."""
 
     @classmethod
     def installed(cls) -> bool:
@@ -108,8 +110,11 @@ class Backend(ABC):
         """See :func:`vizkit.load`."""
 
     @abstractmethod
-    def wrap(self, native: Any, spec: InputSpec, name: str) -> Model:
-        """See :func:`vizkit.wrap`."""
+    def wrap(self, native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> Model:
+        """See :func:`vizkit.wrap`; ``dtype`` is None or one of :attr:`dtypes`.
+
+        Raises SettingError for a dtype that needs other parameters than the network has.
+        """
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient.

@@ -72,6 +72,8 @@ class Mode:
 
 
 INFERENCE = Mode()
+SPACINGS = 32
+"""Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
 
 
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:
@@ -88,7 +90,8 @@ class Model(ABC):
     """One network in one framework.
 
     ``name`` its canonical name, ``backend`` the backend's name, ``native`` the framework's own network, ``spec`` what
-    it expects as input, ``ops`` the framework's functions on ``device`` in ``dtype``, ``weights`` their origin.
+    it expects as input, ``ops`` the framework's functions on ``device``, ``weights`` their origin. ``dtype`` is what
+    the network computes in, ``ops.dtype`` that of every tensor that goes in or out: float32 for bfloat16, else equal.
     """
 
     name: str
@@ -104,6 +107,12 @@ class Model(ABC):
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
     _hash: tuple[object, str] | None = None
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding alone may move a logit, as a part of the largest: :data:`SPACINGS` distances between
+        neighbouring numbers, or two of bfloat16, where sums are still kept in float32."""
+        return 2.0**-6 if self.dtype == "bfloat16" else SPACINGS * float(np.finfo(self.dtype).eps)
 
     @property
     @abstractmethod

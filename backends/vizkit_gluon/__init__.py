@@ -58,10 +58,10 @@ class GluonBackend(Backend):
 
         return networks.load(name, weights, device, dtype)
 
-    def wrap(self, native: Any, spec: InputSpec, name: str) -> Model:
+    def wrap(self, native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> Model:
         from . import networks
 
-        return networks.wrap(native, spec, name)
+        return networks.wrap(native, spec, name, dtype)
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         from . import doctor

@@ -186,7 +186,7 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     return _finish(network, name, spec, found, shapes, table, None, device, dtype)
 
 
-def wrap(native: Any, spec: InputSpec, name: str) -> GluonModel:
+def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> GluonModel:
     """See :func:`vizkit.wrap`."""
     if not isinstance(native, gluon.Block):
         raise SettingError(f"vizkit.wrap takes a mxnet.gluon.HybridBlock; got {type(native).__name__}.")
@@ -196,11 +196,14 @@ def wrap(native: Any, spec: InputSpec, name: str) -> GluonModel:
     if any(parameter._data is None for parameter in parameters):
         _initialise(native, spec)
     first = parameters[0].list_ctx()[0]
-    dtype = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
-    if len(dtype) != 1 or not dtype <= {"float32", "float64"}:
+    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
+    if len(found) != 1 or not found <= {"float32", "float64"}:
         raise SettingError(
-            f"{type(native).__name__} computes in {', '.join(sorted(dtype))}; cast it to float32 or float64."
+            f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32 or float64."
         )
+    held = found.pop()
+    if dtype not in (None, held):
+        raise SettingError(f"dtype={dtype!r} needs parameters in it; those of {type(native).__name__} are {held}.")
     return GluonModel(
         native,
         spec,
@@ -208,7 +211,7 @@ def wrap(native: Any, spec: InputSpec, name: str) -> GluonModel:
         weights=Weights(AS_GIVEN),
         versions=versions(),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
-        dtype=dtype.pop(),
+        dtype=held,
     )
 
 

@@ -19,6 +19,7 @@ class TorchBackend(Backend):
     framework = "torch"
     requires = ("torch", "torchvision")
     install = "pip install 'vizkit[torch]'"
+    dtypes = ("float32", "float64", "bfloat16")
 
     def start(self, threads: int | None) -> None:
         importlib.import_module("torchvision")
@@ -56,10 +57,10 @@ class TorchBackend(Backend):
 
         return networks.load(name, weights, device, dtype)
 
-    def wrap(self, native: Any, spec: InputSpec, name: str) -> Model:
+    def wrap(self, native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> Model:
         from . import networks
 
-        return networks.wrap(native, spec, name)
+        return networks.wrap(native, spec, name, dtype)
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         from . import doctor

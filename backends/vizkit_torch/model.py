@@ -20,12 +20,12 @@ from vizkit.zoo.spec import InputSpec
 
 from .blocked import plain
 from .graph import trace
-from .ops import TorchOps
-from .prepare import Finder, Preparation, affine, modules_of
+from .ops import HELD, TorchOps
+from .precision import settled
+from .prepare import BATCH_NORMS, Finder, Preparation, affine, modules_of
 from .relu import relu_rule
 from .watch import Watch
 
-BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 KNOWN = ("torch.nn.", "torchvision.", "vizkit_torch.")
@@ -61,7 +61,7 @@ class TorchModel(Model):
         self.versions = versions
         self.device = device
         self.dtype = dtype
-        self.ops = TorchOps(device, dtype)
+        self.ops = TorchOps(device, HELD.get(dtype, dtype))
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
         self._written: set[str] = set()
@@ -69,6 +69,8 @@ class TorchModel(Model):
         self._places: dict[str, int] = {}
         """In the order in which modules finish."""
         self._preparation: Preparation | None = None
+        self._bare: Preparation | None = None
+        """What even a network that is not to be prepared needs: in bfloat16, its parameters in it."""
         self._watch = Watch()
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
@@ -87,7 +89,7 @@ class TorchModel(Model):
     def graph(self) -> Graph:
         if self._graph is None:
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-            with self._inference(INFERENCE, modules_of(self.native)):
+            with settled(self.device), self._inference(INFERENCE, modules_of(self.native)):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
         return self._graph
 
@@ -118,7 +120,7 @@ class TorchModel(Model):
                 held[name] = (output, output._version)
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-        with ExitStack() as stack, torch.no_grad():
+        with settled(self.device), ExitStack() as stack, torch.no_grad():
             stack.enter_context(self._inference(INFERENCE, modules_of(self.native)))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
@@ -130,14 +132,16 @@ class TorchModel(Model):
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         onednn: Any = torch.backends.mkldnn
         blocked = self.device == "cpu" and self.dtype == "float32" and onednn.is_available()
-        self._preparation = Preparation(modules_of(self.native), pairs, blocked)
+        lowered = self.dtype == "bfloat16"
+        self._preparation = Preparation(modules_of(self.native), pairs, blocked, lowered)
+        self._bare = Preparation(modules_of(self.native), (), lowered=True) if lowered else None
         if blocked and not all(type(module).__module__.startswith(KNOWN) for module in self.native.modules()):
             self._preparation.blocked = self._differentiable(blank, self._preparation)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
 
     def _differentiable(self, x: torch.Tensor, preparation: Preparation) -> bool:
         """Whether a gradient comes back through blocks: a function of the user's may keep what it cannot read later."""
-        with torch.enable_grad():
+        with settled(self.device), torch.enable_grad():
             x = x.requires_grad_(True)
             try:
                 output = self._pass(x, (OUTPUT,), {}, INFERENCE, preparation)[OUTPUT]
@@ -149,10 +153,10 @@ class TorchModel(Model):
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
-        if not self.optimise or mode.training is not None:
+        if mode.training is not None:
             return self._pass(x, keep, add, mode)
         _ = self.layers
-        preparation = self._preparation
+        preparation = self._preparation if self.optimise else self._bare
         try:
             return self._pass(x, keep, add, mode, preparation)
         except (RuntimeError, ShapeError) as error:
@@ -173,14 +177,15 @@ class TorchModel(Model):
         kept: dict[str, torch.Tensor] = {}
         versions: dict[str, int] = {}
         waiting = {*keep, *add}
+        lowered = preparation is not None and preparation.lowered
 
         def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
             def at(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
                 if name in add:
-                    output = output + add[name]
+                    output = output + add[name].to(output.dtype)
                 waiting.discard(name)
                 if name in keep:
-                    kept[name] = plain(output)
+                    kept[name] = plain(output).to(x.dtype)
                     versions[name] = kept[name]._version
                 if not waiting:
                     raise _Stop
@@ -190,7 +195,10 @@ class TorchModel(Model):
 
         modules = modules_of(self.native)
         with ExitStack() as stack:
+            stack.enter_context(settled(self.device))
             stack.enter_context(self._inference(mode, modules))
+            if lowered:
+                stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
                 stack.enter_context(self._use(preparation, modules, waiting, x, mode))
             for name in sorted(waiting - {OUTPUT}):
@@ -198,7 +206,7 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module.
-                output = self.native(x.clone())
+                output = self.native(_lowered(x) if lowered else x.clone())
             except _Stop:
                 output = None
             except RuntimeError as error:
@@ -206,7 +214,7 @@ class TorchModel(Model):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = plain(logits(output, self.name))
+            kept[OUTPUT] = plain(logits(output, self.name)).to(x.dtype)
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
             waiting.discard(OUTPUT)
@@ -302,12 +310,19 @@ class TorchModel(Model):
         model._watch = Watch()
         if self._preparation is not None:
             model._preparation = self._preparation.moved(network)
+        if self._bare is not None:
+            model._bare = self._bare.moved(network)
         return model
 
     def _state(self) -> object:
         modules = modules_of(self.native)
         every = (one for module in modules for held in (module._parameters, module._buffers) for one in held.values())
         return self._watch.state([one for one in every if one is not None and one.is_floating_point()])
+
+
+def _lowered(x: torch.Tensor) -> torch.Tensor:
+    """A copy in bfloat16 and channels-last memory, in which its kernels read."""
+    return x.to(torch.bfloat16, copy=True, memory_format=torch.channels_last)
 
 
 def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:

@@ -16,7 +16,7 @@ from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.spec import InputSpec, make_spec
 
 from .model import TorchModel
-from .ops import DTYPES
+from .ops import DTYPES, HELD
 from .shapes import ShapesNet
 
 
@@ -89,10 +89,11 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     else:
         network = build(name)
         found, spec = _other(name, weights, network)
-    state = {key: torch.from_numpy(value).to(device, DTYPES[dtype]) for key, value in found.arrays.items()}
+    held = DTYPES[HELD.get(dtype, dtype)]
+    state = {key: torch.from_numpy(value).to(device, held) for key, value in found.arrays.items()}
     counters = {key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key not in state}
     network.load_state_dict(state | counters, assign=True)
-    network.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    network.to(device=device, dtype=held).eval().requires_grad_(False)
     return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
 
 
@@ -125,16 +126,24 @@ def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:
     return store.torch_file(name, best.url.rsplit("/", 1)[-1]), spec
 
 
-def wrap(native: Any, spec: InputSpec, name: str) -> TorchModel:
+def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> TorchModel:
     """See :func:`vizkit.wrap`."""
     if not isinstance(native, nn.Module):
         raise SettingError(f"vizkit.wrap takes a torch.nn.Module; got {type(native).__name__}.")
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
-    dtype = {value: key for key, value in DTYPES.items()}.get(first.dtype)
-    if dtype is None:
+    held = {value: key for key, value in DTYPES.items()}.get(first.dtype)
+    if held is None:
         raise SettingError(f"{type(native).__name__} computes in {first.dtype}; convert it with .float() or .double().")
+    wanted = held if dtype is None else HELD.get(dtype, dtype)
+    if wanted != held:
+        raise SettingError(f"dtype={dtype!r} needs {wanted} parameters; those of {type(native).__name__} are {held}.")
+    if any(value.is_inference() for value in native.state_dict(keep_vars=True).values()):
+        raise SettingError(
+            f"{type(native).__name__} was made in torch.inference_mode(), so PyTorch cannot differentiate it. Make it, "
+            "or load its parameters, outside of that."
+        )
     return TorchModel(
         native,
         spec,
@@ -142,5 +151,5 @@ def wrap(native: Any, spec: InputSpec, name: str) -> TorchModel:
         weights=Weights(AS_GIVEN),
         versions=versions(),
         device=str(first.device),
-        dtype=dtype,
+        dtype=dtype or held,
     )

@@ -14,7 +14,11 @@ from vizkit.backend import Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
 from vizkit.ops import corner_grid
 
+from .precision import settled
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HELD = {"bfloat16": "float32"}
+"""What parameters, images and gradients are where a network computes in another dtype."""
 Axis = int | tuple[int, ...]
 
 
@@ -27,8 +31,12 @@ class TorchOps(Ops):
         self._dtype = DTYPES[dtype]
 
     def asarray(self, array: npt.ArrayLike) -> torch.Tensor:
-        host = torch.from_numpy(np.array(array, order="C", copy=True))
-        return host.to(device=self.device, dtype=self._dtype)
+        with settled(self.device):
+            return self._upload(torch.from_numpy(np.array(array, order="C", copy=True)).to(self._dtype))
+
+    def _upload(self, host: torch.Tensor) -> torch.Tensor:
+        """On the device. From pinned memory, since from any other the host would wait for all that runs there."""
+        return host if self.device == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
 
     def numpy(self, tensor: torch.Tensor) -> Array:
         value: Array = tensor.detach().cpu().numpy().copy()
@@ -38,8 +46,8 @@ class TorchOps(Ops):
         return tensor.detach()
 
     def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[torch.Tensor, Leaves, Any]:
-        with torch.enable_grad():
-            marked = {name: leaf.detach().requires_grad_(True) for name, leaf in leaves.items()}
+        with settled(self.device), torch.enable_grad():
+            marked = {name: _own(leaf).requires_grad_(True) for name, leaf in leaves.items()}
             scores, aux = fn(marked)
             if scores.ndim != 1:
                 raise ShapeError(f"Scores must have shape (N,), one per sample; got {tuple(scores.shape)}.")
@@ -114,7 +122,7 @@ class TorchOps(Ops):
 
     def pick(self, x: torch.Tensor, index: Sequence[int]) -> torch.Tensor:
         rows = torch.arange(len(x), device=x.device)
-        return x[rows, torch.as_tensor(list(index), device=x.device)]
+        return x[rows, self._upload(torch.from_numpy(np.array(index, np.int64)))]
 
     def pad(self, x: torch.Tensor, width: int, mode: str = "constant", value: float = 0.0) -> torch.Tensor:
         sides = (width,) * 4
@@ -123,10 +131,12 @@ class TorchOps(Ops):
     def conv(
         self, x: torch.Tensor, weight: torch.Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> torch.Tensor:
-        return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+        with settled(self.device):
+            return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
 
     def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return a @ b
+        with settled(self.device):
+            return a @ b
 
     def sample(self, x: torch.Tensor, at: Array) -> torch.Tensor:
         grid = self.asarray(corner_grid(at, *x.shape[2:])[..., ::-1])
@@ -136,6 +146,11 @@ class TorchOps(Ops):
         whole = torch.complex(spectrum[:, :, 0], spectrum[:, :, 1])
         made: torch.Tensor = torch.fft.irfft2(whole, s=(whole.shape[2], width), norm="ortho")
         return made
+
+
+def _own(leaf: torch.Tensor) -> torch.Tensor:
+    """What a gradient can be taken with respect to; of a tensor made in inference mode, a copy."""
+    return leaf.clone() if leaf.is_inference() else leaf.detach()
 
 
 def disconnected(names: Sequence[str]) -> str:

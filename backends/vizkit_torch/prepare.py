@@ -28,6 +28,7 @@ from .watch import Watch
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
 """Calls that ask a tensor for its form and do not read its values."""
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -164,14 +165,20 @@ class Finder(TorchFunctionMode):
 
 class Preparation:
     """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was written;
-    ``blocked``: activations stay in oneDNN's layout, too."""
+    ``blocked``: activations stay in oneDNN's layout, too. ``lowered``: all parameters but those of batch norm are
+    bfloat16."""
 
-    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], blocked: bool) -> None:
+    def __init__(
+        self, modules: list[nn.Module], pairs: tuple[Pair, ...], blocked: bool = False, lowered: bool = False
+    ) -> None:
         self.pairs = pairs
         self.blocked = blocked
+        self.lowered = lowered
         self._modules = modules
         self._hooks = [getattr(module, key) for module in modules for key in HOOKS]
         self._made: dict[Pair, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._low: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        """By the id of a tensor: it, and its bfloat16 copy."""
         self._watch = Watch()
         self._state: object = None
 
@@ -186,7 +193,7 @@ class Preparation:
             self.pairs = ()
         pays = len(wanted) <= FEW and pixels >= LEAST
         nobodys = not any(self._hooks) and not any(map(_replaced, self._modules))
-        mode = Blocked(relu) if self.blocked and pays and nobodys else None
+        mode = Blocked(relu) if self.blocked and pays and nobodys and torch._C._get_mkldnn_enabled() else None
         pairs = [
             pair
             for pair in self.pairs
@@ -194,15 +201,21 @@ class Preparation:
         ]
         self._renew(pairs)
         swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
+        lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
         try:
             for pair in pairs:
                 own: dict[str, Any] = pair.conv._parameters
                 swapped.append((own, own["weight"], own["bias"], pair.norm))
                 own["weight"], own["bias"] = self._made[pair]
                 pair.norm.__dict__["forward"] = _hand_on
+            for held, key, value in _floats(modules) if self.lowered else ():
+                lowered.append((held, key, value))
+                held[key] = self._lower(value)
             with mode or nullcontext():
                 yield
         finally:
+            for held, key, value in lowered:
+                held[key] = value
             for own, weight, bias, norm in swapped:
                 own["weight"], own["bias"] = weight, bias
                 norm.__dict__.pop("forward", None)
@@ -212,16 +225,27 @@ class Preparation:
     def _renew(self, pairs: list[Pair]) -> None:
         """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
         called before."""
-        if not pairs:
+        if not pairs and not self.lowered:
             return
         sources = [one for pair in self.pairs for one in pair.sources() if one is not None]
+        if self.lowered:
+            sources += [value for _, _, value in _floats(self._modules)]
         state = [pair.norm.eps for pair in self.pairs], self._watch.state(sources)
         if state != self._state:
-            self._made, self._state = {}, state
+            self._made, self._low, self._state = {}, {}, state
         missing = [pair for pair in pairs if pair not in self._made]
         if missing:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 self._made.update(zip(missing, pool.map(Pair.prepared, missing), strict=True))
+
+    def _lower(self, value: torch.Tensor) -> torch.Tensor:
+        """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""
+        held, low = self._low.get(id(value), (None, None))
+        if held is not value or low is None:
+            order = torch.channels_last if value.dim() == 4 else torch.contiguous_format
+            low = value.detach().to(torch.bfloat16, memory_format=order)
+            self._low[id(value)] = (value, low)
+        return low
 
     def unblocked(self) -> Preparation:
         """The same in plain memory."""
@@ -233,10 +257,21 @@ class Preparation:
         """The same for a copy of the network."""
         modules = modules_of(network)
         if len(modules) != len(self._modules):  # the user has taken it apart since
-            return Preparation(modules, (), self.blocked)
+            return Preparation(modules, (), self.blocked, self.lowered)
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
         pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
-        return Preparation(modules, tuple(pairs), self.blocked)
+        return Preparation(modules, tuple(pairs), self.blocked, self.lowered)
+
+
+def _floats(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
+    """Every parameter and buffer that is multiplied with in bfloat16, with the dictionary and key where it lies. Batch
+    norm takes bfloat16 with float32 parameters, and loses nothing more."""
+    for module in modules:
+        if isinstance(module, BATCH_NORMS):
+            continue
+        for held in (module._parameters, module._buffers):
+            found = [(key, one) for key, one in held.items() if one is not None and one.is_floating_point()]
+            yield from ((held, key, one) for key, one in found)
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:

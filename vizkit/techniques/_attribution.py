@@ -58,7 +58,7 @@ def differentiate(
     def score(leaves: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         add = {name: leaves[name] for name in layers}
         kept = model.forward(leaves.get(INPUT, image), (*layers, OUTPUT), add, mode)
-        chosen.extend(targets.choose(model, target, ops.numpy(kept[OUTPUT])))
+        chosen.extend(targets.resolve(model, target, kept[OUTPUT]))
         return targets.score(ops, kept[OUTPUT], chosen), {name: kept[name] for name in layers}
 
     scores, gradients, kept = ops.value_and_grad(score, leaves)
@@ -225,7 +225,7 @@ class Job:
         made["target"] = [{"index": i, "label": name} for i, name in zip(self.chosen, names, strict=True)]
         if layer is not None:
             made["layer"] = layer
-        values = values.astype(self.model.dtype, copy=False)
+        values = values.astype(self.model.ops.dtype, copy=False)
         check_maps(values, self.whats, cause)
         return Attribution(
             values,
@@ -235,7 +235,7 @@ class Job:
             tuple(names),
             signed,
             layer,
-            {key: value.astype(self.model.dtype, copy=False) for key, value in (extra or {}).items()},
+            {key: value.astype(self.model.ops.dtype, copy=False) for key, value in (extra or {}).items()},
         )
 
 

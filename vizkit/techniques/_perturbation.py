@@ -18,8 +18,6 @@ from ._attribution import Job
 from ._checks import UNCHANGED, warn
 
 OUTPUTS = ("logit", "probability")
-ROUNDING = 32
-"""Spacings of floating-point numbers, at the size of the largest logit, within which scores count as equal."""
 
 
 class Probe(Job):
@@ -93,7 +91,7 @@ class Probe(Job):
         """As every job's, and a warning where the scores differ by rounding errors alone: they make a map, too."""
         for i, (low, high) in self._reach.items():
             scale = float(np.abs(self.logits[i]).max()) * (1.0 if self.outputs[i] == "logit" else high)
-            if high - low <= ROUNDING * float(np.finfo(self.model.dtype).eps) * scale and np.ptp(values[i]) > 0:
+            if high - low <= self.model.rounding * scale and np.ptp(values[i]) > 0:
                 warn(f"{self.whats[i]} shows rounding errors alone: {cause}")
         return super().result(values, cause=cause, **more)
 

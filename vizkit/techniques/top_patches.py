@@ -178,7 +178,7 @@ def top_patches(
     layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
     wanted = {name: units_of(model, name, unit) for name in layers}
     listed = collect(pictures)
-    best = Best(wanted, k, model.dtype)
+    best = Best(wanted, k, model.ops.dtype)
     passed = stream(
         model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
         state=state, settings={"units": list(wanted.values()), "k": k},

@@ -126,7 +126,7 @@ def _fires(
     model: Model, layer: str, unit: int, listed: Pictures, k: int, state: Path | None, input_range: str, fit: str,
     batch_size: int | None,
 ) -> Seen:  # fmt: skip
-    best, histogram = Best({layer: [unit]}, k, model.dtype), Histogram(layer, unit)
+    best, histogram = Best({layer: [unit]}, k, model.ops.dtype), Histogram(layer, unit)
     passed = stream(
         model, listed, [layer], _Both(best, histogram), label="patches", fit=fit, input_range=input_range,
         batch_size=batch_size, state=state, settings={"unit": unit, "k": k},

@@ -1,0 +1,57 @@
+"""The arithmetic of a pass: the same whatever the process around it was set to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+_BACKENDS: Any = torch.backends
+FULL = "ieee"
+
+
+def _settings(kind: str) -> list[tuple[Any, Any]]:
+    """What says how float32 is multiplied on this kind of device, each with what it inherits from."""
+    if kind == "cuda":
+        return [(_BACKENDS.cudnn.conv, _BACKENDS.cudnn), (_BACKENDS.cuda.matmul, _BACKENDS.cudnn)]
+    return [(_BACKENDS.mkldnn.conv, _BACKENDS.mkldnn), (_BACKENDS.mkldnn.matmul, _BACKENDS.mkldnn)]
+
+
+@contextmanager
+def settled(device: str) -> Iterator[None]:
+    """Within the block, float32 is multiplied as float32 (a GPU's convolutions drop 13 of its 23 bits, which PyTorch
+    calls TF32, unless told otherwise), cuDNN takes kernels that give the same digits each time, and neither autocast
+    nor inference mode are on. Everything is as before afterwards."""
+    kind = device.partition(":")[0]
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if hasattr(_BACKENDS.cudnn, "conv"):
+            for setting, above in _settings(kind):
+                found = setting.fp32_precision
+                if found not in (FULL, "none"):
+                    stack.callback(setattr, setting, "fp32_precision", _own(found, above.fp32_precision))
+                    setting.fp32_precision = FULL
+        elif kind == "cuda":
+            _set(stack, _BACKENDS.cudnn, "allow_tf32", False)
+            _set(stack, _BACKENDS.cuda.matmul, "allow_tf32", False)
+        if kind == "cuda":
+            _set(stack, _BACKENDS.cudnn, "benchmark", False)
+            _set(stack, _BACKENDS.cudnn, "deterministic", True)
+        yield
+
+
+def _own(found: str, inherited: str) -> str:
+    """What to write back: a setting answers with what it inherits where it has nothing of its own."""
+    return "none" if found == inherited else found
+
+
+def _set(stack: ExitStack, holder: Any, name: str, value: bool) -> None:
+    found = getattr(holder, name)
+    if found is not value:
+        stack.callback(setattr, holder, name, found)
+        setattr(holder, name, value)
