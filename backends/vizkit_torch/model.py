@@ -153,7 +153,7 @@ class TorchModel(Model):
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
-        if mode.training is not None:
+        if mode.training is not None or (not self.optimise and self.dtype != "bfloat16"):
             return self._pass(x, keep, add, mode)
         _ = self.layers
         preparation = self._preparation if self.optimise else self._bare
