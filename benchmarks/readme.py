@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.agreement import ALIKE
+from benchmarks import readme_speed as speed
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,7 +27,6 @@ SAMPLES = 60
 SEED = 2026
 # The network is a hundred pixels wide, where the pointing game's usual 15 pixels of tolerance would forgive everything.
 TOLERANCE = 3.0
-NETWORKS = ("vgg19", "resnet152", "googlenet")
 app = typer.Typer(add_completion=False)
 
 
@@ -94,25 +92,6 @@ def _oracles(found: dict[str, float]) -> str:
     return "<br>".join(f"{label}: {value:.0e}" for label, value in sorted(found.items())) or "–"
 
 
-def floor_table(report: dict[str, Any]) -> str:
-    """One row a measurement of ``benchmarks.floor``."""
-    versions = ", ".join(f"{k} {v}" for found in report["versions"].values() for k, v in found.items())
-    lines = [
-        f"{report['processor']}, {report['threads']} thread, {versions}; medians of {report['rounds']} rounds, ratio "
-        "to the floor round by round with quartiles.",
-        "",
-        "| backend | network | what | who | ms | ratio |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        low, high = row["ratio_quartiles"]
-        lines.append(
-            f"| {row['backend']} | {row['model']} | {row['what']} | {row['who']} | {row['median_ms']:.0f} | "
-            f"{row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
-        )
-    return "\n".join(lines)
-
-
 def shapes_sentence(training: dict[str, Any]) -> str:
     """What the bundled network reached when it was trained."""
     held = training["held_out"]
@@ -152,95 +131,16 @@ def dreams_sentence(report: dict[str, Any]) -> str:
     return " ".join(lines)
 
 
-def suite_table(report: dict[str, Any]) -> str:
-    """:func:`case_table`, what is kept in memory, and what starting costs."""
-    return "\n\n".join([case_table(report), _peaks(report["extra"]), _starts(report["extra"])])
-
-
-def case_table(report: dict[str, Any]) -> str:
-    """Every case of ``benchmarks.suite`` at batch 1: how far vizkit is ahead of the others."""
-    rows = [row for row in report["rows"] if row["batch"] == 1 and row["who"] != "vizkit"]
-    threads = sorted({row["threads"] for row in rows})
-    clocks = {"cpu": "processor time", "wall": "wall time"}
-    said = ", ".join(sorted({clocks[row["clock"]] for row in rows}))
-    loads = [row["load"] for row in rows]
-    lines = [
-        f"{report['processor']}, {' or '.join(map(str, threads))} thread, {said}, load {min(loads):.1f} to "
-        f"{max(loads):.1f}; batch 1, 224 pixels, random weights, freed memory kept for everyone "
-        "(`vizkit.keep_memory`); medians of pairs, with quartiles. Above 1 vizkit is faster.",
-        "",
-        "| backend | what | against | VGG19 | ResNet152 | GoogLeNet |",
-        "|---|---|---|---|---|---|",
-    ]
-    cells = {(row["backend"], row["case"], row["who"], row["model"]): _ahead(row) for row in rows}
-    for key in sorted({key[:3] for key in cells}):
-        found = [cells.get((*key, name), "") for name in NETWORKS]
-        lines.append(f"| {' | '.join((*key, *found))} |")
-    return "\n".join(lines)
-
-
-def _ahead(row: dict[str, Any]) -> str:
-    """Times as fast, with quartiles where there was more than a round."""
-    low, high = row["vizkit_ahead_quartiles"]
-    spread = f" ({low:.2f} to {high:.2f})" if row["rounds"] > 1 else ", one round"
-    return f"{row['vizkit_ahead']:.2f}{spread}"
-
-
-def profile_table(report: dict[str, Any]) -> str:
-    """Milliseconds of each contestant's call by where they went."""
-    kinds = ("convolution", "reorder", "dense", "other")
-    lines = [
-        f"{report['processor']}, {report['rows'][0]['threads']} thread; milliseconds of the fastest pass, and of its "
-        "kernels.",
-        "",
-        "| backend | what | network | who | whole | convolutions | GFLOP/s | reorders | dense | other | the rest |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        parts = [f"{row['kernels_ms'][kind]:.0f}" for kind in kinds]
-        parts.insert(1, f"{row['convolutions_GFLOPs']:.0f}")
-        lines.append(
-            f"| {row['backend']} | {row['case']} | {row['model']} | {row['who']} | {row['ms']:.0f} | "
-            f"{' | '.join(parts)} | {row['rest_ms']:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def agreement_table(report: dict[str, Any]) -> str:
-    """Both backends' saliency in float32, prepared and plain."""
-    lines = ["| network | prepared (the default) | plain |", "|---|---|---|"]
-    for name in dict.fromkeys(row["model"] for row in report["rows"]):
-        cells = []
-        for prepared in (True, False):
-            (apart,) = (r["relative_L2"] for r in report["rows"] if r["model"] == name and r["prepared"] == prepared)
-            same = sum(one < ALIKE for one in apart)
-            cells.append(f"{statistics.median(apart):.1e}, {same} of {len(apart)} alike, at most {max(apart):.0e}")
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines)
-
-
-def _peaks(rows: list[dict[str, Any]]) -> str:
-    """Peak memory of SmoothGrad by its samples."""
-    found = [row for row in rows if row["what"] == "memory" and row["of"] == "smoothgrad" and row["who"] == "vizkit"]
-    said = [f"{row['peak_MiB']:.0f} MiB with {row['at']} samples in {row['backend']}" for row in found]
-    return f"Peak memory of a process that runs SmoothGrad on GoogLeNet: {', '.join(said)}."
-
-
-def _starts(rows: list[dict[str, Any]]) -> str:
-    """What starting costs."""
-    said = [f"`{row['of']}` {row['median_ms'] / 1000:.1f} s" for row in rows if row["what"] == "startup"]
-    return f"Starting Python for: {', '.join(said)}."
-
-
 def rendered(text: str) -> str:
     """README with every table as the committed results say."""
     tables = {
         "methods": (methods_table, RESULTS / "methods.json"),
-        "floor": (floor_table, RESULTS / "floor.json"),
-        "suite": (suite_table, RESULTS / "suite.json"),
-        "suite_1_thread": (case_table, RESULTS / "suite_1_thread.json"),
-        "profile": (profile_table, RESULTS / "profile.json"),
-        "agreement": (agreement_table, RESULTS / "agreement.json"),
+        "floor": (speed.floor_table, RESULTS / "floor.json"),
+        "suite": (speed.suite_table, RESULTS / "suite.json"),
+        "suite_1_thread": (speed.case_table, RESULTS / "suite_1_thread.json"),
+        "profile": (speed.profile_table, RESULTS / "profile.json"),
+        "precision": (speed.precision_table, RESULTS / "precision.json"),
+        "agreement": (speed.agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
     }

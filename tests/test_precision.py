@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -12,12 +14,14 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
-from vizkit.errors import SettingError
+from vizkit.cli import main
+from vizkit.errors import SettingError, SpeedWarning
 from vizkit.model import Mode
+from vizkit.results import read_provenance
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from vizkit_torch.precision import settled  # noqa: E402
+from vizkit_torch.precision import check_speed, settled  # noqa: E402
 
 BACKENDS: Any = torch.backends
 SIZE = 64
@@ -257,3 +261,27 @@ def test_other_dtypes_are_refused(network: Any) -> None:
     if "gluon" in INSTALLED:
         with pytest.raises(SettingError, match=r"'gluon' computes in float32 or float64.*backend='torch'"):
             vizkit.load("shapes", backend="gluon", dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("able", "device", "dtype"),
+    [(False, "cpu", "bfloat16"), (True, "cpu", "bfloat16"), (False, "cuda:0", "bfloat16"), (False, "cpu", "float32")],
+)
+def test_a_processor_without_bfloat16_is_told(
+    monkeypatch: pytest.MonkeyPatch, able: bool, device: str, dtype: str
+) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: able)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_speed(device, dtype)
+    told = [str(one.message) for one in caught if one.category is SpeedWarning]
+    assert len(told) == (not able and (device, dtype) == ("cpu", "bfloat16"))
+
+
+def test_the_command_line_takes_bfloat16(tmp_path: Any) -> None:
+    out = tmp_path / "map.png"
+    with contextlib.suppress(SystemExit):
+        main(["saliency", "--model", "shapes", "--backend", "torch", "--dtype", "bfloat16", "--out", str(out)])
+    assert read_provenance(out)["dtype"] == "bfloat16"

@@ -60,6 +60,10 @@ class WeightsWarning(UserWarning):
     """Weights that another program would take and compute something else from; the text says what to do there."""
 
 
+class SpeedWarning(UserWarning):
+    """A setting meant for speed that makes this machine slower; the text says what to take instead."""
+
+
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
     """The error for a misspelt name: the nearest known names first, all of them when they are few."""
     names = list(known)

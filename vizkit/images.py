@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .backend import Array
+from .backend import Array, cpu_count
 from .errors import ImageError, SettingError
 from .zoo.spec import InputSpec
 
@@ -149,7 +150,7 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     listed = list(image) if isinstance(image, list | tuple) else [image]
     if not listed:
         raise ImageError("The list of images is empty; give at least one.")
-    fitted = [fit_image(read(item), spec, fit) for item in listed]
+    fitted = _fitted(listed, spec, fit)
     pictures = np.stack([np.asarray(item) for item in fitted])
     seen = pictures if spec.channels == 3 else np.stack([np.asarray(item.convert("L"))[..., None] for item in fitted])
     tensor = np.ascontiguousarray(seen.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
@@ -157,6 +158,15 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
         tensor = normalise(tensor, spec)
     names = tuple(_name(item, i) for i, item in enumerate(listed))
     return Batch(tensor, pictures, names, input_range)
+
+
+def _fitted(items: Sequence[Any], spec: InputSpec, fit: str) -> list[Image.Image]:
+    """Each image at the network's size; files are read side by side, since Pillow lets other threads run meanwhile.
+    Images in memory are taken in turn: one that stands in the list twice must not be decoded by two."""
+    if len(items) == 1 or not all(isinstance(item, str | os.PathLike) for item in items):
+        return [fit_image(read(item), spec, fit) for item in items]
+    with ThreadPoolExecutor(min(4, cpu_count())) as pool:
+        return list(pool.map(lambda item: fit_image(read(item), spec, fit), items))
 
 
 def fingerprint(image: ImageInput) -> str:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
+from vizkit.errors import SpeedWarning
+
 _BACKENDS: Any = torch.backends
 FULL = "ieee"
+
+
+def check_speed(device: str, dtype: str) -> None:
+    """A SpeedWarning for bfloat16 on a CPU that has to imitate it."""
+    if dtype != "bfloat16" or device != "cpu":
+        return
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not able:
+        warnings.warn(
+            "dtype='bfloat16': this processor has no instructions for it, so it is slower than float32, up to forty "
+            "times. Take dtype='float32', or a GPU.",
+            SpeedWarning,
+            stacklevel=5,
+        )
 
 
 def _settings(kind: str) -> list[tuple[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import typer
 
-from ..errors import MapWarning, VizkitError, WeightsWarning
+from ..errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..memory import keep_memory
 from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
@@ -67,8 +67,8 @@ def _say(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning about a map or about weights is for its reader; others look as they always do."""
-    if issubclass(category, (MapWarning, WeightsWarning)):
+    """A warning of vizkit's own is for its reader; others look as they always do."""
+    if issubclass(category, (MapWarning, SpeedWarning, WeightsWarning)):
         typer.echo(f"vizkit: warning: {message}", err=True)
     else:
         typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

@@ -1,0 +1,128 @@
+"""README's tables of speed, from the committed results."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from benchmarks.agreement import ALIKE
+
+NETWORKS = ("vgg19", "resnet152", "googlenet")
+
+
+def floor_table(report: dict[str, Any]) -> str:
+    """One row a measurement of ``benchmarks.floor``."""
+    versions = ", ".join(f"{k} {v}" for found in report["versions"].values() for k, v in found.items())
+    lines = [
+        f"{report['processor']}, {report['threads']} thread, {versions}; medians of {report['rounds']} rounds, ratio "
+        "to the floor round by round with quartiles.",
+        "",
+        "| backend | network | what | who | ms | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        low, high = row["ratio_quartiles"]
+        lines.append(
+            f"| {row['backend']} | {row['model']} | {row['what']} | {row['who']} | {row['median_ms']:.0f} | "
+            f"{row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return "\n".join(lines)
+
+
+def suite_table(report: dict[str, Any]) -> str:
+    """:func:`case_table`, what is kept in memory, and what starting costs."""
+    return "\n\n".join([case_table(report), _peaks(report["extra"]), _starts(report["extra"])])
+
+
+def case_table(report: dict[str, Any]) -> str:
+    """Every case of ``benchmarks.suite`` at batch 1: how far vizkit is ahead of the others."""
+    rows = [row for row in report["rows"] if row["batch"] == 1 and row["who"] != "vizkit"]
+    threads = sorted({row["threads"] for row in rows})
+    clocks = {"cpu": "processor time", "wall": "wall time"}
+    said = ", ".join(sorted({clocks[row["clock"]] for row in rows}))
+    loads = [row["load"] for row in rows]
+    lines = [
+        f"{report['processor']}, {' or '.join(map(str, threads))} thread, {said}, load {min(loads):.1f} to "
+        f"{max(loads):.1f}; batch 1, 224 pixels, random weights, freed memory kept for everyone "
+        "(`vizkit.keep_memory`); medians of pairs, with quartiles. Above 1 vizkit is faster.",
+        "",
+        "| backend | what | against | VGG19 | ResNet152 | GoogLeNet |",
+        "|---|---|---|---|---|---|",
+    ]
+    cells = {(row["backend"], row["case"], row["who"], row["model"]): _ahead(row) for row in rows}
+    for key in sorted({key[:3] for key in cells}):
+        found = [cells.get((*key, name), "") for name in NETWORKS]
+        lines.append(f"| {' | '.join((*key, *found))} |")
+    return "\n".join(lines)
+
+
+def _ahead(row: dict[str, Any]) -> str:
+    """Times as fast, with quartiles where there was more than a round."""
+    low, high = row["vizkit_ahead_quartiles"]
+    spread = f" ({low:.2f} to {high:.2f})" if row["rounds"] > 1 else ", one round"
+    return f"{row['vizkit_ahead']:.2f}{spread}"
+
+
+def profile_table(report: dict[str, Any]) -> str:
+    """Milliseconds of each contestant's call by where they went."""
+    kinds = ("convolution", "reorder", "dense", "other")
+    lines = [
+        f"{report['processor']}, {report['rows'][0]['threads']} thread; milliseconds of the fastest pass, and of its "
+        "kernels.",
+        "",
+        "| backend | what | network | who | whole | convolutions | GFLOP/s | reorders | dense | other | the rest |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        parts = [f"{row['kernels_ms'][kind]:.0f}" for kind in kinds]
+        parts.insert(1, f"{row['convolutions_GFLOPs']:.0f}")
+        lines.append(
+            f"| {row['backend']} | {row['case']} | {row['model']} | {row['who']} | {row['ms']:.0f} | "
+            f"{' | '.join(parts)} | {row['rest_ms']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def agreement_table(report: dict[str, Any]) -> str:
+    """Both backends' saliency in float32, prepared and plain."""
+    lines = ["| network | prepared (the default) | plain |", "|---|---|---|"]
+    for name in dict.fromkeys(row["model"] for row in report["rows"]):
+        cells = []
+        for prepared in (True, False):
+            (apart,) = (r["relative_L2"] for r in report["rows"] if r["model"] == name and r["prepared"] == prepared)
+            same = sum(one < ALIKE for one in apart)
+            cells.append(f"{statistics.median(apart):.1e}, {same} of {len(apart)} alike, at most {max(apart):.0e}")
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def _peaks(rows: list[dict[str, Any]]) -> str:
+    """Peak memory of SmoothGrad by its samples."""
+    found = [row for row in rows if row["what"] == "memory" and row["of"] == "smoothgrad" and row["who"] == "vizkit"]
+    said = [f"{row['peak_MiB']:.0f} MiB with {row['at']} samples in {row['backend']}" for row in found]
+    return f"Peak memory of a process that runs SmoothGrad on GoogLeNet: {', '.join(said)}."
+
+
+def _starts(rows: list[dict[str, Any]]) -> str:
+    """What starting costs."""
+    said = [f"`{row['of']}` {row['median_ms'] / 1000:.1f} s" for row in rows if row["what"] == "startup"]
+    return f"Starting Python for: {', '.join(said)}."
+
+
+def precision_table(report: dict[str, Any]) -> str:
+    """How much faster bfloat16 is, and how far off, by technique and network."""
+    names = dict.fromkeys((row["model"], row["weights"]) for row in report["rows"])
+    heads = [f"{name}, {'random' if weights.startswith('random') else weights} weights" for name, weights in names]
+    lines = [
+        f"{report['processor']}, {report['threads']} threads; times as fast as float32, and relative L2 between the "
+        f"two (medians; {len(report['rows'][0]['relative_L2'])} crops).",
+        "",
+        f"| | {' | '.join(heads)} |",
+        "|---" * (1 + len(heads)) + "|",
+    ]
+    cells = {(row["what"], row["model"]): row for row in report["rows"]}
+    for what in dict.fromkeys(row["what"] for row in report["rows"]):
+        found = [cells.get((what, name)) for name, _ in names]
+        shown = [f"{row['ahead']:.1f}, {statistics.median(row['relative_L2']):.1%}" if row else "" for row in found]
+        lines.append(f"| `{what}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
