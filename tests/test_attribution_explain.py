@@ -84,6 +84,12 @@ def test_the_figure(models: list[Any], pictures: Any, scale: str, overlay: bool)
         assert any(label in text for text in texts(figure)), label
 
 
+def test_rows_of_another_dtype_say_so(pictures: Any) -> None:
+    models = [vizkit.load("shapes", backend=INSTALLED[0], dtype=dtype) for dtype in ("float32", "float64")]
+    rows = [text for text in texts(explain(models, pictures[0], ["saliency"]).plot()) if INSTALLED[0] in text]
+    assert [row.endswith("float64") for row in rows] == [False, True]
+
+
 def test_a_blank_map_is_called_blank(models: list[Any], pictures: Any) -> None:
     figure = explain(models[0], pictures[0], [("vargrad", {"samples": 1})]).plot()
     assert any("blank" in text for text in texts(figure))

@@ -134,6 +134,21 @@ def test_later_writes_are_seen(name: str, rng: Any, at: int) -> None:
     assert far(after, gradients(wrap(native, optimise=False), x, ())) < 1e-12
 
 
+def test_weights_that_moved_are_read_where_they_lie_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MXNet may bring a weight to another memory; what stays in the old one says nothing."""
+    mx = pytest.importorskip("mxnet")
+    from vizkit_gluon import ops
+
+    old, new = mx.nd.zeros(8), mx.nd.ones(8)
+    places, own = {}, ops._pointer
+    monkeypatch.setattr(ops, "_pointer", lambda array: own(places.get(id(array), array)))
+    samples = ops.Samples()
+    before = samples.take([old])
+    assert before == np.zeros(8, np.float32).tobytes()
+    places[id(old)] = new
+    assert samples.take([old]) == np.ones(8, np.float32).tobytes()
+
+
 def write(native: Any, name: str) -> None:
     """Halve a parameter in place, without telling anybody, and move it."""
     owner, own = name.split(".")

@@ -177,7 +177,8 @@ def _figure(shown: Explanation) -> Figure:
         one = block[0]
         plotting.panel(axes[0], picture, pictures.names[i] if r % (len(rows) // len(pictures)) == 0 else "")
         made = one.provenance
-        axes[0].set_ylabel(f"{one.labels[i]}\n{made['model']}\n{made['backend']}", fontsize=8)
+        dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
+        axes[0].set_ylabel(f"{one.labels[i]}\n{made['model']}\n{made['backend']}{dtype}", fontsize=8)
         for k, (result, axis) in enumerate(zip(block, axes[1:], strict=True)):
             end = ends[k] if shown.scale == "common" else _end(result.values[i])
             low = -end if result.signed else 0.0
