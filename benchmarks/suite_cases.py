@@ -190,9 +190,9 @@ def dream(at: Setting) -> Trial:
         return vizkit.dream(model, layer, unit, stages=stages, steps=steps).step_activation[:, 0]
 
     contestants = pair(at, run)
-    if at.backend == "torch":
+    if has_blog(at):
         contestants["blog"] = peers.blog_dream(at.plain, layer, unit, stages, steps, noise_28(at.plain))
-    return compared(contestants, "blog" if at.backend == "torch" else "vizkit plain", first=10)
+    return compared(contestants, "blog" if has_blog(at) else "vizkit plain", first=10)
 
 
 def gallery(at: Setting) -> Trial:
@@ -203,11 +203,17 @@ def gallery(at: Setting) -> Trial:
         return vizkit.dream(model, layer, units, stages=stages, steps=1).step_activation
 
     contestants = pair(at, run)
-    if at.backend == "torch":
+    if has_blog(at):
         start = noise_28(at.plain)
         loops = [peers.blog_dream(at.plain, layer, unit, stages, 1, start) for unit in units]
         contestants["blog"] = lambda: np.stack([loop() for loop in loops], axis=1)
-    return compared(contestants, "blog" if at.backend == "torch" else "vizkit plain", first=5)
+    return compared(contestants, "blog" if has_blog(at) else "vizkit plain", first=5)
+
+
+def has_blog(at: Setting) -> bool:
+    """Whether the blog's loop can run: it takes the picture of 28 pixels through the whole network, which VGG19's last
+    pool does not survive."""
+    return at.backend == "torch" and at.name != "vgg19"
 
 
 def alive(at: Setting, count: int) -> tuple[int, ...]:

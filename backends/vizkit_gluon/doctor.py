@@ -11,6 +11,7 @@ from mxnet.gluon import HybridBlock, nn
 from vizkit.backend import AS_GIVEN, Array, Weights
 from vizkit.doctor.cases import Case, Part, Probe, Run, Way
 
+from .legacy import legacy
 from .model import GluonModel
 from .networks import check_device, versions
 from .ops import context
@@ -103,6 +104,7 @@ def obvious(network: Any, device: str, dtype: str, train_mode: bool) -> Run:
     return run
 
 
+@legacy()
 def probe(case: Case, device: str, dtype: str) -> Probe:
     """See :meth:`vizkit.backend.Backend.probe`."""
     device = check_device(device)

@@ -16,6 +16,7 @@ from vizkit.zoo.spec import InputSpec
 
 from .execute import NORMS, Executor
 from .graph import graph
+from .legacy import legacy
 from .ops import GluonOps, Samples
 from .prepare import Preparation
 from .trace import Entry, resolve, trace
@@ -77,6 +78,7 @@ class GluonModel(Model):
         return dict(sorted(paths.items(), key=position))
 
     @property
+    @legacy()
     def layers(self) -> Mapping[str, Layer]:
         if self._layers is None:
             shapes = self._graph.shapes((1, self.spec.channels, *self.spec.size))
@@ -87,9 +89,11 @@ class GluonModel(Model):
         return self._layers
 
     @property
+    @legacy()
     def output_shape(self) -> tuple[int, ...]:
         return tuple(self._graph.shapes((1, self.spec.channels, *self.spec.size))[self._graph.output])
 
+    @legacy()
     def graph(self) -> Graph:
         if self._drawn is None:
             size = (1, self.spec.channels, *self.spec.size)
@@ -129,6 +133,7 @@ class GluonModel(Model):
             )
         super().check_layer(name)
 
+    @legacy()
     def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, NDArray], mode: Mode) -> dict[str, NDArray]:
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}

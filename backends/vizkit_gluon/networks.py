@@ -19,6 +19,7 @@ from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 from vizkit.zoo.spec import InputSpec
 
 from .googlenet import GoogLeNet
+from .legacy import legacy
 from .model import GluonModel
 from .ops import context
 from .shapes import ShapesNet
@@ -111,6 +112,7 @@ def parameter_paths(network: Any, paths: dict[str, str]) -> dict[str, str]:
     return out
 
 
+@legacy()
 def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     """See :func:`vizkit.load`."""
     if name not in names():
@@ -186,6 +188,7 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     return _finish(network, name, spec, found, shapes, table, None, device, dtype)
 
 
+@legacy()
 def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> GluonModel:
     """See :func:`vizkit.wrap`."""
     if not isinstance(native, gluon.Block):
@@ -193,6 +196,12 @@ def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> G
     parameters = list(native.collect_params().values())
     if not parameters:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
+    if any(isinstance(array, mx.np.ndarray) for parameter in parameters for array in parameter._data or ()):
+        raise SettingError(
+            f"{type(native).__name__} was built after npx.set_np(), of operators for MXNet's NumPy arrays, which "
+            "vizkit does not know. Build it again before that, and give each parameter its value: "
+            "set_data(mx.nd.array(value.asnumpy()))."
+        )
     if any(parameter._data is None for parameter in parameters):
         _initialise(native, spec)
     first = parameters[0].list_ctx()[0]

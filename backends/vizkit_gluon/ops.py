@@ -18,6 +18,8 @@ from vizkit.errors import DisconnectedError, ShapeError
 from vizkit.memory import give_back
 from vizkit.ops import corner_grid
 
+from .legacy import legacy
+
 Axis = int | tuple[int, ...]
 NDArray = Any
 
@@ -46,6 +48,7 @@ class GluonOps(Ops):
     def detach(self, tensor: NDArray) -> NDArray:
         return tensor.detach()
 
+    @legacy()
     def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[NDArray, Leaves, Any]:
         marked = {name: leaf.detach() for name, leaf in leaves.items()}
         for leaf in marked.values():
