@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from .dense import Dense, single
 from .joining import Joined, joins
 from .relu import RELUS
 from .strided import StridedConvolution, fits
@@ -48,6 +49,8 @@ class Blocked(TorchFunctionMode):
             return StridedConvolution.apply(x, weight, bias, stride[0], padding)
         if func in JOINING and not kwargs and joins(args):
             return Joined.apply(*args[0])
+        if func is F.linear and not kwargs and single(args):
+            return Dense.apply(*args)
         if func in READERS and args:
             return func(self._blocks(args[0]), *args[1:], **kwargs)
         if func in self._passed or getattr(func, "__name__", "") in ASKING:
