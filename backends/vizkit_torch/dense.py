@@ -1,7 +1,7 @@
 """The input gradient of a large dense layer for one image, without the weights that no gradient reaches.
 
 Behind a ReLU about half of a dense layer's outputs get no gradient, and before one class's logit all but one. Their
-rows of the weight need not be read, and reading is what such a pass waits for: VGG19's dense layers have 0.5 GB of them.
+rows of the weight need not be read, and reading is what such a pass waits for: in VGG19 half a gigabyte of them.
 """
 
 from __future__ import annotations
