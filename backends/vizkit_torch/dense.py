@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-LEAST = 2**20
+LEAST = 10**6
 """Weights below which the whole product takes no longer."""
 MOST = 0.8
 """Share of rows beyond which the whole product is as fast."""
