@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED
 
 import vizkit
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from vizkit_torch import dense  # noqa: E402
+if "torch" not in INSTALLED:
+    pytest.skip("these are PyTorch's", allow_module_level=True)
+import torch
+from torch import nn
+from vizkit_torch import dense
 
 ROWS, COLUMNS = 40, 300
 REACHED = {"none": [], "one": [7], "few": [0, 3, 4, 39], "half": [*range(0, ROWS, 2)], "all": [*range(ROWS)]}

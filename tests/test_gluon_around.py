@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED
 
 import vizkit
 from vizkit.errors import SettingError
 
-pytest.importorskip("mxnet")
-vizkit.load("shapes", backend="gluon")  # imports MXNet as it has to be imported
-import mxnet as mx  # noqa: E402
-from mxnet.gluon import nn  # noqa: E402
+if "gluon" not in INSTALLED:
+    pytest.skip("these are Gluon's", allow_module_level=True)
+import mxnet as mx
+from mxnet.gluon import nn
 
 SIZE = 48
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED
 
 import vizkit
 from vizkit import objectives
@@ -17,19 +18,17 @@ from vizkit.techniques import _trace
 from vizkit.techniques._attribution import INPUT, differentiate
 from vizkit.zoo.catalog import imagenet_spec
 
-torch = pytest.importorskip("torch")
-import torchvision  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from vizkit_torch.model import TorchModel  # noqa: E402
-from vizkit_torch.ops import TorchOps  # noqa: E402
-from vizkit_torch.watch import Watch  # noqa: E402
+if "torch" not in INSTALLED:
+    pytest.skip("these are PyTorch's", allow_module_level=True)
+import torch
+import torchvision
+from torch.utils._python_dispatch import TorchDispatchMode
+from vizkit_torch.model import TorchModel
+from vizkit_torch.ops import TorchOps
+from vizkit_torch.watch import Watch
 
 NETWORKS = {"vgg19": "features.28", "resnet152": "layer3.5", "googlenet": "inception4a"}
 BACKENDS: Any = torch.backends
-
-
-class Read(Exception):
-    """A value was asked for."""
 
 
 class Spy(TorchDispatchMode):

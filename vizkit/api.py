@@ -31,7 +31,7 @@ def load(
 
     ``dtype``: "float32"; "float64" for proofs; or, in PyTorch, "bfloat16" for speed. Then the network computes with 8
     significant bits in place of 24, in channels-last memory, while images, gradients and results stay float32: its
-    activations are off by some 0.5 % and gradients with respect to the image by up to a third (README's figures are by
+    activations are off by some 0.5 %, gradients with respect to the image by a fifth and more (README has figures by
     technique). Training mode, which only reproduces published mistakes, stays float32.
 
     ``optimise``: prepare the network, without loss, at its first pass: batch norm folded into the convolution before it

@@ -57,9 +57,13 @@ def settled(device: str) -> Iterator[None]:
                 if found not in (FULL, "none"):
                     stack.callback(setattr, setting, "fp32_precision", _own(found, above.fp32_precision))
                     setting.fp32_precision = FULL
-        elif kind == "cuda":
-            _set(stack, _BACKENDS.cudnn, "allow_tf32", False)
-            _set(stack, _BACKENDS.cuda.matmul, "allow_tf32", False)
+        else:  # PyTorch before 2.9
+            found = torch.get_float32_matmul_precision()
+            if found != "highest":
+                stack.callback(torch.set_float32_matmul_precision, found)
+                torch.set_float32_matmul_precision("highest")
+            if kind == "cuda":
+                _set(stack, _BACKENDS.cudnn, "allow_tf32", False)
         if kind == "cuda":
             _set(stack, _BACKENDS.cudnn, "benchmark", False)
             _set(stack, _BACKENDS.cudnn, "deterministic", True)

@@ -199,7 +199,7 @@ class Preparation:
             for pair in self.pairs
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
-        self._renew(pairs)
+        self._renew(pairs, modules)
         swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
         lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
         try:
@@ -222,14 +222,14 @@ class Preparation:
         if mode is not None:
             mode.check()
 
-    def _renew(self, pairs: list[Pair]) -> None:
+    def _renew(self, pairs: list[Pair], modules: list[nn.Module]) -> None:
         """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
         called before."""
         if not pairs and not self.lowered:
             return
         sources = [one for pair in self.pairs for one in pair.sources() if one is not None]
         if self.lowered:
-            sources += [value for _, _, value in _floats(self._modules)]
+            sources += [value for _, _, value in _floats(modules)]
         state = [pair.norm.eps for pair in self.pairs], self._watch.state(sources)
         if state != self._state:
             self._made, self._low, self._state = {}, {}, state

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 RESCUE = 16
 """Steps at most for which a picture whose gradient is zero everywhere gets the redirected one."""
-NORMALISING = "normalising"
 BACKGROUND = 8
 """Side, in random gray fields, of what lies behind a transparent picture."""
 
@@ -92,7 +91,9 @@ class Loop:
     trace: Trace
     step: int = 0
     frames: list[Frame] = field(default_factory=list)
-    memory: dict[Any, Any] = field(default_factory=dict)
+    memory: dict[Any, Tensor] = field(default_factory=dict)
+    normalising: tuple[tuple[int, ...], Tensor, Tensor] | None = None
+    """A shape, and what is taken away and multiplied with there."""
 
 
 def render(
@@ -240,7 +241,7 @@ def _begin(
         error.last_good = model.ops.numpy(loop.parametrisation.pictures(model.ops, before))
         return error
 
-    loop = Loop(shape, leaves, optimisers, rng, Trace(model.ops, diverged))
+    loop = Loop(shape, leaves, optimisers, rng, Trace(model.ops, diverged))  # known to the error above
     return loop
 
 
@@ -271,7 +272,7 @@ def _step(loop: Loop, model: Model, objective: Objective, views: Sequence[Transf
             loop.rng.bit_generator.state = state
             picture, alpha = shape.pictures(ops, leaves), shape.opacity(ops, leaves)
             shown = picture if alpha is None else _over(model, picture, alpha, loop.rng)
-            x = _normalised(model, compose(views, ops, shown, loop.rng), loop.memory)
+            x = _normalised(loop, model, compose(views, ops, shown, loop.rng))
             names = raised.layers()
             kept = model.forward(x, names, mode=mode) if names else {}
             value = raised.value(Seen(model, kept, picture, alpha, x, loop.memory))
@@ -308,16 +309,15 @@ def _either(model: Model, which: Array, a: Tensor, b: Tensor) -> Tensor:
     return model.ops.where(model.ops.asarray(mask), a, b)
 
 
-def _normalised(model: Model, x: Tensor, memory: dict[Any, Any]) -> Tensor:
+def _normalised(loop: Loop, model: Model, x: Tensor) -> Tensor:
     """0..1 to what the network expects. Constants of full size, since MXNet takes long to differentiate broadcasting;
-    those of the last size are kept in ``memory``."""
+    those of the last size are kept."""
     shape = tuple(x.shape)
-    held, constants = memory.get(NORMALISING, (None, ()))
-    if held != shape:
+    if loop.normalising is None or loop.normalising[0] != shape:
         mean, std = (np.reshape(one, (1, -1, 1, 1)) for one in (model.spec.mean, model.spec.std))
-        constants = [model.ops.asarray(np.broadcast_to(one, shape)) for one in (mean, 1.0 / std)]
-        memory[NORMALISING] = shape, constants
-    less, factor = constants
+        less, factor = (model.ops.asarray(np.broadcast_to(one, shape)) for one in (mean, 1.0 / std))
+        loop.normalising = shape, less, factor
+    _, less, factor = loop.normalising
     return (x - less) * factor
 
 
