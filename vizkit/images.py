@@ -153,9 +153,12 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     fitted = _fitted(listed, spec, fit)
     pictures = np.stack([np.asarray(item) for item in fitted])
     seen = pictures if spec.channels == 3 else np.stack([np.asarray(item.convert("L"))[..., None] for item in fitted])
-    tensor = np.ascontiguousarray(seen.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    tensor = np.array(seen.transpose(0, 3, 1, 2), np.float32, order="C")
+    tensor /= np.float32(255)
     if input_range == "imagenet":
-        tensor = normalise(tensor, spec)
+        mean, std = _moments(tensor, spec)
+        tensor -= mean
+        tensor /= std
     names = tuple(_name(item, i) for i, item in enumerate(listed))
     return Batch(tensor, pictures, names, input_range)
 
@@ -188,16 +191,20 @@ def _name(image: Any, i: int) -> str:
 
 def normalise(pixels: Array, spec: InputSpec) -> Array:
     """(N, C, H, W) in 0..1 to the network's range: less the mean, over the standard deviation."""
-    mean = np.asarray(spec.mean, dtype=pixels.dtype)[:, None, None]
-    std = np.asarray(spec.std, dtype=pixels.dtype)[:, None, None]
+    mean, std = _moments(pixels, spec)
     return np.asarray((pixels - mean) / std)
 
 
 def denormalise(tensor: Array, spec: InputSpec) -> Array:
     """The inverse of :func:`normalise`: the network's range to 0..1, not clipped."""
-    mean = np.asarray(spec.mean, dtype=tensor.dtype)[:, None, None]
-    std = np.asarray(spec.std, dtype=tensor.dtype)[:, None, None]
+    mean, std = _moments(tensor, spec)
     return np.asarray(tensor * std + mean)
+
+
+def _moments(pixels: Array, spec: InputSpec) -> tuple[Array, Array]:
+    """Mean and standard deviation of each channel (C, 1, 1), in the dtype of ``pixels``."""
+    mean, std = (np.asarray(one, dtype=pixels.dtype)[:, None, None] for one in (spec.mean, spec.std))
+    return mean, std
 
 
 def picture(pixels: Array) -> Array:

@@ -92,8 +92,15 @@ class Attribution(Result):
         return plotting.saliency([self])
 
 
-def provenance(model: Model, technique: str, settings: Mapping[str, Any], batch: Batch | None = None) -> dict[str, Any]:
-    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256, and every setting."""
+def provenance(
+    model: Model,
+    technique: str,
+    settings: Mapping[str, Any],
+    batch: Batch | None = None,
+    sha256: str | None = None,
+) -> dict[str, Any]:
+    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256 (``sha256`` where that
+    was taken before), and every setting."""
     made: dict[str, Any] = {
         "technique": technique,
         "model": model.name,
@@ -106,7 +113,7 @@ def provenance(model: Model, technique: str, settings: Mapping[str, Any], batch:
         },
         "device": model.device,
         "dtype": model.dtype,
-        "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": model.sha256()},
+        "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
         "settings": dict(settings),
     }
     if batch is not None:

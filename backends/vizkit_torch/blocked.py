@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from .dense import Dense, single
 from .joining import Joined, joins
+from .packed import Packs
 from .relu import RELUS
 from .strided import StridedConvolution, fits
 
@@ -32,21 +33,22 @@ FEW = 8
 
 
 class Blocked(TorchFunctionMode):
-    """Keeps activations in blocks. ``relu``: also behind ReLUs, where these have their own gradient.
+    """Keeps activations in blocks. ``relu``: also behind ReLUs, where these have their own gradient; ``packs``: weights
+    that are kept in another form.
 
     Raises RuntimeError from :meth:`check` when the network wrote into something that it got as a copy.
     """
 
-    def __init__(self, relu: bool) -> None:
+    def __init__(self, relu: bool, packs: Packs) -> None:
         super().__init__()
+        self._packs = packs
         self._passed = RELUS if relu else set()
         self._made: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.conv2d and not kwargs and fits(args):
-            x, weight, bias, stride, padding, *_ = args
-            return StridedConvolution.apply(x, weight, bias, stride[0], padding)
+        if func is torch.conv2d and not kwargs:
+            return self._convolution(args)
         if func in JOINING and not kwargs and joins(args):
             return Joined.apply(*args[0])
         if func is F.linear and not kwargs and single(args):
@@ -58,6 +60,15 @@ class Blocked(TorchFunctionMode):
         if func in SUMS and not kwargs and _alike(args):
             return func(args[0], (self._blocks if args[0].is_mkldnn else self._plain)(args[1]))
         return func(*self._plain(args), **{key: self._plain(value) for key, value in kwargs.items()})
+
+    def _convolution(self, args: Sequence[Any]) -> torch.Tensor:
+        if fits(args):
+            x, weight, bias, stride, padding, *_ = args
+            made: torch.Tensor = StridedConvolution.apply(x, weight, bias, stride[0], padding)
+            return made
+        x = self._blocks(args[0])
+        packed = self._packs.convolution(x, args)
+        return torch.conv2d(x, *args[1:]) if packed is None else packed
 
     def _blocks(self, x: torch.Tensor) -> torch.Tensor:
         """An image or activation in blocks; anything else as it is."""

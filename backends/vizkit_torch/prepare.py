@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from .blocked import FEW, LEAST, Blocked
 from .graph import tensors
+from .packed import Packs
 from .watch import Watch
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
@@ -179,6 +180,7 @@ class Preparation:
         self._made: dict[Pair, tuple[torch.Tensor, torch.Tensor]] = {}
         self._low: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         """By the id of a tensor: it, and its bfloat16 copy."""
+        self._packs = Packs()
         self._watch = Watch()
         self._state: object = None
 
@@ -193,13 +195,14 @@ class Preparation:
             self.pairs = ()
         pays = len(wanted) <= FEW and pixels >= LEAST
         nobodys = not any(self._hooks) and not any(map(_replaced, self._modules))
-        mode = Blocked(relu) if self.blocked and pays and nobodys and torch._C._get_mkldnn_enabled() else None
+        blocked = self.blocked and pays and nobodys and torch._C._get_mkldnn_enabled()
         pairs = [
             pair
             for pair in self.pairs
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
         self._renew(pairs, modules)
+        mode = Blocked(relu, self._packs) if blocked else None
         swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
         lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
         try:
@@ -232,11 +235,14 @@ class Preparation:
             sources += [value for _, _, value in _floats(modules)]
         state = [pair.norm.eps for pair in self.pairs], self._watch.state(sources)
         if state != self._state:
-            self._made, self._low, self._state = {}, {}, state
+            self._made, self._low, self._packs, self._state = {}, {}, Packs(), state
         missing = [pair for pair in pairs if pair not in self._made]
         if missing:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                self._made.update(zip(missing, pool.map(Pair.prepared, missing), strict=True))
+                made = dict(zip(missing, pool.map(Pair.prepared, missing), strict=True))
+            self._made.update(made)
+            for weight, _ in made.values():
+                self._packs.hold(weight)
 
     def _lower(self, value: torch.Tensor) -> torch.Tensor:
         """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""

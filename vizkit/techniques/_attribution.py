@@ -4,6 +4,7 @@ that says how it was made."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,15 @@ class Job:
         self.batch_size = batch_size
         self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
         self.chosen: list[int | None] = [None] * len(self.batch)
-        self.x: Array = self.batch.tensor.astype(np.float64)
+        self._sha256 = model.sha256()  # Here, since each pass looks at the weights, too: they are in the caches then.
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    @cached_property
+    def x(self) -> Array:
+        """The images (N, C, H, W) as float64."""
+        return self.batch.tensor.astype(np.float64)
 
     @property
     def whats(self) -> list[str]:
@@ -229,7 +235,7 @@ class Job:
         check_maps(values, self.whats, cause)
         return Attribution(
             values,
-            provenance(self.model, self.technique, made, self.batch),
+            provenance(self.model, self.technique, made, self.batch, self._sha256),
             self.batch,
             tuple(self.chosen),
             tuple(names),
