@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
+
+from vizkit.backend import Array, cpu_count
 
 from .compile import Program, compiled
 from .execute import NORMS, Executor
@@ -62,6 +65,21 @@ class Preparation:
             return None  # The executor says what does not fit.
 
 
+class Fold(NamedTuple):
+    """A folded convolution, whose weight is yet to be written: ``new`` is where it lies, ``old`` what it is made of."""
+
+    weight: NDArray
+    bias: NDArray
+    old: Array
+    new: Array
+    factor: Array
+
+    def scale(self) -> None:
+        """In float64, a few values at a time, and straight to where MXNet reads it: these are hundreds of megabytes.
+        NumPy alone, so that others can be written meanwhile."""
+        np.multiply(self.old, self.factor, out=self.new, dtype=np.float64, casting="same_kind")
+
+
 class Folding:
     """Folded weights and biases by the convolution's node number; ``pairs`` maps batch norms to their convolutions."""
 
@@ -88,28 +106,30 @@ class Folding:
     def _make(self) -> None:
         self._held = self._arrays()
         self._sample = self._samples.take(self._held)
-        self.arrays = {conv: self._folded(norm, conv) for norm, conv in self.pairs.items()}
+        folds = {conv: self._fold(norm, conv) for norm, conv in self.pairs.items()}
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for _ in pool.map(Fold.scale, folds.values()):
+                pass
+        self.arrays = {conv: (one.weight, one.bias) for conv, one in folds.items()}
 
     def _arrays(self) -> list[NDArray]:
         return [self._parameter(name) for name in self._names]
 
-    def _folded(self, norm: int, conv: int) -> tuple[NDArray, NDArray]:
+    def _fold(self, norm: int, conv: int) -> Fold:
         nodes = self._graph.nodes
         own = [self._parameter(nodes[k].name) for k, _ in nodes[conv].inputs[1:]]
         names = [nodes[k].name for k, _ in nodes[norm].inputs[1:]]
-        gamma, beta, mean, variance = (self._parameter(name).asnumpy().astype(np.float64) for name in names)
+        gamma, beta, mean, variance = (view(self._parameter(name)).astype(np.float64) for name in names)
         attrs = nodes[norm].attrs
         fixed = attrs.get("fix_gamma", "True") == "True"
         scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(attrs.get("eps", 1e-3)))
         bias = beta - mean * scale
         if len(own) > 1:
-            bias = bias + own[1].asnumpy() * scale
-        weight = mx.nd.zeros(own[0].shape, ctx=own[0].context, dtype=own[0].dtype)
+            bias = bias + view(own[1]) * scale
+        weight = mx.nd.empty(own[0].shape, ctx=own[0].context, dtype=own[0].dtype)
         old, new = (view(one).reshape(one.shape) for one in (own[0], weight))
-        # In float64, a few values at a time, and straight to where MXNet reads it: these are hundreds of megabytes.
         wide = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-        np.multiply(old, wide, out=new, dtype=np.float64, casting="same_kind")
-        return weight, mx.nd.array(bias, ctx=own[0].context, dtype=own[0].dtype)
+        return Fold(weight, mx.nd.array(bias, ctx=own[0].context, dtype=own[0].dtype), old, new, wide)
 
     def _fresh(self) -> bool:
         now = self._arrays()

@@ -26,7 +26,7 @@ READERS = {torch.conv2d, F.max_pool2d, torch.max_pool2d}
 JOINING = {torch.cat, torch.concat, torch.concatenate}
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "is_floating_point", "__len__", "to_dense", "to_mkldnn")
 """Calls that blocks can answer."""
-LEAST = 96 * 96
+LEAST = 80 * 80
 """Pixels in a batch below which plain memory is faster."""
 FEW = 8
 """Layers that are read from outside beyond which blocks lose: each of them is brought to plain memory."""
