@@ -20,7 +20,7 @@ import typer
 
 import vizkit
 from benchmarks.agreement import crops
-from benchmarks.timing import paired, processor
+from benchmarks.timing import WARM, paired, processor
 
 ROUNDS = 5
 CROPS = 3
@@ -50,7 +50,7 @@ def measure(name: str, weights: str, what: str) -> dict[str, Any]:
         dtype: lambda model=model: call(model, crop, target=target, **options)
         for dtype, model in (("bfloat16", low), ("float32", full))
     }
-    timings = paired("bfloat16", contestants, 3 if what in HEAVY else ROUNDS, warmup=0 if what in HEAVY else 1)
+    timings = paired("bfloat16", contestants, 3 if what in HEAVY else ROUNDS, warmup=0 if what in HEAVY else WARM)
     ratios = timings["float32"].ratios
     return {
         "model": name,

@@ -21,13 +21,19 @@ import typer
 import vizkit
 from benchmarks import suite_cases
 from benchmarks.suite import MODELS, versions
-from benchmarks.timing import environment, processor
+from benchmarks.timing import WARM, environment, processor
 
 WHO = {"torch": ("vizkit", "captum"), "gluon": ("vizkit", "homework")}
 CASES = ("saliency", "gradcam")
-WARM, PASSES = 3, 15
+PASSES = 15
 MARK = "-- pass"
-KINDS = {"convolution": "convolution", "reorder": "reorder", "inner_product": "dense", "matmul": "dense"}
+KINDS = {
+    "convolution": "convolution",
+    "deconvolution": "convolution",
+    "reorder": "reorder",
+    "inner_product": "dense",
+    "matmul": "dense",
+}
 """oneDNN's names, and ours; all others are "other"."""
 SHAPE = re.compile(r"mb(\d+)_(?:g(\d+))?ic(\d+)oc(\d+)_ih\d+oh(\d+)kh(\d+).*_iw\d+ow(\d+)kw(\d+)")
 """How oneDNN writes a convolution."""

@@ -21,7 +21,7 @@ import typer
 
 import vizkit
 from benchmarks import suite_cases, suite_growth
-from benchmarks.timing import environment, paired, processor
+from benchmarks.timing import WARM, environment, paired, processor
 
 MODELS = ("googlenet", "vgg19", "resnet152")
 PACKAGES = ("vizkit", "captum", "grad-cam", "torchcam", "torch-lucent", "numpy")
@@ -34,7 +34,7 @@ def measure(backend: str, name: str, case: str, batch: int, rounds: int, clock: 
     if wrong:
         raise SystemExit(f"{name} in {backend}, {case}: results differ, {wrong}; a timing would mean nothing.")
     rows = []
-    found = paired(trial.base, trial.contestants, rounds, warmup=0 if case in suite_cases.HEAVY else 1, clock=clock)
+    found = paired(trial.base, trial.contestants, rounds, warmup=0 if case in suite_cases.HEAVY else WARM, clock=clock)
     ours = found["vizkit"].seconds
     for who, timing in found.items():
         ahead = [theirs / mine for theirs, mine in zip(timing.seconds, ours, strict=True)]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Contestant = Callable[[], object]
+WARM = 10
+"""Rounds before those that count, where a round is short: what vizkit prepares late, it has prepared by then."""
 
 
 @dataclass(frozen=True)

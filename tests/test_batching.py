@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import vizkit
+from vizkit import batching
+from vizkit.backend import Layer
 from vizkit.batching import Ahead
 
 
@@ -32,6 +35,25 @@ def test_batches_are_made_ahead_and_in_order() -> None:
     assert made == [(0, 3), (3, 6), (6, 8)]
     assert threading.get_ident() in threads
     assert len(threads) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "sides", "expected"),
+    [
+        ("cpu", "float32", (10,), 32),
+        ("cpu", "float32", (256,) * 3, 20),  # 40 MiB of one layer
+        ("cuda:0", "float32", (256,) * 3, 32),
+        ("cpu", "float64", (256,) * 3, 10),
+        ("cpu", "float32", (256,) * 64, 8),  # 1 GiB of all
+        ("cuda:0", "float32", (256,) * 64, 8),
+        ("cpu", "float32", (4096,), 1),
+    ],
+)
+def test_batches_that_fit(device: str, dtype: str, sides: tuple[int, ...], expected: int) -> None:
+    """Layers of 8 channels and these sides; 2 MiB for 256 in float32."""
+    layers = {str(k): Layer(str(k), "Conv2d", (1, 8, side, side)) for k, side in enumerate(sides)}
+    model: Any = SimpleNamespace(device=device, dtype=dtype, layers=layers)
+    assert batching.fitting(model) == expected
 
 
 def test_a_halved_batch_is_made_anew() -> None:

@@ -152,6 +152,7 @@ def activation_statistics(results: Sequence[ActivationStatistics]) -> Figure:
     longest = max(results, key=lambda result: len(result.layers))
     figure = new(max(7.0, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.5)
     above, below = figure.subplots(2, 1, sharex=True)
+    below.set_yscale("symlog", linthresh=1e-2)
     curves = ((above, "zeros", "zero activations"), (above, "blank", "blank channels"), (below, "mean", "mean"))
     for k, result in enumerate(results):
         active = np.array(result.rectified)
@@ -164,7 +165,6 @@ def activation_statistics(results: Sequence[ActivationStatistics]) -> Figure:
     above.set_title("lines: layers without negative activations; dots: the others", fontsize=9, color=GRAY)
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share")
-    below.set_yscale("symlog", linthresh=1e-2)
     below.set_ylabel("activation")
     every = max(1, len(longest.layers) // 60)
     below.set_xticks(np.arange(len(longest.layers))[::every], longest.layers[::every], rotation=90, fontsize=6)
