@@ -142,6 +142,13 @@ def test_in_a_network(native: Any, image: Any) -> None:
     )
 
 
+def test_many_images_make_no_form(native: Any, image: Any) -> None:
+    model = vizkit.wrap(native, **SPEC)
+    for _ in range(LATER + 1):
+        vizkit.saliency(model, [image] * (packed.FEW + 1), target=2)
+    assert made(model) == (0, 0)
+
+
 def test_forward_passes_alone_make_no_form_for_gradients(native: Any, image: Any) -> None:
     model = vizkit.wrap(native, **SPEC)
     first = model.logits(image)

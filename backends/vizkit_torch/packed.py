@@ -17,6 +17,8 @@ import torch
 
 LATER = 8
 """Uses after which a form is made: getting memory for it takes about ten times as long as it then saves each time."""
+FEW = 3
+"""Images at once up to which it pays: beyond, one rearrangement serves many."""
 BLOCK = 16
 """Channels below which kernels read other forms."""
 
@@ -83,7 +85,7 @@ class Packs:
         """``conv2d`` of ``x``, in blocks, with the ``args`` that it was called with; None where plain weights are to be
         taken."""
         held = self._held.get(id(args[1]))
-        if held is None or not x.is_mkldnn or not fits(args):
+        if held is None or len(x) > FEW or not x.is_mkldnn or not fits(args):
             return None
         gradient = x.requires_grad and torch.is_grad_enabled()
         held.uses[gradient] += 1
