@@ -169,8 +169,8 @@ def dream_picture(picture: Array, evidence: str) -> Figure:
 
 
 def health(results: Sequence[Health]) -> Figure:
-    """Share of zeros by depth above, lines through rectified layers and dots for others; shares of dead, always-on,
-    saturated and near-duplicate units below. A line style for each result."""
+    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below: lines through
+    rectified layers, dots for others. A line style for each result."""
     longest = max(results, key=lambda result: len(result.layers))
     figure = plotting.new(max(7.5, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.8)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -181,12 +181,14 @@ def health(results: Sequence[Health]) -> Figure:
         shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
         depth = np.array([names.index(result.layers[i].name) for i in shown])
         active = np.array([result.layers[i].rectified for i in shown])
-        zeros, name = result.column("zeros")[shown], plotting.origin(result)
-        above.plot(depth[active], zeros[active], style, color="C0", marker="o", markersize=3, label=f"zeros, {name}")
-        above.plot(depth[~active], zeros[~active], ".", color="C0", alpha=0.3, markersize=4)
+        curves = [(above, "zeros", "C0", f"zeros, {plotting.origin(result)}")]
         for kind, colour in kinds:
-            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else None
-            below.plot(depth, result.column(kind)[shown], style, color=colour, marker=".", markersize=4, label=label)
+            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else ""
+            curves.append((below, kind, colour, label))
+        for axes, kind, colour, label in curves:
+            share = result.column(kind)[shown]
+            axes.plot(depth[active], share[active], style, color=colour, marker="o", markersize=3, label=label or None)
+            axes.plot(depth[~active], share[~active], ".", color=colour, alpha=0.3, markersize=4)
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share of zero activations", fontsize=8)
     above.set_title("lines: rectified layers; dots: layers with negative activations", fontsize=9, color=plotting.GRAY)
