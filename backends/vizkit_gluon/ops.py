@@ -15,7 +15,7 @@ from mxnet.base import _LIB, check_call
 
 from vizkit.backend import SAMPLES, Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
-from vizkit.memory import give_back
+from vizkit.memory import Scattered
 from vizkit.ops import corner_grid
 
 from .legacy import legacy
@@ -36,6 +36,7 @@ class GluonOps(Ops):
         self.device = device
         self.dtype = dtype
         self.context = context(device)
+        self._unused = Scattered()
 
     def asarray(self, array: npt.ArrayLike) -> NDArray:
         host = np.asarray(array)
@@ -66,7 +67,7 @@ class GluonOps(Ops):
         return scores.detach(), dict(zip(marked, found, strict=True)), detach(aux)
 
     def tidy(self) -> None:
-        give_back()
+        self._unused.give_back()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = str(error).lower()

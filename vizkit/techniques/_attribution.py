@@ -203,7 +203,8 @@ class Job:
         total = len(self) * count
 
         def build(start: int, stop: int) -> Array:
-            return np.stack([make(*divmod(k, count)) for k in range(start, stop)])
+            made = [make(*divmod(k, count)) for k in range(start, stop)]
+            return np.stack(made, dtype=self.model.ops.dtype, casting="same_kind")
 
         def take(start: int, stop: int) -> None:
             step([divmod(k, count) for k in range(start, stop)], ahead.take(start, stop))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..backend import Array, Model
@@ -12,7 +14,7 @@ from ._attribution import INPUT, Job, strongest
 from ._noise import Noise
 
 
-def _moments(
+def _sums(
     technique: str,
     model: Model,
     image: ImageInput,
@@ -23,24 +25,20 @@ def _moments(
     batch_size: int | None,
     input_range: str,
     fit: str,
-) -> tuple[Job, Array, Array]:
-    """Mean and variance of the gradient, (N, C, H, W), by Welford's update: no cancellation, two arrays an image. The
-    target None is the top-1 of the image without noise."""
+    add: Callable[[Array, Array, int], None],
+    count: int = 1,
+) -> tuple[Job, Array]:
+    """``count`` sums (count, N, C, H, W), float64, over the gradients at noisy copies: ``add(sums, gradient, sample)``
+    adds one to those of its image, (count, C, H, W). The target None is the top-1 of the image without noise."""
     job = Job(
         technique, model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
     drawn = Noise(job, noise, seed)
     job.settle()
-    mean, scatter = np.zeros_like(job.x), np.zeros_like(job.x)
-
-    def take(i: int, s: int, gradients: dict[str, Array]) -> None:
-        off = gradients[INPUT] - mean[i]
-        mean[i] += off / (s + 1)
-        scatter[i] += off * (gradients[INPUT] - mean[i])
-
-    job.samples(samples, drawn.noisy, take)
-    return job, mean, scatter / samples
+    sums = np.zeros((count, *job.x.shape))
+    job.samples(samples, drawn.noisy, lambda i, s, gradients: add(sums[:, i], gradients[INPUT], s))
+    return job, sums
 
 
 def smoothgrad(
@@ -78,7 +76,12 @@ def smoothgrad(
         >>> vizkit.smoothgrad(model, vizkit.images.sample(), samples=2).values.shape
         (1, 224, 224)
     """
-    job, mean, _ = _moments("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit)
+
+    def add(sums: Array, gradient: Array, _: int) -> None:
+        sums[0] += gradient
+
+    job, (total,) = _sums("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add)
+    mean = total / samples
     return job.result(strongest(mean), extra={"attribution": mean})
 
 
@@ -104,7 +107,17 @@ def vargrad(
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
     """
-    job, _, variance = _moments("vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit)
+
+    def add(sums: Array, gradient: Array, sample: int) -> None:
+        mean, scatter = sums  # Welford's update, without cancellation.
+        off = gradient - mean
+        mean += off / (sample + 1)
+        scatter += off * (gradient - mean)
+
+    job, (_, scatter) = _sums(
+        "vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add, count=2
+    )
+    variance = scatter / samples
     cause = "the gradients of all samples are the same. Take samples >= 2 and noise > 0."
     return job.result(variance.sum(axis=1), extra={"attribution": variance}, cause=cause)
 
@@ -130,8 +143,10 @@ def squaregrad(
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
     """
-    job, mean, variance = _moments(
-        "squaregrad", model, image, target, samples, noise, seed, batch_size, input_range, fit
-    )
-    square = variance + mean**2
+
+    def add(sums: Array, gradient: Array, _: int) -> None:
+        sums[0] += np.square(gradient, dtype=np.float64)
+
+    job, (total,) = _sums("squaregrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add)
+    square = total / samples
     return job.result(square.sum(axis=1), extra={"attribution": square})
