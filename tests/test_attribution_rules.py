@@ -12,7 +12,7 @@ from kits import kit as kit_of
 from kits import parameters
 
 import vizkit
-from vizkit.errors import LayerError
+from vizkit.errors import LayerError, SettingError
 
 SIZE = 6
 # conv, norm, relu (a module, in-place in PyTorch), pool, dropout; then, in a residual branch, one ReLU module used
@@ -140,6 +140,17 @@ def test_the_network_is_left_as_it_was(name: str, picture: np.ndarray, method: s
     assert kit.snapshot(model.native) == before
     np.testing.assert_array_equal(model.logits(picture), logits)
     np.testing.assert_array_equal(vizkit.saliency(model, picture, target=1).values, plain)
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "guided_gradcam"])
+def test_a_rule_that_no_relu_can_follow_is_refused(name: str, method: str) -> None:
+    layers = [("conv", 3, 4, 3, 1), ("sigmoid",), ("flatten",), ("dense", 4 * SIZE * SIZE, 3)]
+    model = vizkit.wrap(kit_of(name).sequential(layers), input_size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, name="bent")
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    settings = {"layer": "0"} if method == "guided_gradcam" else {}
+    with pytest.raises(SettingError, match=r"bent has none.*vizkit\.saliency"):
+        getattr(vizkit, method)(model, picture, target=1, **settings)
+    assert vizkit.saliency(model, picture, target=1).values.max() > 0
 
 
 def test_nothing_stays_after_an_error(name: str, picture: np.ndarray) -> None:

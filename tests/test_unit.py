@@ -164,6 +164,18 @@ def test_the_page(name: str, tmp_path: Path, brief: None) -> None:
         unit.make([model], "features.6", 7, drawn, out=out)
 
 
+def test_the_page_of_a_network_without_relus_shows_the_gradient(
+    name: str, kit: Any, tmp_path: Path, brief: None
+) -> None:
+    layers = [("conv", 3, 4, 3, 1), ("sigmoid",), ("conv", 4, 4, 3, 1), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 3)]
+    model = vizkit.wrap(kit.sequential(layers), input_size=TRAPS_SIZE, mean=[0.5] * 3, std=[0.25] * 3)
+    page = unit.make([model], "2", 1, list(PIXELS), out=tmp_path / "page", k=2).read_text("utf-8")
+    assert "the gradient of its response; this network has no ReLU" in page
+    assert "guided" not in page
+    with pytest.raises(SettingError, match="guided"):
+        unit.neuron_maps(model, images.prepare(PIXELS[0], model.spec), "2", 1, [(0, 0)])
+
+
 @both()
 def test_the_page_of_two_backends_says_how_far_they_agree(
     tmp_path: Path, capsys: Any, monkeypatch: Any, brief: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from conftest import INSTALLED
 from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
-from vizkit.errors import SettingError, UnknownNameError
+from vizkit.backend import Mode
+from vizkit.errors import LayerError, SettingError, ShapeError, UnknownNameError
 
 SPEC: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -75,6 +77,120 @@ def test_torch_networks_that_return_more_than_a_tensor(rng: Any) -> None:
         vizkit.wrap(nn.ReLU(), **options)
     with pytest.raises(SettingError, match="float16"):
         vizkit.wrap(nn.Conv2d(3, 2, 3).half(), **options)
+
+
+class Small:
+    """A network of PyTorch with three stages, in the forms that PyTorch can give it."""
+
+    size = 8
+
+    def __init__(self) -> None:
+        import torch
+        from torch import nn
+
+        torch.manual_seed(0)
+        stage = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(4 * self.size**2, 3))
+        self.native = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), stage, head)
+        for parameter in self.native.parameters():
+            nn.init.normal_(parameter, 0, 0.3)
+        self.blank = torch.zeros(1, 3, self.size, self.size)
+        self.picture = np.random.default_rng(5).integers(0, 256, (self.size, self.size, 3), dtype=np.uint8)
+        self.plain = self.wrapped(self.native)
+
+    def wrapped(self, native: Any) -> Any:
+        return vizkit.wrap(native, input_size=self.size, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+    def agree(self, model: Any, method: str, **settings: Any) -> None:
+        found, expected = (getattr(vizkit, method)(one, self.picture, **settings).values for one in (model, self.plain))
+        assert expected.max() > 0
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+@torch_only
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("form", ["traced", "scripted", "one part scripted"])
+def test_torch_script_shows_neither_layers_nor_relus(form: str) -> None:
+    import torch
+
+    small = Small()
+    native: Any = copy.deepcopy(small.native)
+    if form == "one part scripted":
+        native[2] = torch.jit.script(native[2])
+    else:
+        native = torch.jit.script(native) if form == "scripted" else torch.jit.trace(native.eval(), small.blank)
+    model = small.wrapped(native)
+    small.agree(model, "saliency", target=1)
+    small.agree(model, "smoothgrad", target=1, samples=3)
+    assert model.sha256() == small.plain.sha256()
+    with pytest.raises(SettingError, match="none that torch shows"):
+        vizkit.guided_backprop(model, small.picture)
+    with pytest.raises(LayerError, match="TorchScript"):
+        vizkit.gradcam(model, small.picture, layer="2.2")
+    with pytest.raises(SettingError, match="TorchScript"):
+        model.forward(model.ops.asarray(small.blank.numpy()), mode=Mode(training=np.random.default_rng(0)))
+    with pytest.raises(SettingError, match="cannot be traced"):
+        model.graph()
+    if form == "one part scripted":
+        small.agree(model, "gradcam", target=1, layer="1")
+
+
+@torch_only
+def test_exported_networks_show_their_relus() -> None:
+    import torch
+
+    small = Small()
+    model = small.wrapped(torch.export.export(small.native.eval(), (small.blank,)).module())
+    small.agree(model, "saliency", target=1)
+    small.agree(model, "guided_backprop", target=1)
+    with pytest.raises(ShapeError, match="input of shape"):
+        vizkit.smoothgrad(model, small.picture, samples=3)
+    small.agree(model, "smoothgrad", target=1, samples=3, batch_size=1)
+
+
+@torch_only
+@pytest.mark.parametrize("form", ["whole", "whole, in place", "a part", "a part, in place"])
+def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) -> None:
+    import torch
+
+    runs = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        return lambda *given: runs.append(1) or graph(*given)
+
+    small = Small()
+    native: Any = copy.deepcopy(small.native).eval()
+    if form == "whole":
+        native = torch.compile(native, backend=backend)
+    elif form == "whole, in place":
+        native.compile(backend=backend)
+    elif form == "a part":
+        native[2] = torch.compile(native[2], backend=backend)
+    else:
+        native[2].compile(backend=backend)
+    model = small.wrapped(native)
+    assert model.name == "Sequential"
+    layer = next(name for name in model.layers if name.endswith("2.2") or name == "2._orig_mod.2")
+    for method in ("saliency", "guided_backprop", "gradcam"):
+        settings = {"layer": layer} if method == "gradcam" else {}
+        found = getattr(vizkit, method)(model, small.picture, target=1, **settings).values
+        expected = getattr(vizkit, method)(
+            small.plain, small.picture, target=1, **({"layer": "2.2"} if settings else {})
+        ).values
+        np.testing.assert_array_equal(found, expected)
+    assert not runs, "compiled code ran, which calls no hooks"
+    native(small.blank)
+    assert runs, "it is compiled no longer"
+
+
+@torch_only
+def test_a_network_spread_over_devices_keeps_its_names() -> None:
+    from torch import nn
+
+    small = Small()
+    model = small.wrapped(nn.DataParallel(small.native))
+    assert list(model.layers) == list(small.plain.layers)
+    assert model.native is small.native
 
 
 @gluon_only

@@ -75,14 +75,15 @@ def wrap(
     dtype: str | None = None,
     optimise: bool = True,
 ) -> Model:
-    """The user's own network: a torch ``Module`` or a Gluon ``HybridBlock``, hybridised or not.
+    """The user's own network: a torch ``Module``, compiled or not, or a Gluon ``HybridBlock``, hybridised or not.
 
     It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
     see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width);
     ``mean``/``std``: per channel, of pixels divided by 255 (three for RGB, one for gray); ``labels``: names of the
-    outputs, in order. Layers go by the framework's structural paths. ``dtype``: None is that of its parameters;
-    "bfloat16" computes a float32 network in it, as :func:`load` has it. ``optimise``: as :func:`load` has it; what is
-    prepared follows the parameters that are written later, at a cost, so turn it off between steps of a training.
+    outputs, in order; ``name``: None is its class's. Layers go by the framework's structural paths; TorchScript shows
+    none, and no ReLU. ``dtype``: None is that of its parameters; "bfloat16" computes a float32 network in it, as
+    :func:`load` has it. ``optimise``: as :func:`load` has it; what is prepared follows the parameters that are written
+    later, at a cost, so turn it off between steps of a training.
 
     Raises SettingError for something that is no network, or that cannot be observed.
     """
@@ -90,7 +91,7 @@ def wrap(
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)
-    model = backend.wrap(native, spec, name or type(native).__name__, dtype)
+    model = backend.wrap(native, spec, name, dtype)
     model.optimise = optimise
     return model
 

@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
-from .model import AS_GIVEN, INFERENCE, OUTPUT, SAMPLES, Layer, Mode, Model, Prediction, Weights
+from .model import AS_GIVEN, INFERENCE, OUTPUT, RELU_RULES, SAMPLES, Layer, Mode, Model, Prediction, Weights
 from .ops import Array, Leaves, Ops, Scores, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "AS_GIVEN",
     "INFERENCE",
     "OUTPUT",
+    "RELU_RULES",
     "SAMPLES",
     "Array",
     "Backend",
@@ -110,7 +111,7 @@ class Backend(ABC):
         """See :func:`vizkit.load`."""
 
     @abstractmethod
-    def wrap(self, native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> Model:
+    def wrap(self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> Model:
         """See :func:`vizkit.wrap`; ``dtype`` is None or one of :attr:`dtypes`.
 
         Raises SettingError for a dtype that needs other parameters than the network has.

@@ -72,6 +72,8 @@ class Mode:
 
 
 INFERENCE = Mode()
+RELU_RULES = ("guided", "deconvnet")
+"""Rules after which maps are called: where no ReLU follows one it would be another map."""
 SPACINGS = 32
 """Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
 
@@ -123,6 +125,10 @@ class Model(ABC):
     @abstractmethod
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
+
+    @abstractmethod
+    def has_relu(self) -> bool:
+        """Whether ReLUs are among the network's operations, so that another backward rule means something."""
 
     @abstractmethod
     def graph(self) -> Graph:
@@ -190,7 +196,7 @@ class Model(ABC):
         mode the user left the network in, unless ``mode`` says otherwise; the network is as before afterwards.
 
         Raises UnknownNameError for a layer that does not exist, LayerError for one that runs more than once in a pass
-        or never, ShapeError for an input the network cannot take.
+        or never, ShapeError for an input the network cannot take, SettingError for a rule that no ReLU can follow.
         """
         add = {} if add is None else add
         if not keep:
@@ -202,6 +208,12 @@ class Model(ABC):
             )
         for name in {*keep, *add}:
             self.check_layer(name)
+        if mode.relu in RELU_RULES and not self.has_relu():
+            raise SettingError(
+                f"The rule {mode.relu!r} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
+                f"{self.backend} shows, so that its map would be that of vizkit.saliency. Take that, or wrap a network "
+                "that calls ReLU."
+            )
         return self._forward(x, tuple(keep), add, mode)
 
     def check_layer(self, name: str) -> None:

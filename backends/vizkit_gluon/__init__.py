@@ -58,7 +58,7 @@ class GluonBackend(Backend):
 
         return networks.load(name, weights, device, dtype)
 
-    def wrap(self, native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> Model:
+    def wrap(self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> Model:
         from . import networks
 
         return networks.wrap(native, spec, name, dtype)

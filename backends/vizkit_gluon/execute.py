@@ -27,7 +27,8 @@ def _handle(op: str) -> int | None:
     return handle.value
 
 
-def _is_relu(node: Node) -> bool:
+def is_relu(node: Node) -> bool:
+    """Whether this operator is ``max(0, x)``."""
     return node.op == "relu" or (node.op == "Activation" and node.attrs.get("act_type") == "relu")
 
 
@@ -129,7 +130,7 @@ class Executor:
             return [self._dropout(node, inputs[0], mode)]
         if node.op == "BlockGrad":
             return [inputs[0].detach()]
-        if mode.relu is not None and _is_relu(node):
+        if mode.relu is not None and is_relu(node):
             return [RULES[mode.relu]()(inputs[0])]
         handle, keys, values = self._calls[i] or (None, [], [])
         if mode.training is not None and node.op in NORMS:

@@ -14,7 +14,7 @@ from vizkit.errors import LayerError
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
-from .execute import NORMS, Executor
+from .execute import NORMS, Executor, is_relu
 from .graph import graph
 from .legacy import legacy
 from .ops import GluonOps, Samples
@@ -132,6 +132,9 @@ class GluonModel(Model):
                 "activation. Take the layer before or after it."
             )
         super().check_layer(name)
+
+    def has_relu(self) -> bool:
+        return any(map(is_relu, self._graph.nodes))
 
     @legacy()
     def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, NDArray], mode: Mode) -> dict[str, NDArray]:

@@ -189,7 +189,7 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
 
 
 @legacy()
-def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> GluonModel:
+def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> GluonModel:
     """See :func:`vizkit.wrap`."""
     if not isinstance(native, gluon.Block):
         raise SettingError(f"vizkit.wrap takes a mxnet.gluon.HybridBlock; got {type(native).__name__}.")
@@ -216,7 +216,7 @@ def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> G
     return GluonModel(
         native,
         spec,
-        name=name,
+        name=name or type(native).__name__,
         weights=Weights(AS_GIVEN),
         versions=versions(),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",

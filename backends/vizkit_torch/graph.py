@@ -118,6 +118,8 @@ def trace(network: nn.Module, blank: torch.Tensor, output_of: Any) -> Graph:
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         for module in names:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         with recorder:

@@ -66,6 +66,7 @@ class TorchModel(Model):
         self._reused: set[str] = set()
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
+        self._relu = False
         self._places: dict[str, int] = {}
         """In the order in which modules finish."""
         self._preparation: Preparation | None = None
@@ -86,6 +87,14 @@ class TorchModel(Model):
         _ = self.layers
         return self._output
 
+    def has_relu(self) -> bool:
+        _ = self.layers
+        return self._relu and not self._scripted()
+
+    def _scripted(self) -> bool:
+        """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
+        return any(isinstance(module, torch.jit.ScriptModule) for module in modules_of(self.native))
+
     def graph(self) -> Graph:
         if self._graph is None:
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
@@ -99,11 +108,21 @@ class TorchModel(Model):
                 f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
                 "activation. Take the layer before or after it."
             )
+        if name != OUTPUT and name not in self.layers and self._scripted():
+            raise LayerError(
+                f"{self.name} has no layer {name!r} that PyTorch shows: TorchScript keeps its layers to itself. Wrap "
+                "the module it was made from; the parameters of a saved one fit by their names: "
+                "network.load_state_dict(torch.jit.load(file).state_dict())."
+            )
         super().check_layer(name)
 
     def _probe(self) -> dict[str, Layer]:
         """One pass over a blank image: which modules run exactly once and return one tensor, and in what order."""
-        names = {module: name for name, module in reversed(list(self.native.named_modules())) if name}
+        names = {
+            module: name
+            for name, module in reversed(list(self.native.named_modules()))
+            if name and not isinstance(module, torch.jit.ScriptModule)
+        }
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
         held: dict[str, tuple[torch.Tensor, int]] = {}
@@ -126,7 +145,7 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             self._output = tuple(logits(self.native(blank), self.name).shape)
-        self._places = places
+        self._places, self._relu = places, finder.relu
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
@@ -209,8 +228,8 @@ class TorchModel(Model):
                 output = self.native(_lowered(x) if lowered else x.clone())
             except _Stop:
                 output = None
-            except RuntimeError as error:
-                if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
+            except (RuntimeError, AssertionError) as error:  # the latter from an exported network
+                if type(error) in (RuntimeError, AssertionError) and any(word in str(error) for word in SHAPE_WORDS):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
@@ -242,11 +261,21 @@ class TorchModel(Model):
                 if module.training:
                     stack.callback(setattr, module, "training", True)
                     module.training = False
+                if module._compiled_call_impl is not None:  # compiled code calls no hooks
+                    stack.callback(setattr, module, "_compiled_call_impl", module._compiled_call_impl)
+                    module._compiled_call_impl = None
+                if "_orig_mod" in module._modules:
+                    stack.callback(module.__dict__.__setitem__, "forward", module.forward)
+                    module.__dict__["forward"] = module._orig_mod
                 for parameter in module._parameters.values():
                     if parameter is not None and parameter.requires_grad:
                         stack.callback(parameter.requires_grad_, True)
                         parameter.requires_grad_(False)
             if mode.training is not None:
+                if self._scripted():
+                    raise SettingError(
+                        f"Training mode needs dropout and batch norm that PyTorch shows; {self.name} is TorchScript."
+                    )
                 self._train(stack, mode.training)
             if mode.relu is not None:
                 stack.enter_context(relu_rule(mode.relu))
@@ -281,8 +310,9 @@ class TorchModel(Model):
         return ((name, value) for name, value in state if not name.endswith("num_batches_tracked"))
 
     def parameter(self, name: str) -> Array:
-        owner, _, own = name.rpartition(".")
-        found: torch.Tensor = getattr(self.native.get_submodule(owner), own)
+        found: Any = self.native
+        for part in name.split("."):
+            found = getattr(found, part)
         value: Array = found.detach().cpu().float().numpy().copy()
         return value
 

@@ -128,10 +128,17 @@ def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:
     return store.torch_file(name, best.url.rsplit("/", 1)[-1]), spec
 
 
-def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> TorchModel:
-    """See :func:`vizkit.wrap`."""
+SHELLS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+"""Modules that only run another one, and where they keep it."""
+
+
+def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> TorchModel:
+    """See :func:`vizkit.wrap`. Of a compiled network, or one that is spread over devices, the module inside is taken:
+    its layers have the names that the user gave them, and run once."""
     if not isinstance(native, nn.Module):
         raise SettingError(f"vizkit.wrap takes a torch.nn.Module; got {type(native).__name__}.")
+    while type(native).__name__ in SHELLS and type(native).__module__.startswith("torch."):
+        native = getattr(native, SHELLS[type(native).__name__])
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
@@ -150,7 +157,7 @@ def wrap(native: Any, spec: InputSpec, name: str, dtype: str | None = None) -> T
     return TorchModel(
         native,
         spec,
-        name=name,
+        name=name or type(native).__name__,
         weights=Weights(AS_GIVEN),
         versions=versions(),
         device=str(first.device),

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from .blocked import FEW, LEAST, Blocked
 from .graph import tensors
 from .packed import Packs
+from .relu import RELUS
 from .watch import Watch
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
@@ -123,6 +124,8 @@ class Finder(TorchFunctionMode):
         self._place: dict[nn.Conv2d, int] = {}
         self._count = 0
         self._reads: Counter[int] = Counter()
+        self.relu = False
+        """Whether a ReLU was called."""
 
     def _conv(self, tensor: torch.Tensor) -> nn.Conv2d | None:
         held, conv = self._made.get(id(tensor), (None, None))
@@ -130,6 +133,7 @@ class Finder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.relu = self.relu or func in RELUS
         read = [self._conv(tensor) or tensor for tensor in tensors((args, kwargs))]
         result = func(*args, **kwargs)
         if getattr(func, "__name__", "") not in ASKING or isinstance(result, torch.Tensor):

@@ -58,6 +58,7 @@ class _Redirected(torch.autograd.Function):
 
 RULES = {"guided": _Guided, "deconvnet": _Deconvnet, "redirected": _Redirected}
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_}
+RELUS |= {torch.ops.aten.relu.default, torch.ops.aten.relu_.default}  # as exported networks call it
 
 
 class _Replace(TorchFunctionMode):

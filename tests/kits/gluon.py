@@ -13,6 +13,7 @@ MAKE: dict[str, Any] = {
     "conv": lambda i, o, k, p: nn.Conv2D(o, k, padding=p, in_channels=i),
     "norm": lambda channels: nn.BatchNorm(in_channels=channels),
     "relu": lambda: nn.Activation("relu"),
+    "sigmoid": lambda: nn.Activation("sigmoid"),
     "pool": lambda: nn.MaxPool2D(2),
     "dropout": nn.Dropout,
     "flatten": nn.Flatten,

@@ -14,6 +14,7 @@ MAKE: dict[str, Any] = {
     "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
     "norm": nn.BatchNorm2d,
     "relu": lambda: nn.ReLU(inplace=True),
+    "sigmoid": nn.Sigmoid,
     "pool": lambda: nn.MaxPool2d(2),
     "dropout": nn.Dropout,
     "flatten": nn.Flatten,

@@ -24,7 +24,7 @@ def guided_backprop(
 
     ``M[y, x] = max_c |G[c, y, x]|``, ``G`` the gradient of the target's logit at the input in which every ReLU ``y =
     max(z, 0)`` passes back ``max(dy, 0) * (z > 0)``. All ReLUs follow the rule: modules, in-place, used several times,
-    functions. The map hardly depends on the layers near the output (Adebayo et al. 2018, arXiv 1810.03292): it shows
+    functions. Other activations pass their true gradient. The map hardly depends on the layers near the output (Adebayo et al. 2018, arXiv 1810.03292): it shows
     edges, and is no explanation of the class.
 
     Args: as :func:`vizkit.saliency` has them; defaults: top-1 target, normalised pixels, centre crop.
@@ -33,7 +33,8 @@ def guided_backprop(
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is ``G``, signed.
 
     Raises:
-        ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
+        ImageError, UnknownNameError (label), SettingError, also for a network without ReLUs, whose map would be that of
+        :func:`vizkit.saliency`. Warns with MapWarning of flat or non-finite maps.
 
     Example:
         >>> import vizkit

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import OUTPUT, Array, Model
+from ..backend import OUTPUT, RELU_RULES, Array, Model
 from ..errors import SettingError, VizkitError
 from ..folders import Pictures, collect, stream
 from ..images import Batch, ImageInput
@@ -137,7 +137,7 @@ def _fires(
     batch, positions = found.batch(0), found.positions[0].tolist()
     maps = {
         rule: neuron_maps(model, batch, layer, unit, positions, rule=rule, batch_size=batch_size)
-        for rule in ("guided", "deconvnet")
+        for rule in (RELU_RULES if model.has_relu() else ("gradient",))
     }
     return Seen(model, found, histogram, maps)
 

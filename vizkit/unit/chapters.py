@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,19 +65,28 @@ def _same_places(seen: Sequence[Seen]) -> bool:
     )
 
 
+def _map(rule: str, one: Seen) -> Array | None:
+    return one.maps.get(rule)
+
+
 def _patches(seen: Sequence[Seen]) -> Chapter:
     count = len(seen[0].patches.names(0))
+    maps = list(seen[0].maps)
+    driving = (
+        "guided backpropagation keeps what raises it through every layer, the deconvnet projects its response back"
+        if maps != ["gradient"]
+        else "the gradient of its response; this network has no ReLU that another rule could follow"
+    )
     text = (
         f"The {count} patches at which the unit responds most, one a picture, best first, with its activation. Under "
-        "each, what in the patch drives the unit: guided backpropagation keeps what raises it through every layer, the "
-        "deconvnet projects its response back. Middle gray is zero; gray borders of a patch lie outside the picture."
-        "\n\nThey come from: " + ", ".join(seen[0].patches.names(0)) + "."
+        f"each, what in the patch drives the unit: {driving}. Middle gray is zero; gray borders of a patch lie outside "
+        "the picture.\n\nThey come from: " + ", ".join(seen[0].patches.names(0)) + "."
     )
     found = _compared("activations", seen, lambda one: one.patches.values)
     notes = []
     if _same_places(seen):
-        found += _compared("guided maps", seen, lambda one: one.maps["guided"])
-        found += _compared("deconvnet maps", seen, lambda one: one.maps["deconvnet"])
+        for rule in maps:
+            found += _compared(f"{rule} maps", seen, partial(_map, rule))
     else:
         notes.append("The backends rank patches of all but equal activation differently; their maps are not compared.")
     pictures = _pictures(

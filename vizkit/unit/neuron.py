@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import batching
-from ..backend import Array, Mode, Model, Tensor
+from ..backend import RELU_RULES, Array, Mode, Model, Tensor
 from ..errors import SettingError
 from ..images import Batch
 
-RULES = ("guided", "deconvnet", "gradient")
+RULES = (*RELU_RULES, "gradient")
 
 
 def neuron_maps(
@@ -28,7 +28,8 @@ def neuron_maps(
 
     ``d A[unit, y, x] / d x`` with ``(y, x)`` the picture's own of ``positions`` (N, 2); every ReLU before the layer,
     and the layer's own, follows ``rule``: "guided" (Springenberg et al. 2014, arXiv 1412.6806), "deconvnet" (Zeiler &
-    Fergus 2013, arXiv 1311.2901), or "gradient", the true one. Nothing after the layer is computed.
+    Fergus 2013, arXiv 1311.2901), or "gradient", the true one. Nothing after the layer is computed. Raises
+    SettingError for another rule, or one that no ReLU of the network can follow.
     """
     if rule not in RULES:
         raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
