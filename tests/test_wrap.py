@@ -183,6 +183,97 @@ def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) ->
     assert runs, "it is compiled no longer"
 
 
+CALLS = {
+    "F.dropout": lambda F, torch, x, _: F.dropout(x),
+    "F.dropout, by name": lambda F, torch, x, _: F.dropout(input=x, p=0.3, training=True),
+    "F.dropout2d": lambda F, torch, x, _: F.dropout2d(x, 0.5, True),
+    "F.alpha_dropout": lambda F, torch, x, _: F.alpha_dropout(x, training=True),
+    "torch.dropout": lambda F, torch, x, _: torch.dropout(x, 0.5, True),
+    "F.batch_norm": lambda F, torch, x, norm: F.batch_norm(
+        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, eps=norm.eps
+    ),
+    "F.batch_norm, by name": lambda F, torch, x, norm: F.batch_norm(
+        x, running_mean=norm.running_mean, running_var=norm.running_var, weight=norm.weight, training=True
+    ),
+}
+
+
+def called(call: str | None) -> Any:
+    """A network in inference mode that makes one of these calls, or in its place what it is in inference."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            if call is not None:
+                x = CALLS[call](F, torch, x, self.norm)
+            return self.last(F.relu(x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    net = Net()
+    for value in (*net.parameters(), net.norm.running_mean):
+        nn.init.normal_(value, 0, 0.5)
+    net.norm.running_var.uniform_(0.5, 2)
+    return net.eval()
+
+
+@torch_only
+@pytest.mark.parametrize("optimise", [True, False])
+@pytest.mark.parametrize("call", CALLS)
+def test_torch_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
+    call: str, optimise: bool, rng: Any
+) -> None:
+    import torch
+
+    net, still = called(call), called(None)
+    if "norm" in call:  # in inference a batch norm is an affine map, which a module applies here
+        norm = net.norm.eval()
+        bias = norm.bias if call == "F.batch_norm" else torch.zeros(4)
+        still.conv = torch.nn.Sequential(still.conv, copy.deepcopy(norm))
+        still.conv[1].bias = torch.nn.Parameter(bias.detach().clone())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3, "optimise": optimise}
+    model, expected = vizkit.wrap(net, **options), vizkit.wrap(still, **options)
+    picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for method in ("saliency", "guided_backprop"):
+        one, two = (getattr(vizkit, method)(model, picture, target=1).values for _ in range(2))
+        np.testing.assert_array_equal(one, two)
+        plain = getattr(vizkit, method)(expected, picture, target=1).values
+        np.testing.assert_allclose(one, plain, rtol=0, atol=1e-6 * plain.max())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    x = model.ops.asarray(np.random.default_rng(0).normal(size=(4, 3, 8, 8)))
+    mode = Mode(training=np.random.default_rng(0))
+    if "norm" in call:
+        found = model.forward(x, ("output",), mode=mode)["output"]
+        normed = torch.nn.functional.batch_norm(net.conv(x), None, None, norm.weight, bias, True, eps=norm.eps)
+        torch.testing.assert_close(found, net.last(torch.relu(normed).mean((2, 3))))
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    else:
+        with pytest.raises(SettingError, match="as a function"):
+            model.forward(x, mode=mode)
+
+
+@torch_only
+def test_a_network_exported_in_training_is_in_inference_mode(rng: Any) -> None:
+    import torch
+    from torch import nn
+
+    native = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(144, 3))
+    exported = torch.export.export(native.train(), (torch.randn(1, 3, 8, 8),)).module()
+    options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    found, expected = (
+        vizkit.saliency(vizkit.wrap(net, **options), picture, target=1).values for net in (exported, native)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected.max())
+
+
 @torch_only
 def test_a_network_spread_over_devices_keeps_its_names() -> None:
     from torch import nn

@@ -24,6 +24,7 @@ from .ops import HELD, TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine, modules_of
 from .relu import relu_rule
+from .still import Still
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
@@ -67,6 +68,8 @@ class TorchModel(Model):
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
         self._relu = False
+        self._still = False
+        """Whether dropout or batch norm is called as a function, in training."""
         self._places: dict[str, int] = {}
         """In the order in which modules finish."""
         self._preparation: Preparation | None = None
@@ -97,6 +100,7 @@ class TorchModel(Model):
 
     def graph(self) -> Graph:
         if self._graph is None:
+            _ = self.layers
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
             with settled(self.device), self._inference(INFERENCE, modules_of(self.native)):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
@@ -144,8 +148,9 @@ class TorchModel(Model):
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
+            still = stack.enter_context(Still())
             self._output = tuple(logits(self.native(blank), self.name).shape)
-        self._places, self._relu = places, finder.relu
+        self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
@@ -172,9 +177,9 @@ class TorchModel(Model):
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
+        _ = self.layers
         if mode.training is not None or (not self.optimise and self.dtype != "bfloat16"):
             return self._pass(x, keep, add, mode)
-        _ = self.layers
         preparation = self._preparation if self.optimise else self._bare
         try:
             return self._pass(x, keep, add, mode, preparation)
@@ -271,6 +276,8 @@ class TorchModel(Model):
                     if parameter is not None and parameter.requires_grad:
                         stack.callback(parameter.requires_grad_, True)
                         parameter.requires_grad_(False)
+            if self._still:
+                stack.enter_context(Still(training=mode.training is not None))
             if mode.training is not None:
                 if self._scripted():
                     raise SettingError(

@@ -1,0 +1,79 @@
+"""Dropout and batch norm that a network calls as functions, and in training: ``F.dropout(x)`` is, by default.
+
+No module's mode reaches such a call. Its maps would differ from pass to pass, and its statistics with every picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from vizkit.errors import SettingError
+
+DROPOUTS = {
+    F.dropout: True,
+    F.dropout1d: True,
+    F.dropout2d: True,
+    F.dropout3d: True,
+    F.alpha_dropout: False,
+    F.feature_alpha_dropout: False,
+    torch.dropout: True,
+    torch.dropout_: True,
+    torch.alpha_dropout: True,
+    torch.alpha_dropout_: True,
+    torch.feature_dropout: True,
+    torch.feature_dropout_: True,
+    torch.feature_alpha_dropout: True,
+    torch.feature_alpha_dropout_: True,
+    torch.ops.aten.dropout.default: True,
+}
+"""Functions ``(input, p, training)``, and whether they drop when nobody says."""
+NORMS = {
+    F.batch_norm: ("input", "running_mean", "running_var", "weight", "bias", "training"),
+    torch.batch_norm: ("input", "weight", "bias", "running_mean", "running_var", "training"),
+    torch.ops.aten.batch_norm.default: ("input", "weight", "bias", "running_mean", "running_var", "training"),
+}
+"""Functions, and their first arguments."""
+STATISTICS = ("running_mean", "running_var")
+
+
+class Still(TorchFunctionMode):
+    """Inference semantics of these functions; ``training``: training semantics, without writing stored statistics.
+    ``needed`` tells whether any call asked for another than it got.
+
+    Raises SettingError for dropout in training, whose masks could not be drawn again.
+    """
+
+    def __init__(self, training: bool = False) -> None:
+        super().__init__()
+        self.training = training
+        self.needed = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in DROPOUTS and _told(func, args, kwargs):
+            self.needed = True
+            if self.training:
+                raise SettingError(
+                    "This network calls dropout as a function, which always drops; training mode needs dropout "
+                    "modules, or `training=self.training`."
+                )
+            return args[0] if args else kwargs["input"]
+        if func in NORMS:
+            given = dict(zip(NORMS[func], args, strict=False)) | kwargs
+            if given.get("training") and all(given.get(key) is not None for key in STATISTICS):
+                self.needed = True
+                changes = dict.fromkeys(STATISTICS) if self.training else {"training": False}
+                rest = args[len(NORMS[func]) :]
+                given |= changes
+                return func(*(given.pop(key, None) for key in NORMS[func]), *rest, **given)
+        return func(*args, **kwargs)
+
+
+def _told(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    if len(args) > 2:
+        return bool(args[2])
+    return bool(kwargs.get("training", kwargs.get("train", DROPOUTS[func])))
