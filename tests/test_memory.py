@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import vizkit
+from vizkit import memory
 
 CODE = """
 import resource
@@ -41,6 +42,21 @@ def test_what_is_kept_need_not_be_asked_for_again() -> None:
 def test_elsewhere_it_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert not vizkit.keep_memory()
+
+
+def test_kept_memory_is_given_back_each_time_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Percent of what the process held at first, and whether it gives back then."""
+    trims: list[int] = []
+    monkeypatch.setattr(memory, "_keeps", True)
+    monkeypatch.setattr(memory, "_of_glibc", lambda _: trims.append)
+    unused = memory.Scattered()
+    found = []
+    for held in (100, 104, 106, 106, 110, 112, 112):
+        monkeypatch.setattr(memory, "_resident", lambda held=held: held)
+        before = len(trims)
+        unused.give_back()
+        found.append(len(trims) > before)
+    assert found == [False, False, True, False, False, True, False]
 
 
 SCATTERED = """

@@ -240,6 +240,7 @@ def test_torch_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
     before = {name: value.clone() for name, value in net.state_dict().items()}
     options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3, "optimise": optimise}
     model, expected = vizkit.wrap(net, **options), vizkit.wrap(still, **options)
+    assert len(model.graph().nodes) > 3, "which is one pass, too"
     picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     for method in ("saliency", "guided_backprop"):
         one, two = (getattr(vizkit, method)(model, picture, target=1).values for _ in range(2))
@@ -257,6 +258,19 @@ def test_torch_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
     else:
         with pytest.raises(SettingError, match="as a function"):
             model.forward(x, mode=mode)
+
+
+@torch_only
+def test_a_torch_batch_norm_without_statistics_takes_those_of_the_batch(rng: Any) -> None:
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(144, 3)
+    )
+    model = vizkit.wrap(net, input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+    x = torch.from_numpy(rng.normal(size=(2, 3, 8, 8))).float()
+    torch.testing.assert_close(model.forward(x)["output"], net(x))
 
 
 @torch_only

@@ -14,23 +14,23 @@ from torch.overrides import TorchFunctionMode
 from vizkit.errors import SettingError
 
 DROPOUTS = {
-    F.dropout: True,
-    F.dropout1d: True,
-    F.dropout2d: True,
-    F.dropout3d: True,
-    F.alpha_dropout: False,
-    F.feature_alpha_dropout: False,
-    torch.dropout: True,
-    torch.dropout_: True,
-    torch.alpha_dropout: True,
-    torch.alpha_dropout_: True,
-    torch.feature_dropout: True,
-    torch.feature_dropout_: True,
-    torch.feature_alpha_dropout: True,
-    torch.feature_alpha_dropout_: True,
-    torch.ops.aten.dropout.default: True,
+    F.dropout,
+    F.dropout1d,
+    F.dropout2d,
+    F.dropout3d,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+    torch.dropout,
+    torch.dropout_,
+    torch.alpha_dropout,
+    torch.alpha_dropout_,
+    torch.feature_dropout,
+    torch.feature_dropout_,
+    torch.feature_alpha_dropout,
+    torch.feature_alpha_dropout_,
+    torch.ops.aten.dropout.default,
 }
-"""Functions ``(input, p, training)``, and whether they drop when nobody says."""
+"""Functions ``(input, p, training)``; PyTorch hands on what each is by default."""
 NORMS = {
     F.batch_norm: ("input", "running_mean", "running_var", "weight", "bias", "training"),
     torch.batch_norm: ("input", "weight", "bias", "running_mean", "running_var", "training"),
@@ -54,7 +54,7 @@ class Still(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in DROPOUTS and _told(func, args, kwargs):
+        if func in DROPOUTS and _drops(args, kwargs):
             self.needed = True
             if self.training:
                 raise SettingError(
@@ -73,7 +73,5 @@ class Still(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _told(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
-    if len(args) > 2:
-        return bool(args[2])
-    return bool(kwargs.get("training", kwargs.get("train", DROPOUTS[func])))
+def _drops(args: Any, kwargs: dict[str, Any]) -> bool:
+    return bool(args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train")))
