@@ -168,6 +168,9 @@ def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) ->
         native[2] = torch.compile(native[2], backend=backend)
     else:
         native[2].compile(backend=backend)
+    native(small.blank)
+    compiled = bool(runs)  # as older versions of PyTorch do not in place
+    runs.clear()
     model = small.wrapped(native)
     assert model.name == "Sequential"
     layer = next(name for name in model.layers if name.endswith("2.2") or name == "2._orig_mod.2")
@@ -180,7 +183,7 @@ def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) ->
         np.testing.assert_array_equal(found, expected)
     assert not runs, "compiled code ran, which calls no hooks"
     native(small.blank)
-    assert runs, "it is compiled no longer"
+    assert bool(runs) == compiled, "it is compiled no longer"
 
 
 CALLS = {
@@ -280,6 +283,8 @@ def test_a_network_exported_in_training_is_in_inference_mode(rng: Any) -> None:
 
     native = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(144, 3))
     exported = torch.export.export(native.train(), (torch.randn(1, 3, 8, 8),)).module()
+    if not any(node.target is torch.ops.aten.batch_norm.default for node in exported.graph.nodes):
+        pytest.skip("this version of PyTorch exports batch norm in training in parts")
     options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     picture = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     found, expected = (
