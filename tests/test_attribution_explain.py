@@ -12,6 +12,7 @@ from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 
 import vizkit
+from vizkit.cli import maps
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.explain import Explanation, explain, methods
 from vizkit.results import read_provenance
@@ -44,6 +45,23 @@ def shown(models: list[Any], pictures: Any) -> Explanation:
 def test_every_method_is_known() -> None:
     assert {"saliency", "gradcam", "integrated_gradients", "scorecam", "guided_backprop", "eigencam"} <= set(methods())
     assert not {"filters", "feature_maps", "dream", "activation_statistics"} & set(methods())
+
+
+def test_all_methods_are_those_that_the_network_takes(
+    models: list[Any], kit: Any, rng: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = [("conv", 3, 4, 3, 1), ("sigmoid",), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 3)]
+    bent = vizkit.wrap(kit.sequential(layers), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, name="bent")
+    left_out = {"guided_backprop", "deconvnet", "guided_gradcam"}
+    assert set(methods(models)) == set(methods())
+    assert set(methods()) - set(methods([*models, bent])) == left_out
+    picture = rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
+    for name in left_out:
+        with pytest.raises(SettingError, match="ReLU"):
+            explain(bent, picture, [name], layer="0")
+    assert maps._methods(["all"], [bent]) == list(methods([bent]))
+    assert "guided_gradcam: bent has no ReLUs" in capsys.readouterr().err
+    assert maps._methods(["guided_backprop"], [bent]) == ["guided_backprop"], "asked for by name it is not left out"
 
 
 def test_values_are_those_of_the_methods(shown: Explanation, models: list[Any], pictures: Any) -> None:

@@ -145,10 +145,10 @@ def test_joining(
         pytest.skip("this processor's convolutions do not lay channels in blocks of 16")
     model = vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3)
     assert model.layers
+    plain = run(vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3, optimise=False), x)
     joined.clear()
     got = run(model, x)
     assert joined == expected
-    plain = run(vizkit.wrap(native, input_size=24, mean=(0.5,) * 3, std=(0.25,) * 3, optimise=False), x)
     assert np.linalg.norm(got[1] - plain[1]) <= 2 * ROUNDING * np.linalg.norm(plain[1])
     if read != "written":
         monkeypatch.setattr("vizkit_torch.blocked.joins", lambda _args: False)

@@ -56,11 +56,14 @@ class Explanation(Result):
         return f"<explanation: {k} methods of {n} pictures, {t} targets, {m} models>"
 
 
-def methods() -> dict[str, Callable[..., Attribution]]:
+def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
     """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
-    :class:`Attribution`."""
-    found = ((name, getattr(techniques, name)) for name in techniques.__all__)
-    return {name: one for name, one in found if inspect.signature(one).return_annotation == Attribution.__name__}
+    :class:`Attribution`, without those that need ReLUs where one of ``models`` has none."""
+    every = ((name, getattr(techniques, name)) for name in techniques.__all__)
+    found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
+    if all(model.has_relu() for model in models):
+        return found
+    return {name: one for name, one in found.items() if not hasattr(one, "needs_relu")}
 
 
 def explain(

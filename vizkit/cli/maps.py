@@ -13,6 +13,9 @@ from .app import app
 from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Out, Photos, Seed, Threads, WeightsName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..backend import Model
     from ..images import ImageInput
     from ..zoo.shapes import Samples
 
@@ -23,12 +26,19 @@ Methods = Annotated[
 DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
-def _methods(given: list[str] | None) -> list[str]:
+def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
     from ..explain import methods
 
     if not given:
         return DEFAULT_METHODS
-    return list(methods()) if given == ["all"] else given
+    if given != ["all"]:
+        return given
+    found = list(methods(models))
+    left_out = [name for name in methods() if name not in found]
+    if left_out:
+        names = " and ".join(sorted({model.name for model in models if not model.has_relu()}))
+        typer.echo(f"left out {', '.join(left_out)}: {names} has no ReLUs to follow their rules.", err=True)
+    return found
 
 
 @app.command()
@@ -61,10 +71,11 @@ def explain(
 
     if save_npz is not None and save_npz.suffix != ".npz":
         raise SettingError(f"--save-npz {save_npz}: the file must end in .npz.")
+    models = options.load(model, backend, weights, device, dtype, threads)
     found = technique(
-        options.load(model, backend, weights, device, dtype, threads),
+        models,
         options.photos(photo),
-        _methods(method),
+        _methods(method, models),
         list(target) if target else None,
         layer=layer,
         overlay=overlay,
@@ -124,7 +135,7 @@ def evaluate(
     given = _given(photos, samples, seed)
     name = model or ("vgg19" if photos else "shapes")
     for one in options.load(name, backend, weights, device, dtype, threads):
-        found = judge.rank(one, given, _methods(method), metrics=metric or None, target=target, seed=seed)
+        found = judge.rank(one, given, _methods(method, [one]), metrics=metric or None, target=target, seed=seed)
         typer.echo(f"{one.name} in {one.backend}")
         typer.echo(found.table())
         if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,15 @@ from ._checks import check_maps
 INPUT = ":input"
 """The leaf that stands for the image; no layer has such a name."""
 Terms = Mapping[str, Array]
+
+
+Method = TypeVar("Method", bound=Callable[..., Attribution])
+
+
+def needs_relu(method: Method) -> Method:
+    """Marks a method that a network without ReLUs does not take."""
+    method.__dict__["needs_relu"] = True
+    return method
 
 
 class Pass:

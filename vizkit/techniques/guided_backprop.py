@@ -8,9 +8,10 @@ from ..backend import Array, Mode, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, strongest
+from ._attribution import INPUT, Job, needs_relu, strongest
 
 
+@needs_relu
 def guided_backprop(
     model: Model,
     image: ImageInput,
@@ -45,6 +46,7 @@ def guided_backprop(
     return _with_rule("guided", "guided_backprop", model, image, target, batch_size, input_range, fit)
 
 
+@needs_relu
 def deconvnet(
     model: Model,
     image: ImageInput,

@@ -8,13 +8,14 @@ from ..backend import Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job, strongest
+from ._attribution import Job, needs_relu, strongest
 from ._cam import choose_layer, raw_maps, upsample
 from ._checks import CLIPPED
 from .gradcam import channel_means
 from .guided_backprop import relu_gradient
 
 
+@needs_relu
 def guided_gradcam(
     model: Model,
     image: ImageInput,
