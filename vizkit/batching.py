@@ -72,7 +72,7 @@ def run(
 
 
 def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], advance: Advance) -> int:
-    start = done = 0
+    start = 0
     while start < total:
         stop = min(start + size, total)
         try:
@@ -84,7 +84,6 @@ def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], 
             continue
         start = stop
         advance(start, "")
-        done += 1
-        if done % 2 == 0 and start < total:
+        if start < total:
             model.ops.tidy()
     return size
