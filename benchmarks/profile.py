@@ -3,7 +3,7 @@
     python -m benchmarks.profile --threads 2 --out benchmarks/results/profile.json
 
 Kernels that every contestant runs bound what any of them can reach. Each contestant has a process of its own, and the
-pass that was disturbed least, the fastest, counts.
+pass that was disturbed least, the fastest, counts; of a whole dream there is one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ from benchmarks import suite_cases
 from benchmarks.suite import MODELS, versions
 from benchmarks.timing import WARM, environment, processor
 
-WHO = {"torch": ("vizkit", "captum"), "gluon": ("vizkit", "homework")}
-CASES = ("saliency", "gradcam")
+PLAN = {
+    ("torch", "saliency"): (MODELS, ("vizkit", "captum")),
+    ("torch", "gradcam"): (MODELS, ("vizkit", "captum", "pytorch-grad-cam")),
+    ("torch", "feature_maps"): (("resnet152",), ("vizkit", "forward")),
+    ("torch", "dream"): (("googlenet",), ("vizkit", "blog")),
+    ("gluon", "saliency"): (MODELS, ("vizkit", "homework")),
+}
+"""Networks and contestants of each backend and case."""
 PASSES = 15
 MARK = "-- pass"
 KINDS = {
@@ -44,14 +50,15 @@ def passes(task: dict[str, Any]) -> None:
     """What a child does: the contestant's calls, each announced, and their times at the end."""
     at = suite_cases.setting(task["backend"], task["model"], 1)
     call = suite_cases.CASES[task["case"]](at).contestants[task["who"]]
+    warm, count = (0, 1) if task["case"] in suite_cases.HEAVY else (WARM, PASSES)
     taken = []
-    for number in range(WARM + PASSES):
-        typer.echo(MARK if number >= WARM else "")
+    for number in range(warm + count):
+        typer.echo(MARK if number >= warm else "")
         sys.stdout.flush()
         start = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - start))
-    typer.echo(json.dumps(taken[WARM:]))
+    typer.echo(json.dumps(taken[warm:]))
 
 
 def child(task: dict[str, Any], threads: int) -> list[str]:
@@ -95,6 +102,7 @@ def main(
     threads: int = 2,
     out: Path | None = None,
     models: Annotated[list[str] | None, typer.Option()] = None,
+    cases: Annotated[list[str] | None, typer.Option()] = None,
     task: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Measure, print, and write JSON."""
@@ -104,12 +112,11 @@ def main(
         passes(json.loads(task))
         return
     rows = []
-    for backend, contestants in WHO.items():
-        for case in CASES if backend == "torch" else CASES[:1]:
-            for model in models or MODELS:
-                for who in contestants:
-                    rows.append(measure({"backend": backend, "case": case, "model": model, "who": who}, threads))
-                    typer.echo(json.dumps(rows[-1]))
+    for (backend, case), (networks, contestants) in PLAN.items():
+        for model in networks if cases is None or case in cases else ():
+            for who in contestants if models is None or model in models else ():
+                rows.append(measure({"backend": backend, "case": case, "model": model, "who": who}, threads))
+                typer.echo(json.dumps(rows[-1]))
     if out is not None:
         report = {"processor": processor(), "versions": versions(), "rows": rows}
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
