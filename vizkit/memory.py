@@ -13,7 +13,7 @@ TRIM, MAPPED = -1, -3
 LARGEST = 32 * 2**20
 """Bytes; glibc takes no more for a block that it does not ask the system for singly."""
 
-GROWTH = 0.05
+GROWTH = 0.15
 
 _keeps = False
 """Whether :func:`keep_memory` was called, and did something."""
