@@ -31,6 +31,8 @@ PLAN = {
     ("gluon", "saliency"): (MODELS, ("vizkit", "homework")),
 }
 """Networks and contestants of each backend and case."""
+NAMES = ("backend", "case", "model", "who", "threads")
+"""What a row is known by: an earlier one of the same is replaced, others stay."""
 PASSES = 15
 MARK = "-- pass"
 KINDS = {
@@ -103,6 +105,7 @@ def main(
     out: Path | None = None,
     models: Annotated[list[str] | None, typer.Option()] = None,
     cases: Annotated[list[str] | None, typer.Option()] = None,
+    backends: Annotated[list[str] | None, typer.Option()] = None,
     task: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Measure, print, and write JSON."""
@@ -113,11 +116,16 @@ def main(
         return
     rows = []
     for (backend, case), (networks, contestants) in PLAN.items():
-        for model in networks if cases is None or case in cases else ():
-            for who in contestants if models is None or model in models else ():
+        if case not in (cases or [case]) or backend not in (backends or [backend]):
+            continue
+        for model in networks:
+            for who in contestants if model in (models or [model]) else ():
                 rows.append(measure({"backend": backend, "case": case, "model": model, "who": who}, threads))
                 typer.echo(json.dumps(rows[-1]))
     if out is not None:
+        fresh = [[row[name] for name in NAMES] for row in rows]
+        earlier = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
+        rows = [row for row in earlier if [row[name] for name in NAMES] not in fresh] + rows
         report = {"processor": processor(), "versions": versions(), "rows": rows}
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -184,32 +184,6 @@ def test_relu_rules(net: Any, captum: Any, agree: Any, method: str, peer: str) -
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-def test_relus_that_are_functions_follow_the_rule_though_captum_does_not_see_them(captum: Any, agree: Any) -> None:
-    torch.manual_seed(0)
-    parts = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 12 * 12, 4)
-    modules = nn.Sequential(*parts).double()
-
-    class Functions(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = nn.ModuleList(part for part in copy.deepcopy(modules) if not isinstance(part, nn.ReLU))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            first, second, flat, last = self.parts
-            scores: torch.Tensor = last(flat(nn.functional.relu(second(torch.relu(first(x))))))
-            return scores
-
-    functions = Functions()
-    model = vizkit.wrap(functions, input_size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    x = torch.from_numpy(vizkit.images.prepare(picture, model.spec).tensor).double().requires_grad_()
-    ours = vizkit.guided_backprop(model, picture, target=1).extra["attribution"]
-    agree("guided_backprop", "captum GuidedBackprop", ours, captum.GuidedBackprop(modules).attribute(x, target=1))
-    unseen = captum.GuidedBackprop(functions).attribute(x, target=1)
-    torch.testing.assert_close(unseen, captum.Saliency(functions).attribute(x, target=1, abs=False), rtol=0, atol=0)
-
-
-@pytest.mark.filterwarnings("ignore:Setting backward hooks")
 def test_gradcam_and_guided_gradcam(net: Any, captum: Any, agree: Any) -> None:
     x = net.x.clone().requires_grad_()
     theirs = captum.LayerGradCam(net.native, net.layer).attribute(x, target=TARGETS, relu_attributions=True)

@@ -14,6 +14,7 @@ LARGEST = 32 * 2**20
 """Bytes; glibc takes no more for a block that it does not ask the system for singly."""
 
 GROWTH = 0.15
+"""At 0.05 a loop of MXNet's gave back after every batch, since a second one takes more than the first."""
 
 _keeps = False
 """Whether :func:`keep_memory` was called, and did something."""

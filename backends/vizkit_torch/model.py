@@ -6,7 +6,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,14 @@ from vizkit.zoo.spec import InputSpec
 
 from .blocked import plain
 from .graph import trace
+from .inference import inference, scripted
 from .ops import HELD, TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine, modules_of
-from .relu import relu_rule
 from .still import Still
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
-DROPOUTS = (nn.modules.dropout._DropoutNd,)
 KNOWN = ("torch.nn.", "torchvision.", "vizkit_torch.")
 """Packages whose modules use functions of PyTorch alone."""
 
@@ -92,11 +91,7 @@ class TorchModel(Model):
 
     def has_relu(self) -> bool:
         _ = self.layers
-        return self._relu and not self._scripted()
-
-    def _scripted(self) -> bool:
-        """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
-        return any(isinstance(module, torch.jit.ScriptModule) for module in modules_of(self.native))
+        return self._relu and not scripted(modules_of(self.native))
 
     def graph(self) -> Graph:
         if self._graph is None:
@@ -112,7 +107,7 @@ class TorchModel(Model):
                 f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
                 "activation. Take the layer before or after it."
             )
-        if name != OUTPUT and name not in self.layers and self._scripted():
+        if name != OUTPUT and name not in self.layers and scripted(modules_of(self.native)):
             raise LayerError(
                 f"{self.name} has no layer {name!r} that PyTorch shows: TorchScript keeps its layers to itself. Wrap "
                 "the module it was made from; the parameters of a saved one fit by their names: "
@@ -258,56 +253,8 @@ class TorchModel(Model):
         pixels = x.numel() // max(1, x.shape[1])
         return preparation.use(modules, wanted, last, pixels, relu=mode.relu is None)
 
-    @contextmanager
-    def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> Iterator[None]:
-        """Inference semantics with frozen parameters for the length of one pass; everything as before afterwards."""
-        with ExitStack() as stack:
-            for module in modules:
-                if module.training:
-                    stack.callback(setattr, module, "training", True)
-                    module.training = False
-                if module._compiled_call_impl is not None:  # compiled code calls no hooks
-                    stack.callback(setattr, module, "_compiled_call_impl", module._compiled_call_impl)
-                    module._compiled_call_impl = None
-                if "_orig_mod" in module._modules:
-                    stack.callback(module.__dict__.__setitem__, "forward", module.forward)
-                    module.__dict__["forward"] = module._orig_mod
-                for parameter in module._parameters.values():
-                    if parameter is not None and parameter.requires_grad:
-                        stack.callback(parameter.requires_grad_, True)
-                        parameter.requires_grad_(False)
-            if self._still:
-                stack.enter_context(Still(training=mode.training is not None))
-            if mode.training is not None:
-                if self._scripted():
-                    raise SettingError(
-                        f"Training mode needs dropout and batch norm that PyTorch shows; {self.name} is TorchScript."
-                    )
-                self._train(stack, mode.training)
-            if mode.relu is not None:
-                stack.enter_context(relu_rule(mode.relu))
-            yield
-
-    def _train(self, stack: ExitStack, generator: np.random.Generator) -> None:
-        """Training-mode forward: batch statistics, without touching the stored ones, and dropout by uploaded masks."""
-
-        def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: torch.Tensor) -> torch.Tensor:
-            rate = float(getattr(module, "p", 0.0))
-            if not isinstance(module, nn.Dropout):
-                raise SettingError(
-                    f"Training mode knows dropout of single values only; {self.name} has a {type(module).__name__}."
-                )
-            keep = generator.random(tuple(inputs[0].shape), dtype=np.float32) >= rate
-            scale: torch.Tensor = self.ops.asarray(keep / (1.0 - rate))
-            return inputs[0] * scale
-
-        for module in self.native.modules():
-            if isinstance(module, BATCH_NORMS):
-                stack.callback(setattr, module, "training", module.training)
-                stack.callback(setattr, module, "track_running_stats", module.track_running_stats)
-                module.training, module.track_running_stats = True, False
-            elif isinstance(module, DROPOUTS) and 0.0 < float(module.p) < 1.0:
-                stack.callback(module.register_forward_hook(drop).remove)
+    def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
+        return inference(modules, mode, self._still, self.ops.asarray)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in self._named()}

@@ -37,6 +37,7 @@ NORMS = {
     torch.ops.aten.batch_norm.default: ("input", "weight", "bias", "running_mean", "running_var", "training"),
 }
 """Functions, and their first arguments."""
+ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -55,13 +56,13 @@ class Still(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in DROPOUTS and _drops(args, kwargs):
-            self.needed = True
-            if self.training:
-                raise SettingError(
-                    "This network calls dropout as a function, which always drops; training mode needs dropout "
-                    "modules, or `training=self.training`."
-                )
+            self._refuse()
             return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention:
+            given = dict(zip(ATTENTION, args, strict=False)) | kwargs
+            if given.get("dropout_p"):
+                self._refuse()
+                return func(**given | {"dropout_p": 0.0})
         if func in NORMS:
             given = dict(zip(NORMS[func], args, strict=False)) | kwargs
             if given.get("training") and all(given.get(key) is not None for key in STATISTICS):
@@ -71,6 +72,14 @@ class Still(TorchFunctionMode):
                 given |= changes
                 return func(*(given.pop(key, None) for key in NORMS[func]), *rest, **given)
         return func(*args, **kwargs)
+
+    def _refuse(self) -> None:
+        """A call is about to drop."""
+        self.needed = True
+        if self.training:
+            raise SettingError(
+                "This network calls dropout as a function, which always drops; training mode needs dropout modules."
+            )
 
 
 def _drops(args: Any, kwargs: dict[str, Any]) -> bool:

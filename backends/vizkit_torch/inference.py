@@ -1,0 +1,83 @@
+"""What a network is set to for the length of one pass, whatever its user left it in; all is as before afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vizkit.backend import Mode
+from vizkit.errors import SettingError
+
+from .prepare import BATCH_NORMS
+from .relu import relu_rule
+from .still import Still
+
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+@contextmanager
+def inference(modules: Sequence[nn.Module], mode: Mode, still: bool, upload: Callable[[Any], Any]) -> Iterator[None]:
+    """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
+    hooks. ``modules``: all of the network's; ``still``: it needs :class:`Still`, too; ``upload`` makes a tensor of an
+    array.
+
+    Raises SettingError for training semantics of what PyTorch does not show.
+    """
+    with ExitStack() as stack:
+        for module in modules:
+            if module.training:
+                stack.callback(setattr, module, "training", True)
+                module.training = False
+            if module._compiled_call_impl is not None:
+                stack.callback(setattr, module, "_compiled_call_impl", module._compiled_call_impl)
+                module._compiled_call_impl = None
+            if "_orig_mod" in module._modules:
+                stack.callback(module.__dict__.__setitem__, "forward", module.forward)
+                module.__dict__["forward"] = module._orig_mod
+            for parameter in module._parameters.values():
+                if parameter is not None and parameter.requires_grad:
+                    stack.callback(parameter.requires_grad_, True)
+                    parameter.requires_grad_(False)
+        if still:
+            stack.enter_context(Still(training=mode.training is not None))
+        if mode.training is not None:
+            _train(stack, modules, mode.training, upload)
+        if mode.relu is not None:
+            stack.enter_context(relu_rule(mode.relu))
+        yield
+
+
+def _train(
+    stack: ExitStack, modules: Sequence[nn.Module], generator: np.random.Generator, upload: Callable[[Any], Any]
+) -> None:
+    """Training-mode forward: batch statistics, without touching the stored ones, and dropout by uploaded masks."""
+    if scripted(modules):
+        raise SettingError("Training mode needs dropout and batch norm that PyTorch shows; TorchScript hides its own.")
+
+    def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: torch.Tensor) -> torch.Tensor:
+        rate = float(getattr(module, "p", 0.0))
+        if not isinstance(module, nn.Dropout):
+            raise SettingError(
+                f"Training mode knows dropout of single values only; this network has a {type(module).__name__}."
+            )
+        keep = generator.random(tuple(inputs[0].shape), dtype=np.float32) >= rate
+        scale: torch.Tensor = upload(keep / (1.0 - rate))
+        return inputs[0] * scale
+
+    for module in modules:
+        if isinstance(module, BATCH_NORMS):
+            stack.callback(setattr, module, "training", module.training)
+            stack.callback(setattr, module, "track_running_stats", module.track_running_stats)
+            module.training, module.track_running_stats = True, False
+        elif isinstance(module, DROPOUTS) and 0.0 < float(module.p) < 1.0:
+            stack.callback(module.register_forward_hook(drop).remove)
+
+
+def scripted(modules: Sequence[nn.Module]) -> bool:
+    """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
+    return any(isinstance(module, torch.jit.ScriptModule) for module in modules)
