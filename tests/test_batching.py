@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED
 
 import vizkit
-from vizkit import batching
+from vizkit import batching, memory
 from vizkit.backend import Layer
 from vizkit.batching import Ahead
 
@@ -73,6 +74,24 @@ def test_an_error_while_making_reaches_the_caller_and_ends_the_thread() -> None:
         with pytest.raises(ValueError, match="no such sample"):
             ahead.take(3, 6)
     assert threading.active_count() == before
+
+
+def test_memory_is_given_back_between_batches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the last one: what follows may use it again."""
+    model, done = vizkit.load("shapes", backend=name), []
+    monkeypatch.setattr(model.ops, "tidy", lambda: done.append(len(taken)))
+    taken: list[int] = []
+    batching.run(model, 5, 2, lambda start, stop: taken.extend(range(start, stop)), "five")
+    assert done == [2, 4]
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="PyTorch scatters no memory")
+def test_gluon_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr(memory, "_keeps", False)
+    monkeypatch.setattr(memory, "_of_glibc", lambda name: trims.append if name == "malloc_trim" else None)
+    vizkit.load("shapes", backend="gluon").ops.tidy()
+    assert trims == [0]
 
 
 def test_known_targets_need_no_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,13 @@ def test_the_page_of_two_backends_says_how_far_they_agree(
     tmp_path: Path, capsys: Any, monkeypatch: Any, brief: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
+
+    def off(model: Any, *args: Any, rule: str, **options: Any) -> Any:
+        """One backend's deconvnet maps are off by a known share."""
+        maps = unit.neuron_maps(model, *args, rule=rule, **options)
+        return maps * (1 + 1e-4) if (model.backend, rule) == ("gluon", "deconvnet") else maps
+
+    monkeypatch.setattr(build, "neuron_maps", off)
     arguments = ["unit", "shapes", "features.23", "11", "--samples", "12", "-b", "torch", "-b", "gluon"]
     with pytest.raises(SystemExit) as stopped:
         cli.main([*arguments, "--dtype", "float64"])
@@ -191,4 +198,6 @@ def test_the_page_of_two_backends_says_how_far_they_agree(
         "activations", "guided maps", "deconvnet maps", "weights", "counts", "share of zero",
         "activation of the first steps", "votes",
     ]  # fmt: skip
-    assert max(float(l2) for _, l2 in found) < 1e-8
+    apart = {what: float(l2) for what, l2 in found}
+    assert apart.pop("deconvnet maps") == pytest.approx(1e-4, rel=0.01)
+    assert max(apart.values()) < 1e-8

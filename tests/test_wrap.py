@@ -32,6 +32,7 @@ def test_labels_sizes_and_targets(kit: Any, rng: Any) -> None:
     with pytest.raises(UnknownNameError, match="'dog'"):
         vizkit.saliency(model, picture, target="dgo")
     bare = vizkit.wrap(kit.sequential(TRAPS), **SPEC)
+    assert bare.name == type(bare.native).__name__
     with pytest.raises(UnknownNameError, match="no labels"):
         vizkit.saliency(bare, picture, target="cat")
     assert bare.predict(picture)[0].label.startswith("class ")

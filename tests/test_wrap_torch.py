@@ -137,6 +137,27 @@ def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) ->
     assert bool(runs) == compiled, "it is compiled no longer"
 
 
+def test_parameters_are_frozen_for_the_length_of_a_pass() -> None:
+    """Otherwise their gradients would be computed, too: a third of a pass."""
+    small, seen = Small(), []
+
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small.native
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append((self.training, any(one.requires_grad for one in self.parameters())))
+            result: torch.Tensor = self.inner(x)
+            return result
+
+    native = Watching().train()
+    vizkit.saliency(small.wrapped(native), small.picture)
+    assert set(seen) == {(False, False)}
+    assert native.training
+    assert all(one.requires_grad for one in native.parameters())
+
+
 CALLS = {
     "F.dropout": lambda x, _: F.dropout(x),
     "F.dropout, by name": lambda x, _: F.dropout(input=x, p=0.3, training=True),
