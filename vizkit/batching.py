@@ -67,7 +67,7 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise SettingError(f"batch_size={batch_size}: give at least 1, or None to fit the memory.")
     size = batch_size or (fitting(model) if total > 1 else 1)
-    with steps_bar(label, total) as advance:
+    with model.held(), steps_bar(label, total) as advance:
         return _run(model, total, size, step, advance)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ class Model(ABC):
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
     _hash: tuple[object, str] | None = None
+    _held: object = None
 
     @property
     def rounding(self) -> float:
@@ -158,6 +160,21 @@ class Model(ABC):
     def _state(self) -> object:
         """Something that differs whenever a parameter has been written since; compared with ``==``."""
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block the network is taken to be as it is at its start: it is looked over once, and not at every
+        pass. For loops in which nobody's code but vizkit's runs."""
+        before = self._held
+        self._held = self._state() if before is None else before
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def looked(self) -> object:
+        """What :meth:`_state` is now, or was when :meth:`held` began."""
+        return self._state() if self._held is None else self._held
+
     @abstractmethod
     def _with_parameters(self, changes: Mapping[str, Array]) -> Model:
         """What :meth:`with_parameters` promises, for arrays that fit, before ``weights`` say so."""
@@ -177,7 +194,7 @@ class Model(ABC):
             if value.shape != tuple(shapes[name]):
                 raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
         model = self._with_parameters(arrays)
-        model._hash = None
+        model._hash = model._held = None
         model.weights = replace(self.weights, note=f"{len(arrays)} of {len(shapes)} parameters replaced")
         return model
 
@@ -248,7 +265,7 @@ class Model(ABC):
     def sha256(self) -> str:
         """SHA-256 over all parameters by sorted canonical name, as float32: the same weights give the same digest in
         every backend and file format. Computed again only after a parameter was written."""
-        state = self._state()
+        state = self.looked()
         if self._hash is None or self._hash[0] != state:
             self._hash = (state, digest((name, self.parameter(name)) for name in sorted(self.parameter_shapes())))
         return self._hash[1]

@@ -58,7 +58,7 @@ class GluonModel(Model):
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
         self._executor = Executor(self._graph, self._value)
-        self._preparation = Preparation(self._graph, self._executor, self._value)
+        self._preparation = Preparation(self._graph, self._executor, self._value, self.looked)
         self._samples = Samples()
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
@@ -168,7 +168,7 @@ class GluonModel(Model):
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
         model._executor = Executor(self._graph, model._value)
-        model._preparation = Preparation(self._graph, model._executor, model._value)
+        model._preparation = Preparation(self._graph, model._executor, model._value, model.looked)
         model._samples = Samples()
         return model
 

@@ -181,19 +181,22 @@ class Samples:
 
     def __init__(self) -> None:
         self._seen: list[tuple[NDArray, int, Array]] = []
+        self._changes = 0
 
-    def take(self, arrays: Sequence[NDArray]) -> bytes:
-        """These values now, once everything that is being computed is done."""
+    def take(self, arrays: Sequence[NDArray]) -> tuple[int, bytes]:
+        """These values now, once everything that is being computed is done, and how often there were other arrays."""
         mx.nd.waitall()
         if [id(one) for one in arrays] != [id(one) for one, _, _ in self._seen]:
             self._seen = [(one, -1, np.empty(0)) for one in arrays]
+            self._changes += 1
         on_cpu = all(array.context.device_type == "cpu" for array in arrays[:1])
         for i, (array, before, _) in enumerate(self._seen):
             now = _pointer(array) if on_cpu else 0
             if now != before or not on_cpu:
                 values = view(array)
                 self._seen[i] = (array, now, values[:: max(1, values.size // SAMPLES)])
-        return np.concatenate([thin for _, _, thin in self._seen]).tobytes() if self._seen else b""
+        thin = [values for _, _, values in self._seen]
+        return self._changes, np.concatenate(thin).tobytes() if thin else b""
 
 
 def _disconnected(error: str, names: list[str]) -> str:

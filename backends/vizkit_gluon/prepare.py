@@ -20,7 +20,7 @@ from vizkit.backend import Array, cpu_count
 
 from .compile import Program, compiled
 from .execute import NORMS, Executor
-from .ops import Samples, view
+from .ops import view
 from .trace import Entry, Graph
 
 NDArray = Any
@@ -31,13 +31,15 @@ MOST = 16
 
 
 class Preparation:
-    """Prepared parts of one graph. ``parameter(name)`` gives a variable's array. Compiling alone changes no digit, and
-    waits until it pays."""
+    """Prepared parts of one graph. ``parameter(name)`` gives a variable's array, ``look()`` something that differs once
+    one was written. Compiling alone changes no digit, and waits until it pays."""
 
-    def __init__(self, graph: Graph, executor: Executor, parameter: Callable[[str], NDArray]) -> None:
+    def __init__(
+        self, graph: Graph, executor: Executor, parameter: Callable[[str], NDArray], look: Callable[[], object]
+    ) -> None:
         self._executor = executor
         self._parameter = parameter
-        self._folding = Folding(graph, parameter)
+        self._folding = Folding(graph, parameter, look)
         self._programs: dict[object, Program | None] = {}
         self._asked: Counter[object] = Counter()
 
@@ -83,37 +85,27 @@ class Fold(NamedTuple):
 class Folding:
     """Folded weights and biases by the convolution's node number; ``pairs`` maps batch norms to their convolutions."""
 
-    def __init__(self, graph: Graph, parameter: Callable[[str], NDArray]) -> None:
+    def __init__(self, graph: Graph, parameter: Callable[[str], NDArray], look: Callable[[], object]) -> None:
         self.pairs = pairs(graph)
         self.arrays: dict[int, tuple[NDArray, NDArray]] = {}
         self._graph = graph
         self._parameter = parameter
-        self._names = [
-            graph.nodes[k].name
-            for norm, conv in self.pairs.items()
-            for k, _ in (*graph.nodes[conv].inputs[1:], *graph.nodes[norm].inputs[1:])
-        ]
-        self._held: list[NDArray] = []
-        self._samples = Samples()
-        self._sample = b""
+        self._look = look
+        self._looked: object = None
 
     def renew(self) -> None:
         """Fold where that is missing or old. From the first pass on, so that the same call gives the same digits
         whatever was called before."""
-        if self.pairs and not (self.arrays and self._fresh()):
-            self._make()
-
-    def _make(self) -> None:
-        self._held = self._arrays()
-        self._sample = self._samples.take(self._held)
+        looked = self._look() if self.pairs else None
+        if looked == self._looked:
+            return
+        self._looked = None  # until all of it is made
         folds = {conv: self._fold(norm, conv) for norm, conv in self.pairs.items()}
         with ThreadPoolExecutor(cpu_count()) as pool:
             for _ in pool.map(Fold.scale, folds.values()):
                 pass
         self.arrays = {conv: (one.weight, one.bias) for conv, one in folds.items()}
-
-    def _arrays(self) -> list[NDArray]:
-        return [self._parameter(name) for name in self._names]
+        self._looked = looked
 
     def _fold(self, norm: int, conv: int) -> Fold:
         nodes = self._graph.nodes
@@ -130,11 +122,6 @@ class Folding:
         old, new = (view(one).reshape(one.shape) for one in (own[0], weight))
         wide = scale.reshape(-1, *(1,) * (weight.ndim - 1))
         return Fold(weight, mx.nd.array(bias, ctx=own[0].context, dtype=own[0].dtype), old, new, wide)
-
-    def _fresh(self) -> bool:
-        now = self._arrays()
-        same = all(one is held for one, held in zip(now, self._held, strict=True))
-        return same and self._samples.take(now) == self._sample
 
 
 def pairs(graph: Graph) -> dict[int, int]:

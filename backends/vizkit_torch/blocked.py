@@ -63,8 +63,9 @@ class Blocked(TorchFunctionMode):
 
     def _convolution(self, args: Sequence[Any]) -> torch.Tensor:
         if fits(args):
-            x, weight, bias, stride, padding, *_ = args
-            made: torch.Tensor = StridedConvolution.apply(x, weight, bias, stride[0], padding)
+            x, weight, bias, (stride, _), padding, *_ = args
+            kernel = self._packs.kernel(weight, stride)
+            made: torch.Tensor = StridedConvolution.apply(x, weight, bias, stride, padding, kernel)
             return made
         x = self._blocks(args[0])
         packed = self._packs.convolution(x, args)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from vizkit.backend import Mode
 from vizkit.errors import SettingError
 
+from .modules import Modules
 from .prepare import BATCH_NORMS
 from .relu import relu_rule
 from .still import Still
@@ -21,15 +22,15 @@ DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
 @contextmanager
-def inference(modules: Sequence[nn.Module], mode: Mode, still: bool, upload: Callable[[Any], Any]) -> Iterator[None]:
+def inference(modules: Modules, mode: Mode, still: bool, upload: Callable[[Any], Any]) -> Iterator[None]:
     """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
-    hooks. ``modules``: all of the network's; ``still``: it needs :class:`Still`, too; ``upload`` makes a tensor of an
+    hooks. ``modules``: the network's; ``still``: it needs :class:`Still`, too; ``upload`` makes a tensor of an
     array.
 
     Raises SettingError for training semantics of what PyTorch does not show.
     """
     with ExitStack() as stack:
-        for module in modules:
+        for module in () if modules.ready() else modules.known:
             if module.training:
                 stack.callback(setattr, module, "training", True)
                 module.training = False
@@ -52,11 +53,9 @@ def inference(modules: Sequence[nn.Module], mode: Mode, still: bool, upload: Cal
         yield
 
 
-def _train(
-    stack: ExitStack, modules: Sequence[nn.Module], generator: np.random.Generator, upload: Callable[[Any], Any]
-) -> None:
+def _train(stack: ExitStack, modules: Modules, generator: np.random.Generator, upload: Callable[[Any], Any]) -> None:
     """Training-mode forward: batch statistics, without touching the stored ones, and dropout by uploaded masks."""
-    if scripted(modules):
+    if modules.scripted():
         raise SettingError("Training mode needs dropout and batch norm that PyTorch shows; TorchScript hides its own.")
 
     def drop(module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: torch.Tensor) -> torch.Tensor:
@@ -69,15 +68,10 @@ def _train(
         scale: torch.Tensor = upload(keep / (1.0 - rate))
         return inputs[0] * scale
 
-    for module in modules:
+    for module in modules.known:
         if isinstance(module, BATCH_NORMS):
             stack.callback(setattr, module, "training", module.training)
             stack.callback(setattr, module, "track_running_stats", module.track_running_stats)
             module.training, module.track_running_stats = True, False
         elif isinstance(module, DROPOUTS) and 0.0 < float(module.p) < 1.0:
             stack.callback(module.register_forward_hook(drop).remove)
-
-
-def scripted(modules: Sequence[nn.Module]) -> bool:
-    """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
-    return any(isinstance(module, torch.jit.ScriptModule) for module in modules)

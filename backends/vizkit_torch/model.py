@@ -6,7 +6,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ from vizkit.zoo.spec import InputSpec
 
 from .blocked import plain
 from .graph import trace
-from .inference import inference, scripted
+from .inference import inference
+from .modules import Modules
 from .ops import HELD, TorchOps
 from .precision import settled
-from .prepare import BATCH_NORMS, Finder, Preparation, affine, modules_of
+from .prepare import BATCH_NORMS, Finder, Preparation, affine
 from .still import Still
 from .watch import Watch
 
@@ -74,9 +75,15 @@ class TorchModel(Model):
         self._preparation: Preparation | None = None
         self._bare: Preparation | None = None
         """What even a network that is not to be prepared needs: in bfloat16, its parameters in it."""
+        self._modules = Modules(native)
         self._watch = Watch()
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with super().held(), self._modules.held():
+            yield
 
     @property
     def layers(self) -> Mapping[str, Layer]:
@@ -91,13 +98,13 @@ class TorchModel(Model):
 
     def has_relu(self) -> bool:
         _ = self.layers
-        return self._relu and not scripted(modules_of(self.native))
+        return self._relu and not self._modules.scripted()
 
     def graph(self) -> Graph:
         if self._graph is None:
             _ = self.layers
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-            with settled(self.device), self._inference(INFERENCE, modules_of(self.native)):
+            with settled(self.device), self._inference(INFERENCE):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
         return self._graph
 
@@ -107,7 +114,7 @@ class TorchModel(Model):
                 f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
                 "activation. Take the layer before or after it."
             )
-        if name != OUTPUT and name not in self.layers and scripted(modules_of(self.native)):
+        if name != OUTPUT and name not in self.layers and self._modules.scripted():
             raise LayerError(
                 f"{self.name} has no layer {name!r} that PyTorch shows: TorchScript keeps its layers to itself. Wrap "
                 "the module it was made from; the parameters of a saved one fit by their names: "
@@ -139,7 +146,7 @@ class TorchModel(Model):
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
         with settled(self.device), ExitStack() as stack, torch.no_grad():
-            stack.enter_context(self._inference(INFERENCE, modules_of(self.native)))
+            stack.enter_context(self._inference(INFERENCE))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
@@ -152,8 +159,8 @@ class TorchModel(Model):
         onednn: Any = torch.backends.mkldnn
         blocked = self.device == "cpu" and self.dtype == "float32" and onednn.is_available()
         lowered = self.dtype == "bfloat16"
-        self._preparation = Preparation(modules_of(self.native), pairs, blocked, lowered)
-        self._bare = Preparation(modules_of(self.native), (), lowered=True) if lowered else None
+        self._preparation = Preparation(self._modules.known, pairs, blocked, lowered)
+        self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
         if blocked and not all(type(module).__module__.startswith(KNOWN) for module in self.native.modules()):
             self._preparation.blocked = self._differentiable(blank, self._preparation)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
@@ -212,14 +219,13 @@ class TorchModel(Model):
 
             return at
 
-        modules = modules_of(self.native)
         with ExitStack() as stack:
             stack.enter_context(settled(self.device))
-            stack.enter_context(self._inference(mode, modules))
+            stack.enter_context(self._inference(mode))
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
-                stack.enter_context(self._use(preparation, modules, waiting, x, mode))
+                stack.enter_context(self._use(preparation, waiting, x, mode))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -246,15 +252,16 @@ class TorchModel(Model):
         return {name: kept[name] for name in keep}
 
     def _use(
-        self, preparation: Preparation, modules: list[nn.Module], wanted: set[str], x: torch.Tensor, mode: Mode
+        self, preparation: Preparation, wanted: set[str], x: torch.Tensor, mode: Mode
     ) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, 0) for name in wanted)
         pixels = x.numel() // max(1, x.shape[1])
-        return preparation.use(modules, wanted, last, pixels, relu=mode.relu is None)
+        return preparation.use(self._modules, self.looked, wanted, last, pixels, relu=mode.relu is None)
 
-    def _inference(self, mode: Mode, modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
-        return inference(modules, mode, self._still, self.ops.asarray)
+    def _inference(self, mode: Mode) -> AbstractContextManager[None]:
+        self._modules.every()
+        return inference(self._modules, mode, self._still, self.ops.asarray)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in self._named()}
@@ -291,17 +298,16 @@ class TorchModel(Model):
                 state[name].copy_(torch.from_numpy(np.array(value)))
         model = copy.copy(self)
         model.native = network
-        model._watch = Watch()
+        model._modules, model._watch = Modules(network), Watch()
         if self._preparation is not None:
-            model._preparation = self._preparation.moved(network)
+            model._preparation = self._preparation.moved(model._modules.known)
         if self._bare is not None:
-            model._bare = self._bare.moved(network)
+            model._bare = self._bare.moved(model._modules.known)
         return model
 
     def _state(self) -> object:
-        modules = modules_of(self.native)
-        every = (one for module in modules for held in (module._parameters, module._buffers) for one in held.values())
-        return self._watch.state([one for one in every if one is not None and one.is_floating_point()])
+        self._modules.every()
+        return self._watch.state(self._modules.tensors())
 
 
 def _lowered(x: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,13 @@ order, so that digits are those of plain weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import torch
+
+from .strided import phases
 
 LATER = 8
 """Uses after which a form is made: getting memory for it takes about ten times as long as it then saves each time."""
@@ -46,6 +48,8 @@ class Weight:
         self.plain = plain
         self.uses = {False: 0, True: 0}
         """Forward passes without a gradient, and with one."""
+        self.phases: torch.Tensor | None = None
+        """What :func:`vizkit_torch.strided.phases` makes of it."""
         self._ahead: torch.Tensor | None = None
         self._back: torch.Tensor | None = None
 
@@ -80,6 +84,19 @@ class Packs:
     def hold(self, plain: torch.Tensor) -> None:
         """From now on this weight may be kept in other forms."""
         self._held[id(plain)] = Weight(plain)
+
+    def kernel(self, weight: torch.Tensor, stride: int) -> Callable[[], torch.Tensor]:
+        """Gives :func:`vizkit_torch.strided.phases` of this weight, made once if nobody writes it."""
+
+        def made() -> torch.Tensor:
+            held = self._held.get(id(weight))
+            if held is None:
+                return phases(weight, stride)
+            if held.phases is None:
+                held.phases = phases(weight, stride)
+            return held.phases
+
+        return made
 
     def convolution(self, x: torch.Tensor, args: Sequence[Any]) -> torch.Tensor | None:
         """``conv2d`` of ``x``, in blocks, with the ``args`` that it was called with; None where plain weights are to be

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -24,14 +24,13 @@ from torch.overrides import TorchFunctionMode
 
 from .blocked import FEW, LEAST, Blocked
 from .graph import tensors
+from .modules import Modules, watched
 from .packed import Packs
 from .relu import RELUS
-from .watch import Watch
 
 ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
 """Calls that ask a tensor for its form and do not read its values."""
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +43,6 @@ class Pair:
     names: frozenset[str]
     at: int
 
-    def sources(self) -> list[torch.Tensor | None]:
-        """Parameters and statistics that go into the prepared convolution."""
-        # From the dictionaries, since looking these up through the modules takes longer than all the rest of a check.
-        conv, norm, stored = self.conv._parameters, self.norm._parameters, self.norm._buffers
-        own = [conv.get("weight"), conv.get("bias"), norm.get("weight"), norm.get("bias")]
-        return [*own, stored.get("running_mean"), stored.get("running_var")]
-
     def plain(self) -> bool:
         """Whether both modules have values of their own, and neither was parametrised."""
         conv, norm = self.conv, self.norm
@@ -60,7 +52,7 @@ class Pair:
 
     def untouched(self) -> bool:
         """Whether both modules are plain, and nobody's hook or function is on them."""
-        return self.plain() and not _watched(self.conv) and not _watched(self.norm)
+        return self.plain() and not watched(self.conv) and not watched(self.norm)
 
     def prepared(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that do the work of both, rounded once from float64."""
@@ -79,26 +71,6 @@ def _scaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     made = torch.empty_like(weight, memory_format=torch.contiguous_format)
     np.multiply(weight.detach().numpy(), scale.numpy(), out=made.numpy(), dtype=np.float64, casting="same_kind")
     return made
-
-
-def _replaced(module: nn.Module) -> bool:
-    return "forward" in module.__dict__
-
-
-def _watched(module: nn.Module) -> bool:
-    return _replaced(module) or any(getattr(module, key) for key in HOOKS)
-
-
-def modules_of(network: nn.Module) -> list[nn.Module]:
-    """Every module of a network once; ``network.modules()`` takes ten times as long."""
-    found = [network]
-    seen = {network}
-    for module in found:  # which grows
-        for child in module._modules.values():
-            if child is not None and child not in seen:
-                seen.add(child)
-                found.append(child)
-    return found
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,32 +152,37 @@ class Preparation:
         self.blocked = blocked
         self.lowered = lowered
         self._modules = modules
-        self._hooks = [getattr(module, key) for module in modules for key in HOOKS]
         self._made: dict[Pair, tuple[torch.Tensor, torch.Tensor]] = {}
         self._low: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         """By the id of a tensor: it, and its bfloat16 copy."""
         self._packs = Packs()
-        self._watch = Watch()
         self._state: object = None
 
     @contextmanager
     def use(
-        self, modules: list[nn.Module], wanted: Collection[str], last: float, pixels: int, relu: bool
+        self,
+        modules: Modules,
+        look: Callable[[], object],
+        wanted: Collection[str],
+        last: float,
+        pixels: int,
+        relu: bool,
     ) -> Iterator[None]:
         """Within the block, a pass over so many pixels, which ends at the place ``last``, uses what is prepared, but
-        where a layer in ``wanted`` would not be seen. ``modules``: the network's, now. ``relu``: ReLUs have their own
-        gradient."""
-        if self.pairs and modules != self._modules:  # the user has taken it apart since
+        where a layer in ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that
+        differs once a parameter was written. ``relu``: ReLUs have their own gradient."""
+        if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         pays = len(wanted) <= FEW and pixels >= LEAST
-        nobodys = not any(self._hooks) and not any(map(_replaced, self._modules))
+        nobodys = modules.untouched()
         blocked = self.blocked and pays and nobodys and torch._C._get_mkldnn_enabled()
         pairs = [
             pair
             for pair in self.pairs
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
-        self._renew(pairs, modules)
+        if pairs or self.lowered:
+            self._renew(pairs, look())
         mode = Blocked(relu, self._packs) if blocked else None
         swapped: list[tuple[dict[str, Any], Any, Any, nn.BatchNorm2d]] = []
         lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
@@ -215,7 +192,7 @@ class Preparation:
                 swapped.append((own, own["weight"], own["bias"], pair.norm))
                 own["weight"], own["bias"] = self._made[pair]
                 pair.norm.__dict__["forward"] = _hand_on
-            for held, key, value in _floats(modules) if self.lowered else ():
+            for held, key, value in _floats(modules.known) if self.lowered else ():
                 lowered.append((held, key, value))
                 held[key] = self._lower(value)
             with mode or nullcontext():
@@ -229,15 +206,10 @@ class Preparation:
         if mode is not None:
             mode.check()
 
-    def _renew(self, pairs: list[Pair], modules: list[nn.Module]) -> None:
+    def _renew(self, pairs: list[Pair], looked: object) -> None:
         """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
         called before."""
-        if not pairs and not self.lowered:
-            return
-        sources = [one for pair in self.pairs for one in pair.sources() if one is not None]
-        if self.lowered:
-            sources += [value for _, _, value in _floats(modules)]
-        state = [pair.norm.eps for pair in self.pairs], self._watch.state(sources)
+        state = [pair.norm.eps for pair in self.pairs], looked
         if state != self._state:
             self._made, self._low, self._packs, self._state = {}, {}, Packs(), state
         missing = [pair for pair in pairs if pair not in self._made]
@@ -263,9 +235,8 @@ class Preparation:
         other.blocked = False
         return other
 
-    def moved(self, network: nn.Module) -> Preparation:
-        """The same for a copy of the network."""
-        modules = modules_of(network)
+    def moved(self, modules: list[nn.Module]) -> Preparation:
+        """The same for a copy of the network with these modules."""
         if len(modules) != len(self._modules):  # the user has taken it apart since
             return Preparation(modules, (), self.blocked, self.lowered)
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))

@@ -8,7 +8,7 @@ same part of the kernel, so each of the ``stride * stride`` phases is a channel 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,20 +20,25 @@ FEW = 15
 
 class StridedConvolution(torch.autograd.Function):
     """``conv2d(x, weight, bias, stride, padding)`` of an image in plain memory, in oneDNN's blocks. Only ``x`` has a
-    gradient, in plain memory."""
+    gradient, in plain memory. ``kernel()`` gives :func:`phases` of the weight."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int, padding: Sequence[int]
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: int,
+        padding: Sequence[int],
+        kernel: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        ctx.save_for_backward(weight)
-        ctx.geometry = x.shape[2:], stride, padding
+        ctx.given = kernel, weight.shape[2:], x.shape[2:], stride, padding
         return torch.conv2d(x.to_mkldnn(), weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        (weight,) = ctx.saved_tensors
-        return input_gradient(gradients[0], weight, *ctx.geometry), None, None, None, None
+        kernel, *geometry = ctx.given
+        return input_gradient(gradients[0], kernel(), *geometry), None, None, None, None, None
 
 
 def fits(args: Sequence[Any]) -> bool:
@@ -51,20 +56,30 @@ def fits(args: Sequence[Any]) -> bool:
     return stride[0] == stride[1] > 1 and dilation == (1, 1) and groups == 1 and inside
 
 
-def input_gradient(
-    gradient: torch.Tensor, weight: torch.Tensor, size: Sequence[int], stride: int, padding: Sequence[int]
-) -> torch.Tensor:
-    """Of a convolution of an image ``size`` with ``weight``, given the ``gradient`` at its result.
-
-    In coordinates of the padded image ``d x[s q + r] = sum_t weight[r + s t] gradient[q - t]``: for every phase ``r`` a
-    convolution with a kernel of ``ceil(k / s)``, flipped, and filled up with zeros.
-    """
+def phases(weight: torch.Tensor, stride: int) -> torch.Tensor:
+    """The kernel (I s s, O, ceil(kH / s), ceil(kW / s)) of the convolution that :func:`input_gradient` is, for a weight
+    (O, I, kH, kW): for every phase a part of it, flipped, and filled up with zeros."""
     out, channels, height, width = weight.shape
     down, along = math.ceil(height / stride), math.ceil(width / stride)
     filled = F.pad(weight, (0, along * stride - width, 0, down * stride - height))
-    phases = filled.reshape(out, channels, down, stride, along, stride).flip(2, 4)
-    kernel = phases.permute(1, 3, 5, 0, 2, 4).reshape(channels * stride**2, out, down, along)
-    made = torch.conv2d(gradient, kernel, None, 1, (down - 1, along - 1))
+    parts = filled.reshape(out, channels, down, stride, along, stride).flip(2, 4)
+    return parts.permute(1, 3, 5, 0, 2, 4).reshape(channels * stride**2, out, down, along)
+
+
+def input_gradient(
+    gradient: torch.Tensor,
+    kernel: torch.Tensor,
+    extent: Sequence[int],
+    size: Sequence[int],
+    stride: int,
+    padding: Sequence[int],
+) -> torch.Tensor:
+    """Of a convolution of an image ``size`` with a weight of ``extent``, given the ``gradient`` at its result.
+
+    In coordinates of the padded image ``d x[s q + r] = sum_t weight[r + s t] gradient[q - t]``: for every phase ``r`` a
+    convolution with its part of ``kernel``, from :func:`phases`.
+    """
+    made = torch.conv2d(gradient, kernel, None, 1, [math.ceil(side / stride) - 1 for side in extent])
     made = F.pixel_shuffle(made.to_dense() if made.is_mkldnn else made, stride)
     top, left = padding
     below, right = (max(0, p + n - have) for p, n, have in zip(padding, size, made.shape[2:], strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 
 from vizkit.backend import SAMPLES
+
+from .modules import same
 
 KNOWN = (torch.float16, torch.float32, torch.float64)
 """Numbers that NumPy has, too."""
@@ -20,21 +21,26 @@ class Watch:
     :data:`vizkit.backend.SAMPLES` values of each are read as well, all of them at once."""
 
     def __init__(self) -> None:
-        self._seen: Sequence[torch.Tensor] = ()
+        self._given: Sequence[torch.Tensor] = ()
+        self._seen: list[torch.Tensor] = []
         self._places: list[int] = []
         self._views: list[Any] = []
         self._changes = 0
 
     def state(self, tensors: Sequence[torch.Tensor]) -> object:
-        """What differs, compared with ``==``, once another tensor is among ``tensors`` or one of them was written."""
-        places = [tensor.data_ptr() for tensor in tensors]
-        if places != self._places or any(map(operator.is_not, tensors, self._seen)):
-            self._seen, self._places = tensors, places
-            self._views = [thin(tensor.detach()) for tensor in tensors]
-            if all(one.device.type == "cpu" and one.dtype in KNOWN for one in tensors):
+        """What differs, compared with ``==``, once another tensor is among ``tensors`` or one of them was written.
+        Whole numbers, such as counts of batches, do not matter."""
+        replaced = not same(tensors, self._given)
+        if replaced:
+            self._given, self._seen = tensors, [one for one in tensors if one.is_floating_point()]
+        places = [tensor.data_ptr() for tensor in self._seen]
+        if replaced or places != self._places:
+            self._places = places
+            self._views = [thin(tensor.detach()) for tensor in self._seen]
+            if all(one.device.type == "cpu" and one.dtype in KNOWN for one in self._seen):
                 self._views = [view.numpy() for view in self._views]
             self._changes += 1
-        return self._changes, [tensor._version for tensor in tensors], self._values()
+        return self._changes, [tensor._version for tensor in self._seen], self._values()
 
     def _values(self) -> bytes:
         if not self._views:

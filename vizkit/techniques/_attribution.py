@@ -103,7 +103,7 @@ class Job:
         self.batch_size = batch_size
         self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
         self.chosen: list[int | None] = [None] * len(self.batch)
-        self._sha256 = model.sha256()  # Here, since each pass looks at the weights, too: they are in the caches then.
+        self._sha256: str | None = None
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -129,7 +129,7 @@ class Job:
             found.extend(done.chosen)
 
         found: list[int | None] = []
-        batching.run(self.model, len(self), self.batch_size, step, self.technique)
+        self._run(len(self), step)
         self.chosen = found
 
     def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, Array]]:
@@ -157,7 +157,7 @@ class Job:
             for name, value in kept.items():
                 found[name].append(ops.numpy(value))
 
-        batching.run(self.model, len(self), self.batch_size, step, f"{self.technique}: activations")
+        self._run(len(self), step, ": activations")
         return {name: np.concatenate(values) for name, values in found.items()}
 
     def samples(
@@ -219,7 +219,12 @@ class Job:
             step([divmod(k, count) for k in range(start, stop)], ahead.take(start, stop))
 
         with batching.Ahead(build, total) as ahead:
-            batching.run(self.model, total, self.batch_size, take, self.technique)
+            self._run(total, take)
+
+    def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
+        with self.model.held():
+            batching.run(self.model, total, self.batch_size, step, self.technique + what)
+            self._sha256 = self.model.sha256()  # Here, where it needs no look of its own.
 
     def _wanted(self, pairs: Sequence[tuple[int, int]]) -> list[int | str]:
         chosen = (self.chosen[i] for i, _ in pairs)

@@ -123,7 +123,7 @@ def deepdream(
         return error
 
     trace = Trace(ops, diverged)
-    with steps_bar("deepdream", len(sizes) * steps) as advance:
+    with model.held(), steps_bar("deepdream", len(sizes) * steps) as advance:
         for octave, sides in enumerate(sizes):
             small = ops.resize(original, sides)
             x = small if added is None else small + ops.resize(added, sides)

@@ -213,13 +213,14 @@ def dream(
                 size = round(size * scale)
                 x = ops.detach(ops.resize(x, (size, size)))
             optimiser = Adam(ops, lr)
-            for step in range(steps):
-                loss, gradients, activation = ops.value_and_grad(score, {"x": x})
-                following = optimiser.step(x, gradients["x"])
-                trace.add(x, loss, activation)
-                x = following
-                reached = f", activation {trace.rows[-1][1].max():.3g}" if trace.rows else ""
-                advance(index * steps + step + 1, f"stage {index}, {size} px{reached}")
+            with model.held():
+                for step in range(steps):
+                    loss, gradients, activation = ops.value_and_grad(score, {"x": x})
+                    following = optimiser.step(x, gradients["x"])
+                    trace.add(x, loss, activation)
+                    x = following
+                    reached = f", activation {trace.rows[-1][1].max():.3g}" if trace.rows else ""
+                    advance(index * steps + step + 1, f"stage {index}, {size} px{reached}")
             trace.read()
             sizes.append(size)
             if on_stage is not None or index in shown:

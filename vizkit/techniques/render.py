@@ -187,10 +187,13 @@ def render(
         file.load(loop, model.ops)
     with steps_bar("render", steps) as advance:
         while loop.step < steps:
-            _grow(loop, model, grown[loop.step * len(grown) // steps])
-            _step(loop, model, objective, views, rescue)
-            reached = f", objective {loop.trace.rows[-1].mean():.3g}" if loop.trace.rows else ""
-            advance(loop.step, f"{loop.parametrisation.sides[1]} px{reached}")
+            stop = min(n * (loop.step // n + 1) for n in (checkpoints.EVERY, every or checkpoints.EVERY))
+            with model.held():
+                while loop.step < min(stop, steps):
+                    _grow(loop, model, grown[loop.step * len(grown) // steps])
+                    _step(loop, model, objective, views, rescue)
+                    reached = f", objective {loop.trace.rows[-1].mean():.3g}" if loop.trace.rows else ""
+                    advance(loop.step, f"{loop.parametrisation.sides[1]} px{reached}")
             if every is not None and (loop.step % every == 0 or loop.step == steps):
                 loop.trace.read()
                 loop.frames.append((loop.step, pixels.picture(_composite(*_shown(model, loop)))))

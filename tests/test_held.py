@@ -1,0 +1,162 @@
+"""A network is looked over once for a call, and again after everything in which its user has a say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from kits import TRAPS, TRAPS_SIZE
+from kits import kit as kit_of
+
+import vizkit
+from vizkit import objectives
+from vizkit.parametrisations import Pixels
+
+ROUNDING = 1e-10
+"""Relative, in float64, prepared against plain; measured 1e-14."""
+LAYER = "5"
+
+
+def wrap(native: Any, **options: Any) -> Any:
+    return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, **options)
+
+
+def halve(native: Any) -> None:
+    """Write the first convolution's weight in place, without telling anybody."""
+    weight = native[0].weight
+    if hasattr(weight, "set_data"):
+        weight.set_data(weight.data() * 0.5)
+    else:
+        weight.data.mul_(0.5)
+
+
+def looks(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What every look at this model will have found."""
+    found: list[object] = []
+    own = model._state
+
+    def look() -> object:
+        found.append(own())
+        return found[-1]
+
+    monkeypatch.setattr(model, "_state", look)
+    return found
+
+
+@pytest.mark.parametrize(("method", "options"), [("saliency", {}), ("smoothgrad", {"samples": 4})])
+def test_one_look_for_a_call(name: str, monkeypatch: pytest.MonkeyPatch, method: str, options: Any) -> None:
+    """However many passes it takes, and its SHA-256 among them; one for the next call, too."""
+    native = kit_of(name).sequential(TRAPS)
+    model = wrap(native)
+    picture = vizkit.images.noise(0, 255, size=TRAPS_SIZE, seed=0)
+    found = looks(model, monkeypatch)
+    digests = []
+    for _ in range(2):
+        found.clear()
+        made = getattr(vizkit, method)(model, picture, target=1, batch_size=2, **options)
+        assert len(found) == 1
+        digests.append(made.provenance["weights"]["sha256"])
+        assert digests[-1] == model.sha256()
+        halve(native)
+    assert digests[0] != digests[1]
+
+
+def test_blocks_within_blocks_end_with_the_outermost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = kit_of(name).sequential(TRAPS)
+    model = wrap(native)
+    found = looks(model, monkeypatch)
+    before = model.sha256()
+    with model.held():
+        with pytest.raises(ZeroDivisionError), model.held():
+            _ = 1 / 0
+        assert model.sha256() == before
+        assert len(found) == 2
+        assert model.with_parameters({"0.bias": np.ones(6)}).sha256() != before
+    halve(native)
+    assert model.sha256() != before
+
+
+def dreamt(model: Any, native: Any, say: Callable[[Any], None]) -> Any:
+    """The activation after each step; the user has a say after the first stage."""
+
+    def on_stage(stage: Any) -> None:
+        if stage.index == 0:
+            say(native)
+
+    return vizkit.dream(
+        model, LAYER, [1, 2], stages=3, steps=2, size=TRAPS_SIZE, scale=1.0, on_stage=on_stage
+    ).step_activation
+
+
+def rendered(model: Any, native: Any, say: Callable[[Any], None]) -> Any:
+    """The objective after each step; the user has a say after the third."""
+
+    def on_frame(step: int, _pictures: Any) -> None:
+        if step == 3:
+            say(native)
+
+    return vizkit.render(
+        model,
+        objectives.unit(LAYER, 1),
+        parametrisation=Pixels(TRAPS_SIZE),
+        steps=7,
+        transforms=(),
+        every=3,
+        on_frame=on_frame,
+    ).trace
+
+
+LOOPS = [dreamt, rendered]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_a_user_writes_between_steps_is_seen(name: str, loop: Callable[..., Any]) -> None:
+    """As in a network that is not prepared, which reads its weights at every pass."""
+    found = {}
+    for optimise in (True, False):
+        native = kit_of(name).sequential(TRAPS)
+        found[optimise] = loop(wrap(native, optimise=optimise), native, halve)
+    untouched = loop(wrap(kit_of(name).sequential(TRAPS)), None, lambda native: None)
+    np.testing.assert_allclose(found[True], found[False], rtol=ROUNDING)
+    assert np.abs(untouched - found[True]).max() > 1e-3
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_a_user_does_to_a_torch_network_between_steps_is_seen(loop: Callable[..., Any]) -> None:
+    """Training mode changes nothing; another module, and a hook, do."""
+    torch = pytest.importorskip("torch")
+    kit = kit_of("torch")
+
+    def train(native: Any) -> None:
+        native.train()
+
+    def replace(native: Any) -> None:
+        native[2] = torch.nn.Softplus()
+
+    def watch(native: Any) -> None:
+        native[1].register_forward_hook(lambda _module, _inputs, output: output + 1)
+
+    untouched = loop(wrap(kit.sequential(TRAPS)), None, lambda native: None)
+    for say in (train, replace, watch):
+        found = {}
+        for optimise in (True, False):
+            native = kit.sequential(TRAPS).eval().requires_grad_(False)
+            found[optimise] = loop(wrap(native, optimise=optimise), native, say)
+            assert native.training == (say is train)
+        np.testing.assert_allclose(found[True], found[False], rtol=ROUNDING, err_msg=say.__name__)
+        assert (np.abs(untouched - found[True]).max() < 1e-9) == (say is train)
+
+
+def test_a_network_left_in_training_is_held_in_inference() -> None:
+    torch = pytest.importorskip("torch")
+    native = kit_of("torch").sequential(TRAPS).train().requires_grad_(True)
+    model = wrap(native)
+    x = model.ops.asarray(np.random.default_rng(0).normal(size=(2, 3, TRAPS_SIZE, TRAPS_SIZE)))
+    alone = model.forward(x)["output"]
+    with model.held():
+        for _ in range(2):
+            assert torch.equal(model.forward(x)["output"], alone)
+            assert native.training
+            assert native[0].weight.requires_grad
