@@ -60,6 +60,9 @@ class GluonModel(Model):
         self._executor = Executor(self._graph, self._value)
         self._preparation = Preparation(self._graph, self._executor, self._value, self.looked)
         self._samples = Samples()
+        variables = (node.name for node in self._graph.nodes if node.op == "null" and node.name in self._named)
+        self._read = list(dict.fromkeys((*(one.name for one in self._parameters.values()), *variables)))
+        """Names of all that a pass or a digest reads."""
         self._paths = self._ordered(paths)
         self._layers: dict[str, Layer] | None = None
         self._drawn: Graph | None = None
@@ -173,4 +176,4 @@ class GluonModel(Model):
         return model
 
     def _state(self) -> object:
-        return self._samples.take([self._value(parameter.name) for parameter in self._parameters.values()])
+        return self._samples.take([self._value(name) for name in self._read])
