@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,15 @@ def halve(native: Any) -> None:
         weight.set_data(weight.data() * 0.5)
     else:
         weight.data.mul_(0.5)
+
+
+def move(native: Any) -> None:
+    """Give it other memory, with other values in it."""
+    weight = native[0].weight
+    if hasattr(weight, "set_data"):
+        weight._data[0] = weight.data() * 0.5
+    else:
+        weight.data = weight.data * 0.5
 
 
 def looks(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[object]:
@@ -73,9 +83,33 @@ def test_blocks_within_blocks_end_with_the_outermost(name: str, monkeypatch: pyt
             _ = 1 / 0
         assert model.sha256() == before
         assert len(found) == 2
-        assert model.with_parameters({"0.bias": np.ones(6)}).sha256() != before
+        other = model.with_parameters({"0.bias": np.ones(6)})
+        others = other.sha256()
+        assert others != before
     halve(native)
     assert model.sha256() != before
+    halve(other.native)
+    assert other.sha256() != others
+
+
+@pytest.mark.parametrize("change", [halve, move])
+def test_weights_are_folded_once_until_they_change(
+    name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], None]
+) -> None:
+    folds: list[Any] = []
+    prepare = importlib.import_module(f"vizkit_{name}.prepare")
+    kind, method = (prepare.Pair, "prepared") if name == "torch" else (prepare.Folding, "_fold")
+    own = getattr(kind, method)
+    monkeypatch.setattr(kind, method, lambda *given: folds.append(given) or own(*given))
+    native = kit_of(name).sequential(TRAPS)
+    model, plain = wrap(native), wrap(native, optimise=False)
+    x = np.random.default_rng(0).normal(size=(2, 3, TRAPS_SIZE, TRAPS_SIZE))
+    for times in (1, 2):
+        for _ in range(3):
+            got, wanted = (one.ops.numpy(one.forward(one.ops.asarray(x))["output"]) for one in (model, plain))
+            np.testing.assert_allclose(got, wanted, rtol=ROUNDING, atol=ROUNDING)
+        assert len(folds) == 2 * times
+        change(native)
 
 
 def dreamt(model: Any, native: Any, say: Callable[[Any], None]) -> Any:
@@ -125,7 +159,7 @@ def test_what_a_user_writes_between_steps_is_seen(name: str, loop: Callable[...,
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_what_a_user_does_to_a_torch_network_between_steps_is_seen(loop: Callable[..., Any]) -> None:
-    """Training mode changes nothing; another module, and a hook, do."""
+    """Training mode changes nothing; another module, another function, and a hook do."""
     torch = pytest.importorskip("torch")
     kit = kit_of("torch")
 
@@ -133,18 +167,22 @@ def test_what_a_user_does_to_a_torch_network_between_steps_is_seen(loop: Callabl
         native.train()
 
     def replace(native: Any) -> None:
-        native[2] = torch.nn.Softplus()
+        native[1] = torch.nn.Softplus()
+
+    def exchange(native: Any) -> None:
+        native[1].forward = torch.nn.functional.softplus
 
     def watch(native: Any) -> None:
         native[1].register_forward_hook(lambda _module, _inputs, output: output + 1)
 
     untouched = loop(wrap(kit.sequential(TRAPS)), None, lambda native: None)
-    for say in (train, replace, watch):
+    for say in (train, replace, exchange, watch):
         found = {}
         for optimise in (True, False):
             native = kit.sequential(TRAPS).eval().requires_grad_(False)
             found[optimise] = loop(wrap(native, optimise=optimise), native, say)
             assert native.training == (say is train)
+            assert ("forward" in vars(native[1])) == (say is exchange)
         np.testing.assert_allclose(found[True], found[False], rtol=ROUNDING, err_msg=say.__name__)
         assert (np.abs(untouched - found[True]).max() < 1e-9) == (say is train)
 

@@ -102,15 +102,16 @@ def test_exported_networks_show_their_relus() -> None:
     small.agree(model, "smoothgrad", target=1, samples=3, batch_size=1)
 
 
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("form", ["whole", "whole, in place", "a part", "a part, in place"])
-def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str) -> None:
+def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str, learning: bool) -> None:
     runs = []
 
     def backend(graph: Any, _: Any) -> Any:
         return lambda *given: runs.append(1) or graph(*given)
 
     small = Small()
-    native: Any = copy.deepcopy(small.native).eval()
+    native: Any = copy.deepcopy(small.native).eval().requires_grad_(learning)
     if form == "whole":
         native = torch.compile(native, backend=backend)
     elif form == "whole, in place":

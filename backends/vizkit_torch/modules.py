@@ -47,10 +47,9 @@ class Modules:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within the block all are taken to be as at its start."""
+        """Within the block all are taken to be as at its start; :meth:`every` comes before it."""
         before = self._held
         if before is None:
-            self.every()
             self._held = self.ready(), self.untouched()
         try:
             yield
