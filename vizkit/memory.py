@@ -24,8 +24,9 @@ def keep_memory(mebibytes: int = 1024) -> bool:
     """Let this process keep up to ``mebibytes`` of the memory it frees, for its next pass, in every framework.
 
     Without it the C library gives the activations' memory back after each pass and gets it anew, page by page: some 5 %
-    of the time of a pass, a third of one that keeps every layer. Only glibc (most of Linux) has this setting; returns
-    whether it was made. The command line does it by itself; a library must not, since it is for the whole process.
+    of the time of a pass, a third of one that keeps every layer, up to half of a dream's steps where pages are dear, as
+    in some virtual machines. Only glibc (most of Linux) has this setting; returns whether it was made. The command line
+    does it by itself; a library must not, since it is for the whole process.
 
     >>> import vizkit
     >>> kept = vizkit.keep_memory()
