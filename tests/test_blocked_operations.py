@@ -72,6 +72,24 @@ def test_calls_that_give_no_pairs_run_as_they_are(rng: Any, monkeypatch: pytest.
     assert np.linalg.norm(got - plain) <= 2 * ROUNDING * np.linalg.norm(plain)
 
 
+def test_a_strided_convolution_may_get_another_stride(rng: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel of its gradient is kept, for each stride its own."""
+    monkeypatch.setattr("vizkit_torch.prepare.LEAST", 0)
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 16, 7, 2, 3)
+    native = nn.Sequential(
+        first, nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)
+    )
+    native.eval()
+    options: Any = {"input_size": 24, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    model, plain = (vizkit.wrap(native, optimise=one, **options) for one in (True, False))
+    x = rng.normal(size=(2, 3, 24, 24))
+    for stride in (2, 2, 3, 2):
+        first.stride = (stride, stride)
+        got, wanted = (run(one, x)[1] for one in (model, plain))
+        assert np.linalg.norm(got - wanted) <= 2 * ROUNDING * np.linalg.norm(wanted)
+
+
 class Branches(nn.Module):
     """A strided convolution, branches that are joined, a join of one with itself, and a head."""
 

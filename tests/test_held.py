@@ -13,6 +13,7 @@ from kits import kit as kit_of
 
 import vizkit
 from vizkit import objectives
+from vizkit.backend import SAMPLES
 from vizkit.parametrisations import Pixels
 
 ROUNDING = 1e-10
@@ -110,6 +111,25 @@ def test_weights_are_folded_once_until_they_change(
             np.testing.assert_allclose(got, wanted, rtol=ROUNDING, atol=ROUNDING)
         assert len(folds) == 2 * times
         change(native)
+
+
+def test_another_array_is_seen_whatever_its_samples_say(name: str) -> None:
+    """Some values of each parameter are compared; this one differs between them."""
+    native = kit_of(name).sequential(TRAPS)
+    model, plain = wrap(native), wrap(native, optimise=False)
+    x = np.random.default_rng(0).normal(size=(2, 3, TRAPS_SIZE, TRAPS_SIZE))
+    before, digest = model.ops.numpy(model.forward(model.ops.asarray(x))["output"]), model.sha256()
+    values = model.parameter("0.weight")
+    assert values.size > 2 * SAMPLES, "each value is compared"
+    values.reshape(-1)[1] += 1.0
+    if name == "torch":
+        native[0].weight.data = model.ops.asarray(values)
+    else:
+        native[0].weight._data[0] = model.ops.asarray(values)
+    after, wanted = (one.ops.numpy(one.forward(one.ops.asarray(x))["output"]) for one in (model, plain))
+    np.testing.assert_allclose(after, wanted, rtol=ROUNDING, atol=ROUNDING)
+    assert np.abs(after - before).max() > 1e-3
+    assert model.sha256() != digest
 
 
 def dreamt(model: Any, native: Any, say: Callable[[Any], None]) -> Any:

@@ -163,7 +163,7 @@ class Model(ABC):
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block the network is taken to be as it is at its start: it is looked over once, and not at every
-        pass. For loops in which nobody's code but vizkit's runs."""
+        pass. For loops in which nobody has a say between two passes: leave it before a user's callback is called."""
         before = self._held
         self._held = self._state() if before is None else before
         try:

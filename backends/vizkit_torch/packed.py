@@ -48,8 +48,8 @@ class Weight:
         self.plain = plain
         self.uses = {False: 0, True: 0}
         """Forward passes without a gradient, and with one."""
-        self.phases: torch.Tensor | None = None
-        """What :func:`vizkit_torch.strided.phases` makes of it."""
+        self.phases: dict[int, torch.Tensor] = {}
+        """What :func:`vizkit_torch.strided.phases` makes of it, by the stride."""
         self._ahead: torch.Tensor | None = None
         self._back: torch.Tensor | None = None
 
@@ -92,9 +92,9 @@ class Packs:
             held = self._held.get(id(weight))
             if held is None:
                 return phases(weight, stride)
-            if held.phases is None:
-                held.phases = phases(weight, stride)
-            return held.phases
+            if stride not in held.phases:
+                held.phases[stride] = phases(weight, stride)
+            return held.phases[stride]
 
         return made
 

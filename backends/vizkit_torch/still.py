@@ -56,12 +56,12 @@ class Still(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in DROPOUTS and _drops(args, kwargs):
-            self._refuse()
+            self._would_drop()
             return args[0] if args else kwargs["input"]
         if func is F.scaled_dot_product_attention:
             given = dict(zip(ATTENTION, args, strict=False)) | kwargs
             if given.get("dropout_p"):
-                self._refuse()
+                self._would_drop()
                 return func(**given | {"dropout_p": 0.0})
         if func in NORMS:
             given = dict(zip(NORMS[func], args, strict=False)) | kwargs
@@ -73,8 +73,8 @@ class Still(TorchFunctionMode):
                 return func(*(given.pop(key, None) for key in NORMS[func]), *rest, **given)
         return func(*args, **kwargs)
 
-    def _refuse(self) -> None:
-        """A call is about to drop."""
+    def _would_drop(self) -> None:
+        """A call is about to drop, which training mode does not allow."""
         self.needed = True
         if self.training:
             raise SettingError(
