@@ -23,7 +23,7 @@ if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 import torch
 from torch import nn
-from vizkit_torch.precision import check_speed, settled
+from vizkit_torch.precision import check_dtype, settled
 
 BACKENDS: Any = torch.backends
 SIZE = 64
@@ -283,7 +283,7 @@ def test_a_processor_without_bfloat16_is_told(
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check_speed(device, dtype)
+        check_dtype(device, dtype)
     told = [str(one.message) for one in caught if one.category is SpeedWarning]
     assert len(told) == (not able and (device, dtype) == ("cpu", "bfloat16"))
 

@@ -10,7 +10,7 @@ from .backend import BackendInfo, Model
 from .errors import SettingError
 from .zoo.spec import make_spec
 
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "tf32")
 
 
 def load(
@@ -29,10 +29,11 @@ def load(
     "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
     backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda" or "cuda:1".
 
-    ``dtype``: "float32"; "float64" for proofs; or, in PyTorch, "bfloat16" for speed. Then the network computes with 8
-    significant bits in place of 24, in channels-last memory, while images, gradients and results stay float32: its
-    activations are off by some 0.5 %, gradients with respect to the image by a fifth and more (README has figures by
-    technique). Training mode, which only reproduces published mistakes, stays float32.
+    ``dtype``: "float32"; "float64" for proofs; or, in PyTorch, "bfloat16" or, on a GPU, "tf32" for speed. Then the
+    network computes with 8 or 11 significant bits in place of 24, while images, gradients and results stay float32. In
+    bfloat16 activations are off by some 0.5 %, gradients with respect to the image by a fifth and more (README has
+    figures by technique); in TF32, which other toolkits use without a word, some maps are off by a tenth. Training
+    mode, which only reproduces published mistakes, stays float32.
 
     ``optimise``: prepare the network, without loss, at its first pass: batch norm folded into the convolution before it
     (in float64), which takes the memory of those convolutions' weights once more; on a CPU also oneDNN's memory layout

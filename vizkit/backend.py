@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
 from .model import AS_GIVEN, INFERENCE, OUTPUT, RELU_RULES, SAMPLES, Layer, Mode, Model, Prediction, Weights
-from .ops import Array, Leaves, Ops, Scores, Tensor, bilinear_matrix
+from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
     from .doctor.cases import Case, Probe
@@ -40,6 +40,7 @@ __all__ = [
     "Ops",
     "Prediction",
     "Scores",
+    "Step",
     "Tensor",
     "Weights",
     "bilinear_matrix",

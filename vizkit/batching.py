@@ -4,52 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
-from .backend import Array, Model
+from .backend import Model
 from .errors import SettingError
 from .progress import Advance, steps_bar
 
 BUDGET = 1 << 30
-"""Bytes of activations that a batch may hold when nobody gives a batch size."""
+"""Bytes of activations that a batch may hold where nobody knows how much there is."""
 LEAST = 4
 """Samples up to which it may hold twice as much, since weights are read once for each batch: ResNet152 takes 6 to 20 %
 longer for two images at a time than for four."""
 MOST = 32
 """Samples beyond which a larger batch gains nothing on a CPU."""
+MOST_ON_DEVICE = 128
+"""The same on a device that says how much memory it has left."""
+SHARE = 0.5
+"""The part of what is left that a batch may take."""
+
+
+def activations(model: Model) -> int:
+    """Bytes of one sample's activations, with what their gradients need."""
+    size = 8 if model.dtype == "float64" else 4
+    return max(1, 2 * size * sum(math.prod(layer.shape[1:]) for layer in model.layers.values()))
 
 
 def fitting(model: Model) -> int:
-    """Samples whose activations, with what their gradients need, fit into :data:`BUDGET`; at most :data:`MOST`."""
-    size = 8 if model.dtype == "float64" else 4
-    one = max(1, 2 * size * sum(math.prod(layer.shape[1:]) for layer in model.layers.values()))
+    """Samples that fit into the memory that the device has left, or into :data:`BUDGET`."""
+    one, left = activations(model), model.ops.memory()
+    if left is not None:
+        return max(1, min(MOST_ON_DEVICE, int(SHARE * left) // one))
     return max(1, min(MOST, max(BUDGET // one, min(LEAST, 2 * BUDGET // one))))
-
-
-class Ahead:
-    """Makes each batch of inputs while the network is busy with the one before: ``make(start, stop)`` for ranges that
-    follow each other up to ``total``. ``make`` runs in another thread, so it must not call a framework."""
-
-    def __init__(self, make: Callable[[int, int], Array], total: int) -> None:
-        self._make = make
-        self._total = total
-        self._pool = ThreadPoolExecutor(1)
-        self._coming: tuple[tuple[int, int], Future[Array]] | None = None
-
-    def take(self, start: int, stop: int) -> Array:
-        """The inputs of this batch; another range than expected, as after a halved batch, is made at once."""
-        awaited = self._coming
-        made = awaited[1].result() if awaited is not None and awaited[0] == (start, stop) else self._make(start, stop)
-        following = stop, min(2 * stop - start, self._total)
-        self._coming = (following, self._pool.submit(self._make, *following)) if stop < self._total else None
-        return made
-
-    def __enter__(self) -> Ahead:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._pool.shutdown(cancel_futures=True)
 
 
 def run(

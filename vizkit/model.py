@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .ops import Array, Ops, Tensor
+from .ops import Array, Ops, Step, Tensor
 
 if TYPE_CHECKING:
     from .images import ImageInput
@@ -77,6 +77,8 @@ RELU_RULES = ("guided", "deconvnet")
 """Rules after which maps are called: where no ReLU follows one it would be another map."""
 SPACINGS = 32
 """Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
+SHORT = {"bfloat16": 2.0**-6, "tf32": 2.0**-9}
+"""Twice the distance between neighbours of those numbers, near 1."""
 
 
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:
@@ -94,7 +96,8 @@ class Model(ABC):
 
     ``name`` its canonical name, ``backend`` the backend's name, ``native`` the framework's own network, ``spec`` what
     it expects as input, ``ops`` the framework's functions on ``device``, ``weights`` their origin. ``dtype`` is what
-    the network computes in, ``ops.dtype`` that of every tensor that goes in or out: float32 for bfloat16, else equal.
+    the network computes in, ``ops.dtype`` that of every tensor that goes in or out: float32 for bfloat16 and tf32, else
+    equal.
     """
 
     name: str
@@ -115,8 +118,9 @@ class Model(ABC):
     @property
     def rounding(self) -> float:
         """How far rounding alone may move a logit, as a part of the largest: :data:`SPACINGS` distances between
-        neighbouring numbers, or two of bfloat16, where sums are still kept in float32."""
-        return 2.0**-6 if self.dtype == "bfloat16" else SPACINGS * float(np.finfo(self.dtype).eps)
+        neighbouring numbers, or two of the shorter numbers that are multiplied, where sums are still kept in
+        float32."""
+        return SHORT[self.dtype] if self.dtype in SHORT else SPACINGS * float(np.finfo(self.dtype).eps)
 
     @property
     @abstractmethod
@@ -174,6 +178,16 @@ class Model(ABC):
     def looked(self) -> object:
         """What :meth:`_state` is now, or was when :meth:`held` began."""
         return self._state() if self._held is None else self._held
+
+    def recorded(self, step: Step, key: Hashable = None) -> Step:
+        """``step``, to be called again and again with tensors of the same names and shapes.
+
+        A backend may record what it does, and replay that as long as the network stays as it is. So a step must do
+        the same each time: no random numbers of the host's, nothing brought to the device but by ``ops.constant``,
+        nothing read from it. ``key`` says that it is the same step as in another call: all that it closes over, but for
+        the network's state. Here it is just called.
+        """
+        return step
 
     @abstractmethod
     def _with_parameters(self, changes: Mapping[str, Array]) -> Model:

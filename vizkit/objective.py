@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Model, Ops, Tensor
+from .backend import Array, Model, Ops, Tensor
 from .errors import SettingError
 
 FLOOR = 1e-12
@@ -137,7 +137,7 @@ class Constant(Objective):
         return None
 
     def value(self, seen: Seen) -> Tensor:
-        return seen.ops.asarray(np.ones(len(seen)))
+        return seen.ops.constant(np.ones, len(seen))
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,8 @@ class Item(Objective):
     def value(self, seen: Seen) -> Tensor:
         if self.item >= len(seen):
             raise SettingError(f"on({self.item}): the batch has {len(seen)} pictures, counted from 0.")
-        return self.objective.value(seen) * seen.ops.asarray(np.arange(len(seen)) == self.item)
+        return self.objective.value(seen) * seen.ops.constant(_only, len(seen), self.item)
+
+
+def _only(count: int, item: int) -> Array:
+    return np.asarray(np.eye(count)[item])

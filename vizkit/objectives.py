@@ -118,7 +118,7 @@ class Direction(Objective):
         if maps.shape[1] != len(self.vector):
             raise ShapeError(f"Layer {self.layer!r} has {maps.shape[1]} units; the direction has {len(self.vector)}.")
         shape = (1, len(self.vector)) + (1,) * (len(maps.shape) - 2)
-        vector = ops.asarray(np.reshape(self.vector, shape))
+        vector = ops.constant(np.reshape, self.vector, shape)
         dot = ops.sum(maps * vector, 1)
         if self.cosine_power:
             norms = ops.sqrt(ops.sum(maps * maps, 1) + FLOOR) * float(np.linalg.norm(self.vector))
@@ -147,7 +147,7 @@ class Diversity(Objective):
         flat = ops.reshape(grams, (count, -1))
         flat = flat / ops.sqrt(ops.sum(flat * flat, 1, keepdims=True) + FLOOR)
         similar = ops.matmul(flat, ops.transpose(flat, (1, 0)))
-        others = ops.asarray((1.0 - np.eye(count)) / (count - 1))
+        others = ops.constant(_others, count)
         return -1.0 * ops.sum(similar * others, 1)
 
 
@@ -206,6 +206,10 @@ def over_positions(ops: Ops, picked: Tensor, reduce: str) -> Tensor:
         return picked
     axes = tuple(range(1, len(picked.shape)))
     return ops.mean(picked, axes) if reduce == "mean" else ops.sqrt(ops.mean(picked * picked, axes) + FLOOR)
+
+
+def _others(count: int) -> Array:
+    return (1.0 - np.eye(count)) / (count - 1)
 
 
 def gram(ops: Ops, maps: Tensor) -> Tensor:

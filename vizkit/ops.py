@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from . import draws
+
 Tensor = Any
 """A native tensor of some framework."""
 Array = npt.NDArray[Any]
 Leaves = dict[str, Tensor]
 Scores = Callable[[Leaves], tuple[Tensor, Any]]
+Step = Callable[[Leaves], Leaves]
+"""A pure function of native tensors: what it gives, and of which shape, depends on them alone."""
+CONSTANTS = 256
+"""Constants that lie on a device at once."""
 
 
 class Ops(ABC):
-    """The few functions in which frameworks differ, on one device, in one dtype. Tensors are native, NCHW."""
+    """The few functions in which frameworks differ, on one device, in one dtype. Tensors are native, NCHW; those with
+    as many axes broadcast as NumPy's do in ``+ - * / **``."""
 
     device: str
     dtype: str
+    _constants: OrderedDict[Hashable, Tensor]
 
     @abstractmethod
     def asarray(self, array: npt.ArrayLike) -> Tensor:
         """A native tensor in this model's dtype, on its device; always a copy."""
 
     @abstractmethod
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros in this model's dtype, made on the device."""
+
+    def constant(self, make: Callable[..., npt.ArrayLike], *args: Any) -> Tensor:
+        """``make(*args)`` as a native tensor, made and brought to the device once; nobody may write it. Arguments are
+        hashable, or arrays."""
+        key = (make, *(_hashable(one) for one in args))
+        if not hasattr(self, "_constants"):
+            self._constants = OrderedDict()
+        if key not in self._constants:
+            self._constants[key] = self.asarray(make(*args))
+            while len(self._constants) > CONSTANTS:
+                self._constants.popitem(last=False)
+        self._constants.move_to_end(key)
+        return self._constants[key]
+
+    @abstractmethod
     def numpy(self, tensor: Tensor) -> Array:
         """A NumPy copy on the host, in the tensor's dtype."""
+
+    @abstractmethod
+    def double(self, x: Tensor) -> Tensor:
+        """The same values in float64, for long sums."""
+
+    def wait(self, tensor: Tensor) -> None:
+        """Let the host wait for this tensor where the framework would otherwise run ahead without bound."""
+        return
+
+    def memory(self) -> int | None:
+        """Bytes that the device has left for the activations of a batch; None where nobody asked it."""
+        return None
 
     @abstractmethod
     def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[Tensor, Leaves, Any]:
@@ -92,6 +131,16 @@ class Ops(ABC):
     def softmax(self, x: Tensor, axis: int = 1) -> Tensor: ...
 
     @abstractmethod
+    def top(self, x: Tensor) -> Tensor:
+        """(N, C) to (N, C): one where the first of the largest values of each row stands, else zero."""
+
+    def normal(self, keys: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers (B, *shape) for keys (B, 2) of :func:`vizkit.draws.keys`; the same in every
+        framework."""
+        drawn = draws.normal(self.numpy(keys), math.prod(shape))
+        return self.asarray(drawn.reshape(-1, *shape))
+
+    @abstractmethod
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """``a`` where the condition is not zero, else ``b``; three tensors of one shape."""
 
@@ -115,8 +164,8 @@ class Ops(ABC):
         """``x[i, index[i]]`` for each i: (N, C, ...) and N integers give (N, ...)."""
 
     @abstractmethod
-    def pad(self, x: Tensor, width: int, mode: str = "constant", value: float = 0.0) -> Tensor:
-        """Widen height and width of (N, C, H, W) by ``width`` on each side; ``mode`` is "constant" or "reflect"."""
+    def pad(self, x: Tensor, width: int, value: float = 0.0) -> Tensor:
+        """Widen height and width of (N, C, H, W) by ``width`` on each side."""
 
     @abstractmethod
     def conv(self, x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Tensor:
@@ -127,8 +176,9 @@ class Ops(ABC):
         """Matrix product over the last two axes; leading axes, where both have them, are equal."""
 
     @abstractmethod
-    def sample(self, x: Tensor, at: Array) -> Tensor:
-        """Bilinear values of (N, C, H, W) at places ``at`` (H', W', 2), row and column in pixels; zero outside."""
+    def sample(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Bilinear values (N, C, H', W') of (N, C, H, W) at the places that ``rows`` and ``columns`` (H', W') give in
+        pixels; zero outside. Differentiable with respect to ``x``, with the same digits each time."""
 
     def irfft2(self, spectrum: Tensor, width: int) -> Tensor:
         """The inverse of NumPy's ``rfft2(..., norm="ortho")``: (N, C, 2, H, K), real part before imaginary part of the
@@ -137,7 +187,7 @@ class Ops(ABC):
         Two matrix products, one for each axis.
         """
         n, c, _, height, half = spectrum.shape
-        rows, columns = (self.asarray(matrix) for matrix in inverse_fourier_matrices(height, width))
+        rows, columns = (self.constant(_inverse_fourier, height, width, k) for k in range(2))
         stacked = self.transpose(self.reshape(spectrum, (n * c, 2 * height, half)), (1, 0, 2))
         turned = self.matmul(rows, self.reshape(stacked, (2 * height, n * c * half)))
         turned = self.transpose(self.reshape(turned, (2, height, n * c, half)), (2, 1, 0, 3))
@@ -150,18 +200,48 @@ class Ops(ABC):
         Two matrix products with the interpolation's own matrices: exact in both dtypes, differentiable, and the same
         arithmetic in every framework (MXNet's own operator computes its weights in float32 even for float64).
         """
-        n, c, height, width = x.shape
+        height, width = x.shape[2:]
         if (height, width) == tuple(size):
             return x
-        rows = self.asarray(bilinear_matrix(height, size[0]))
-        columns = self.asarray(bilinear_matrix(width, size[1]).T)
-        flat = self.matmul(self.reshape(x, (n * c * height, width)), columns)
-        flat = self.reshape(flat, (n * c, height, size[1]))
-        flat = self.transpose(flat, (1, 0, 2))
-        flat = self.matmul(rows, self.reshape(flat, (height, n * c * size[1])))
-        return self.reshape(
-            self.transpose(self.reshape(flat, (size[0], n * c, size[1])), (1, 0, 2)), (n, c, size[0], size[1])
+        return self.along(
+            x,
+            rows=self.constant(bilinear_matrix, height, size[0]),
+            columns=self.constant(bilinear_columns, width, size[1]),
         )
+
+    def along(self, x: Tensor, *, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+        """``rows @ x @ columns`` for each channel of (N, C, H, W), with matrices (H', H) and (W, W')."""
+        n, c, height, width = x.shape
+        if columns is not None:
+            x = self.matmul(self.reshape(x, (n * c * height, width)), columns)
+            width = columns.shape[1]
+            x = self.reshape(x, (n, c, height, width))
+        if rows is not None:
+            x = self.transpose(x, (2, 0, 1, 3))
+            x = self.matmul(rows, self.reshape(x, (height, n * c * width)))
+            x = self.transpose(self.reshape(x, (rows.shape[0], n, c, width)), (1, 2, 0, 3))
+        return x
+
+    def hats(self, at: Tensor, count: int) -> Tensor:
+        """(T, count) matrix of linear interpolation between ``count`` values at the places ``at`` (T, 1), counted from
+        0; a place outside has no part in it."""
+        places = self.constant(np.arange, 0.0, 1.0 * count)
+        return self.maximum(1.0 - self.abs(at - self.reshape(places, (1, count))), 0.0)
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    return value  # type: ignore[no-any-return]
+
+
+def _inverse_fourier(height: int, width: int, which: int) -> Array:
+    return inverse_fourier_matrices(height, width)[which]
+
+
+def bilinear_columns(source: int, target: int) -> Array:
+    """(source, target): what multiplies rows from the right."""
+    return bilinear_matrix(source, target).T
 
 
 @lru_cache(maxsize=64)
@@ -200,8 +280,3 @@ def inverse_fourier_matrices(height: int, width: int) -> tuple[Array, Array]:
     columns = np.concatenate([twice * np.cos(turn), -twice * np.sin(turn)])
     rows.flags.writeable = columns.flags.writeable = False
     return rows, columns
-
-
-def corner_grid(at: Array, height: int, width: int) -> Array:
-    """Places in pixels (H', W', 2) in the units of both frameworks' samplers: -1 and 1 are the outermost pixels."""
-    return np.asarray(at * (2.0 / np.maximum([height - 1, width - 1], 1)) - 1.0)

@@ -1,4 +1,4 @@
-"""Optimisers on native tensors, written once. All minimise; each holds the state of one tensor."""
+"""Optimisers on native tensors, written once. All minimise; none holds anything."""
 
 from __future__ import annotations
 
@@ -9,38 +9,34 @@ from typing import ClassVar
 from .backend import Ops, Tensor
 from .errors import unknown
 
+State = dict[str, Tensor]
+
 
 class Optimiser(ABC):
-    """``step(x, gradient)`` gives the next ``x``. ``count`` steps were taken; ``moments`` are the running means that
-    :meth:`restore` takes back, by name, perhaps at another size."""
+    """``step(x, gradient, state)`` gives the next ``x`` and state, from :meth:`start` on, and changes nothing. All that
+    differs from step to step is in the state, so that a device can repeat the step by itself."""
 
     moments: ClassVar[tuple[str, ...]] = ()
+    """Parts of the state that have the shape of ``x``."""
 
     def __init__(self, ops: Ops, lr: float) -> None:
         self.ops = ops
         self.lr = lr
-        self.count = 0
+
+    def start(self, x: Tensor) -> State:
+        """The state before the first step."""
+        return {}
 
     @abstractmethod
-    def step(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """The next ``x``."""
-
-    def state(self) -> dict[str, Tensor]:
-        """The running means, by name; empty before the first step."""
-        return {name: getattr(self, name) for name in self.moments} if self.count else {}
-
-    def restore(self, count: int, state: dict[str, Tensor]) -> None:
-        """Go on from there."""
-        self.count = count
-        for name, value in state.items():
-            setattr(self, name, value)
+    def step(self, x: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next ``x``, and the state after it."""
 
 
 class Adam(Optimiser):
     """Adam (Kingma & Ba 2014, arXiv 1412.6980), elementwise, with bias correction.
 
     ``x <- x - lr * m / (sqrt(v) + eps)`` with ``m`` and ``v`` the corrected running means of the gradient (beta1) and
-    of its square (beta2).
+    of its square (beta2). What corrects them is the same running mean of ones, ``1 - beta^t`` after t steps.
     """
 
     moments = ("first", "second")
@@ -50,23 +46,25 @@ class Adam(Optimiser):
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
-        self.first: Tensor = None
-        self.second: Tensor = None
 
-    def step(self, x: Tensor, gradient: Tensor) -> Tensor:
-        self._remember(gradient)
-        scale = self.lr / (1.0 - self.beta1**self.count)
-        return x - scale * self.first / self._root()
+    def start(self, x: Tensor) -> State:
+        one = self.ops.zeros((1,) * len(x.shape))
+        return {"first": 0.0 * x, "second": 0.0 * x, "first_of_ones": one, "second_of_ones": 1.0 * one}
 
-    def _remember(self, gradient: Tensor) -> None:
-        self.count += 1
-        fresh = (1.0 - self.beta1) * gradient
-        squared = (1.0 - self.beta2) * gradient * gradient
-        self.first = fresh if self.count == 1 else self.beta1 * self.first + fresh
-        self.second = squared if self.count == 1 else self.beta2 * self.second + squared
+    def step(self, x: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self._remember(gradient, state)
+        return x - self.lr * (state["first"] / state["first_of_ones"]) / self._root(state), state
 
-    def _root(self) -> Tensor:
-        return self.ops.sqrt(self.second) * (1.0 - self.beta2**self.count) ** -0.5 + self.eps
+    def _remember(self, gradient: Tensor, state: State) -> State:
+        return {
+            "first": self.beta1 * state["first"] + (1.0 - self.beta1) * gradient,
+            "second": self.beta2 * state["second"] + (1.0 - self.beta2) * gradient * gradient,
+            "first_of_ones": self.beta1 * state["first_of_ones"] + (1.0 - self.beta1),
+            "second_of_ones": self.beta2 * state["second_of_ones"] + (1.0 - self.beta2),
+        }
+
+    def _root(self, state: State) -> Tensor:
+        return self.ops.sqrt(state["second"] / state["second_of_ones"]) + self.eps
 
 
 class NAdam(Adam):
@@ -75,22 +73,21 @@ class NAdam(Adam):
     ``m`` is replaced by ``beta1 * m / (1 - beta1^(t + 1)) + (1 - beta1) * g / (1 - beta1^t)``.
     """
 
-    def step(self, x: Tensor, gradient: Tensor) -> Tensor:
-        self._remember(gradient)
-        ahead = self.beta1 / (1.0 - self.beta1 ** (self.count + 1))
-        now = (1.0 - self.beta1) / (1.0 - self.beta1**self.count)
-        return x - self.lr * (ahead * self.first + now * gradient) / self._root()
+    def step(self, x: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self._remember(gradient, state)
+        ones = state["first_of_ones"]
+        ahead = self.beta1 * (state["first"] / (self.beta1 * ones + (1.0 - self.beta1)))
+        return x - self.lr * (ahead + (1.0 - self.beta1) * (gradient / ones)) / self._root(state), state
 
 
 class NormalisedAscent(Optimiser):
     """Steps against the gradient over the mean of its absolute values, for each item of the batch (as DeepDream takes
     them, Mordvintsev et al. 2015)."""
 
-    def step(self, x: Tensor, gradient: Tensor) -> Tensor:
-        self.count += 1
+    def step(self, x: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
         axes = tuple(range(1, len(gradient.shape)))
         size = self.ops.mean(self.ops.abs(gradient), axes, keepdims=True) + 1e-12
-        return x - self.lr * (gradient / size)
+        return x - self.lr * (gradient / size), state
 
 
 OPTIMISERS: dict[str, Callable[[Ops, float], Optimiser]] = {"adam": Adam, "nadam": NAdam, "ascent": NormalisedAscent}

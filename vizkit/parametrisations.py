@@ -65,7 +65,7 @@ class Parametrisation(ABC):
         """(N, C, H, W) in 0..1."""
         raw = self._raw(ops, leaves)
         if self.decorrelate and self.channels == 3:
-            raw = ops.conv(raw, ops.asarray(colour_matrix()[:, :, None, None]))
+            raw = ops.conv(raw, ops.constant(_colour_weights))
         return ops.sigmoid(raw)
 
     def opacity(self, ops: Ops, leaves: dict[str, Tensor]) -> Tensor | None:
@@ -147,16 +147,16 @@ class Fourier(Parametrisation):
         return {"spectrum": rng.normal(0.0, START, (1, self.channels, 2, height, width // 2 + 1))}
 
     def _raw(self, ops: Ops, leaves: dict[str, Tensor]) -> Tensor:
-        height, width = self.sides
-        scale = 1.0 / np.maximum(frequencies(height, width), 1.0 / max(height, width)) ** self.decay
-        scaled = leaves["spectrum"] * ops.asarray(np.broadcast_to(scale, tuple(leaves["spectrum"].shape)))
+        width = self.sides[1]
+        scale = ops.constant(falling, tuple(leaves["spectrum"].shape), width, self.decay)
+        scaled = leaves["spectrum"] * scale
         return ops.irfft2(scaled, width) / 4.0
 
     def _grow(self, name: str, leaf: Array, size: tuple[int, int]) -> Array:
         (height, width), (high, wide) = self.sides, size
         factor = np.sqrt(high * wide / (height * width))  # of an orthonormal transform's coefficients
-        before = 1.0 / np.maximum(frequencies(height, width), 1.0 / max(height, width)) ** self.decay
-        after = 1.0 / np.maximum(frequencies(high, wide), 1.0 / max(high, wide)) ** self.decay
+        before = falling((height, width // 2 + 1), width, self.decay)
+        after = falling((high, wide // 2 + 1), wide, self.decay)
         return np.asarray(other_spectrum(leaf * before, (height, width), size) * factor / after)
 
     def grow_moment(self, leaves: Leaves, size: int | tuple[int, int]) -> Leaves:
@@ -184,7 +184,7 @@ class Phase(Fourier):
         return {"phase": rng.uniform(-np.pi, np.pi, (1, self.channels, 1, height, width // 2 + 1))}
 
     def _raw(self, ops: Ops, leaves: dict[str, Tensor]) -> Tensor:
-        size = ops.asarray(self.magnitudes()[None, :, None])
+        size = ops.constant(np.asarray, self.magnitudes()[None, :, None])
         both = (size * ops.cos(leaves["phase"]), size * ops.sin(leaves["phase"]))
         return ops.irfft2(ops.concat(both, 2), self.sides[1])
 
@@ -192,8 +192,7 @@ class Phase(Fourier):
         """(C, H, K) of the decorrelated colours, for values of standard deviation one."""
         height, width = self.sides
         if self.spectrum is None:
-            falling = 1.0 / np.maximum(frequencies(height, width), 1.0 / max(height, width))
-            found = np.repeat(falling[None], self.channels, axis=0)
+            found = falling((self.channels, height, width // 2 + 1), width, 1.0).copy()
         else:
             given = np.asarray(self.spectrum, dtype=np.float64)
             if given.ndim != 3 or given.shape[0] != self.channels or given.shape[2] != given.shape[1] // 2 + 1:
@@ -216,6 +215,18 @@ class Phase(Fourier):
         phase = leaves["phase"]
         moved = other_spectrum(phase, self.sides, sides(size), fill=float(phase.mean()))
         return {"phase": moved} | ({"alpha": bilinear(leaves["alpha"], sides(size))} if self.alpha else {})
+
+
+def _colour_weights() -> Array:
+    return colour_matrix()[:, :, None, None]
+
+
+def falling(shape: tuple[int, ...], width: int, decay: float) -> Array:
+    """(..., H, W // 2 + 1): one over each coefficient's frequency to the power of ``decay``; of the lowest, where it is
+    zero."""
+    height = shape[-2]
+    one = 1.0 / np.maximum(frequencies(height, width), 1.0 / max(height, width)) ** decay
+    return np.broadcast_to(one, shape)
 
 
 def frequencies(height: int, width: int) -> Array:

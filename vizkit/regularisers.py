@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import SettingError
 from .objectives import FLOOR, Objective, Seen
-from .ops import Ops, Tensor
+from .ops import Array, Ops, Tensor
 from .transforms import blurred
 
 SCHARR = ((-3.0, 0.0, 3.0), (-10.0, 0.0, 10.0), (-3.0, 0.0, 3.0))
@@ -88,8 +88,12 @@ class AlphaSum(Penalty):
 
 def derivative_kernels(ops: Ops, x: Sequence[Sequence[float]], channels: int) -> Tensor:
     """x and y derivative of each channel as weights (2 C, 1, k, k) of a grouped convolution."""
+    return ops.constant(_both_ways, tuple(map(tuple, x)), channels)
+
+
+def _both_ways(x: tuple[tuple[float, ...], ...], channels: int) -> Array:
     kernel = np.array(x)
-    return ops.asarray(np.stack([kernel, kernel.T] * channels)[:, None])
+    return np.asarray(np.stack([kernel, kernel.T] * channels)[:, None])
 
 
 def l2(*, around: float = 0.5) -> Objective:

@@ -19,21 +19,17 @@ def choose(model: Model, target: Target, logits: Array) -> list[int | None]:
     ``target`` is None (the row's top-1), an index, a label, "all", or a list with one of these per row. Raises
     UnknownNameError for a class that does not exist, SettingError for a list of the wrong length.
     """
-    if logits.ndim != 2:
-        raise ShapeError(
-            f"{model.name} gives an output of shape {tuple(logits.shape)}; a target needs logits of shape (N, classes)."
-        )
-    rows, classes = logits.shape
-    each = listed(target, rows)
+    classes = _classes(model, logits.shape)
+    each = listed(target, len(logits))
     return [_one(model, item, row, classes) for item, row in zip(each, logits, strict=True)]
 
 
-def resolve(model: Model, target: Target, logits: Tensor) -> list[int | None]:
-    """As :func:`choose`, for native logits; they are read only where a target is None. A device must finish what it is
-    doing before it can be read."""
-    shape = tuple(logits.shape)
-    unknown = None in listed(target, shape[0])
-    return choose(model, target, model.ops.numpy(logits) if unknown else np.broadcast_to(np.float32(0), shape))
+def _classes(model: Model, shape: Sequence[int]) -> int:
+    if len(shape) != 2:
+        raise ShapeError(
+            f"{model.name} gives an output of shape {tuple(shape)}; a target needs logits of shape (N, classes)."
+        )
+    return shape[1]
 
 
 def listed(target: Target, rows: int) -> list[int | str | None]:
@@ -58,12 +54,23 @@ def labels(model: Model, chosen: Sequence[int | None]) -> list[str]:
     return ["all logits" if index is None else model.spec.label(index) for index in chosen]
 
 
-def score(ops: Ops, logits: Tensor, chosen: Sequence[int | None]) -> Tensor:
-    """The chosen logit of each row, shape (N,); the sum of the row where the choice is None."""
-    if all(index is None for index in chosen):
-        return ops.sum(logits, 1)
-    picked = ops.pick(logits, [0 if index is None else index for index in chosen])
-    if None not in chosen:
-        return picked
-    whole = ops.asarray([float(index is None) for index in chosen])
-    return picked * (1.0 - whole) + ops.sum(logits, 1) * whole
+def marks(model: Model, target: Target, rows: int) -> Array:
+    """What a device needs to find the targets' logits by itself: (rows, classes + 1), float64. A row has ones at the
+    logits that are added up, or, where its target is None, a single one at its end.
+
+    Raises what :func:`choose` raises.
+    """
+    classes = _classes(model, model.output_shape)
+    found = np.zeros((rows, classes + 1))
+    for row, item in zip(found, listed(target, rows), strict=True):
+        if item == ALL:
+            row[:-1] = 1
+        else:
+            row[-1 if item is None else model.spec.index(item, classes)] = 1
+    return found
+
+
+def score(ops: Ops, logits: Tensor, marks: Tensor) -> Tensor:
+    """The logits (N, classes) that the rows of :func:`marks` mean, added up: (N,)."""
+    chosen = marks[:, :-1] + marks[:, -1:] * ops.top(ops.detach(logits))
+    return ops.sum(ops.where(chosen, logits, 0.0 * chosen), 1)

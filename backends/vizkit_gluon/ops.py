@@ -16,7 +16,6 @@ from mxnet.base import _LIB, check_call
 from vizkit.backend import SAMPLES, Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
 from vizkit.memory import Scattered
-from vizkit.ops import corner_grid
 
 from .legacy import legacy
 
@@ -45,6 +44,15 @@ class GluonOps(Ops):
     def numpy(self, tensor: NDArray) -> Array:
         value: Array = tensor.asnumpy()
         return value
+
+    def zeros(self, shape: tuple[int, ...]) -> NDArray:
+        return nd.zeros(shape, ctx=self.context, dtype=self.dtype)
+
+    def double(self, x: NDArray) -> NDArray:
+        return x.astype("float64")
+
+    def wait(self, tensor: NDArray) -> None:
+        tensor.wait_to_read()
 
     def detach(self, tensor: NDArray) -> NDArray:
         return tensor.detach()
@@ -111,6 +119,9 @@ class GluonOps(Ops):
     def softmax(self, x: NDArray, axis: int = 1) -> NDArray:
         return nd.softmax(x, axis=axis)
 
+    def top(self, x: NDArray) -> NDArray:
+        return nd.one_hot(nd.argmax(x, axis=1), depth=x.shape[1], dtype=np.dtype(x.dtype).name)
+
     def where(self, condition: NDArray, a: NDArray, b: NDArray) -> NDArray:
         return nd.where(condition, a, b)
 
@@ -134,9 +145,9 @@ class GluonOps(Ops):
         at = nd.array(np.stack([rows, np.asarray(index)]), ctx=self.context, dtype="int64")
         return nd.gather_nd(x, at)
 
-    def pad(self, x: NDArray, width: int, mode: str = "constant", value: float = 0.0) -> NDArray:
+    def pad(self, x: NDArray, width: int, value: float = 0.0) -> NDArray:
         sides = (0, 0, 0, 0, *(width,) * 4)
-        return nd.pad(x, mode=mode, pad_width=sides, constant_value=value)
+        return nd.pad(x, mode="constant", pad_width=sides, constant_value=value)
 
     def conv(self, x: NDArray, weight: NDArray, *, stride: int = 1, padding: int = 0, groups: int = 1) -> NDArray:
         return nd.Convolution(
@@ -153,9 +164,11 @@ class GluonOps(Ops):
     def matmul(self, a: NDArray, b: NDArray) -> NDArray:
         return nd.dot(a, b) if a.ndim == b.ndim == 2 else nd.batch_dot(a, b)
 
-    def sample(self, x: NDArray, at: Array) -> NDArray:
-        grid = corner_grid(at, *x.shape[2:])[..., ::-1].transpose(2, 0, 1)
-        return nd.BilinearSampler(x, self.asarray(np.repeat(grid[None], x.shape[0], axis=0)))
+    def sample(self, x: NDArray, rows: NDArray, columns: NDArray) -> NDArray:
+        height, width = x.shape[2:]
+        # The sampler's unit: -1 and 1 are the outermost pixels.
+        grid = nd.stack(columns * (2.0 / max(width - 1, 1)) - 1.0, rows * (2.0 / max(height - 1, 1)) - 1.0, axis=0)
+        return nd.BilinearSampler(x, nd.stack(*[grid] * x.shape[0], axis=0))
 
 
 def view(array: NDArray) -> Array:

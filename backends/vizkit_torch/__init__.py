@@ -19,7 +19,7 @@ class TorchBackend(Backend):
     framework = "torch"
     requires = ("torch", "torchvision")
     install = "pip install 'vizkit[torch]'"
-    dtypes = ("float32", "float64", "bfloat16")
+    dtypes = ("float32", "float64", "bfloat16", "tf32")
 
     def start(self, threads: int | None) -> None:
         importlib.import_module("torchvision")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -16,15 +16,17 @@ from torch import nn
 from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError, SettingError, ShapeError
 from vizkit.network.graph import Graph
+from vizkit.ops import Step
 from vizkit.zoo.spec import InputSpec
 
 from .blocked import plain
 from .graph import trace
 from .inference import inference
 from .modules import Modules
-from .ops import HELD, TorchOps
+from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine
+from .record import Recorder
 from .still import Still
 from .watch import Watch
 
@@ -62,7 +64,7 @@ class TorchModel(Model):
         self.versions = versions
         self.device = device
         self.dtype = dtype
-        self.ops = TorchOps(device, HELD.get(dtype, dtype))
+        self.ops: TorchOps = TorchOps(device, dtype)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
         self._written: set[str] = set()
@@ -76,14 +78,34 @@ class TorchModel(Model):
         self._bare: Preparation | None = None
         """What even a network that is not to be prepared needs: in bfloat16, its parameters in it."""
         self._modules = Modules(native)
-        self._watch = Watch()
+        self._watch = Watch(device)
+        self._recorder = Recorder(self)
+        self._recorded_state: object = None
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
 
     @contextmanager
     def held(self) -> Iterator[None]:
+        outermost = self._held is None
         with super().held(), self._modules.held():
-            yield
+            try:
+                yield
+            finally:
+                if outermost:
+                    self._recorded_state = None
+
+    def recorded(self, step: Step, key: Hashable = None) -> Step:
+        return step if self.device == "cpu" else self._recorder.step(step, key)
+
+    def recordable(self) -> bool:
+        """Whether nobody's function would be left out where a recording is replayed: a hook, another ``forward``."""
+        return self._modules.untouched()
+
+    def recorded_state(self) -> object:
+        """What differs once a recording of the network is not what the network does; the same while it is held."""
+        if self._recorded_state is None:
+            self._recorded_state = self.looked(), self.optimise, self._modules.attributes()
+        return self._recorded_state
 
     @property
     def layers(self) -> Mapping[str, Layer]:
@@ -104,7 +126,7 @@ class TorchModel(Model):
         if self._graph is None:
             _ = self.layers
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-            with settled(self.device), self._inference(INFERENCE):
+            with settled(self.device, self.dtype), self._inference(INFERENCE):
                 self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
         return self._graph
 
@@ -145,7 +167,7 @@ class TorchModel(Model):
                 held[name] = (output, output._version)
 
         blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
-        with settled(self.device), ExitStack() as stack, torch.no_grad():
+        with settled(self.device, self.dtype), ExitStack() as stack, torch.no_grad():
             stack.enter_context(self._inference(INFERENCE))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
@@ -167,7 +189,7 @@ class TorchModel(Model):
 
     def _differentiable(self, x: torch.Tensor, preparation: Preparation) -> bool:
         """Whether a gradient comes back through blocks: a function of the user's may keep what it cannot read later."""
-        with settled(self.device), torch.enable_grad():
+        with settled(self.device, self.dtype), torch.enable_grad():
             x = x.requires_grad_(True)
             try:
                 output = self._pass(x, (OUTPUT,), {}, INFERENCE, preparation)[OUTPUT]
@@ -220,7 +242,7 @@ class TorchModel(Model):
             return at
 
         with ExitStack() as stack:
-            stack.enter_context(settled(self.device))
+            stack.enter_context(settled(self.device, self.dtype))
             stack.enter_context(self._inference(mode))
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
@@ -298,7 +320,8 @@ class TorchModel(Model):
                 state[name].copy_(torch.from_numpy(np.array(value)))
         model = copy.copy(self)
         model.native = network
-        model._modules, model._watch = Modules(network), Watch()
+        model._modules, model._watch = Modules(network), Watch(self.device)
+        model._recorder = Recorder(model)
         if self._preparation is not None:
             model._preparation = self._preparation.moved(model._modules.known)
         if self._bare is not None:

@@ -36,6 +36,18 @@ def watched(module: nn.Module) -> bool:
     return "forward" in vars(module) or any(getattr(module, key) for key in HOOKS)
 
 
+class Attributes:
+    """Objects that are compared by what they are, not by their values."""
+
+    def __init__(self, held: list[Any]) -> None:
+        self._held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Attributes) and same(self._held, other._held)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Modules:
     """All modules of a network. ``known`` are those that :meth:`every` found last, of which all else is told."""
 
@@ -69,6 +81,11 @@ class Modules:
         if self._held is None and not same(self._values("_modules"), self._children):
             self._walk()
         return self.known
+
+    def attributes(self) -> Attributes:
+        """All that the modules hold, settings included: a recording stays right as long as these are the same objects.
+        A module that counts its calls, say, has others each time."""
+        return Attributes(list(chain.from_iterable(map(VALUES, map(vars, self.known)))))
 
     def tensors(self) -> list[torch.Tensor]:
         """Parameters and buffers."""

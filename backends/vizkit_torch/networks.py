@@ -17,7 +17,7 @@ from vizkit.zoo.spec import InputSpec, make_spec
 
 from .model import TorchModel
 from .ops import DTYPES, HELD
-from .precision import check_speed
+from .precision import check_dtype
 from .shapes import ShapesNet
 
 
@@ -83,7 +83,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     if name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    check_speed(device, dtype)
+    check_dtype(device, dtype)
     if name in CATALOG:
         found = store.obtain(name, weights, store.torchvision_weights)
         spec = found.spec or spec_of(name)
@@ -153,7 +153,7 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
             f"{type(native).__name__} was made in torch.inference_mode(), so PyTorch cannot differentiate it. Make it, "
             "or load its parameters, outside of that."
         )
-    check_speed(str(first.device), dtype or held)
+    check_dtype(str(first.device), dtype or held)
     return TorchModel(
         native,
         spec,

@@ -10,14 +10,20 @@ from typing import Any
 
 import torch
 
-from vizkit.errors import SpeedWarning
+from vizkit.errors import SettingError, SpeedWarning
 
 _BACKENDS: Any = torch.backends
-FULL = "ieee"
+FULL, SHORT = "ieee", "tf32"
+"""PyTorch's words for how float32 is multiplied."""
 
 
-def check_speed(device: str, dtype: str) -> None:
-    """A SpeedWarning for bfloat16 on a CPU that has to imitate it."""
+def check_dtype(device: str, dtype: str) -> None:
+    """A SpeedWarning for bfloat16 on a CPU that has to imitate it; SettingError for TF32 where there is none."""
+    if dtype == "tf32" and device == "cpu":
+        raise SettingError(
+            "dtype='tf32' is how a GPU multiplies float32 with 10 bits after the point; a CPU does not. Take "
+            "device='cuda', or dtype='float32'."
+        )
     if dtype != "bfloat16" or device != "cpu":
         return
     if platform.machine().lower() in ("x86_64", "amd64"):
@@ -41,11 +47,13 @@ def _settings(kind: str) -> list[tuple[Any, Any]]:
 
 
 @contextmanager
-def settled(device: str) -> Iterator[None]:
+def settled(device: str, dtype: str = "float32") -> Iterator[None]:
     """Within the block, float32 is multiplied as float32 (a GPU's convolutions drop 13 of its 23 bits, which PyTorch
-    calls TF32, unless told otherwise), cuDNN takes kernels that give the same digits each time, and neither autocast
-    nor inference mode are on. Everything is as before afterwards."""
+    calls TF32, unless told otherwise), or, where ``dtype`` is "tf32", just like that; cuDNN takes kernels that give the
+    same digits each time, and neither autocast nor inference mode are on. Everything is as before afterwards."""
     kind = device.partition(":")[0]
+    short = dtype == SHORT
+    wanted = SHORT if short else FULL
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -54,16 +62,16 @@ def settled(device: str) -> Iterator[None]:
         if hasattr(_BACKENDS.cudnn, "conv"):
             for setting, above in _settings(kind):
                 found = setting.fp32_precision
-                if found not in (FULL, "none"):
+                if found != wanted and (short or found != "none"):
                     stack.callback(setattr, setting, "fp32_precision", _own(found, above.fp32_precision))
-                    setting.fp32_precision = FULL
+                    setting.fp32_precision = wanted
         else:  # PyTorch before 2.9
-            found = torch.get_float32_matmul_precision()
-            if found != "highest":
+            found, matmul = torch.get_float32_matmul_precision(), "high" if short else "highest"
+            if found != matmul:
                 stack.callback(torch.set_float32_matmul_precision, found)
-                torch.set_float32_matmul_precision("highest")
+                torch.set_float32_matmul_precision(matmul)
             if kind == "cuda":
-                _set(stack, _BACKENDS.cudnn, "allow_tf32", False)
+                _set(stack, _BACKENDS.cudnn, "allow_tf32", short)
         if kind == "cuda":
             _set(stack, _BACKENDS.cudnn, "benchmark", False)
             _set(stack, _BACKENDS.cudnn, "deterministic", True)

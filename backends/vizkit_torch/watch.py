@@ -11,6 +11,7 @@ import torch
 from vizkit.backend import SAMPLES
 
 from .modules import same
+from .record import Tape
 
 KNOWN = (torch.float16, torch.float32, torch.float64)
 """Numbers that NumPy has, too."""
@@ -20,7 +21,10 @@ class Watch:
     """Looks at the same tensors again and again. A write through ``.data`` leaves a tensor's version as it is, so some
     :data:`vizkit.backend.SAMPLES` values of each are read as well, all of them at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self._tape = None if device == "cpu" else Tape(device)
+        self._recorded: Any = None
+        """A graph that brings the values together, and where."""
         self._given: Sequence[torch.Tensor] = ()
         self._seen: list[torch.Tensor] = []
         self._places: list[int] = []
@@ -40,16 +44,33 @@ class Watch:
             if all(one.device.type == "cpu" and one.dtype in KNOWN for one in self._seen):
                 self._views = [view.numpy() for view in self._views]
             self._changes += 1
+            self._recorded = None
         return self._changes, [tensor._version for tensor in self._seen], self._values()
 
     def _values(self) -> bytes:
         if not self._views:
             return b""
         if isinstance(self._views[0], torch.Tensor):
-            seen: bytes = torch.cat(self._views).double().cpu().numpy().tobytes()
+            seen: bytes = self._together().cpu().numpy().tobytes()
             return seen
         values: bytes = np.concatenate(self._views).tobytes()  # PyTorch takes four times as long.
         return values
+
+    def _together(self) -> torch.Tensor:
+        """The values in one tensor. Hundreds of small copies: on a device they are recorded, after the first time."""
+
+        def together() -> torch.Tensor:
+            return torch.cat([view.double() for view in self._views])
+
+        if self._tape is None or self._recorded is None:
+            self._recorded = ()
+            return together()
+        if not self._recorded:
+            self._recorded = self._tape.record(together)
+        graph, made = self._recorded
+        graph.replay()
+        held: torch.Tensor = made
+        return held
 
 
 def thin(tensor: torch.Tensor) -> torch.Tensor:

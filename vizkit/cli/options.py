@@ -25,7 +25,7 @@ WeightsName = Annotated[
     str, typer.Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, float64 or bfloat16 (fast and rough).")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
 LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
 Targets = Annotated[

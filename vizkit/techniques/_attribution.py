@@ -1,16 +1,17 @@
 """What all attribution methods share: images in batches, targets resolved once, one differentiating pass, and a result
-that says how it was made."""
+that says how it was made. Everything stays on the model's device until it is a result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import batching, images, targets
-from ..backend import INFERENCE, OUTPUT, Array, Mode, Model, Tensor
+from ..backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution, provenance
@@ -19,7 +20,15 @@ from ._checks import check_maps
 
 INPUT = ":input"
 """The leaf that stands for the image; no layer has such a name."""
-Terms = Mapping[str, Array]
+LOGITS = ":logits"
+"""Under this name a pass gives the logits beside what was asked of it."""
+VALUES = "values"
+"""Under this name a reduction gives the maps."""
+State = tuple[Tensor, ...]
+Make = Callable[[int, range], Tensor]
+"""Inputs (B, C, H, W) of an image's samples with these numbers, native."""
+Fold = Callable[[int, range, Leaves, State | None], State]
+"""The sums of an image, given its samples' numbers and gradients (B, ...), and the sums before, None at first."""
 
 
 Method = TypeVar("Method", bound=Callable[..., Attribution])
@@ -31,53 +40,53 @@ def needs_relu(method: Method) -> Method:
     return method
 
 
+@dataclass(frozen=True)
 class Pass:
-    """One forward and backward pass over a batch, as NumPy: class indices and their scores (N,), activations and
-    gradients by layer, the gradient at the image under :data:`INPUT`."""
+    """One forward and backward pass over a batch, native: the images, scores (N,), activations and gradients by layer,
+    the gradient at the image under :data:`INPUT`."""
 
-    def __init__(
-        self, chosen: list[int | None], scores: Array, activations: dict[str, Array], gradients: dict[str, Array]
-    ):
-        self.chosen = chosen
-        self.scores = scores
-        self.activations = activations
-        self.gradients = gradients
+    image: Tensor
+    scores: Tensor
+    activations: Leaves
+    gradients: Leaves
+
+
+Reduce = Callable[[Ops, Pass], Leaves]
+"""What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
 
 
 def differentiate(
     model: Model,
-    x: Array,
-    target: Target,
+    reduce: Reduce,
     *,
     layers: Sequence[str] = (),
     at_input: bool = True,
     mode: Mode = INFERENCE,
-) -> Pass:
-    """Logits, and the gradient of the targets' logits at the input, at ``layers``, or at both, in one pass.
+) -> Step:
+    """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
+    gradient of the targets' logits at the input, at ``layers``, or at both, and to the logits.
 
     At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
     differentiated, so that memory and time of the backward pass are those of the tail.
     """
-    ops = model.ops
-    image = ops.asarray(x)
-    leaves = {name: ops.asarray(np.zeros((len(x), *model.layers[name].shape[1:]))) for name in layers}
-    if at_input:
-        leaves[INPUT] = image
-    chosen: list[int | None] = []
+    ops, names = model.ops, tuple(layers)
 
-    def score(leaves: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        add = {name: leaves[name] for name in layers}
-        kept = model.forward(leaves.get(INPUT, image), (*layers, OUTPUT), add, mode)
-        chosen.extend(targets.resolve(model, target, kept[OUTPUT]))
-        return targets.score(ops, kept[OUTPUT], chosen), {name: kept[name] for name in layers}
+    def step(given: Leaves) -> Leaves:
+        leaves = {name: ops.zeros((len(given["x"]), *model.layers[name].shape[1:])) for name in names}
+        if at_input:
+            leaves[INPUT] = given["x"]
 
-    scores, gradients, kept = ops.value_and_grad(score, leaves)
-    return Pass(
-        chosen,
-        ops.numpy(scores),
-        {name: ops.numpy(value) for name, value in kept.items()},
-        {name: ops.numpy(value) for name, value in gradients.items()},
-    )
+        def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
+            add = {name: leaves[name] for name in names}
+            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
+            return targets.score(ops, kept[OUTPUT], given["marks"]), kept
+
+        scores, gradients, kept = ops.value_and_grad(score, leaves)
+        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: kept[OUTPUT]}
+
+    if mode.training is not None:
+        return step
+    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu))
 
 
 class Job:
@@ -120,115 +129,133 @@ class Job:
         where = f"on {self.model.name} in {self.model.backend}"
         return [f"{self.technique} of {i} for {t!r} {where}" for i, t in zip(self.batch.names, names, strict=True)]
 
-    def passes(self, take: Callable[[Pass], None], **options: Any) -> None:
-        """Differentiate all images in batches, in order; ``options`` as :func:`differentiate` has them."""
+    def uploaded(self, arrays: Array) -> Callable[[int], Tensor]:
+        """Gives ``arrays[i : i + 1]`` on the device, once for all samples of an image."""
+        return lru_cache(maxsize=2)(lambda i: self.model.ops.asarray(arrays[i : i + 1]))
+
+    @cached_property
+    def image(self) -> Callable[[int], Tensor]:
+        """Gives an image (1, C, H, W) on the device."""
+        return self.uploaded(self.batch.tensor)
+
+    def passes(self, reduce: Reduce, **options: Any) -> dict[str, Array]:
+        """What ``reduce`` makes of all images, differentiated in batches; ``options`` as :func:`differentiate` has
+        them."""
+        ops, found = self.model.ops, list[Leaves]()
+        run = differentiate(self.model, reduce, **options)
+        marks = ops.asarray(targets.marks(self.model, self.targets, len(self)))
 
         def step(start: int, stop: int) -> None:
-            done = differentiate(self.model, self.batch.tensor[start:stop], self.targets[start:stop], **options)
-            take(done)
-            found.extend(done.chosen)
+            found.append(run({"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}))
 
-        found: list[int | None] = []
         self._run(len(self), step)
-        self.chosen = found
+        self._choose([one.pop(LOGITS) for one in found])
+        return {name: np.concatenate([ops.numpy(one[name]) for one in found]) for name in found[0]}
 
-    def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, Array]]:
-        """The targets' logits (N,) and the activations of ``layers`` by inference alone; resolves the targets."""
-        found = self.activations((*layers, OUTPUT))
-        logits = found.pop(OUTPUT)
-        self.chosen = targets.choose(self.model, self.targets, logits)
-        return pick(logits, self.chosen), found
+    def _choose(self, logits: list[Tensor]) -> None:
+        """Resolve the targets; logits are read only where a target is None: a device must finish what it is doing
+        before it can be read."""
+        if None in self.targets:
+            read = np.concatenate([self.model.ops.numpy(one) for one in logits])
+        else:
+            read = np.zeros((len(self), self.model.output_shape[1]))
+        self.chosen = targets.choose(self.model, self.targets, read)
+
+    def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, list[Tensor]]]:
+        """The targets' logits (N,), and each image's activations (1, ...) of ``layers`` on the device, by inference
+        alone; resolves the targets."""
+        ops, names = self.model.ops, tuple(layers)
+        logits: list[Array] = []
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+
+        def step(start: int, stop: int) -> None:
+            kept = self.model.forward(ops.asarray(self.batch.tensor[start:stop]), (*names, OUTPUT))
+            logits.append(ops.numpy(kept[OUTPUT]))
+            for name in names:
+                found[name] += [kept[name][i : i + 1] for i in range(stop - start)]
+
+        self._run(len(self), step, ": activations")
+        read = np.concatenate(logits)
+        self.chosen = targets.choose(self.model, self.targets, read)
+        return pick(read, self.chosen), found
 
     def settle(self) -> None:
         """Resolve the targets, by inference only if one of them is None, the top-1."""
-        shape = self.model.output_shape
-        if None in self.targets or len(shape) != 2:
+        if None in self.targets or len(self.model.output_shape) != 2:
             self.scores()
         else:
-            self.chosen = targets.choose(self.model, self.targets, np.zeros((len(self), shape[1])))
+            self._choose([])
 
-    def activations(self, layers: Sequence[str]) -> dict[str, Array]:
-        """Activations of ``layers`` for all images, by inference alone, no further than needed."""
-        ops = self.model.ops
-        found: dict[str, list[Array]] = {name: [] for name in layers}
+    def samples(self, count: int, make: Make, fold: Fold, **options: Any) -> list[Array]:
+        """Differentiate ``count`` inputs for each image in batches that span images, and add up what comes of it on the
+        device: the sums of every image, each (N, ...).
 
-        def step(start: int, stop: int) -> None:
-            kept = self.model.forward(ops.asarray(self.batch.tensor[start:stop]), tuple(found))
-            for name, value in kept.items():
-                found[name].append(ops.numpy(value))
-
-        self._run(len(self), step, ": activations")
-        return {name: np.concatenate(values) for name, values in found.items()}
-
-    def samples(
-        self,
-        count: int,
-        make: Callable[[int, int], Array],
-        take: Callable[[int, int, dict[str, Array]], None],
-        **options: Any,
-    ) -> None:
-        """Differentiate ``count`` inputs for each image in batches that span images.
-
-        ``make(image, sample)`` gives one input (C, H, W), by NumPy alone; ``take(image, sample, gradients)`` gets the
-        gradients there, one sample after the other, so that sums do not depend on the batch size, nor memory on
-        ``count``. Options as :func:`differentiate` has them.
+        Sums are float64, so that they hardly depend on the batch size, and memory does not on ``count``. Options as
+        :func:`differentiate` has them.
         """
+        ops, states = self.model.ops, dict[int, State]()
+        finished: dict[int, list[Array]] = {}
+        run = differentiate(self.model, gradients_alone, **options)
 
-        def step(pairs: list[tuple[int, int]], x: Array) -> None:
-            done = differentiate(self.model, x, self._wanted(pairs), **options)
-            for row, (i, s) in enumerate(pairs):
-                take(i, s, {name: value[row] for name, value in done.gradients.items()})
+        def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
+            made, at, fresh = run(given), 0, dict[int, State]()
+            for i, which in runs:
+                part = {name: value[at : at + len(which)] for name, value in made.items()}
+                fresh[i] = fold(i, which, part, states.get(i))
+                at += len(which)
+            states.update(fresh)
+            for i, which in runs:
+                if which.stop == count:
+                    finished[i] = [ops.numpy(one) for one in states.pop(i)]
+            return made[LOGITS]
 
-        self._pairs(count, make, step)
+        self._runs(count, make, step)
+        return [np.stack(sums) for sums in zip(*(finished[i] for i in range(len(self))), strict=True)]
 
-    def forwards(
-        self,
-        count: int,
-        make: Callable[[int, int], Array],
-        take: Callable[[int, int, float], None],
-        add: Callable[[int, int], Terms] | None = None,
+    def forwards(self, count: int, make: Make, add: Callable[[int, range], Leaves] | None = None) -> Array:
+        """The targets' logits (N, count) for ``count`` inputs of each image, by inference; ``add(image, samples)``
+        gives terms to be added at layers. Batches span images as in :meth:`samples`."""
+        ops, model = self.model.ops, self.model
+        scores: list[Tensor] = []
+
+        def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
+            terms = [add(i, which) if add else {} for i, which in runs]
+            added = {name: _joined(ops, [one[name] for one in terms]) for name in terms[0]}
+            logits = model.forward(given["x"], add=added)[OUTPUT]
+            scores.append(targets.score(ops, logits, given["marks"]))
+            return scores[-1]
+
+        self._runs(count, make, step)
+        found = ops.numpy(_joined(ops, scores)).reshape(len(self), count)
+        return found.astype(np.float64)
+
+    def _runs(
+        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], Tensor], what: str = ""
     ) -> None:
-        """The target's logit for ``count`` inputs of each image, by inference; ``add(image, sample)`` gives terms to be
-        added at layers. Batches span images as in :meth:`samples`."""
-        ops = self.model.ops
-
-        def step(pairs: list[tuple[int, int]], x: Array) -> None:
-            terms = [add(i, s) if add else {} for i, s in pairs]
-            added = {name: ops.asarray(np.stack([one[name] for one in terms])) for name in terms[0]}
-            logits = ops.numpy(self.model.forward(ops.asarray(x), add=added)[OUTPUT])
-            for (i, s), score in zip(pairs, pick(logits, [self.chosen[i] for i, _ in pairs]), strict=True):
-                take(i, s, float(score))
-
-        self._pairs(count, make, step)
-
-    def _pairs(
-        self,
-        count: int,
-        make: Callable[[int, int], Array],
-        step: Callable[[list[tuple[int, int]], Array], None],
-    ) -> None:
+        """Call ``step`` with which samples of which images are in a batch, and the batch; it gives something to wait
+        for before the batch after the next."""
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
-        total = len(self) * count
-
-        def build(start: int, stop: int) -> Array:
-            made = [make(*divmod(k, count)) for k in range(start, stop)]
-            return np.stack(made, dtype=self.model.ops.dtype, casting="same_kind")
+        ops = self.model.ops
+        chosen = [targets.ALL if index is None else index for index in self.chosen]
+        marks = ops.asarray(targets.marks(self.model, chosen, len(self)))
+        under_way: list[Tensor] = []
 
         def take(start: int, stop: int) -> None:
-            step([divmod(k, count) for k in range(start, stop)], ahead.take(start, stop))
+            runs = list(_split(start, stop, count))
+            x = _joined(ops, [make(i, which) for i, which in runs])
+            rows = _joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
+            done = step(runs, {"x": x, "marks": rows})
+            for one in under_way:
+                ops.wait(one)
+            under_way[:] = [done]
 
-        with batching.Ahead(build, total) as ahead:
-            self._run(total, take)
+        self._run(len(self) * count, take, what)
 
     def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
         with self.model.held():
             batching.run(self.model, total, self.batch_size, step, self.technique + what)
             self._sha256 = self.model.sha256()  # Here, where it needs no look of its own.
-
-    def _wanted(self, pairs: Sequence[tuple[int, int]]) -> list[int | str]:
-        chosen = (self.chosen[i] for i, _ in pairs)
-        return [targets.ALL if index is None else index for index in chosen]
 
     def result(
         self,
@@ -266,6 +293,39 @@ def pick(logits: Array, chosen: Sequence[int | None]) -> Array:
     return np.array([row.sum() if index is None else row[index] for row, index in rows])
 
 
+def gradients_alone(ops: Ops, done: Pass) -> Leaves:
+    """The gradients as they are."""
+    return done.gradients
+
+
+def input_gradient(ops: Ops, done: Pass) -> Leaves:
+    """The gradient (N, C, H, W) at the image."""
+    return {VALUES: done.gradients[INPUT]}
+
+
+def strongest_gradient(ops: Ops, done: Pass) -> Leaves:
+    """:func:`strongest` of the gradient at the image."""
+    return {VALUES: ops.max(ops.abs(done.gradients[INPUT]), 1)}
+
+
 def strongest(gradient: Array) -> Array:
     """(N, C, H, W) to (N, H, W): the largest absolute value over the colour channels."""
     return np.asarray(np.abs(gradient).max(axis=1))
+
+
+def added(state: State | None, *terms: Tensor) -> State:
+    """Sums with the float64 ``terms`` added to them."""
+    return terms if state is None else tuple(a + b for a, b in zip(state, terms, strict=True))
+
+
+def _split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
+    """Which samples of which images the places ``start`` to ``stop`` are, with ``count`` samples for each image."""
+    while start < stop:
+        i, first = divmod(start, count)
+        which = range(first, min(count, first + stop - start))
+        yield i, which
+        start += len(which)
+
+
+def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else ops.concat(parts)

@@ -26,25 +26,20 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An ``.npz`` with the leaves, the optimisers' running means, the generator, the trace and the frames; ``key``
-    stands for every setting that made them."""
+    """An ``.npz`` with the leaves, what the optimiser remembers, the trace and the frames; ``key`` stands for every
+    setting that made them. What a step draws depends on its number alone."""
 
     path: Path
     key: str
 
     def save(self, loop: Loop, ops: Ops) -> None:
         arrays: dict[str, Any] = {f"leaf:{name}": ops.numpy(leaf) for name, leaf in loop.leaves.items()}
-        for name, one in loop.optimisers.items():
-            arrays |= {f"moment:{name}:{moment}": ops.numpy(value) for moment, value in one.state().items()}
+        for name, state in loop.states.items():
+            arrays |= {f"state:{name}:{part}": ops.numpy(value) for part, value in state.items()}
         arrays |= {f"frame:{step}": frame for step, frame in loop.frames}
-        state = {
-            "key": self.key,
-            "step": loop.step,
-            "size": loop.parametrisation.sides,
-            "rng": loop.rng.bit_generator.state,
-        }
+        known = {"key": self.key, "step": loop.step, "size": loop.parametrisation.sides}
         with replacing(self.path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays, trace=np.concatenate(loop.trace.rows), state=np.array(json.dumps(state)))
+            np.savez(stream, **arrays, trace=np.concatenate(loop.trace.rows), known=np.array(json.dumps(known)))
 
     def load(self, loop: Loop, ops: Ops) -> None:
         """Put the loop where it was, if there is a file; SettingError where that is of another rendering."""
@@ -55,21 +50,21 @@ class Checkpoint:
         try:
             with np.load(self.path) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            state = json.loads(str(arrays["state"]))
+            known = json.loads(str(arrays["known"]))
         except UNREADABLE as error:
             raise SettingError(f"'{self.path}' is no checkpoint of a rendering ({error}); delete it.") from None
-        if state["key"] != self.key:
+        if known["key"] != self.key:
             raise SettingError(
                 f"'{self.path}' is the checkpoint of a rendering with other settings, of another network or by another "
                 "backend. Delete it, or give another checkpoint."
             )
-        loop.step = int(state["step"])
-        loop.rng.bit_generator.state = state["rng"]
+        loop.step = int(known["step"])
         loop.trace.rows[:] = [row[None] for row in arrays["trace"]]
         loop.frames = [(int(name[6:]), frame) for name, frame in arrays.items() if name.startswith("frame:")]
-        height, width = state["size"]
+        height, width = known["size"]
         loop.parametrisation = loop.parametrisation.resized((height, width))
         loop.leaves = {name: ops.asarray(arrays[f"leaf:{name}"]) for name in loop.leaves}
-        for name, one in loop.optimisers.items():
-            moments = {moment: arrays[f"moment:{name}:{moment}"] for moment in one.moments}
-            one.restore(loop.step, {moment: ops.asarray(value) for moment, value in moments.items()})
+        loop.states = {
+            name: {part: ops.asarray(arrays[f"state:{name}:{part}"]) for part in state}
+            for name, state in loop.states.items()
+        }

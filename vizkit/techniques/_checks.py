@@ -42,12 +42,13 @@ def warn(message: str) -> None:
 def check_maps(values: Array, whats: Sequence[str], cause: str) -> None:
     """Warn for each map (N, H, W) that is not finite, or the same everywhere; ``whats`` say of what each map is."""
     for one, what in zip(values, whats, strict=True):
-        if not np.isfinite(one).all():
+        low, high = one.min(), one.max()  # which are not finite where any is not
+        if not np.isfinite([low, high]).all():
             warn(
                 f"{what} is not finite. Likely causes: NaN in the network's parameters, or logits or gradients that "
                 "overflowed; look at model.predict, or take dtype='float64'."
             )
-        elif not np.ptp(one) > 0:
+        elif not high > low:
             level = f"{float(one.flat[0]):.3g}" if one.any() else "zero"
             warn(f"{what} is {level} everywhere: {cause or FLAT}")
 

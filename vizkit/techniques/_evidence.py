@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import batching
 from .. import images as pixels
-from ..backend import Array, Model
+from ..backend import Array, Model, Tensor
 from ..objectives import Objective, Seen
 from ..parametrisations import bilinear
 from ..transforms import Resize
@@ -67,10 +69,10 @@ def gather(
 ) -> Evidence:
     """Evidence for pictures (N, C, H, W) in 0..1 that grew out of ``start``."""
     judged = objective.judged() or objective
-    activation = measure(model, judged, values, resize)
     began = start if start.shape == values.shape else bilinear(start, (values.shape[-2], values.shape[-1]))
-    first = measure(model, judged, began, resize)
-    least = np.min([measure(model, judged, shifted(values, *by), resize) for by in SHIFTS], axis=0)
+    every = [values, began, *(shifted(values, *by) for by in SHIFTS)]
+    activation, first, *others = measure(model, judged, every, resize)
+    least = np.min(others, axis=0)
     base = np.zeros_like(first) if judged.activates() else first
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(activation > base, (least - base) / (activation - base), 0.0)
@@ -79,16 +81,23 @@ def gather(
     return Evidence(activation, first, share, place, ~(activation > floor))
 
 
-def measure(model: Model, objective: Objective, values: Array, resize: Resize | None = None) -> Array:
-    """The objective (N,), float64, of pictures (N, C, H, W) in 0..1 as they are."""
-    ops = model.ops
-    x = ops.asarray(pixels.normalise(values, model.spec))
-    if resize is not None:
-        x = resize(ops, x, np.random.default_rng(0))
-    names = objective.layers()
-    kept = model.forward(x, names) if names else {}
-    value = objective.value(Seen(model, kept, ops.asarray(values), None, x))
-    return np.asarray(ops.numpy(value), dtype=np.float64)
+def measure(model: Model, objective: Objective, every: Sequence[Array], resize: Resize | None = None) -> list[Array]:
+    """The objective (N,), float64, of several sets of pictures (N, C, H, W) in 0..1 as they are; as many sets in one
+    pass as fit."""
+    ops, count, names = model.ops, len(every[0]), objective.layers()
+    together = max(1, batching.fitting(model) // count)
+    found: list[Tensor] = []
+    for start in range(0, len(every), together):
+        values = np.concatenate(every[start : start + together])
+        pictures = ops.asarray(values)
+        x = ops.asarray(pixels.normalise(values, model.spec))
+        if resize is not None:
+            x = resize(ops, x, None)
+        kept = model.forward(x, names) if names else {}
+        for k in range(0, len(values), count):
+            own = {name: one[k : k + count] for name, one in kept.items()}
+            found.append(objective.value(Seen(model, own, pictures[k : k + count], None, x[k : k + count])))
+    return list(ops.numpy(ops.concat(found)).astype(np.float64).reshape(len(every), count))
 
 
 def shifted(values: Array, down: int, across: int) -> Array:

@@ -14,10 +14,11 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job
+from ._attribution import Job, Make
 from ._checks import UNCHANGED, warn
 
 OUTPUTS = ("logit", "probability")
+Take = Callable[[int, range, Tensor], None]
 
 
 class Probe(Job):
@@ -62,6 +63,8 @@ class Probe(Job):
         self.settings["output"] = self.outputs[0] if len(set(self.outputs)) == 1 else self.outputs
         self.original = read(self.logits, self.chosen, self.outputs)
         self._reach: dict[int, tuple[float, float]] = {}
+        wanted = [targets.ALL if index is None else index for index in self.chosen]
+        self._marks = self.uploaded(targets.marks(model, wanted, len(self)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,23 +72,47 @@ class Probe(Job):
         height, width = self.batch.tensor.shape[2:]
         return height, width
 
+    def variants(self, counts: int | Sequence[int], make: Make, take: Take | None = None) -> list[Array]:
+        """Scores of the inputs that ``make`` gives: for each image (count,), float64. ``counts`` of each image, or of
+        all. ``take(image, samples, scores)`` may add up what it needs on the device; scores are read at the end."""
+        found: list[list[Tensor]] = [[] for _ in range(len(self))]
+
+        def step(i: int, start: int, stop: int) -> None:
+            scores = self._scores(i, make(i, range(start, stop)))
+            if take is not None:
+                take(i, range(start, stop), scores)
+            for one in found[i][-1:]:
+                self.model.ops.wait(one)
+            found[i].append(scores)
+
+        self.each(counts, step)
+        return [self._noted(i, self.model.ops.concat(scores)) for i, scores in enumerate(found)]
+
     def probe(self, i: int, x: Tensor) -> Array:
         """Scores (B,) float64 of image ``i``'s class for native inputs (B, C, H, W)."""
-        found = read(logits_of(self.model, x), [self.chosen[i]] * len(x), [self.outputs[i]] * len(x))
+        return self._noted(i, self._scores(i, x))
+
+    def _scores(self, i: int, x: Tensor) -> Tensor:
+        ops = self.model.ops
+        logits = ops.double(self.model.forward(x)[OUTPUT])
+        watched = ops.softmax(logits) if self.outputs[i] == "probability" else logits
+        return targets.score(ops, watched, ops.double(self._marks(i)) + 0.0 * watched[:, :1])
+
+    def _noted(self, i: int, scores: Tensor) -> Array:
+        found = self.model.ops.numpy(scores)
         low, high = self._reach.get(i, (self.original[i], self.original[i]))
         self._reach[i] = min(low, found.min()), max(high, found.max())
         return found
 
-    def mixed(self, i: int, keep: Array, baseline: Array) -> Tensor:
-        """``keep * image + (1 - keep) * baseline`` of image ``i``: masks (B, H, W) in 0..1 and one baseline (C, H, W)
-        give a native (B, C, H, W)."""
-        ops = self.model.ops
-        mask = ops.asarray(keep[:, None])
-        return ops.asarray(self.batch.tensor[i][None]) * mask + ops.asarray(baseline[None]) * (1 - mask)
+    def mixed(self, i: int, keep: Tensor, baseline: Tensor) -> Tensor:
+        """``keep * image + (1 - keep) * baseline`` of image ``i``: native masks (B, 1, H, W) in 0..1 and a native
+        baseline (1, C, H, W) give (B, C, H, W)."""
+        return self.image(i) * keep + baseline * (1.0 - keep)
 
     def probe_mixed(self, i: int, keep: Array, baseline: Array) -> Array:
-        """Scores (B,) of what :meth:`mixed` makes."""
-        return self.probe(i, self.mixed(i, keep, baseline))
+        """Scores (B,) of what :meth:`mixed` makes of masks (B, H, W) and a baseline (C, H, W)."""
+        ops = self.model.ops
+        return self.probe(i, self.mixed(i, ops.asarray(keep[:, None]), ops.asarray(baseline[None])))
 
     def result(self, values: Array, *, cause: str = UNCHANGED, **more: Any) -> Attribution:
         """As every job's, and a warning where the scores differ by rounding errors alone: they make a map, too."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, Tensor
 from ..errors import SettingError, ShapeError, VizkitError
 from ..images import Batch
 from ..references import reference
@@ -81,9 +82,32 @@ class Moments:
         return np.asarray(np.linalg.lstsq(system, np.append(zy, full - empty), rcond=None)[0][:-1])
 
 
-def switched_scores(job: Probe, i: int, labels: Array, z: Array, baseline: Array) -> Array:
-    """Scores (B,) of image ``i`` with only those superpixels kept that z (B, K) marks 1; the rest take the baseline."""
-    return job.probe_mixed(i, z[:, labels], baseline)
+class Switches:
+    """Images with some superpixels switched off, made on the device: ``labels`` (N, H, W), and what switched-off ones
+    show, ``baselines`` (N, C, H, W). Drawn rows of zeros and ones are kept by the number of their first."""
+
+    def __init__(self, job: Probe, labels: Array, baselines: Array) -> None:
+        self.job = job
+        self.labels = labels
+        self._fill = job.uploaded(baselines)
+        self._members = lru_cache(maxsize=1)(self._one_hot)
+        self._rows: list[dict[int, Array]] = [{} for _ in range(len(job))]
+
+    def _one_hot(self, i: int) -> Tensor:
+        """(K, H * W): ones where a superpixel is."""
+        flat = self.labels[i].ravel()
+        return self.job.model.ops.asarray(np.arange(flat.max() + 1)[:, None] == flat)
+
+    def make(self, i: int, which: range, z: Array) -> Tensor:
+        """Inputs in which only those superpixels are kept that rows z (B, K) mark 1."""
+        ops = self.job.model.ops
+        self._rows[i][which.start] = z.astype(bool)
+        keep = ops.matmul(ops.asarray(z), self._members(i))
+        return self.job.mixed(i, ops.reshape(keep, (len(z), 1, *self.job.size)), self._fill(i))
+
+    def rows(self, i: int) -> Array:
+        """All rows (count, K) that were made of an image."""
+        return np.concatenate([rows for _, rows in sorted(self._rows[i].items())]).astype(np.float64)
 
 
 def paint(labels: Array, coefficients: Array) -> Array:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Leaves, Model, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job
-from ._cam import choose_layer, finish, weighted
+from ._cam import choose_layer, combined, finish, weighted
 
 
 def ablationcam(
@@ -36,17 +36,16 @@ def ablationcam(
     job = Job("ablationcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name = choose_layer(model, layer)
     whole, kept = job.scores((name,))
-    activations = kept[name].astype(np.float64)
-    scores = np.zeros(activations.shape[:2])
+    ops, channels = model.ops, model.layers[name].shape[1]
+    each = ops.asarray(-np.eye(channels)[:, :, None, None])
 
-    def without(i: int, k: int) -> dict[str, Array]:
-        term = np.zeros_like(activations[i])
-        term[k] = -activations[i, k]
-        return {name: term}
+    def unchanged(i: int, which: range) -> Tensor:
+        return ops.concat([job.image(i)] * len(which))
 
-    def take(i: int, k: int, score: float) -> None:
-        scores[i, k] = score
+    def without(i: int, which: range) -> Leaves:
+        return {name: each[which.start : which.stop] * kept[name][i]}
 
-    job.forwards(activations.shape[1], lambda i, _: job.x[i], take, without)
-    weights = (whole[:, None] - scores) / np.abs(whole)[:, None]
-    return finish(job, weighted(weights, activations), name, relu, extra={"scores": scores})
+    scores = job.forwards(channels, unchanged, without)
+    weights = ops.asarray(((whole[:, None] - scores) / np.abs(whole)[:, None])[:, :, None, None])
+    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], kept[name][i]), relu)
+    return finish(job, maps, name, relu, extra={"scores": scores})

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import images as pixels
-from ..backend import Array, Model, Tensor
+from ..backend import Array, Leaves, Model, Step, Tensor
 from ..errors import DivergedError, SettingError
 from ..objectives import Objective, Seen
 from ..objectives import layer as whole_layer
 from ..optimise import NormalisedAscent
 from ..progress import steps_bar
 from ..results import Result, provenance
-from ..transforms import Jitter, Pad, compose
+from ..transforms import Jitter, Pad, Transform, compose, draw
 from ._trace import Trace
 from .dream import default_layer
 
@@ -122,16 +122,37 @@ def deepdream(
         error.last_good = pixels.denormalise(ops.numpy(before), model.spec)
         return error
 
+    optimiser = NormalisedAscent(ops, lr)
+    memory: dict[Any, Tensor] = {}
+
+    def advanced(width: int) -> Step:
+        """One step for views that are shifted by up to ``width`` pixels."""
+        views = _views(width)
+
+        def step(given: Leaves) -> Leaves:
+            def score(leaves: Leaves) -> tuple[Tensor, Tensor]:
+                seen = compose(views, ops, leaves["x"], given["drawn"])
+                value = aim.value(Seen(model, model.forward(seen, aim.layers()), leaves["x"], None, seen, memory))
+                return value, value
+
+            _, gradients, value = ops.value_and_grad(score, {"x": given["x"]})
+            x, _ = optimiser.step(given["x"], -1.0 * gradients["x"], {})
+            return {"x": ops.maximum(ops.minimum(x, high + 0.0 * x), low + 0.0 * x), "value": value}
+
+        return step
+
     trace = Trace(ops, diverged)
     with model.held(), steps_bar("deepdream", len(sizes) * steps) as advance:
         for octave, sides in enumerate(sizes):
             small = ops.resize(original, sides)
             x = small if added is None else small + ops.resize(added, sides)
-            optimiser = NormalisedAscent(ops, lr)
             width = min(jitter, min(sides) // 4)
+            one_step = model.recorded(advanced(width))
+            drawn = ops.asarray([draw(_views(width), rng) or (0.0,) for _ in range(steps)])
             for step in range(steps):
-                x = optimiser.step(x, -1.0 * _gradient(model, aim, x, width, rng, trace))
-                x = ops.maximum(ops.minimum(x, high + 0.0 * x), low + 0.0 * x)
+                made = one_step({"x": x, "drawn": drawn[step : step + 1]})
+                trace.add(x, made["value"])
+                x = made["x"]
                 advance(octave * steps + step + 1, f"octave {octave + 1}, {sides[1]} x {sides[0]} px")
             added = x - small
     trace.read()
@@ -150,15 +171,5 @@ def _octaves(final: tuple[int, int], octaves: int, scale: float) -> list[tuple[i
     return [one for one in sizes if min(one) >= SMALLEST] or [final]
 
 
-def _gradient(model: Model, aim: Objective, x: Tensor, width: int, rng: np.random.Generator, trace: Trace) -> Tensor:
-    ops = model.ops
-    views = (Pad(width // 2, "reflect"), Jitter(2 * (width // 2))) if width > 1 else ()
-
-    def score(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        seen = compose(views, ops, leaves["x"], rng)
-        value = aim.value(Seen(model, model.forward(seen, aim.layers()), leaves["x"], None, seen))
-        return value, value
-
-    _, gradients, value = ops.value_and_grad(score, {"x": x})
-    trace.add(x, value)
-    return gradients["x"]
+def _views(width: int) -> tuple[Transform, ...]:
+    return (Pad(width // 2, "reflect"), Jitter(2 * (width // 2))) if width > 1 else ()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import images
-from ..backend import Array, Model, Ops, Tensor
+from ..backend import Array, Leaves, Model, Ops, Tensor
 from ..errors import DivergedError, LayerError, SettingError, ShapeError
 from ..optimise import Adam
 from ..progress import steps_bar
+from ..regularisers import derivative_kernels
 from ..results import Result, provenance
 from ._trace import Trace
 
@@ -93,14 +94,10 @@ class Recipe:
     beta: float
     gradient_filter: str
 
-    def kernels(self, ops: Ops, channels: int) -> Tensor:
-        """x and y derivative of each channel as weights (2 C, 1, k, k) of a grouped convolution."""
-        x = np.array(GRADIENT_FILTERS[self.gradient_filter])
-        return ops.asarray(np.stack([x, x.T] * channels)[:, None])
-
-    def loss(self, model: Model, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and activation, both (units,): the unit's rms, or its value where it has a single position."""
         ops = model.ops
+        kernels = derivative_kernels(ops, GRADIENT_FILTERS[self.gradient_filter], x.shape[1])
         maps = model.forward(x, (self.layer,))[self.layer]
         picked = ops.pick(maps, self.units)
         axes = tuple(range(1, len(picked.shape)))
@@ -193,13 +190,19 @@ def dream(
     start = np.random.default_rng(seed).random((1, channels, size, size))
     noise = images.normalise(start, model.spec)
     x = ops.asarray(np.repeat(noise, len(units), axis=0))
-    kernels = recipe.kernels(ops, channels)
     shown = {int(index) for index in np.linspace(0, stages - 1, min(6, stages)).round()}
     sizes: list[int] = []
     strip: list[Stage] = []
 
     def score(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        return recipe.loss(model, leaves["x"], kernels)
+        return recipe.loss(model, leaves["x"])
+
+    optimiser = Adam(ops, lr)
+
+    def advanced(given: Leaves) -> Leaves:
+        loss, gradients, activation = ops.value_and_grad(score, {"x": given["x"]})
+        x, state = optimiser.step(given["x"], gradients["x"], given)
+        return {"x": x, "loss": loss, "activation": activation, **state}
 
     def diverged(number: int, loss: Array, before: Tensor) -> DivergedError:
         index, step = divmod(number, steps)
@@ -212,20 +215,19 @@ def dream(
             if index:
                 size = round(size * scale)
                 x = ops.detach(ops.resize(x, (size, size)))
-            optimiser = Adam(ops, lr)
+            one_step, state = model.recorded(advanced), optimiser.start(x)
             with model.held():
                 for step in range(steps):
-                    loss, gradients, activation = ops.value_and_grad(score, {"x": x})
-                    following = optimiser.step(x, gradients["x"])
-                    trace.add(x, loss, activation)
-                    x = following
+                    made = one_step({"x": x, **state})
+                    trace.add(x, made["loss"], made["activation"])
+                    x, state = made["x"], {name: made[name] for name in state}
                     reached = f", activation {trace.rows[-1][1].max():.3g}" if trace.rows else ""
                     advance(index * steps + step + 1, f"stage {index}, {size} px{reached}")
             trace.read()
             sizes.append(size)
             if on_stage is not None or index in shown:
-                made = images.denormalise(ops.numpy(x), model.spec)
-                stage = Stage(index, size, trace.rows[-1][1], trace.rows[-1][0], made)
+                pictures = images.denormalise(ops.numpy(x), model.spec)
+                stage = Stage(index, size, trace.rows[-1][1], trace.rows[-1][0], pictures)
                 if index in shown:
                     strip.append(stage)
                 if on_stage is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Array, Model, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job
-from ._cam import choose_layer, finish
+from ._cam import choose_layer, combined, finish
 
 
 def eigencam(
@@ -42,8 +42,13 @@ def eigencam(
     job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
     name = choose_layer(model, layer)
     _, kept = job.scores((name,))
-    maps = np.stack([_projection(one, centre) for one in kept[name].astype(np.float64)])
-    return finish(job, maps, name, relu, cause="the layer's activations are the same everywhere; take another layer.")
+    ops = model.ops
+
+    def maps(i: int) -> Tensor:
+        return ops.asarray(_projection(ops.numpy(kept[name][i])[0].astype(np.float64), centre)[None])
+
+    cause = "the layer's activations are the same everywhere; take another layer."
+    return finish(job, combined(job, maps, relu), name, relu, cause=cause)
 
 
 def _projection(activations: Array, centre: bool) -> Array:

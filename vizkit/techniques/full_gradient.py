@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..backend import Array, Model
+from ..backend import Leaves, Model, Ops, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, Pass
-from ._cam import upsample
+from ._attribution import INPUT, VALUES, Job, Pass
+from ._cam import enlarged, quotient
 from ._checks import completeness
 
 SCALES = ("channel", "none")
+TOTAL, SCORE = "total", "score"
 
 
 def full_gradient(
@@ -57,36 +56,44 @@ def full_gradient(
     job = Job(
         "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
     )
-    biases = model.biases()
-    maps: list[Array] = []
-    totals: list[Array] = []
-    scores: list[Array] = []
-
-    def take(done: Pass) -> None:
-        n, at = len(done.scores), sum(map(len, scores))
-        terms = [job.x[at : at + n] * done.gradients[INPUT]]
-        for name, bias in biases.items():
-            gradient = done.gradients[name]
-            terms.append(gradient * bias.reshape(1, -1, *(1,) * (gradient.ndim - 2)))
-        shown = [term for term in terms if term.ndim == 4 and term.shape[2] * term.shape[3] > 1]
-        maps.append(np.sum([upsample(_psi(term, scale), model.spec.size) for term in shown], axis=0))
-        totals.append(np.sum([term.reshape(n, -1).sum(axis=1) for term in terms], axis=0))
-        scores.append(done.scores)
-
-    job.passes(take, layers=tuple(biases))
+    terms = Terms(model, scale)
+    found = job.passes(terms, layers=tuple(terms.biases))
     advice = (
         "Some constants are out of reach (functional layers with a bias, layers used twice), or the network is not "
         "made of affine layers, ReLUs and pools; the map lacks their part."
     )
-    error = completeness(np.concatenate(totals), np.concatenate(scores), job.whats, advice)
-    return job.result(np.concatenate(maps), extra={"completeness_error": error}, completeness_error=error.tolist())
+    error = completeness(found[TOTAL], found[SCORE], job.whats, advice)
+    extra = {"completeness_error": error}
+    return job.result(found[VALUES], extra=extra, completeness_error=error.tolist())
 
 
-def _psi(term: Array, scale: str) -> Array:
+class Terms:
+    """A reduction of a pass: the map of the terms, their sum, and the score."""
+
+    def __init__(self, model: Model, scale: str) -> None:
+        self._scale = scale
+        self._size = model.spec.size
+        self.biases = {
+            name: model.ops.asarray(bias.reshape(1, -1, *(1,) * (len(model.layers[name].shape) - 2)))
+            for name, bias in model.biases().items()
+        }
+
+    def __call__(self, ops: Ops, done: Pass) -> Leaves:
+        terms = [done.image * done.gradients[INPUT]]
+        terms += [done.gradients[name] * bias for name, bias in self.biases.items()]
+        maps = [
+            enlarged(ops, _psi(ops, term, self._scale), self._size)
+            for term in terms
+            if len(term.shape) == 4 and term.shape[2] * term.shape[3] > 1
+        ]
+        sums = [ops.sum(ops.double(term), tuple(range(1, len(term.shape)))) for term in terms]
+        return {VALUES: sum(maps[1:], maps[0]), TOTAL: sum(sums[1:], sums[0]), SCORE: done.scores}
+
+
+def _psi(ops: Ops, term: Tensor, scale: str) -> Tensor:
     """(N, C, h, w) to (N, h, w): absolute values, each channel rescaled to 0..1 where asked for, summed."""
-    size = np.abs(term)
+    size = ops.abs(term)
     if scale == "channel":
-        size = size - size.min(axis=(2, 3), keepdims=True)
-        high = size.max(axis=(2, 3), keepdims=True)
-        size = size / np.where(high > 0, high, 1)
-    return np.asarray(size.sum(axis=1))
+        low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * size, size))
+        size = quotient(ops, size + low, high + low + 0.0 * size)
+    return ops.sum(size, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import Array, Model
+from ..backend import Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
@@ -49,6 +49,6 @@ def gradcam(
     return gradient_cam(job, layer, relu, channel_means)
 
 
-def channel_means(activations: Array, gradients: Array) -> Array:
+def channel_means(ops: Ops, activations: Tensor, gradients: Tensor) -> Tensor:
     """Channels weighted by their gradient's mean."""
-    return weighted(gradients.mean(axis=(2, 3)), activations)
+    return weighted(ops, ops.mean(gradients, (2, 3), keepdims=True), activations)

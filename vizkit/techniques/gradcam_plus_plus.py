@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..backend import Array, Model
+from ..backend import Leaves, Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job
-from ._cam import choose_layer, finish, gradient_cam, weighted
+from ._attribution import Job, State, added
+from ._cam import choose_layer, combined, finish, gradient_cam, quotient, weighted
 from ._noise import Noise
 
 
@@ -36,7 +34,7 @@ def gradcam_plus_plus(
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
     """
     job = Job("gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    return gradient_cam(job, layer, relu, lambda a, g: combine(a, g, g**2, g**3))
+    return gradient_cam(job, layer, relu, squares)
 
 
 def smooth_gradcam_plus_plus(
@@ -67,21 +65,29 @@ def smooth_gradcam_plus_plus(
         "smooth_gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
-    drawn = Noise(job, noise, seed)
-    name = choose_layer(model, layer)
+    drawn = Noise(job, noise, seed, samples)
+    name, ops = choose_layer(model, layer), model.ops
     _, kept = job.scores((name,))
-    powers = np.zeros((3, *kept[name].shape))
 
-    def take(i: int, _: int, gradients: dict[str, Array]) -> None:
-        g = gradients[name].astype(np.float64)
-        powers[:, i] += np.stack([g, g**2, g**3]) / samples
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        g = ops.double(gradients[name])
+        return added(state, *(ops.sum(one, 0) for one in (g, g * g, g * g * g)))
 
-    job.samples(samples, drawn.noisy, take, layers=(name,), at_input=False)
-    return finish(job, combine(kept[name].astype(np.float64), *powers), name, relu)
+    powers = [one / samples for one in job.samples(samples, drawn.noisy, fold, layers=(name,), at_input=False)]
+
+    def maps(i: int) -> Tensor:
+        return combine(ops, kept[name][i], *(ops.asarray(one[i : i + 1]) for one in powers))
+
+    return finish(job, combined(job, maps, relu), name, relu)
 
 
-def combine(activations: Array, g: Array, squared: Array, cubed: Array) -> Array:
+def squares(ops: Ops, activations: Tensor, g: Tensor) -> Tensor:
+    """Grad-CAM++'s rule for one gradient."""
+    return combine(ops, activations, g, g * g, g * g * g)
+
+
+def combine(ops: Ops, activations: Tensor, g: Tensor, squared: Tensor, cubed: Tensor) -> Tensor:
     """Channels weighted by Grad-CAM++'s rule, from the gradient's powers or their means."""
-    below = 2 * squared + activations.sum(axis=(2, 3), keepdims=True) * cubed
-    alpha = np.where(below == 0, 0, squared / np.where(below == 0, 1, below))
-    return weighted((alpha * np.maximum(g, 0)).sum(axis=(2, 3)), activations)
+    below = 2.0 * squared + ops.sum(activations, (2, 3), keepdims=True) * cubed
+    alpha = quotient(ops, squared, below)
+    return weighted(ops, ops.sum(alpha * ops.maximum(g, 0.0), (2, 3), keepdims=True), activations)

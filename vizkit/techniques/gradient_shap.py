@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Leaves, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job
+from ._attribution import INPUT, Job, State, added
 from ._checks import relative_error
 from ._noise import Noise, generator
 from ._path import baseline_inputs, baseline_name
@@ -63,26 +63,33 @@ def gradient_shap(
         "gradient_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         baselines=baseline_name(list(baselines)), samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
-    starts = [baseline_inputs(job, one, seed) for one in baselines]
-    noisy = Noise(job, noise, seed).noisy
-    draws = [draw(seed, s, len(starts)) for s in range(samples)]
+    starts = np.stack([baseline_inputs(job, one, seed) for one in baselines], axis=1)
+    noisy = Noise(job, noise, seed, samples).noisy
+    which_start, places = zip(*(draw(seed, s, len(baselines)) for s in range(samples)), strict=True)
     top, _ = job.scores()
-    attribution = np.zeros_like(job.x)
-    bottom = np.zeros((len(job), len(starts)))
+    ops, every = model.ops, job.uploaded(starts.reshape(len(job), len(baselines), -1))
+    taken = ops.asarray(np.eye(len(baselines))[list(which_start)])
+    at = ops.asarray(np.reshape(places, (-1, 1, 1, 1)))
 
-    def point(i: int, s: int) -> Array:
-        which, at = draws[s]
-        return np.asarray(starts[which][i] + at * (noisy(i, s) - starts[which][i]))
+    def ends(i: int, which: range) -> tuple[Tensor, Tensor]:
+        """The baselines of these samples, and the way from them to the noisy image."""
+        image = noisy(i, which)
+        flat = ops.matmul(taken[which.start : which.stop], ops.reshape(every(i), tuple(every(i).shape[1:])))
+        start = ops.reshape(flat, tuple(image.shape))
+        return start, image - start
 
-    def take(i: int, s: int, gradients: dict[str, Array]) -> None:
-        attribution[i] += (noisy(i, s) - starts[draws[s][0]][i]) * gradients[INPUT] / samples
+    def point(i: int, which: range) -> Tensor:
+        start, way = ends(i, which)
+        return start + at[which.start : which.stop] * way
 
-    def take_score(i: int, k: int, score: float) -> None:
-        bottom[i, k] = score
+    def fold(i: int, which: range, gradients: Leaves, state: State | None) -> State:
+        return added(state, ops.sum(ops.double(ends(i, which)[1] * gradients[INPUT]), 0))
 
-    job.samples(samples, point, take)
-    job.forwards(len(starts), lambda i, k: starts[k][i], take_score)
-    expected = top - bottom[:, [which for which, _ in draws]].mean(axis=1)
+    (total,) = job.samples(samples, point, fold)
+    attribution = total / samples
+    shape = (-1, *job.batch.tensor.shape[1:])
+    bottom = job.forwards(len(baselines), lambda i, k: ops.reshape(every(i)[:, k.start : k.stop], shape))
+    expected = top - bottom[:, list(which_start)].mean(axis=1)
     error = relative_error(attribution.reshape(len(job), -1).sum(axis=1), expected)
     return job.result(
         attribution.sum(axis=1),
@@ -94,6 +101,5 @@ def gradient_shap(
 
 def draw(seed: int, sample: int, count: int) -> tuple[int, float]:
     """Which of ``count`` baselines a sample starts from, and how far along the way it lies."""
-    # Apart from the sample's noise, which comes from the same generator from its start.
-    random = generator(seed, sample).spawn(1)[0]
+    random = generator(seed, sample)
     return int(random.integers(count)), float(random.random())

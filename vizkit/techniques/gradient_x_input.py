@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..backend import Array, Model
+from ..backend import Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job
+from ._attribution import VALUES, Job, input_gradient
 
 
 def gradient_x_input(
@@ -40,7 +38,5 @@ def gradient_x_input(
         (1, 224, 224)
     """
     job = Job("gradient_x_input", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    gradients: list[Array] = []
-    job.passes(lambda done: gradients.append(done.gradients[INPUT]))
-    attribution = job.x * np.concatenate(gradients)
+    attribution = job.x * job.passes(input_gradient)[VALUES]
     return job.result(attribution.sum(axis=1), signed=True, extra={"attribution": attribution})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..backend import Array, Mode, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, needs_relu, strongest
+from ._attribution import VALUES, Job, input_gradient, needs_relu, strongest
 
 
 @needs_relu
@@ -86,6 +84,4 @@ def _with_rule(
 
 def relu_gradient(job: Job, rule: str) -> Array:
     """The gradient (N, C, H, W) at the input with that rule at every ReLU."""
-    found: list[Array] = []
-    job.passes(lambda done: found.append(done.gradients[INPUT]), mode=Mode(relu=rule))
-    return np.concatenate(found)
+    return job.passes(input_gradient, mode=Mode(relu=rule))[VALUES]

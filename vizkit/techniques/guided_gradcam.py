@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..backend import Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job, needs_relu, strongest
-from ._cam import choose_layer, raw_maps, upsample
+from ._attribution import VALUES, Job, needs_relu, strongest
+from ._cam import CAM, cam_maps, choose_layer
 from ._checks import CLIPPED
 from .gradcam import channel_means
 from .guided_backprop import relu_gradient
@@ -40,6 +38,6 @@ def guided_gradcam(
     """
     job = Job("guided_gradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name = choose_layer(model, layer)
-    cam = np.maximum(raw_maps(job, name, channel_means), 0)
-    product = relu_gradient(job, "guided") * upsample(cam, model.spec.size)[:, None]
-    return job.result(strongest(product), layer=name, extra={"attribution": product, "cam": cam}, cause=CLIPPED)
+    maps = cam_maps(job, name, channel_means, relu=True)
+    product = relu_gradient(job, "guided") * maps[VALUES][:, None]
+    return job.result(strongest(product), layer=name, extra={"attribution": product, CAM: maps[CAM]}, cause=CLIPPED)

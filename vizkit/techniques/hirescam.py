@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import Model
+from ..backend import Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
@@ -30,4 +30,9 @@ def hirescam(
     Args, returns, raises, example: as :func:`vizkit.gradcam`, but for the default of ``relu``.
     """
     job = Job("hirescam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    return gradient_cam(job, layer, relu, lambda activations, gradients: (activations * gradients).sum(axis=1))
+    return gradient_cam(job, layer, relu, products)
+
+
+def products(ops: Ops, activations: Tensor, gradients: Tensor) -> Tensor:
+    """Element by element, added up over the channels."""
+    return ops.sum(activations * gradients, 1)

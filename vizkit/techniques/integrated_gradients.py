@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Array, Leaves, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job
+from ._attribution import INPUT, Job, State, added
 from ._checks import completeness
 from ._path import baseline_inputs, baseline_name
 
@@ -66,17 +66,17 @@ def integrated_gradients(
     start = baseline_inputs(job, baseline, seed)
     way = job.x - start
     top, _ = job.scores()
-    mean = np.zeros_like(job.x)
-    bottom = np.zeros(len(job))
+    ops, first, difference = model.ops, job.uploaded(start), job.uploaded(way)
+    at, share = (ops.asarray(one[:, None, None, None]) for one in (nodes, weights))
 
-    def take(i: int, s: int, gradients: dict[str, Array]) -> None:
-        mean[i] += weights[s] * gradients[INPUT]
+    def point(i: int, which: range) -> Tensor:
+        return first(i) + at[which.start : which.stop] * difference(i)
 
-    def take_score(i: int, _: int, score: float) -> None:
-        bottom[i] = score
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        return added(state, ops.sum(ops.double(share[which.start : which.stop] * gradients[INPUT]), 0))
 
-    job.samples(steps, lambda i, s: start[i] + nodes[s] * way[i], take)
-    job.forwards(1, lambda i, _: start[i], take_score)
+    (mean,) = job.samples(steps, point, fold)
+    bottom = job.forwards(1, lambda i, _: first(i))[:, 0]
     attribution = way * mean
     total = attribution.reshape(len(job), -1).sum(axis=1)
     advice = f"Take more than {steps} steps, or a baseline closer to the image."

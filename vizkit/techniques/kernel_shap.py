@@ -7,14 +7,14 @@ from math import comb
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Array, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._noise import generator
 from ._perturbation import Probe
-from ._superpixels import Moments, Segments, fill, paint, superpixels, switched_scores
+from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
 
 
 def kernel_shap(
@@ -83,18 +83,19 @@ def kernel_shap(
     if samples < max(features):
         raise SettingError(f"samples={samples} cannot tell {max(features)} superpixels apart: give at least as many.")
     baselines = fill(baseline, job, labels)
-    moments = [Moments.empty(count) for count in features]
-
-    def step(i: int, start: int, stop: int) -> None:
-        z, w = coalitions(features[i], samples, seed, range(start, stop))
-        moments[i].add(z, switched_scores(job, i, labels[i], z, baselines[i]), w)
-
+    switches = Switches(job, labels, baselines)
     counts = [min(samples, all_coalitions(count)) for count in features]
-    job.each(counts, step)
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.make(i, which, coalitions(features[i], samples, seed, which))
+
     values = np.empty((len(job), *job.size))
-    for i, one in enumerate(labels):
-        empty = switched_scores(job, i, one, np.zeros((1, features[i])), baselines[i])[0]
-        values[i] = paint(one, moments[i].constrained(float(empty), float(job.original[i])))
+    for i, scores in enumerate(job.variants(counts, switched)):
+        z, moments = switches.rows(i), Moments.empty(features[i])
+        moments.add(z, scores, shapley_weights(z, samples))
+        nothing = switches.make(i, range(counts[i], counts[i] + 1), np.zeros((1, features[i])))
+        empty = float(job.probe(i, nothing)[0])
+        values[i] = paint(labels[i], moments.constrained(empty, float(job.original[i])))
     found = job.result(values, signed=True, segments=features, samples=counts)
     return replace(found, extra={"segments": labels})
 
@@ -104,12 +105,11 @@ def all_coalitions(features: int) -> int:
     return int(2**features - 2)
 
 
-def coalitions(features: int, samples: int, seed: int, which: range) -> tuple[Array, Array]:
-    """Rows (B, K) of zeros and ones with these numbers, and their weights (B,): all subsets where they are few."""
+def coalitions(features: int, samples: int, seed: int, which: range) -> Array:
+    """Rows (B, K) of zeros and ones with these numbers: all subsets where they are few, else drawn by their weight."""
     if all_coalitions(features) <= samples:
         subsets = (np.arange(which.start + 1, which.stop + 1)[:, None] >> np.arange(features)) & 1
-        weights = [(features - 1) / (comb(features, k) * k * (features - k)) for k in map(int, subsets.sum(axis=1))]
-        return subsets.astype(np.float64), np.array(weights)
+        return subsets.astype(np.float64)
     sizes_of_all = np.arange(1, features)
     chances = 1 / (sizes_of_all * (features - sizes_of_all))
     z = np.zeros((len(which), features))
@@ -117,4 +117,13 @@ def coalitions(features: int, samples: int, seed: int, which: range) -> tuple[Ar
         rng = generator(seed, number)
         size = rng.choice(sizes_of_all, p=chances / chances.sum())
         row[rng.permutation(features)[:size]] = 1
-    return z, np.ones(len(which))
+    return z
+
+
+def shapley_weights(z: Array, samples: int) -> Array:
+    """The weight (B,) of each row: Shapley's kernel where all subsets are taken, one where they were drawn by it."""
+    features = z.shape[1]
+    if all_coalitions(features) > samples:
+        return np.ones(len(z))
+    sizes = map(int, z.sum(axis=1))
+    return np.array([(features - 1) / (comb(features, k) * k * (features - k)) for k in sizes])

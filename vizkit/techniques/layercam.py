@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Array, Leaves, Model, Ops, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job, Pass
-from ._cam import choose_layer, finish, upsample
+from ._cam import choose_layer, gradient_cam, upsample
 from ._checks import CLIPPED
 
 GAMMA = 2.0
@@ -51,21 +52,28 @@ def layercam(
     names = [choose_layer(model, one) for one in asked]
     if not names or (len(names) > 1 and not relu):
         raise SettingError(f"layer={layer!r}, relu={relu}: give at least one layer; only clipped maps can be fused.")
-    found: dict[str, list[Array]] = {name: [] for name in names}
-
-    def take(done: Pass) -> None:
-        for name in found:
-            positive = np.maximum(done.gradients[name].astype(np.float64), 0)
-            found[name].append((positive * done.activations[name]).sum(axis=1))
-
-    job.passes(take, layers=tuple(found), at_input=False)
-    raw = {name: np.concatenate(maps) for name, maps in found.items()}
-    if len(raw) == 1:
-        return finish(job, raw[names[0]], names[0], relu)
+    if len(names) == 1:
+        return gradient_cam(job, names[0], relu, positive_products)
+    raw = job.passes(MapsOf(tuple(dict.fromkeys(names))), layers=tuple(dict.fromkeys(names)), at_input=False)
     clipped = {name: np.maximum(maps, 0) for name, maps in raw.items()}
     fused = np.max([upsample(_scaled(maps), model.spec.size) for maps in clipped.values()], axis=0)
     extra = {f"cam:{name}": maps for name, maps in clipped.items()}
     return job.result(fused, layer="+".join(names), extra=extra, cause=CLIPPED, relu=relu)
+
+
+@dataclass(frozen=True)
+class MapsOf:
+    """A reduction of a pass to the maps of several layers, by name."""
+
+    layers: tuple[str, ...]
+
+    def __call__(self, ops: Ops, done: Pass) -> Leaves:
+        return {name: positive_products(ops, done.activations[name], done.gradients[name]) for name in self.layers}
+
+
+def positive_products(ops: Ops, activations: Tensor, gradients: Tensor) -> Tensor:
+    """Each position weighted by what is positive of its gradient."""
+    return ops.sum(ops.maximum(gradients, 0.0) * activations, 1)
 
 
 def _scaled(maps: Array) -> Array:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Array, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._noise import generator
 from ._perturbation import Probe
-from ._superpixels import Moments, Segments, fill, paint, superpixels, switched_scores
+from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
 
 
 def lime(
@@ -90,15 +90,17 @@ def lime(
     )
     labels = superpixels(job.batch, segments)
     baselines = fill(baseline, job, labels)
-    moments = [Moments.empty(int(one.max()) + 1) for one in labels]
+    switches = Switches(job, labels, baselines)
 
-    def step(i: int, start: int, stop: int) -> None:
-        z = lime_samples(int(labels[i].max()) + 1, seed, range(start, stop))
-        found = switched_scores(job, i, labels[i], z, baselines[i])
-        moments[i].add(z, found, lime_weights(z, kernel_width))
+    def switched(i: int, which: range) -> Tensor:
+        return switches.make(i, which, lime_samples(int(labels[i].max()) + 1, seed, which))
 
-    job.each(samples, step)
-    fits = [one.ridge(alpha) for one in moments]
+    fits = []
+    for i, scores in enumerate(job.variants(samples, switched)):
+        z = switches.rows(i)
+        moments = Moments.empty(z.shape[1])
+        moments.add(z, scores, lime_weights(z, kernel_width))
+        fits.append(moments.ridge(alpha))
     values = np.stack([paint(one, coefficients) for one, (coefficients, _) in zip(labels, fits, strict=True)])
     found = job.result(values, signed=True, segments=[int(one.max()) + 1 for one in labels])
     return replace(found, extra={"segments": labels, "constant": np.array([constant for _, constant in fits])})

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..backend import Model
+from ..backend import Array, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..references import reference
@@ -73,22 +73,26 @@ def occlusion(
     height, width = _pair(window, "window", tuple(max(1, round(side / 7)) for side in job.size))
     steps = _pair(stride, "stride", (max(1, height // 2), max(1, width // 2)))
     corners = _corners(job.size, (height, width), steps)
-    references = reference(baseline, job.batch, model.spec)
-    lost = np.zeros((len(job), *job.size))
-    covered = np.zeros(job.size)
-    for top, left in corners:
-        covered[top : top + height, left : left + width] += 1
+    ops, fill = model.ops, job.uploaded(reference(baseline, job.batch, model.spec))
+    down, across = _covers(corners, (height, width), job.size)
+    rows, columns = ops.asarray(down[:, None, :, None]), ops.asarray(across[:, None, None, :])
 
-    def step(i: int, start: int, stop: int) -> None:
-        keep = np.ones((stop - start, *job.size))
-        for mask, (top, left) in zip(keep, corners[start:stop], strict=True):
-            mask[top : top + height, left : left + width] = 0
-        losses = job.original[i] - job.probe_mixed(i, keep, references[i])
-        for loss, (top, left) in zip(losses, corners[start:stop], strict=True):
-            lost[i, top : top + height, left : left + width] += loss
+    def covered(i: int, which: range) -> Tensor:
+        keep = 1.0 - rows[which.start : which.stop] * columns[which.start : which.stop]
+        return job.mixed(i, keep, fill(i))
 
-    job.each(len(corners), step)
-    return job.result(lost / covered, signed=True, window=(height, width), stride=steps)
+    scores = np.stack(job.variants(len(corners), covered))
+    losses = job.original[:, None] - scores
+    lost = np.einsum("nk,kh,kw->nhw", losses, down, across, optimize=True)
+    return job.result(lost / (down.T @ across), signed=True, window=(height, width), stride=steps)
+
+
+def _covers(corners: list[tuple[int, int]], window: tuple[int, int], size: tuple[int, int]) -> tuple[Array, Array]:
+    """Which rows (K, H) and columns (K, W) each window covers, as ones."""
+    starts = np.array(corners)
+    rows, columns = (np.arange(side) - starts[:, axis, None] for axis, side in enumerate(size))
+    down, across = (rows >= 0) & (rows < window[0]), (columns >= 0) & (columns < window[1])
+    return down.astype(np.float64), across.astype(np.float64)
 
 
 def _pair(given: Side | None, name: str, default: tuple[int, ...]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import images as pixels
-from ..backend import Array, Mode, Model, Tensor
+from ..backend import Array, Mode, Model, Ops, Step, Tensor
 from ..errors import DivergedError, SettingError
 from ..model import INFERENCE, OUTPUT
 from ..objectives import Objective, Seen
-from ..optimise import Optimiser, optimiser
+from ..optimise import Optimiser, State, optimiser
 from ..parametrisations import Fourier, Leaves, Parametrisation
 from ..progress import steps_bar
 from ..results import Result, provenance
-from ..transforms import STANDARD, Resize, Transform, compose
+from ..transforms import STANDARD, Resize, Transform, compose, draw
 from . import _checkpoint as checkpoints
 from ._evidence import Evidence, gather
 from ._trace import Trace
@@ -82,18 +82,16 @@ class Rendering(Result):
 
 @dataclass
 class Loop:
-    """What changes from step to step."""
+    """What changes from step to step: ``states`` are what the optimiser remembers of each leaf, ``rows`` the numbers
+    that the steps of one block draw, with the number of the block."""
 
     parametrisation: Parametrisation
     leaves: dict[str, Tensor]
-    optimisers: dict[str, Optimiser]
-    rng: np.random.Generator
+    states: dict[str, State]
     trace: Trace
     step: int = 0
     frames: list[Frame] = field(default_factory=list)
-    memory: dict[Any, Tensor] = field(default_factory=dict)
-    normalising: tuple[tuple[int, ...], Tensor, Tensor] | None = None
-    """A shape, and what is taken away and multiplied with there."""
+    rows: tuple[int, Tensor] | None = None
 
 
 def render(
@@ -180,7 +178,9 @@ def render(
         "input_size": seen_as, "seed": seed, "rescue": rescue,
     }  # fmt: skip
     made = provenance(model, "render", settings)
-    loop = _begin(model, grown[0], optimise, lr, seed, number, objective.items() == 1)
+    moving = optimiser(optimise, model.ops, lr)
+    loop = _begin(model, grown[0], moving, seed, number, objective.items() == 1)
+    ascent = Ascent(model, objective, views, moving, seed)
     start = _composite(*_shown(model, loop))
     file = None if checkpoint is None else checkpoints.Checkpoint(Path(checkpoint), _key(made))
     if file is not None:
@@ -190,8 +190,8 @@ def render(
             stop = min(n * (loop.step // n + 1) for n in (checkpoints.EVERY, every or checkpoints.EVERY))
             with model.held():
                 while loop.step < min(stop, steps):
-                    _grow(loop, model, grown[loop.step * len(grown) // steps])
-                    _step(loop, model, objective, views, rescue)
+                    _grow(loop, model, moving, grown[loop.step * len(grown) // steps])
+                    ascent.step(loop, rescued=loop.step < rescue)
                     reached = f", objective {loop.trace.rows[-1].mean():.3g}" if loop.trace.rows else ""
                     advance(loop.step, f"{loop.parametrisation.sides[1]} px{reached}")
             if every is not None and (loop.step % every == 0 or loop.step == steps):
@@ -221,20 +221,16 @@ def _key(made: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def _begin(
-    model: Model, shape: Parametrisation, optimise: str, lr: float, seed: int, count: int, differ: bool = False
-) -> Loop:
+def _begin(model: Model, shape: Parametrisation, moving: Optimiser, seed: int, count: int, differ: bool) -> Loop:
     """Where pictures are told apart by their objective they start alike, so that each is what it would be alone;
     otherwise they must ``differ`` at the start, or would be one picture several times."""
     if count < 1:
         raise SettingError(f"count={count}: expected at least one picture.")
-    rng = np.random.default_rng(seed)
-    start = shape.start(rng, 1 if differ else count)
+    start = shape.start(np.random.default_rng(seed), 1 if differ else count)
     for k in range(1, count if differ else 1):
         other = shape.start(np.random.default_rng([seed, k]), 1)
         start = {name: np.concatenate([leaf, other[name]]) for name, leaf in start.items()}
     leaves = {name: model.ops.asarray(leaf) for name, leaf in start.items()}
-    optimisers = {name: optimiser(optimise, model.ops, lr) for name in leaves}
 
     def diverged(number: int, value: Array, before: dict[str, Tensor]) -> DivergedError:
         error = DivergedError(
@@ -244,90 +240,166 @@ def _begin(
         error.last_good = model.ops.numpy(loop.parametrisation.pictures(model.ops, before))
         return error
 
-    loop = Loop(shape, leaves, optimisers, rng, Trace(model.ops, diverged))  # known to the error above
+    states = {name: moving.start(leaf) for name, leaf in leaves.items()}
+    loop = Loop(shape, leaves, states, Trace(model.ops, diverged))  # known to the error above
     return loop
 
 
-def _grow(loop: Loop, model: Model, shape: Parametrisation) -> None:
-    """Take the leaves, and what the optimisers remember, to the next size."""
+def _grow(loop: Loop, model: Model, moving: Optimiser, shape: Parametrisation) -> None:
+    """Take the leaves, and what the optimiser remembers, to the next size."""
     if shape.sides == loop.parametrisation.sides:
         return
     loop.trace.read()
     ops, old = model.ops, loop.parametrisation
     leaves: Leaves = {name: ops.numpy(leaf).astype(np.float64) for name, leaf in loop.leaves.items()}
     loop.leaves = {name: ops.asarray(leaf) for name, leaf in old.grow(leaves, shape.sides).items()}
-    states = {name: one.state() for name, one in loop.optimisers.items()}
-    for moment in {key for state in states.values() for key in state}:
-        means: Leaves = {name: ops.numpy(state[moment]).astype(np.float64) for name, state in states.items()}
+    for moment in moving.moments:
+        means: Leaves = {name: ops.numpy(state[moment]).astype(np.float64) for name, state in loop.states.items()}
         for name, value in old.grow_moment(means, shape.sides).items():
-            states[name][moment] = ops.asarray(value)
-    for name, one in loop.optimisers.items():
-        one.restore(one.count, states[name])
+            loop.states[name][moment] = ops.asarray(value)
     loop.parametrisation = shape
 
 
-def _step(loop: Loop, model: Model, objective: Objective, views: Sequence[Transform], rescue: int) -> None:
-    ops, shape = model.ops, loop.parametrisation
-    state = loop.rng.bit_generator.state
+class Ascent:
+    """The steps of a rendering."""
 
-    def score(raised: Objective, mode: Mode) -> Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]:
-        def of(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            loop.rng.bit_generator.state = state
+    def __init__(
+        self, model: Model, objective: Objective, views: Sequence[Transform], moving: Optimiser, seed: int
+    ) -> None:
+        self._model = model
+        self._objective = objective
+        self._views = views
+        self._moving = moving
+        self._seed = seed
+        self._memory: dict[Any, Tensor] = {}
+        judged = objective.judged()
+        self._judged = judged if judged is not None and judged.layers() else objective
+        self._shape: Parametrisation | None = None
+        self._recorded: Step = self._advanced
+        self._alive: Step = self._sizes
+
+    def step(self, loop: Loop, rescued: bool) -> None:
+        """One step; ``rescued``: a picture without a gradient gets the redirected one."""
+        if self._shape != loop.parametrisation:
+            self._shape = loop.parametrisation
+            self._recorded, self._alive = (self._model.recorded(one) for one in (self._advanced, self._sizes))
+        given = _packed(loop.leaves, loop.states) | {DRAWN: self._drawn(loop)}
+        made = None
+        if rescued and self._objective.layers():
+            dead = self._model.ops.numpy(self._alive(given)[SIZE]) == 0 if self._judged != self._objective else None
+            made = self._recorded(given)
+            dead = self._model.ops.numpy(made[SIZE]) == 0 if dead is None else dead
+            if dead.any():
+                made = self._redirected(given, dead)
+        made = made or self._recorded(given)
+        loop.trace.add(dict(loop.leaves), made[VALUE])
+        loop.leaves, loop.states = _unpacked(made, loop)
+        loop.step += 1
+
+    def _drawn(self, loop: Loop) -> Tensor:
+        """The numbers (1, K) of this step. They depend on its number alone, and are brought to the device many steps at
+        a time."""
+        block, at = divmod(loop.step, checkpoints.EVERY)
+        if loop.rows is None or loop.rows[0] != block:
+            fields = loop.parametrisation.channels * BACKGROUND**2 if loop.parametrisation.alpha else 0
+            rows = []
+            for number in range(block * checkpoints.EVERY, (block + 1) * checkpoints.EVERY):
+                rng = np.random.default_rng([self._seed, number, 1])  # apart from those of the start
+                rows.append([*draw(self._views, rng), *rng.random(fields)] or [0.0])
+            loop.rows = block, self._model.ops.asarray(rows)
+        return loop.rows[1][at : at + 1]
+
+    def _gradient(
+        self, given: dict[str, Tensor], objective: Objective, mode: Mode = INFERENCE
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The objective's gradient at the leaves, and its value (N,)."""
+        model, ops, shape = self._model, self._model.ops, self._shape
+        assert shape is not None
+        numbers = sum(view.numbers for view in self._views)
+
+        def score(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             picture, alpha = shape.pictures(ops, leaves), shape.opacity(ops, leaves)
-            shown = picture if alpha is None else _over(model, picture, alpha, loop.rng)
-            x = _normalised(loop, model, compose(views, ops, shown, loop.rng))
-            names = raised.layers()
+            shown = picture if alpha is None else _over(ops, picture, alpha, given[DRAWN][:, numbers:])
+            x = _normalised(model, compose(self._views, ops, shown, given[DRAWN]))
+            names = objective.layers()
             kept = model.forward(x, names, mode=mode) if names else {}
-            value = raised.value(Seen(model, kept, picture, alpha, x, loop.memory))
+            value = objective.value(Seen(model, kept, picture, alpha, x, self._memory))
             return value, value
 
-        return of
+        _, gradients, value = ops.value_and_grad(score, _leaves(given))
+        return gradients, value
 
-    _, gradients, value = ops.value_and_grad(score(objective, INFERENCE), loop.leaves)
-    if loop.step < rescue and objective.layers():
-        judged = objective.judged()
-        alone = gradients
-        if judged is not None and judged != objective and judged.layers():  # a penalty's gradient is no sign of life
-            _, alone, _ = ops.value_and_grad(score(judged, INFERENCE), loop.leaves)
-        dead = _dead(model, alone)
-        if dead.any():
-            _, others, _ = ops.value_and_grad(score(objective, Mode(relu="redirected")), loop.leaves)
-            gradients = {name: _either(model, dead, others[name], one) for name, one in gradients.items()}
-    loop.trace.add(dict(loop.leaves), value)
-    for name, leaf in loop.leaves.items():
-        loop.leaves[name] = loop.optimisers[name].step(leaf, -1.0 * gradients[name])
-    loop.step += 1
+    def _advanced(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        gradients, value = self._gradient(given, self._objective)
+        return self._moved(given, gradients) | {VALUE: value, SIZE: self._size(gradients)}
 
+    def _sizes(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of the part of the objective that is no penalty: whose gradient is no sign of life."""
+        return {SIZE: self._size(self._gradient(given, self._judged)[0])}
 
-def _dead(model: Model, gradients: dict[str, Tensor]) -> Array:
-    """(N,): whether no leaf of a picture has a gradient."""
-    ops = model.ops
-    sizes = [ops.numpy(ops.max(ops.abs(one), tuple(range(1, len(one.shape))))) for one in gradients.values()]
-    return np.asarray(np.max(sizes, axis=0) == 0)
+    def _size(self, gradients: dict[str, Tensor]) -> Tensor:
+        """(N,): the largest that a leaf of each picture has."""
+        ops = self._model.ops
+        first, *others = (ops.max(ops.abs(one), tuple(range(1, len(one.shape)))) for one in gradients.values())
+        for one in others:
+            first = ops.maximum(first, one)
+        return first
 
+    def _redirected(self, given: dict[str, Tensor], dead: Array) -> dict[str, Tensor]:
+        """The step with the redirected gradient for the pictures (N,) that are ``dead``."""
+        ops = self._model.ops
+        gradients, value = self._gradient(given, self._objective)
+        others, _ = self._gradient(given, self._objective, Mode(relu="redirected"))
+        for name, one in gradients.items():
+            mask = np.broadcast_to(dead.reshape(-1, *(1,) * (len(one.shape) - 1)), tuple(one.shape))
+            gradients[name] = ops.where(ops.asarray(mask), others[name], one)
+        return self._moved(given, gradients) | {VALUE: value}
 
-def _either(model: Model, which: Array, a: Tensor, b: Tensor) -> Tensor:
-    """``a`` for the pictures (N,) that ``which`` says, ``b`` for the others."""
-    mask = np.broadcast_to(which.reshape(-1, *(1,) * (len(a.shape) - 1)), tuple(a.shape))
-    return model.ops.where(model.ops.asarray(mask), a, b)
-
-
-def _normalised(loop: Loop, model: Model, x: Tensor) -> Tensor:
-    """0..1 to what the network expects. Constants of full size, since MXNet takes long to differentiate broadcasting;
-    those of the last size are kept."""
-    shape = tuple(x.shape)
-    if loop.normalising is None or loop.normalising[0] != shape:
-        mean, std = (np.reshape(one, (1, -1, 1, 1)) for one in (model.spec.mean, model.spec.std))
-        less, factor = (model.ops.asarray(np.broadcast_to(one, shape)) for one in (mean, 1.0 / std))
-        loop.normalising = shape, less, factor
-    _, less, factor = loop.normalising
-    return (x - less) * factor
+    def _moved(self, given: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        leaves, states = {}, {}
+        for name, leaf in _leaves(given).items():
+            state = {key[2]: one for key, one in _keys(given) if key[:2] == (STATE, name)}
+            leaves[name], states[name] = self._moving.step(leaf, -1.0 * gradients[name], state)
+        return _packed(leaves, states)
 
 
-def _over(model: Model, picture: Tensor, alpha: Tensor, rng: np.random.Generator) -> Tensor:
+LEAF, STATE, DRAWN, VALUE, SIZE = "leaf", "state", "drawn", "value", "size"
+"""Names of what a step is given and gives; a leaf is "leaf:NAME", a part of an optimiser's state "state:NAME:PART"."""
+
+
+def _packed(leaves: dict[str, Tensor], states: dict[str, State]) -> dict[str, Tensor]:
+    packed = {f"{LEAF}:{name}": leaf for name, leaf in leaves.items()}
+    return packed | {f"{STATE}:{name}:{key}": one for name, state in states.items() for key, one in state.items()}
+
+
+def _keys(given: dict[str, Tensor]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    return ((tuple(name.split(":")), one) for name, one in given.items())
+
+
+def _leaves(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key[1]: one for key, one in _keys(given) if key[0] == LEAF}
+
+
+def _unpacked(made: dict[str, Tensor], loop: Loop) -> tuple[dict[str, Tensor], dict[str, State]]:
+    states = {name: {key: made[f"{STATE}:{name}:{key}"] for key in state} for name, state in loop.states.items()}
+    return _leaves(made), states
+
+
+def _normalised(model: Model, x: Tensor) -> Tensor:
+    """0..1 to what the network expects. Constants of full size: MXNet takes long to differentiate broadcasting."""
+    ops, shape = model.ops, tuple(int(side) for side in x.shape)
+    less = ops.constant(_filled, model.spec.mean, shape)
+    return (x - less) * ops.constant(_filled, tuple(1.0 / one for one in model.spec.std), shape)
+
+
+def _filled(values: tuple[float, ...], shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(np.reshape(values, (1, -1, 1, 1)), shape)
+
+
+def _over(ops: Ops, picture: Tensor, alpha: Tensor, drawn: Tensor) -> Tensor:
     """A transparent picture over random smooth colours, others at each step."""
-    fields = rng.random((1, picture.shape[1], BACKGROUND, BACKGROUND))
-    behind = model.ops.resize(model.ops.asarray(np.repeat(fields, len(picture), axis=0)), tuple(picture.shape[2:]))
+    fields = ops.reshape(drawn, (1, picture.shape[1], BACKGROUND, BACKGROUND))
+    behind = ops.concat([ops.resize(fields, tuple(picture.shape[2:]))] * len(picture))
     return picture * alpha + behind * (1.0 - alpha)
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..backend import Array, Model, bilinear_matrix
+from ..backend import Array, Model, Ops, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..references import reference
@@ -81,26 +81,49 @@ def rise(
         baseline=baseline,
         seed=seed,
     )
-    references = reference(baseline, job.batch, model.spec)
-    total = np.zeros((len(job), *job.size))
+    ops, fill = model.ops, job.uploaded(reference(baseline, job.batch, model.spec))
+    total: list[Tensor | None] = [None] * len(job)
+    masks: list[Tensor] = []
 
-    def step(i: int, start: int, stop: int) -> None:
-        masks = rise_masks(job.size, grid, keep, seed, range(start, stop))
-        found = job.probe_mixed(i, masks, references[i])
-        total[i] += np.tensordot(found, masks, axes=1)
+    def masked(i: int, which: range) -> Tensor:
+        masks[:] = [rise_masks(ops, job.size, grid, keep, seed, which)]
+        return job.mixed(i, masks[0], fill(i))
 
-    job.each(samples, step)
-    return job.result(total / (samples * keep))
+    def lay(i: int, which: range, scores: Tensor) -> None:
+        flat = ops.double(ops.reshape(masks[0], (len(which), -1)))
+        laid = ops.matmul(ops.reshape(scores, (1, len(which))), flat)
+        before = total[i]
+        total[i] = laid if before is None else before + laid
+
+    job.variants(samples, masked, lay)
+    maps = np.stack([ops.numpy(one).reshape(job.size) for one in total])
+    return job.result(maps / (samples * keep))
 
 
-def rise_masks(size: tuple[int, int], grid: int, keep: float, seed: int, which: range) -> Array:
-    """Masks (B, H, W) in 0..1 with these numbers, the same whatever other masks are drawn with them."""
+def rise_masks(ops: Ops, size: tuple[int, int], grid: int, keep: float, seed: int, which: range) -> Tensor:
+    """Native masks (B, 1, H, W) in 0..1 with these numbers, the same whatever other masks are drawn with them."""
     cells = [math.ceil(side / grid) for side in size]
-    rows, columns = (bilinear_matrix(grid, (grid + 1) * cell) for cell in cells)
-    masks = np.empty((len(which), *size))
-    for mask, number in zip(masks, which, strict=True):
+    kept, corners = np.empty((len(which), grid, grid)), np.empty((len(which), 2))
+    for k, number in enumerate(which):
         rng = generator(seed, number)
-        kept = (rng.random((grid, grid)) < keep).astype(np.float64)
-        top, left = (int(rng.integers(0, cell)) for cell in cells)
-        mask[:] = rows[top : top + size[0]] @ kept @ columns[left : left + size[1]].T
-    return masks
+        kept[k] = rng.random((grid, grid)) < keep
+        corners[k] = [rng.integers(0, cell) for cell in cells]
+    down, across = (
+        _enlarging(ops, ops.asarray(corners[:, axis, None, None]), side, cell, grid)
+        for axis, (side, cell) in enumerate(zip(size, cells, strict=True))
+    )
+    enlarged = ops.matmul(ops.matmul(down, ops.asarray(kept)), ops.transpose(across, (0, 2, 1)))
+    return ops.reshape(enlarged, (len(which), 1, *size))
+
+
+def _enlarging(ops: Ops, first: Tensor, side: int, cell: int, grid: int) -> Tensor:
+    """(B, side, grid): bilinear enlargement of ``grid`` cells to ``(grid + 1) * cell`` pixels, half-pixel centres, edges
+    repeated, cut out from pixel ``first`` (B, 1, 1) on."""
+    share = grid / ((grid + 1) * cell)
+    at = (first + ops.constant(_pixels, side)) * share + (0.5 * share - 0.5)
+    places = ops.reshape(ops.minimum(ops.maximum(at, 0.0), grid - 1.0), (-1, 1))
+    return ops.reshape(ops.hats(places, grid), (-1, side, grid))
+
+
+def _pixels(side: int) -> Array:
+    return np.arange(float(side)).reshape(1, side, 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .. import targets
-from ..backend import Array, Mode, Model
+from ..backend import Mode, Model
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, strongest
+from ._attribution import VALUES, Job, strongest_gradient
 
 MODES = ("inference", "published")
 
@@ -77,7 +77,5 @@ def saliency(
         mode=mode,
         seed=shown_seed,
     )
-    maps: list[Array] = []
     forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
-    job.passes(lambda done: maps.append(strongest(done.gradients[INPUT])), mode=forward_mode)
-    return job.result(np.concatenate(maps))
+    return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Model
+from ..backend import Model, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job
-from ._cam import choose_layer, finish, upsample, weighted
+from ._cam import choose_layer, combined, finish, quotient, weighted
 
 
 def scorecam(
@@ -37,18 +37,16 @@ def scorecam(
     job = Job("scorecam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name = choose_layer(model, layer)
     _, kept = job.scores((name,))
-    activations = kept[name].astype(np.float64)
-    scores = np.zeros(activations.shape[:2])
+    ops, channels = model.ops, model.layers[name].shape[1]
 
-    def masked(i: int, k: int) -> Array:
-        mask = upsample(activations[i, k], model.spec.size)
-        span = np.ptp(mask)
-        return np.asarray(job.x[i] * ((mask - mask.min()) / span if span > 0 else np.zeros_like(mask)))
+    def masked(i: int, which: range) -> Tensor:
+        layer = ops.transpose(kept[name][i][:, which.start : which.stop], (1, 0, 2, 3))
+        mask = ops.resize(layer, model.spec.size)
+        low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * mask, mask))
+        return job.image(i) * quotient(ops, mask + low, high + low + 0.0 * mask)
 
-    def take(i: int, k: int, score: float) -> None:
-        scores[i, k] = score
-
-    job.forwards(activations.shape[1], masked, take)
+    scores = job.forwards(channels, masked)
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights = shifted / shifted.sum(axis=1, keepdims=True)
-    return finish(job, weighted(weights, activations), name, relu, extra={"scores": scores})
+    weights = ops.asarray((shifted / shifted.sum(axis=1, keepdims=True))[:, :, None, None])
+    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], kept[name][i]), relu)
+    return finish(job, maps, name, relu, extra={"scores": scores})

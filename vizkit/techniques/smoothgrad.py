@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-
-from ..backend import Array, Model
+from ..backend import Array, Leaves, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, strongest
+from ._attribution import INPUT, Fold, Job, State, added, strongest
 from ._noise import Noise
 
 
@@ -25,20 +21,16 @@ def _sums(
     batch_size: int | None,
     input_range: str,
     fit: str,
-    add: Callable[[Array, Array, int], None],
-    count: int = 1,
-) -> tuple[Job, Array]:
-    """``count`` sums (count, N, C, H, W), float64, over the gradients at noisy copies: ``add(sums, gradient, sample)``
-    adds one to those of its image, (count, C, H, W). The target None is the top-1 of the image without noise."""
+    fold: Fold,
+) -> tuple[Job, list[Array]]:
+    """What ``fold`` makes of the gradients at noisy copies. The target None is the top-1 of the image without noise."""
     job = Job(
         technique, model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
-    drawn = Noise(job, noise, seed)
+    drawn = Noise(job, noise, seed, samples)
     job.settle()
-    sums = np.zeros((count, *job.x.shape))
-    job.samples(samples, drawn.noisy, lambda i, s, gradients: add(sums[:, i], gradients[INPUT], s))
-    return job, sums
+    return job, job.samples(samples, drawn.noisy, fold)
 
 
 def smoothgrad(
@@ -77,10 +69,12 @@ def smoothgrad(
         (1, 224, 224)
     """
 
-    def add(sums: Array, gradient: Array, _: int) -> None:
-        sums[0] += gradient
+    ops = model.ops
 
-    job, (total,) = _sums("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add)
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        return added(state, ops.sum(ops.double(gradients[INPUT]), 0))
+
+    job, (total,) = _sums("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
     mean = total / samples
     return job.result(strongest(mean), extra={"attribution": mean})
 
@@ -108,15 +102,21 @@ def vargrad(
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
     """
 
-    def add(sums: Array, gradient: Array, sample: int) -> None:
-        mean, scatter = sums  # Welford's update, without cancellation.
-        off = gradient - mean
-        mean += off / (sample + 1)
-        scatter += off * (gradient - mean)
+    ops = model.ops
 
-    job, (_, scatter) = _sums(
-        "vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add, count=2
-    )
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        # Mean and scatter of each batch by itself, then joined (Chan, Golub & LeVeque 1983), without cancellation.
+        here = ops.double(gradients[INPUT])
+        mean = ops.mean(here, 0)
+        off = here - ops.mean(here, 0, keepdims=True)
+        scatter = ops.sum(off * off, 0)
+        if state is None:
+            return mean, scatter
+        gap = mean - state[0]
+        share = len(which) / which.stop
+        return state[0] + share * gap, state[1] + scatter + which.start * share * gap * gap
+
+    job, (_, scatter) = _sums("vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
     variance = scatter / samples
     cause = "the gradients of all samples are the same. Take samples >= 2 and noise > 0."
     return job.result(variance.sum(axis=1), extra={"attribution": variance}, cause=cause)
@@ -144,9 +144,12 @@ def squaregrad(
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
     """
 
-    def add(sums: Array, gradient: Array, _: int) -> None:
-        sums[0] += np.square(gradient, dtype=np.float64)
+    ops = model.ops
 
-    job, (total,) = _sums("squaregrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, add)
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        here = ops.double(gradients[INPUT])
+        return added(state, ops.sum(here * here, 0))
+
+    job, (total,) = _sums("squaregrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
     square = total / samples
     return job.result(square.sum(axis=1), extra={"attribution": square})

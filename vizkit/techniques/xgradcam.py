@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..backend import Array, Model
+from ..backend import Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job
-from ._cam import gradient_cam, weighted
+from ._cam import gradient_cam, quotient, weighted
 
 
 def xgradcam(
@@ -32,10 +30,10 @@ def xgradcam(
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
     """
     job = Job("xgradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    return gradient_cam(job, layer, relu, _by_share)
+    return gradient_cam(job, layer, relu, by_share)
 
 
-def _by_share(activations: Array, gradients: Array) -> Array:
-    total = activations.sum(axis=(2, 3))
-    weights = (activations * gradients).sum(axis=(2, 3)) / np.where(total == 0, 1, total)
-    return weighted(np.where(total == 0, 0, weights), activations)
+def by_share(ops: Ops, activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their gradients' mean, each position by its share in the channel."""
+    total = ops.sum(activations, (2, 3), keepdims=True)
+    return weighted(ops, quotient(ops, ops.sum(activations * gradients, (2, 3), keepdims=True), total), activations)

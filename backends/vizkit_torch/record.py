@@ -1,0 +1,146 @@
+"""Steps that are recorded once in a CUDA graph and then replayed: of a small step, the host's work is most of the time.
+
+A recording reads and writes the memory that it was made with. So what is given is copied to where it reads, what it
+made is copied away, and it holds all that it reads. It is made anew once the network has changed.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from vizkit import batching
+from vizkit.ops import Leaves, Step
+
+if TYPE_CHECKING:
+    from .model import TorchModel
+
+Made = TypeVar("Made")
+FIRST, FIRST_KEYED = 1, 2
+"""Calls before a recording, in which libraries choose and load their kernels, and constants are made: of a step that is
+going to be called often, and of one that may be."""
+LARGEST = 2 << 30
+"""Bytes of activations, with their gradients, beyond which a device works longer than the host prepares."""
+MOST = 24
+"""Recordings that are kept for later calls."""
+
+
+class Recorder:
+    """The recordings of one network."""
+
+    def __init__(self, model: TorchModel) -> None:
+        self.model = model
+        self.tape = Tape(model.device)
+        self._known: OrderedDict[Hashable, Recording] = OrderedDict()
+
+    def step(self, step: Step, key: Hashable) -> Step:
+        """What calls ``step``, or replays it; ``key``: see :meth:`vizkit.backend.Model.recorded`."""
+        if key is None:
+            return partial(Recording(self, FIRST), step)
+        return partial(self._keyed, step, key)
+
+    def _keyed(self, step: Step, key: Hashable, given: Leaves) -> Leaves:
+        shapes = tuple((name, tuple(value.shape)) for name, value in given.items())
+        found = self._known.setdefault((key, shapes), Recording(self, FIRST_KEYED))
+        self._known.move_to_end((key, shapes))
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
+        return found(step, given)
+
+
+class Recording:
+    """One step for tensors of given names and shapes, from its first call on."""
+
+    def __init__(self, recorder: Recorder, first: int) -> None:
+        self._recorder = recorder
+        self._first = first
+        self._calls = 0
+        self._refused = False
+        self._state: object = None
+        self._graph: Any = None
+        self._given: Leaves = {}
+        self._made: Leaves = {}
+        self._held: list[torch.Tensor] = []
+
+    def __call__(self, step: Step, given: Leaves) -> Leaves:
+        model = self._recorder.model
+        with model.held():
+            if self._refused or not model.recordable():
+                return step(given)
+            state = model.recorded_state()
+            if self._state is not state and self._state != state:
+                self._graph, self._calls, self._state = None, 0, state
+            if self._graph is None and self._calls < self._first:
+                self._calls += 1
+                self._refused = self._large(given)
+                return step(given)
+            if self._graph is None:
+                try:
+                    self._record(step, given)
+                except RuntimeError:  # also what a network does that waits for the device
+                    self._graph, self._refused = None, True
+                    torch.cuda.synchronize(model.device)
+                    return step(given)
+            for name, value in given.items():
+                self._given[name].copy_(value)
+            self._graph.replay()
+            return {name: value.clone() for name, value in self._made.items()}
+
+    def _large(self, given: Leaves) -> bool:
+        model = self._recorder.model
+        own = model.spec.size[0] * model.spec.size[1]
+        pixels = max(value.shape[0] * value.shape[-2] * value.shape[-1] for value in given.values() if value.dim() == 4)
+        return bool(batching.activations(model) * pixels > LARGEST * own)
+
+    def _record(self, step: Step, given: Leaves) -> None:
+        recorder = self._recorder
+        ops = recorder.model.ops
+        self._given = {name: value.detach().clone() for name, value in given.items()}
+        ops.recording = []
+        try:
+            self._graph, self._made = recorder.tape.record(lambda: step(self._given))
+        finally:
+            self._held, ops.recording = ops.recording, None
+
+
+class Tape:
+    """Where recordings of one device are made, and take their memory from: from one pool, since no two of them are
+    replayed at once, and what they made is copied away before the next is."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self._pool: Any = None
+        self._stream: Any = None
+
+    def record(self, make: Callable[[], Made]) -> tuple[Any, Made]:
+        """A graph of what ``make`` does, and its result, which the graph's replays write."""
+        if self._pool is None:
+            self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        current, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
+        self._stream.wait_stream(current)
+        with torch.cuda.device(self.device), torch.cuda.stream(self._stream), uncollected():
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                made = make()
+            finally:
+                graph.capture_end()
+        current.wait_stream(self._stream)
+        return graph, made
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Within the block Python collects no garbage: among it may be a recording, whose end disturbs the one at work."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
