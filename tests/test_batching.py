@@ -1,8 +1,7 @@
-"""Batches of inputs that are made while the network is busy."""
+"""How many samples go through a network at once."""
 
 from __future__ import annotations
 
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,29 +12,6 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import batching, memory
 from vizkit.backend import Layer
-from vizkit.batching import Ahead
-
-
-def test_batches_are_made_ahead_and_in_order() -> None:
-    made: list[tuple[int, int]] = []
-    threads: set[int] = set()
-    done = threading.Event()
-
-    def make(start: int, stop: int) -> Any:
-        made.append((start, stop))
-        threads.add(threading.get_ident())
-        if start == 3:
-            done.set()
-        return np.arange(start, stop)
-
-    with Ahead(make, 8) as ahead:
-        np.testing.assert_array_equal(ahead.take(0, 3), [0, 1, 2])
-        assert done.wait(20)  # without anybody having asked
-        np.testing.assert_array_equal(ahead.take(3, 6), [3, 4, 5])
-        np.testing.assert_array_equal(ahead.take(6, 8), [6, 7])
-    assert made == [(0, 3), (3, 6), (6, 8)]
-    assert threading.get_ident() in threads
-    assert len(threads) == 2
 
 
 @pytest.mark.parametrize(
@@ -52,28 +28,15 @@ def test_batches_are_made_ahead_and_in_order() -> None:
 def test_batches_that_fit(dtype: str, count: int, expected: int) -> None:
     """A layer of 1 MiB, and its gradient, so many times."""
     layers = {str(k): Layer(str(k), "Conv2d", (1, 4, 256, 256)) for k in range(count)}
-    model: Any = SimpleNamespace(dtype=dtype, layers=layers)
+    model: Any = SimpleNamespace(dtype=dtype, layers=layers, ops=SimpleNamespace(memory=lambda: None))
     assert batching.fitting(model) == expected
 
 
-def test_a_halved_batch_is_made_anew() -> None:
-    with Ahead(lambda start, stop: np.arange(start, stop), 10) as ahead:
-        taken = [ahead.take(*batch).tolist() for batch in ((0, 4), (0, 2), (2, 4), (4, 6), (4, 5), (5, 6), (6, 10))]
-    assert taken == [[0, 1, 2, 3], [0, 1], [2, 3], [4, 5], [4], [5], [6, 7, 8, 9]]
-
-
-def test_an_error_while_making_reaches_the_caller_and_ends_the_thread() -> None:
-    def make(start: int, stop: int) -> Any:
-        if start:
-            raise ValueError("no such sample")
-        return np.arange(start, stop)
-
-    before = threading.active_count()
-    with Ahead(make, 6) as ahead:
-        ahead.take(0, 3)
-        with pytest.raises(ValueError, match="no such sample"):
-            ahead.take(3, 6)
-    assert threading.active_count() == before
+@pytest.mark.parametrize(("left", "expected"), [(None, 8), (2**20, 1), (2**30, 4), (2**34, 64), (2**40, 128)])
+def test_a_device_that_knows_its_memory_takes_half_of_it(left: int | None, expected: int) -> None:
+    layers = {str(k): Layer(str(k), "Conv2d", (1, 4, 256, 256)) for k in range(64)}  # 128 MiB
+    model: Any = SimpleNamespace(dtype="float32", layers=layers, ops=SimpleNamespace(memory=lambda: left))
+    assert batching.fitting(model) == expected
 
 
 def test_memory_is_given_back_between_batches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

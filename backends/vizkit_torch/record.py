@@ -95,7 +95,8 @@ class Recording:
     def _large(self, given: Leaves) -> bool:
         model = self._recorder.model
         own = model.spec.size[0] * model.spec.size[1]
-        pixels = max(value.shape[0] * value.shape[-2] * value.shape[-1] for value in given.values() if value.dim() == 4)
+        images = [value.shape for value in given.values() if value.dim() == 4 and value.shape[1] == model.spec.channels]
+        pixels = max((n * height * width for n, _, height, width in images), default=own)
         return bool(batching.activations(model) * pixels > LARGEST * own)
 
     def _record(self, step: Step, given: Leaves) -> None:

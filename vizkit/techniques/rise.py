@@ -117,8 +117,8 @@ def rise_masks(ops: Ops, size: tuple[int, int], grid: int, keep: float, seed: in
 
 
 def _enlarging(ops: Ops, first: Tensor, side: int, cell: int, grid: int) -> Tensor:
-    """(B, side, grid): bilinear enlargement of ``grid`` cells to ``(grid + 1) * cell`` pixels, half-pixel centres, edges
-    repeated, cut out from pixel ``first`` (B, 1, 1) on."""
+    """(B, side, grid): bilinear enlargement of ``grid`` cells to ``(grid + 1) * cell`` pixels, half-pixel centres,
+    edges repeated, cut out from pixel ``first`` (B, 1, 1) on."""
     share = grid / ((grid + 1) * cell)
     at = (first + ops.constant(_pixels, side)) * share + (0.5 * share - 0.5)
     places = ops.reshape(ops.minimum(ops.maximum(at, 0.0), grid - 1.0), (-1, 1))
