@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .zoo.spec import InputSpec
 
 FITS = ("crop", "squash")
 RANGES = ("imagenet", "unit")
+MOST_THREADS = 16
+"""That make pictures ready side by side."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,21 @@ class Batch:
 
     def digest(self) -> list[str]:
         """SHA-256 of each prepared picture's pixels."""
-        return [hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest() for picture in self.pictures]
+        return list(map(_digest, self.pictures))
+
+    def digest_meanwhile(self) -> Callable[[], list[str]]:
+        """Gives what :meth:`digest` does, and begins with it in other threads at once."""
+        coming = [_hashing().submit(_digest, picture) for picture in self.pictures]
+        return lambda: [one.result() for one in coming]
+
+
+def _digest(picture: Array) -> str:
+    return hashlib.sha256(memoryview(np.ascontiguousarray(picture))).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _hashing() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(4, cpu_count()), thread_name_prefix="vizkit-hashing")
 
 
 ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Sequence[Any]
@@ -150,26 +167,31 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     listed = list(image) if isinstance(image, list | tuple) else [image]
     if not listed:
         raise ImageError("The list of images is empty; give at least one.")
-    fitted = _fitted(listed, spec, fit)
-    pictures = np.stack([np.asarray(item) for item in fitted])
-    seen = pictures if spec.channels == 3 else np.stack([np.asarray(item.convert("L"))[..., None] for item in fitted])
-    tensor = np.array(seen.transpose(0, 3, 1, 2), np.float32, order="C")
-    tensor /= np.float32(255)
-    if input_range == "imagenet":
-        mean, std = _moments(tensor, spec)
-        tensor -= mean
-        tensor /= std
+    height, width = spec.size
+    tensor = np.empty((len(listed), spec.channels, height, width), np.float32)
+    pictures = np.empty((len(listed), height, width, 3), np.uint8)
+    moments = _moments(tensor, spec) if input_range == "imagenet" else None
+
+    def one(i: int, item: Any) -> None:
+        fitted = fit_image(read(item), spec, fit)
+        pictures[i] = np.asarray(fitted)
+        seen = pictures[i] if spec.channels == 3 else np.asarray(fitted.convert("L"))[..., None]
+        tensor[i] = seen.transpose(2, 0, 1)
+        tensor[i] /= np.float32(255)
+        if moments is not None:
+            tensor[i] -= moments[0]
+            tensor[i] /= moments[1]
+
+    # Pillow and NumPy let other threads run meanwhile. A Pillow image is read in turn before: one that stands in the
+    # list twice must not be decoded by two.
+    ready = [read(item) if isinstance(item, Image.Image) else item for item in listed]
+    if len(ready) == 1:
+        one(0, ready[0])
+    else:
+        with ThreadPoolExecutor(min(MOST_THREADS, cpu_count())) as pool:
+            list(pool.map(one, range(len(ready)), ready))
     names = tuple(_name(item, i) for i, item in enumerate(listed))
     return Batch(tensor, pictures, names, input_range)
-
-
-def _fitted(items: Sequence[Any], spec: InputSpec, fit: str) -> list[Image.Image]:
-    """Each image at the network's size; files are read side by side, since Pillow lets other threads run meanwhile.
-    Images in memory are taken in turn: one that stands in the list twice must not be decoded by two."""
-    if len(items) == 1 or not all(isinstance(item, str | os.PathLike) for item in items):
-        return [fit_image(read(item), spec, fit) for item in items]
-    with ThreadPoolExecutor(min(4, cpu_count())) as pool:
-        return list(pool.map(lambda item: fit_image(read(item), spec, fit), items))
 
 
 def fingerprint(image: ImageInput) -> str:

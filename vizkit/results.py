@@ -6,7 +6,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +98,10 @@ def provenance(
     settings: Mapping[str, Any],
     batch: Batch | None = None,
     sha256: str | None = None,
+    digests: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256 (``sha256`` where that
-    was taken before), and every setting."""
+    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256 and the pictures'
+    (``sha256``, ``digests`` where they were taken before), and every setting."""
     made: dict[str, Any] = {
         "technique": technique,
         "model": model.name,
@@ -117,7 +118,7 @@ def provenance(
         "settings": dict(settings),
     }
     if batch is not None:
-        made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, batch.digest(), strict=True)]
+        made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, digests or batch.digest(), strict=True)]
     plain: dict[str, Any] = json.loads(json.dumps(made, default=_plain))
     return plain
 

@@ -274,23 +274,23 @@ def blur_matrix(side: int, sigma: float) -> Array:
 
 def distances(side: int, reach: int) -> Array:
     """(side, side + 2 reach): from each pixel to each of an axis that is ``reach`` pixels longer at both ends."""
-    return np.abs(np.arange(side + 2 * reach) - reach - np.arange(side)[:, None]).astype(np.float64)
+    return np.abs(np.arange(side + 2.0 * reach) - reach - np.arange(side)[:, None])
 
 
 def reached(side: int, reach: int) -> Array:
     """Where :func:`distances` are at most ``reach``, as ones."""
-    return (distances(side, reach) <= reach).astype(np.float64)
+    return np.asarray(distances(side, reach) <= reach, dtype=np.float64)
 
 
 def repeating(side: int, reach: int) -> Array:
     """(side + 2 reach, side): which pixel stands where on that longer axis, edges repeated."""
-    return np.eye(side)[np.clip(np.arange(-reach, side + reach), 0, side - 1)]
+    return np.asarray(np.eye(side)[np.clip(np.arange(-reach, side + reach), 0, side - 1)])
 
 
 def mirroring(side: int, width: int) -> Array:
     """(side + 2 width, side): the same with mirrored edges, the outermost pixel once."""
     at = np.abs(np.arange(-width, side + width))
-    return np.eye(side)[np.where(at < side, at, 2 * (side - 1) - at)]
+    return np.asarray(np.eye(side)[np.where(at < side, at, 2 * (side - 1) - at)])
 
 
 def from_middle(height: int, width: int, axis: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +38,17 @@ def needs_relu(method: Method) -> Method:
     """Marks a method that a network without ReLUs does not take."""
     method.__dict__["needs_relu"] = True
     return method
+
+
+def held(method: Method) -> Method:
+    """Has the network looked over once for all passes of a method."""
+
+    @wraps(method)
+    def within(model: Model, *args: Any, **options: Any) -> Attribution:
+        with model.held():
+            return method(model, *args, **options)
+
+    return within  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ class Job:
         self.technique = technique
         self.model = model
         self.batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
+        self._digests = self.batch.digest_meanwhile()
         self.targets = targets.listed(target, len(self.batch))
         self.batch_size = batch_size
         self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
@@ -277,7 +289,7 @@ class Job:
         check_maps(values, self.whats, cause)
         return Attribution(
             values,
-            provenance(self.model, self.technique, made, self.batch, self._sha256),
+            provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests()),
             self.batch,
             tuple(self.chosen),
             tuple(names),

@@ -8,10 +8,11 @@ from ..backend import Leaves, Model, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job
+from ._attribution import Job, held
 from ._cam import choose_layer, combined, finish, weighted
 
 
+@held
 def ablationcam(
     model: Model,
     image: ImageInput,

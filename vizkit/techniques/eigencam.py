@@ -8,10 +8,11 @@ from ..backend import Array, Model, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job
+from ._attribution import Job, held
 from ._cam import choose_layer, combined, finish
 
 
+@held
 def eigencam(
     model: Model,
     image: ImageInput,

@@ -7,7 +7,7 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, VALUES, Job, Pass
+from ._attribution import INPUT, VALUES, Job, Pass, held
 from ._cam import enlarged, quotient
 from ._checks import completeness
 
@@ -15,6 +15,7 @@ SCALES = ("channel", "none")
 TOTAL, SCORE = "total", "score"
 
 
+@held
 def full_gradient(
     model: Model,
     image: ImageInput,

@@ -6,11 +6,12 @@ from ..backend import Leaves, Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job, State, added
+from ._attribution import Job, State, added, held
 from ._cam import choose_layer, combined, finish, gradient_cam, quotient, weighted
 from ._noise import Noise
 
 
+@held
 def gradcam_plus_plus(
     model: Model,
     image: ImageInput,
@@ -37,6 +38,7 @@ def gradcam_plus_plus(
     return gradient_cam(job, layer, relu, squares)
 
 
+@held
 def smooth_gradcam_plus_plus(
     model: Model,
     image: ImageInput,

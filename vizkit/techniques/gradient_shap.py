@@ -11,12 +11,13 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, State, added
+from ._attribution import INPUT, Job, State, added, held
 from ._checks import relative_error
 from ._noise import Noise, generator
 from ._path import baseline_inputs, baseline_name
 
 
+@held
 def gradient_shap(
     model: Model,
     image: ImageInput,

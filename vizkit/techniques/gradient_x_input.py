@@ -6,9 +6,10 @@ from ..backend import Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import VALUES, Job, input_gradient
+from ._attribution import VALUES, Job, held, input_gradient
 
 
+@held
 def gradient_x_input(
     model: Model,
     image: ImageInput,

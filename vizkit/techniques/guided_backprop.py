@@ -6,10 +6,11 @@ from ..backend import Array, Mode, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import VALUES, Job, input_gradient, needs_relu, strongest
+from ._attribution import VALUES, Job, held, input_gradient, needs_relu, strongest
 
 
 @needs_relu
+@held
 def guided_backprop(
     model: Model,
     image: ImageInput,
@@ -45,6 +46,7 @@ def guided_backprop(
 
 
 @needs_relu
+@held
 def deconvnet(
     model: Model,
     image: ImageInput,

@@ -6,7 +6,7 @@ from ..backend import Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import VALUES, Job, needs_relu, strongest
+from ._attribution import VALUES, Job, held, needs_relu, strongest
 from ._cam import CAM, cam_maps, choose_layer
 from ._checks import CLIPPED
 from .gradcam import channel_means
@@ -14,6 +14,7 @@ from .guided_backprop import relu_gradient
 
 
 @needs_relu
+@held
 def guided_gradcam(
     model: Model,
     image: ImageInput,

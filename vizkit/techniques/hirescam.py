@@ -6,10 +6,11 @@ from ..backend import Model, Ops, Tensor
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job
+from ._attribution import Job, held
 from ._cam import gradient_cam
 
 
+@held
 def hirescam(
     model: Model,
     image: ImageInput,

@@ -9,13 +9,14 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, State, added
+from ._attribution import INPUT, Job, State, added, held
 from ._checks import completeness
 from ._path import baseline_inputs, baseline_name
 
 RULES = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
 
 
+@held
 def integrated_gradients(
     model: Model,
     image: ImageInput,

@@ -12,11 +12,13 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
+from ._attribution import held
 from ._noise import generator
 from ._perturbation import Probe
 from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
 
 
+@held
 def kernel_shap(
     model: Model,
     image: ImageInput,

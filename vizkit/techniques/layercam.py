@@ -12,7 +12,7 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import Job, Pass
+from ._attribution import Job, Pass, held
 from ._cam import choose_layer, gradient_cam, upsample
 from ._checks import CLIPPED
 
@@ -20,6 +20,7 @@ GAMMA = 2.0
 """The paper's factor in the scaling of the maps to be fused."""
 
 
+@held
 def layercam(
     model: Model,
     image: ImageInput,

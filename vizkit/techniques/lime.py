@@ -11,11 +11,13 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
+from ._attribution import held
 from ._noise import generator
 from ._perturbation import Probe
 from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
 
 
+@held
 def lime(
     model: Model,
     image: ImageInput,

@@ -12,11 +12,13 @@ from ..images import ImageInput
 from ..references import reference
 from ..results import Attribution
 from ..targets import Target
+from ._attribution import held
 from ._perturbation import Probe
 
 Side = int | tuple[int, int]
 
 
+@held
 def occlusion(
     model: Model,
     image: ImageInput,

@@ -12,10 +12,12 @@ from ..images import ImageInput
 from ..references import reference
 from ..results import Attribution
 from ..targets import Target
+from ._attribution import held
 from ._noise import generator
 from ._perturbation import Probe
 
 
+@held
 def rise(
     model: Model,
     image: ImageInput,

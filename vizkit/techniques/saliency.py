@@ -10,11 +10,12 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import VALUES, Job, strongest_gradient
+from ._attribution import VALUES, Job, held, strongest_gradient
 
 MODES = ("inference", "published")
 
 
+@held
 def saliency(
     model: Model,
     image: ImageInput,

@@ -6,7 +6,7 @@ from ..backend import Array, Leaves, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Fold, Job, State, added, strongest
+from ._attribution import INPUT, Fold, Job, State, added, held, strongest
 from ._noise import Noise
 
 
@@ -33,6 +33,7 @@ def _sums(
     return job, job.samples(samples, drawn.noisy, fold)
 
 
+@held
 def smoothgrad(
     model: Model,
     image: ImageInput,
@@ -79,6 +80,7 @@ def smoothgrad(
     return job.result(strongest(mean), extra={"attribution": mean})
 
 
+@held
 def vargrad(
     model: Model,
     image: ImageInput,
@@ -122,6 +124,7 @@ def vargrad(
     return job.result(variance.sum(axis=1), extra={"attribution": variance}, cause=cause)
 
 
+@held
 def squaregrad(
     model: Model,
     image: ImageInput,
