@@ -25,8 +25,10 @@ Made = TypeVar("Made")
 FIRST, FIRST_KEYED = 1, 2
 """Calls before a recording, in which libraries choose and load their kernels, and constants are made: of a step that is
 going to be called often, and of one that may be."""
-LARGEST = 2 << 30
+LARGEST = 8 << 30
 """Bytes of activations, with their gradients, beyond which a device works longer than the host prepares."""
+SHARE = 0.08
+"""The part of what a device has left that they may take: a recording keeps its memory."""
 MOST = 24
 """Recordings that are kept for later calls."""
 
@@ -97,7 +99,8 @@ class Recording:
         own = model.spec.size[0] * model.spec.size[1]
         images = [value.shape for value in given.values() if value.dim() == 4 and value.shape[1] == model.spec.channels]
         pixels = max((n * height * width for n, _, height, width in images), default=own)
-        return bool(batching.activations(model) * pixels > LARGEST * own)
+        most = min(LARGEST, SHARE * (model.ops.memory() or 0))
+        return bool(batching.activations(model) * pixels > most * own)
 
     def _record(self, step: Step, given: Leaves) -> None:
         recorder = self._recorder

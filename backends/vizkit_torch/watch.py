@@ -60,7 +60,7 @@ class Watch:
         """The values in one tensor. Hundreds of small copies: on a device they are recorded, after the first time."""
 
         def together() -> torch.Tensor:
-            return torch.cat([view.double() for view in self._views])
+            return torch.cat(self._views).double()
 
         if self._tape is None or self._recorded is None:
             self._recorded = ()

@@ -180,8 +180,10 @@ class Job:
         logits: list[Array] = []
         found: dict[str, list[Tensor]] = {name: [] for name in names}
 
+        run = self.model.recorded(lambda given: self.model.forward(given["x"], (*names, OUTPUT)), ("scores", names))
+
         def step(start: int, stop: int) -> None:
-            kept = self.model.forward(ops.asarray(self.batch.tensor[start:stop]), (*names, OUTPUT))
+            kept = run({"x": ops.asarray(self.batch.tensor[start:stop])})
             logits.append(ops.numpy(kept[OUTPUT]))
             for name in names:
                 found[name] += [kept[name][i : i + 1] for i in range(stop - start)]
@@ -230,11 +232,17 @@ class Job:
         ops, model = self.model.ops, self.model
         scores: list[Tensor] = []
 
+        def score(given: Leaves) -> Leaves:
+            terms = {name: one for name, one in given.items() if name not in ("x", "marks")}
+            logits = model.forward(given["x"], add=terms)[OUTPUT]
+            return {"scores": targets.score(ops, logits, given["marks"])}
+
+        run = model.recorded(score, "forwards")
+
         def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
             terms = [add(i, which) if add else {} for i, which in runs]
             added = {name: _joined(ops, [one[name] for one in terms]) for name in terms[0]}
-            logits = model.forward(given["x"], add=added)[OUTPUT]
-            scores.append(targets.score(ops, logits, given["marks"]))
+            scores.append(run({**given, **added})["scores"])
             return scores[-1]
 
         self._runs(count, make, step)

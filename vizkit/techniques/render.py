@@ -277,12 +277,15 @@ class Ascent:
         self._shape: Parametrisation | None = None
         self._recorded: Step = self._advanced
         self._alive: Step = self._sizes
+        self._revived: Step = self._redirected
 
     def step(self, loop: Loop, rescued: bool) -> None:
         """One step; ``rescued``: a picture without a gradient gets the redirected one."""
         if self._shape != loop.parametrisation:
             self._shape = loop.parametrisation
-            self._recorded, self._alive = (self._model.recorded(one) for one in (self._advanced, self._sizes))
+            self._recorded, self._alive, self._revived = map(
+                self._model.recorded, (self._advanced, self._sizes, self._redirected)
+            )
         given = _packed(loop.leaves, loop.states) | {DRAWN: self._drawn(loop)}
         made = None
         if rescued and self._objective.layers():
@@ -290,7 +293,7 @@ class Ascent:
             made = self._recorded(given)
             dead = self._model.ops.numpy(made[SIZE]) == 0 if dead is None else dead
             if dead.any():
-                made = self._redirected(given, dead)
+                made = self._revived(given)
         made = made or self._recorded(given)
         loop.trace.add(dict(loop.leaves), made[VALUE])
         loop.leaves, loop.states = _unpacked(made, loop)
@@ -345,14 +348,15 @@ class Ascent:
             first = ops.maximum(first, one)
         return first
 
-    def _redirected(self, given: dict[str, Tensor], dead: Array) -> dict[str, Tensor]:
-        """The step with the redirected gradient for the pictures (N,) that are ``dead``."""
+    def _redirected(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The step with the redirected gradient for pictures whose own is zero."""
         ops = self._model.ops
         gradients, value = self._gradient(given, self._objective)
+        size = self._sizes(given)[SIZE] if self._judged != self._objective else self._size(gradients)
         others, _ = self._gradient(given, self._objective, Mode(relu="redirected"))
         for name, one in gradients.items():
-            mask = np.broadcast_to(dead.reshape(-1, *(1,) * (len(one.shape) - 1)), tuple(one.shape))
-            gradients[name] = ops.where(ops.asarray(mask), others[name], one)
+            alive = ops.reshape(size, (-1, *(1,) * (len(one.shape) - 1))) + 0.0 * one
+            gradients[name] = ops.where(alive, one, others[name])
         return self._moved(given, gradients) | {VALUE: value}
 
     def _moved(self, given: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[str, Tensor]:
