@@ -36,8 +36,8 @@ def load(
     mode, which only reproduces published mistakes, stays float32.
 
     ``optimise``: prepare the network, without loss, at its first pass: batch norm folded into the convolution before it
-    (in float64), which takes the memory of those convolutions' weights once more; on a CPU also oneDNN's memory layout
-    between convolutions in PyTorch, a compiled graph in Gluon. Layers that folding would hide, training mode and the
+    (in float64), which takes the memory of those convolutions' weights once more; in Gluon on a CPU also a compiled
+    graph. Layers that folding would hide, training mode and the
     model's ``native`` are as without it. ``model.optimise`` changes it later.
 
     Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.

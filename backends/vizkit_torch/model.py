@@ -19,7 +19,6 @@ from vizkit.network.graph import Graph
 from vizkit.ops import Step
 from vizkit.zoo.spec import InputSpec
 
-from .blocked import plain
 from .graph import trace
 from .inference import inference
 from .modules import Modules
@@ -31,9 +30,6 @@ from .still import Still
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
-KNOWN = ("torch.nn.", "torchvision.", "vizkit_torch.")
-"""Packages whose modules use functions of PyTorch alone."""
-
 SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
 
@@ -178,25 +174,10 @@ class TorchModel(Model):
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
-        onednn: Any = torch.backends.mkldnn
-        blocked = self.device == "cpu" and self.dtype == "float32" and onednn.is_available()
         lowered = self.dtype == "bfloat16"
-        self._preparation = Preparation(self._modules.known, pairs, blocked, lowered)
+        self._preparation = Preparation(self._modules.known, pairs, lowered)
         self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
-        if blocked and not all(type(module).__module__.startswith(KNOWN) for module in self.native.modules()):
-            self._preparation.blocked = self._differentiable(blank, self._preparation)
         return {name: layer for name, layer in seen.items() if name not in self._reused}
-
-    def _differentiable(self, x: torch.Tensor, preparation: Preparation) -> bool:
-        """Whether a gradient comes back through blocks: a function of the user's may keep what it cannot read later."""
-        with settled(self.device, self.dtype), torch.enable_grad():
-            x = x.requires_grad_(True)
-            try:
-                output = self._pass(x, (OUTPUT,), {}, INFERENCE, preparation)[OUTPUT]
-                torch.autograd.grad(output.sum(), x, allow_unused=True)
-            except RuntimeError:
-                return False
-        return True
 
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
@@ -204,15 +185,7 @@ class TorchModel(Model):
         _ = self.layers
         if mode.training is not None or (not self.optimise and self.dtype != "bfloat16"):
             return self._pass(x, keep, add, mode)
-        preparation = self._preparation if self.optimise else self._bare
-        try:
-            return self._pass(x, keep, add, mode, preparation)
-        except (RuntimeError, ShapeError) as error:
-            if self.ops.is_out_of_memory(error) or preparation is None or not preparation.blocked:
-                raise
-            found = self._pass(x, keep, add, mode, preparation.unblocked())
-            preparation.blocked = False  # That pass went well, so this network asks for plain memory.
-            return found
+        return self._pass(x, keep, add, mode, self._preparation if self.optimise else self._bare)
 
     def _pass(
         self,
@@ -233,7 +206,7 @@ class TorchModel(Model):
                     output = output + add[name].to(output.dtype)
                 waiting.discard(name)
                 if name in keep:
-                    kept[name] = plain(output).to(x.dtype)
+                    kept[name] = output.to(x.dtype)
                     versions[name] = kept[name]._version
                 if not waiting:
                     raise _Stop
@@ -247,7 +220,7 @@ class TorchModel(Model):
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
-                stack.enter_context(self._use(preparation, waiting, x, mode))
+                stack.enter_context(self._use(preparation, waiting))
             for name in sorted(waiting - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -261,7 +234,7 @@ class TorchModel(Model):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = plain(logits(output, self.name)).to(x.dtype)
+            kept[OUTPUT] = logits(output, self.name).to(x.dtype)
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
             waiting.discard(OUTPUT)
@@ -273,13 +246,10 @@ class TorchModel(Model):
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}
 
-    def _use(
-        self, preparation: Preparation, wanted: set[str], x: torch.Tensor, mode: Mode
-    ) -> AbstractContextManager[None]:
+    def _use(self, preparation: Preparation, wanted: set[str]) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, 0) for name in wanted)
-        pixels = x.numel() // max(1, x.shape[1])
-        return preparation.use(self._modules, self.looked, wanted, last, pixels, relu=mode.relu is None)
+        return preparation.use(self._modules, self.looked, wanted, last)
 
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:
         self._modules.every()
