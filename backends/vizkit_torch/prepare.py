@@ -7,6 +7,7 @@ seen in one pass, not guessed from the order of modules.
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -232,7 +233,8 @@ class Folded:
         self.padding = conv.padding
         self.backward: torch.Tensor | None = None
         plain = conv.stride == conv.dilation == (1, 1) and conv.groups == 1 and conv.padding_mode == "zeros"
-        if reproducible and plain and isinstance(conv.padding, tuple):
+        within = isinstance(conv.padding, tuple) and all(map(operator.lt, conv.padding, conv.kernel_size))
+        if reproducible and plain and within:
             self.backward = weight.transpose(0, 1).flip(2, 3).contiguous()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

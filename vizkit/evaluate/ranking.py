@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import plotting, targets, techniques
+from .. import targets, techniques
 from ..backend import Array, Model
 from ..errors import SettingError, unknown
 from ..files import replacing
@@ -74,6 +74,8 @@ class Ranking(Result):
 
     def plot(self) -> Figure:
         """The table as a figure; shades show the rank within each column, dark the best."""
+        from .. import plotting
+
         rows = self.rows()
         figure = plotting.new(1.6 + 1.15 * len(rows[0]), 0.8 + 0.35 * len(rows))
         axes = figure.subplots()

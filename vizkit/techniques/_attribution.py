@@ -162,13 +162,18 @@ class Job:
 
         self._run(len(self), step)
         self._choose([one.pop(LOGITS) for one in found])
-        return {name: np.concatenate([ops.numpy(one[name]) for one in found]) for name in found[0]}
+        return {name: self._read([one[name] for one in found]) for name in found[0]}
+
+    def _read(self, parts: list[Tensor]) -> Array:
+        """Batches as one array on the host."""
+        read = [self.model.ops.numpy(one) for one in parts]
+        return read[0] if len(read) == 1 else np.concatenate(read)
 
     def _choose(self, logits: list[Tensor]) -> None:
         """Resolve the targets; logits are read only where a target is None: a device must finish what it is doing
         before it can be read."""
         if None in self.targets:
-            read = np.concatenate([self.model.ops.numpy(one) for one in logits])
+            read = self._read(logits)
         else:
             read = np.zeros((len(self), self.model.output_shape[1]))
         self.chosen = targets.choose(self.model, self.targets, read)
