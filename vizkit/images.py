@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,21 +41,7 @@ class Batch:
 
     def digest(self) -> list[str]:
         """SHA-256 of each prepared picture's pixels."""
-        return list(map(_digest, self.pictures))
-
-    def digest_meanwhile(self) -> Callable[[], list[str]]:
-        """Gives what :meth:`digest` does, and begins with it in other threads at once."""
-        coming = [_hashing().submit(_digest, picture) for picture in self.pictures]
-        return lambda: [one.result() for one in coming]
-
-
-def _digest(picture: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _hashing() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(4, cpu_count()), thread_name_prefix="vizkit-hashing")
+        return [hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest() for picture in self.pictures]
 
 
 ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Sequence[Any]

@@ -99,8 +99,8 @@ class Recording:
         own = model.spec.size[0] * model.spec.size[1]
         images = [value.shape for value in given.values() if value.dim() == 4 and value.shape[1] == model.spec.channels]
         pixels = max((n * height * width for n, _, height, width in images), default=own)
-        most = min(LARGEST, SHARE * (model.ops.memory() or 0))
-        return bool(batching.activations(model) * pixels > most * own)
+        needed = batching.activations(model) * pixels / own
+        return bool(needed > LARGEST or needed > SHARE * (model.ops.memory() or 0))
 
     def _record(self, step: Step, given: Leaves) -> None:
         recorder = self._recorder

@@ -119,12 +119,12 @@ class Job:
         self.technique = technique
         self.model = model
         self.batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
-        self._digests = self.batch.digest_meanwhile()
         self.targets = targets.listed(target, len(self.batch))
         self.batch_size = batch_size
         self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
         self.chosen: list[int | None] = [None] * len(self.batch)
         self._sha256: str | None = None
+        self._digests: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -280,7 +280,9 @@ class Job:
     def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
         with self.model.held():
             batching.run(self.model, total, self.batch_size, step, self.technique + what)
-            self._sha256 = self.model.sha256()  # Here, where it needs no look of its own.
+            # Here, where the network needs no look of its own, and a device is still at work.
+            self._sha256 = self.model.sha256()
+            self._digests = self._digests or self.batch.digest()
 
     def result(
         self,
@@ -302,7 +304,7 @@ class Job:
         check_maps(values, self.whats, cause)
         return Attribution(
             values,
-            provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests()),
+            provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests),
             self.batch,
             tuple(self.chosen),
             tuple(names),

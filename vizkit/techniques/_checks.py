@@ -41,9 +41,13 @@ def warn(message: str) -> None:
 
 def check_maps(values: Array, whats: Sequence[str], cause: str) -> None:
     """Warn for each map (N, H, W) that is not finite, or the same everywhere; ``whats`` say of what each map is."""
-    for one, what in zip(values, whats, strict=True):
-        low, high = one.min(), one.max()  # which are not finite where any is not
-        if not np.isfinite([low, high]).all():
+    flat = values.reshape(len(values), -1)
+    lows, highs = flat.min(axis=1), flat.max(axis=1)
+    finite = np.isfinite(lows) & np.isfinite(highs)  # which they are not where any value is not
+    if (finite & (highs > lows)).all():
+        return
+    for one, what, low, high, sound in zip(values, whats, lows, highs, finite, strict=True):
+        if not sound:
             warn(
                 f"{what} is not finite. Likely causes: NaN in the network's parameters, or logits or gradients that "
                 "overflowed; look at model.predict, or take dtype='float64'."

@@ -66,7 +66,7 @@ def integrated_gradients(
     )  # fmt: skip
     start = baseline_inputs(job, baseline, seed)
     way = job.x - start
-    top, _ = job.scores()
+    job.settle()
     ops, first, difference = model.ops, job.uploaded(start), job.uploaded(way)
     at, share = (ops.asarray(one[:, None, None, None]) for one in (nodes, weights))
 
@@ -77,11 +77,11 @@ def integrated_gradients(
         return added(state, ops.sum(ops.double(share[which.start : which.stop] * gradients[INPUT]), 0))
 
     (mean,) = job.samples(steps, point, fold)
-    bottom = job.forwards(1, lambda i, _: first(i))[:, 0]
+    ends = job.forwards(2, lambda i, which: ops.concat([job.image(i), first(i)])[which.start : which.stop])
     attribution = way * mean
     total = attribution.reshape(len(job), -1).sum(axis=1)
     advice = f"Take more than {steps} steps, or a baseline closer to the image."
-    error = completeness(total, top - bottom, job.whats, advice)
+    error = completeness(total, ends[:, 0] - ends[:, 1], job.whats, advice)
     return job.result(
         attribution.sum(axis=1),
         signed=True,
