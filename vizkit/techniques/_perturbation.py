@@ -86,7 +86,8 @@ class Probe(Job):
             found[i].append(scores)
 
         self.each(counts, step)
-        return [self._noted(i, self.model.ops.concat(scores)) for i, scores in enumerate(found)]
+        joined = self.model.ops.concat
+        return [self._noted(i, joined(scores)) if scores else np.empty(0) for i, scores in enumerate(found)]
 
     def probe(self, i: int, x: Tensor) -> Array:
         """Scores (B,) float64 of image ``i``'s class for native inputs (B, C, H, W)."""

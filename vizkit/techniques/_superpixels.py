@@ -107,7 +107,8 @@ class Switches:
 
     def rows(self, i: int) -> Array:
         """All rows (count, K) that were made of an image."""
-        return np.concatenate([rows for _, rows in sorted(self._rows[i].items())]).astype(np.float64)
+        none = np.empty((0, self.labels[i].max() + 1))
+        return np.concatenate([none, *(rows for _, rows in sorted(self._rows[i].items()))])
 
 
 def paint(labels: Array, coefficients: Array) -> Array:
