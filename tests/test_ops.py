@@ -69,6 +69,18 @@ def test_sample_is_scipys(ops: Any, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found[:, :, 1, 0], x[:, :, 3, 4], rtol=1e-14)
 
 
+@pytest.mark.parametrize("sides", [(1, 5), (5, 1), (1, 1), (2, 2)])
+def test_sample_of_a_single_row_or_column(ops: Any, rng: np.random.Generator, sides: tuple[int, int]) -> None:
+    x, rows, columns = rng.normal(size=(2, 3, *sides)), *(rng.uniform(-2, side + 1, SEEN) for side in sides)
+    rows[0, 0] = columns[0, 0] = 0.0
+    found = ops.numpy(ops.sample(ops.asarray(x), ops.asarray(rows), ops.asarray(columns)))
+    np.testing.assert_allclose(found, by_scipy(x, rows, columns), rtol=0, atol=1e-12)
+    weight = rng.normal(size=(2, 3, *SEEN))
+    each = by_scipy(np.eye(sides[0] * sides[1]).reshape(-1, 1, *sides), rows, columns)[:, 0]
+    expected = np.einsum("pyx,ncyx->ncp", each, weight).reshape(x.shape)
+    np.testing.assert_allclose(gradient(ops, x, rows, columns, weight), expected, rtol=0, atol=1e-12)
+
+
 def test_samples_gradient_by_finite_differences(ops: Any, rng: np.random.Generator) -> None:
     """It is linear, so that its values for single pixels are its derivatives."""
     x, (rows, columns) = rng.normal(size=(2, 3, *SIDES)), places(rng)
