@@ -14,7 +14,7 @@ import pytest
 from conftest import INSTALLED, shared_file
 
 import vizkit
-from vizkit.techniques._noise import generator
+from vizkit import draws
 from vizkit.techniques.gradient_shap import draw
 
 if "torch" not in INSTALLED:
@@ -85,9 +85,8 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int, float], N
         def normal(_mean: float, deviation: torch.Tensor) -> torch.Tensor:
             assert len(deviation) == count
             assert float(deviation.flatten()[0]) == pytest.approx(exact, rel=1e-6)
-            return exact * torch.from_numpy(
-                np.stack([generator(seed, s).standard_normal(deviation.shape[1:]) for s in range(count)])
-            )
+            drawn = draws.normal(draws.keys(seed, range(count)), deviation[0].numel())
+            return exact * torch.from_numpy(drawn).reshape(deviation.shape)
 
         monkeypatch.setattr(torch, "normal", normal)
 

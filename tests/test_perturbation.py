@@ -15,7 +15,7 @@ from kits.perturb import EXACT, INPUT, SIDE, SIXTEEN, pictures, run, score, smal
 
 import vizkit
 from vizkit.references import reference
-from vizkit.techniques.kernel_shap import coalitions
+from vizkit.techniques.kernel_shap import coalitions, shapley_weights
 from vizkit.techniques.lime import lime_samples, lime_weights
 from vizkit.techniques.rise import rise_masks
 
@@ -121,12 +121,37 @@ def _bilinear(grid: np.ndarray, y: int, x: int, size: int) -> float:
     return value
 
 
-def test_rise_masks_keep_their_share_everywhere() -> None:
-    masks = rise_masks((40, 30), 5, 0.3, 1, range(3000))
+def test_rise_masks_keep_their_share_everywhere(name: str) -> None:
+    ops = small(name).ops
+
+    def masks_of(which: range) -> Any:
+        return ops.numpy(rise_masks(ops, (40, 30), 5, 0.3, 1, which))
+
+    masks = masks_of(range(3000))
+    assert masks.shape == (3000, 1, 40, 30)
     assert masks.min() >= 0
-    assert masks.max() <= 1
+    assert masks.max() <= 1 + 1e-15
     assert np.abs(masks.mean(axis=0) - 0.3).max() < 0.04
-    assert np.array_equal(masks[7:9], rise_masks((40, 30), 5, 0.3, 1, range(7, 9)))
+    np.testing.assert_allclose(masks[7:9], masks_of(range(7, 9)), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((40, 30), 5), ((16, 23), 3), ((9, 9), 1)])
+def test_rise_masks_are_scipys_enlargement(name: str, size: tuple[int, int], grid: int) -> None:
+    """Cells of any shape, and a picture that is not a multiple of them."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    ops, found = small(name).ops, []
+    for number in range(4, 10):
+        rng = np.random.default_rng([8, number])
+        kept = (rng.random((grid, grid)) < 0.6).astype(float)
+        places = []
+        for side in size:
+            cell = -(-side // grid)
+            pixels = rng.integers(0, cell) + np.arange(side)
+            places.append((pixels + 0.5) * grid / ((grid + 1) * cell) - 0.5)
+        at = np.meshgrid(*places, indexing="ij")
+        found.append(ndimage.map_coordinates(kept, at, order=1, mode="nearest"))
+    ours = ops.numpy(rise_masks(ops, size, grid, 0.6, 8, range(4, 10)))
+    np.testing.assert_allclose(ours[:, 0], found, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("baseline", ["segment", "black"])
@@ -222,8 +247,8 @@ def test_sampled_kernel_shap_is_the_constrained_regression(name: str, agree: Cal
     def value(bits: np.ndarray) -> float:
         return score(model, np.where(bits[SIXTEEN] > 0, x, black), 0)
 
-    z, weights = coalitions(16, 300, 9, range(300))
-    assert (weights == 1).all()
+    z = coalitions(16, 300, 9, range(300))
+    assert (shapley_weights(z, 300) == 1).all()
     empty, full = value(np.zeros(16)), value(np.ones(16))
     right = np.array([value(row) for row in z]) - empty - z[:, -1] * (full - empty)
     first = np.linalg.lstsq(z[:, :-1] - z[:, -1:], right, rcond=None)[0]
@@ -240,7 +265,7 @@ def test_kernel_shap_is_captums(captum: Any, agree: Callable[..., None]) -> None
 
     model = small("torch")
     batch = vizkit.images.prepare(pictures(1), model.spec, fit="squash")
-    z, _ = coalitions(16, 300, 0, range(300))
+    z = coalitions(16, 300, 0, range(300))
 
     def draw(*_: Any, **__: Any) -> Any:
         yield torch.ones(1, 16).long()
@@ -262,12 +287,14 @@ def test_kernel_shap_is_captums(captum: Any, agree: Callable[..., None]) -> None
 
 
 def test_coalitions_follow_the_shapley_kernel() -> None:
-    few, weights = coalitions(5, 30, 0, range(30))
+    few = coalitions(5, 30, 0, range(30))
+    weights = shapley_weights(few, 30)
     assert len({tuple(row) for row in few}) == 30
     sizes = few.sum(axis=1)
     assert np.allclose(weights, [4 / (comb(5, int(k)) * k * (5 - k)) for k in sizes])
-    many, ones = coalitions(8, 100, 0, range(6000))
-    assert (ones == 1).all()
+    many = coalitions(8, 100, 0, range(6000))
+    assert (shapley_weights(many, 100) == 1).all()
+    assert np.array_equal(many[100:120], coalitions(8, 100, 0, range(100, 120)))
     seen = np.bincount(many.sum(axis=1).astype(int), minlength=9) / 6000
     wanted = np.array([0, *(1 / (k * (8 - k)) for k in range(1, 8)), 0])
     assert np.abs(seen - wanted / wanted.sum()).max() < 0.02

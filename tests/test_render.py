@@ -14,12 +14,12 @@ from kits import TRAPS, TRAPS_SIZE, kit
 import vizkit
 from vizkit.errors import DivergedError, SettingError, UnknownNameError
 from vizkit.objectives import Objective, Seen, content, diversity, logit, unit
-from vizkit.optimise import OPTIMISERS
+from vizkit.optimise import OPTIMISERS, optimiser
 from vizkit.parametrisations import Fourier, Laplacian, Parametrisation, Phase, Pixels, sides
 from vizkit.regularisers import alpha_sum, total_variation
 from vizkit.techniques import _checkpoint
-from vizkit.techniques.render import _begin, _step
-from vizkit.transforms import STANDARD, Jitter, Resize
+from vizkit.techniques.render import Ascent, _begin
+from vizkit.transforms import STANDARD, ColourJitter, Crop, Jitter, Noise, Resize, Transform, draw
 
 KINDS: dict[str, Parametrisation] = {
     "pixels": Pixels(16), "laplacian": Laplacian(16, levels=3), "fourier": Fourier(16), "phase": Phase(16),
@@ -27,6 +27,8 @@ KINDS: dict[str, Parametrisation] = {
 VIEWS = {"none": (), "standard": STANDARD}
 FINE = {"pixels": 0.01}
 """Steps of ascent do not grow smaller by themselves; 0.003 for all others."""
+STEPS = {"phase": 30}
+"""After 20 the gain that is asked for hangs on the seed: 1.2 to 0.98 times it; after 30 it is 1.08 times at least."""
 
 
 def make(name: str, dtype: str = "float64") -> Any:
@@ -60,10 +62,11 @@ class Like(Objective):
 @pytest.mark.parametrize("views", VIEWS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_ascends(model: Any, kind: str, views: str, which: str) -> None:
+    steps = STEPS.get(kind, 20)
     found = vizkit.render(
-        model, unit("7", 4), parametrisation=KINDS[kind], transforms=VIEWS[views], optimise=which, steps=20
+        model, unit("7", 4), parametrisation=KINDS[kind], transforms=VIEWS[views], optimise=which, steps=steps
     )
-    assert found.trace.shape == (20, 1)
+    assert found.trace.shape == (steps, 1)
     assert found.evidence.activation[0] > 1.3 * found.evidence.start[0] + 0.1
     assert found.trace[-5:].mean() > found.trace[:5].mean()
     assert not found.evidence.failed[0]
@@ -91,9 +94,11 @@ def test_it_can_fit_an_image(model: Any, kind: str, views: str, which: str) -> N
 
 def step_by_step(model: Any, shape: Parametrisation, which: str, layer: str, steps: int, count: int = 2) -> Any:
     """The leaves after each step."""
-    loop = _begin(model, shape, which, 0.02, 5, count)
+    moving = optimiser(which, model.ops, 0.02)
+    loop = _begin(model, shape, moving, 5, count, differ=False)
+    ascent = Ascent(model, unit(layer, list(range(count))) - 0.1 * total_variation(), STANDARD, moving, 5)
     for _ in range(steps):
-        _step(loop, model, unit(layer, list(range(count))) - 0.1 * total_variation(), STANDARD, 3)
+        ascent.step(loop, rescued=loop.step < 3)
         yield {name: model.ops.numpy(leaf) for name, leaf in loop.leaves.items()}
 
 
@@ -156,6 +161,63 @@ def test_a_seed_gives_the_same_bits(name: str, dtype: str) -> None:
     assert runs[0].values.dtype == dtype
 
 
+@dataclass(frozen=True)
+class Noted(Transform):
+    """Keeps what it draws and is given, and what lies behind a transparent picture of which nothing is to be seen."""
+
+    numbers = 2
+    kept: list[Any]
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, ...]:
+        return tuple(float(one) for one in rng.integers(0, 100, 2))
+
+    def __call__(self, ops: Any, x: Any, drawn: Any) -> Any:
+        self.kept.append((ops.numpy(ops.detach(drawn)), ops.numpy(ops.detach(x))))
+        return x
+
+
+def test_what_a_step_draws_depends_on_the_seed_and_its_number_alone(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On no other step, and not on how many steps' numbers are brought to the device at once."""
+    noted = Noted([])
+    views = (Jitter(3), noted, Noise(0.01), ColourJitter(), Crop())
+    shape, found = Pixels(16, alpha=True), []
+    for every, seed in ((64, 6), (3, 6), (64, 7)):
+        monkeypatch.setattr(_checkpoint, "EVERY", every)
+        noted.kept.clear()
+        found.append(
+            vizkit.render(model, unit("5", 1), parametrisation=shape, transforms=views, steps=8, seed=seed, rescue=0)
+        )
+        assert len(noted.kept) == 8
+        for step, (given, _) in enumerate(noted.kept):
+            rng = np.random.default_rng([seed, step, 1])
+            Jitter(3).draw(rng)
+            np.testing.assert_array_equal(given[0], noted.draw(rng))
+            assert sum(one.numbers for one in views) == len(draw(views, np.random.default_rng(0)))
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    np.testing.assert_array_equal(found[0].alpha, found[1].alpha)
+    assert np.abs(found[0].values - found[2].values).max() > 0.01
+
+
+def test_a_transparent_picture_lies_over_other_colours_at_each_step(model: Any) -> None:
+    """Smooth fields, drawn after what the transforms draw, the same for every picture."""
+    noted, shape = Noted([]), Pixels(16, alpha=True)
+    moving = optimiser("adam", model.ops, 1e-6)
+    loop = _begin(model, shape, moving, 3, 2, differ=False)
+    loop.leaves["alpha"] = loop.leaves["alpha"] * 0.0 - 40.0
+    ascent = Ascent(model, unit("2", [1, 2]) - 0.1 * alpha_sum(), (noted,), moving, 3)
+    for step in range(3):
+        ascent.step(loop, rescued=False)
+        rng = np.random.default_rng([3, step, 1])
+        given = noted.draw(rng)
+        fields = rng.random((3, 8, 8))
+        matrix = vizkit.backend.bilinear_matrix(8, 16)
+        np.testing.assert_array_equal(noted.kept[step][0][0], given)
+        for shown in noted.kept[step][1]:
+            np.testing.assert_allclose(shown, matrix @ fields @ matrix.T, atol=1e-12)
+
+
 class Stop(KeyboardInterrupt):
     """As a user would at the keyboard."""
 
@@ -178,6 +240,14 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 
     with pytest.raises(Stop):
         vizkit.render(model, objective, **settings, on_frame=interrupt, checkpoint=file)
+    with np.load(file) as stored:
+        names = set(stored.files)
+    leaves = {"spectrum", "alpha"}
+    parts = {"first", "second", "first_of_ones", "second_of_ones"} if which != "ascent" else set()
+    states = {f"state:{leaf}:{part}" for leaf in leaves for part in parts}
+    assert {one for one in names if not one.startswith("frame:")} == {
+        "known", "trace", *(f"leaf:{one}" for one in leaves), *states,
+    }  # fmt: skip
     again: list[int] = []
     resumed = vizkit.render(
         make(name, "float32"), objective, **settings, checkpoint=file, on_frame=lambda step, _: again.append(step)
@@ -281,7 +351,7 @@ def test_a_dense_layer_is_shown_the_networks_own_size(model: Any) -> None:
     assert found.values.shape == (2, 3, 20, 24)
     assert (found.evidence.activation > found.evidence.start + 1).all()
     x = model.ops.asarray(vizkit.images.normalise(found.values, model.spec))
-    logits = model.ops.numpy(model.forward(Resize(16)(model.ops, x, np.random.default_rng(0)))["output"])
+    logits = model.ops.numpy(model.forward(Resize(16)(model.ops, x, None))["output"])
     np.testing.assert_allclose(found.evidence.activation, logits[[0, 1], [1, 3]], rtol=1e-9)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from kits import TRAPS, TRAPS_SIZE, kit
 from scipy import ndimage
 
 import vizkit
+from vizkit import draws
 from vizkit import transforms as t
 from vizkit.errors import SettingError, ShapeError
 
@@ -46,8 +46,13 @@ def x(rng: np.random.Generator) -> Any:
     return rng.random(SHAPE)
 
 
+def numbers(ops: Any, transform: t.Transform, seed: int) -> Any:
+    """What a transform draws, native; as the renderer gives it, at least one number."""
+    return ops.asarray([transform.draw(np.random.default_rng(seed)) or (0.0,)])
+
+
 def applied(ops: Any, transform: t.Transform, x: Any, seed: int = 3) -> Any:
-    return ops.numpy(transform(ops, ops.asarray(x), np.random.default_rng(seed)))
+    return ops.numpy(transform(ops, ops.asarray(x), numbers(ops, transform, seed)))
 
 
 def drawn(seed: int = 3) -> np.random.Generator:
@@ -55,12 +60,15 @@ def drawn(seed: int = 3) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def interpolated(x: Any, height: int, width: int) -> Any:
-    """Half-pixel centres, edges repeated, by SciPy."""
-    rows = np.clip((np.arange(height) + 0.5) * x.shape[2] / height - 0.5, 0, x.shape[2] - 1)
-    columns = np.clip((np.arange(width) + 0.5) * x.shape[3] / width - 0.5, 0, x.shape[3] - 1)
+def read(x: Any, rows: Any, columns: Any) -> Any:
+    """Pictures between pixels, at rows x columns, by SciPy; zero where nothing is."""
     at = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack([[ndimage.map_coordinates(channel, at, order=1) for channel in one] for one in x])
+    return np.stack([[spline(channel, at) for channel in one] for one in x])
+
+
+def spline(channel: Any, at: Any) -> Any:
+    """Linear; a frame of zeros, since SciPy leaves a place half a pixel outside at once, and here it fades."""
+    return ndimage.map_coordinates(np.pad(channel, 1), [one + 1 for one in at], order=1, cval=0.0)
 
 
 def test_pad(ops: Any, x: Any) -> None:
@@ -81,11 +89,24 @@ def test_jitter_is_a_crop_and_reaches_every_place(ops: Any, x: Any) -> None:
         applied(ops, t.Jitter(13), x)
 
 
-def test_scale(ops: Any, x: Any) -> None:
-    for seed in range(4):
+def test_scale_is_scipys_zoom_about_the_middle(ops: Any, x: Any) -> None:
+    for seed in range(8):
         factor = drawn(seed).uniform(0.7, 1.4)
-        expected = interpolated(x, math.ceil(13 * factor), math.ceil(17 * factor))
-        np.testing.assert_allclose(applied(ops, t.Scale(0.7, 1.4), x, seed), expected, atol=1e-12)
+        rows, columns = ((np.arange(side) - (side - 1) / 2) / factor + (side - 1) / 2 for side in SHAPE[2:])
+        for value in (0.5, 0.2):
+            expected = read(x - value, rows, columns) + value
+            np.testing.assert_allclose(applied(ops, t.Scale(0.7, 1.4, value), x, seed), expected, atol=1e-12)
+        corner = applied(ops, t.Scale(0.7, 1.4, 0.2), x, seed)[..., 0, 0]
+        assert np.allclose(corner, 0.2) == (factor < 1 and (1 / factor - 1) * 8 >= 1)
+    np.testing.assert_allclose(applied(ops, t.Scale(1.0, 1.0), x), x, atol=1e-14)
+
+
+def test_twice_as_large_shows_the_middle(ops: Any) -> None:
+    """By hand: the middle pixel stays, a neighbour moves from one pixel away to two."""
+    x = np.zeros((1, 3, 7, 7))
+    x[..., 3, 3], x[..., 3, 4] = 1.0, 0.8
+    found = applied(ops, t.Scale(2.0, 2.0), x)
+    np.testing.assert_allclose(found[0, 0, 3], [0, 0, 0.5, 1.0, 0.9, 0.8, 0.4], atol=1e-14)
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="compares with PyTorch's interpolation")
@@ -106,40 +127,25 @@ def test_rotate_is_scipys(ops: Any, rng: np.random.Generator, sides: tuple[int, 
         turn = np.deg2rad(degrees)
         matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         middle = (np.array(sides) - 1) / 2
-        around = np.pad(x - 0.5, ((0, 0), (0, 0), (1, 1), (1, 1)))  # so that edges fade to outside as in both samplers
         rows, columns = np.meshgrid(*(np.arange(n) for n in sides), indexing="ij")
         at = np.einsum("ij,jhw->ihw", matrix, np.stack([rows - middle[0], columns - middle[1]]))
-        at += middle[:, None, None] + 1
-        expected = np.stack(
-            [[ndimage.map_coordinates(one, at, order=1, cval=0.0) for one in picture] for picture in around]
-        )
+        at += middle[:, None, None]
+        expected = np.stack([[spline(one, at) for one in picture] for picture in x - 0.5])
         np.testing.assert_allclose(applied(ops, t.Rotate(20.0), x, seed), expected + 0.5, atol=1e-10)
 
 
 def test_a_quarter_turn_is_counterclockwise(ops: Any, rng: np.random.Generator) -> None:
     x = rng.random((1, 3, 9, 9))
-    turned = ops.numpy(ops.sample(ops.asarray(x), t.rotation(9, 9, 90.0)))
+    turned = ops.numpy(t.Rotate()(ops, ops.asarray(x), ops.asarray([[np.pi / 2]])))
     np.testing.assert_allclose(turned, np.rot90(x, axes=(2, 3)), atol=1e-12)
     with pytest.raises(SettingError, match="finite"):
-        t.rotation(9, 9, math.inf)
+        t.Rotate(float("inf")).draw(rng)
 
 
 def test_rotate_stays_within_two_standard_deviations() -> None:
-    class Recorder:
-        angles: list[float] = []  # noqa: RUF012
-
-        def asarray(self, at: Any) -> Any:
-            return at
-
-        def sample(self, x: Any, at: Any) -> Any:
-            middle = at[4, 8] - at[4, 4]
-            self.angles.append(np.rad2deg(np.arctan2(middle[0], middle[1])))
-            return x
-
-    for seed in range(300):
-        t.Rotate(5.0)(Recorder(), np.zeros((1, 3, 9, 9)), np.random.default_rng(seed))
-    assert 9.99 < max(np.abs(Recorder.angles)) < 10.01
-    assert 4.2 < np.std(Recorder.angles) < 5.4
+    angles = np.rad2deg([t.Rotate(5.0).draw(np.random.default_rng(seed))[0] for seed in range(300)])
+    assert 9.99 < max(np.abs(angles)) < 10.01
+    assert 4.2 < np.std(angles) < 5.4
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.7, 6.0])
@@ -149,14 +155,18 @@ def test_blur_is_scipys(ops: Any, x: Any, sigma: float) -> None:
         radius = ndimage.gaussian_filter(x, (0, 0, sigma, sigma), mode="nearest", radius=(0, 0, 1, 1))
         np.testing.assert_array_equal(expected, radius)
     np.testing.assert_allclose(ops.numpy(t.blurred(ops, ops.asarray(x), sigma)), expected, atol=1e-12)
-    drawn_sigma = drawn().uniform(0.0, sigma)
-    if 4 * drawn_sigma >= 0.5:
-        expected = ndimage.gaussian_filter(x, (0, 0, drawn_sigma, drawn_sigma), mode="nearest")
-        np.testing.assert_allclose(applied(ops, t.Blur(sigma), x), expected, atol=1e-12)
+    reach = max(1, int(4 * sigma + 0.5))
+    for seed in range(4):
+        own = drawn(seed).uniform(0.0, sigma)
+        expected = ndimage.gaussian_filter(x, (0, 0, own, own), mode="nearest", radius=(0, 0, reach, reach))
+        np.testing.assert_allclose(applied(ops, t.Blur(sigma), x, seed), expected, atol=1e-12)
 
 
 def test_no_blur_is_the_picture_itself(ops: Any, x: Any) -> None:
     np.testing.assert_array_equal(applied(ops, t.Blur(0.0), x), x)
+    none = t.Blur(3.0)(ops, ops.asarray(x), ops.asarray([[t.SHARP]]))
+    np.testing.assert_array_equal(ops.numpy(none), x)
+    np.testing.assert_array_equal(ops.numpy(t.blurred(ops, ops.asarray(x), 0.0)), x)
     np.testing.assert_allclose(t.blur_matrix(7, 0.01), np.eye(7), atol=1e-12)
 
 
@@ -168,19 +178,37 @@ def test_flip_and_its_probability(ops: Any, x: Any) -> None:
 
 
 def test_noise_is_the_same_for_each_picture(ops: Any, x: Any) -> None:
-    found = applied(ops, t.Noise(0.1), x) - x
-    np.testing.assert_allclose(found, np.repeat(drawn().normal(0.0, 0.1, (1, 3, 13, 17)), 2, axis=0), atol=1e-12)
+    for seed in range(3):
+        key = np.array([drawn(seed).integers(0, 1 << 24, 2)], dtype=np.float64)
+        expected = 0.1 * draws.normal(key, 3 * 13 * 17).reshape(1, 3, 13, 17)
+        np.testing.assert_allclose(applied(ops, t.Noise(0.1), x, seed) - x, np.repeat(expected, 2, 0), atol=1e-12)
+        assert 0.08 < expected.std() < 0.12
 
 
 def test_crop(ops: Any, x: Any) -> None:
-    for seed in range(3):
+    """A part of the sides' share, its middle between its outermost places, enlarged; edges are repeated."""
+    for seed in range(4):
         rng = drawn(seed)
-        share = rng.uniform(0.4, 0.9)
-        height, width = round(13 * share), round(17 * share)
-        top, left = int(rng.integers(0, 14 - height)), int(rng.integers(0, 18 - width))
-        part = x[:, :, top : top + height, left : left + width]
-        np.testing.assert_allclose(applied(ops, t.Crop(0.4, 0.9), x, seed), interpolated(part, 13, 17), atol=1e-12)
-    np.testing.assert_array_equal(applied(ops, t.Crop(1.0, 1.0), x), x)
+        share, *offsets = rng.uniform(0.4, 0.9), rng.random(), rng.random()
+        places = []
+        for side, offset in zip(SHAPE[2:], offsets, strict=True):
+            first = offset * (side - share * side)  # of the part's edge, in pixels from the picture's
+            at = first + (np.arange(side) + 0.5) * share - 0.5
+            assert at[0] >= first - 0.5
+            assert at[-1] <= first + share * side - 0.5
+            places.append(np.clip(at, 0, side - 1))
+        np.testing.assert_allclose(applied(ops, t.Crop(0.4, 0.9), x, seed), read(x, *places), atol=1e-12)
+    np.testing.assert_allclose(applied(ops, t.Crop(1.0, 1.0), x), x, atol=1e-13)
+
+
+def test_a_crop_of_half_by_hand(ops: Any) -> None:
+    """The upper left quarter of 4 x 4 pixels at twice the size is PyTorch's and Pillow's enlargement of it, with what
+    lies beyond in place of repeated edges."""
+    x = np.broadcast_to(np.arange(4.0), (1, 3, 4, 4))
+    found = ops.numpy(t.Crop()(ops, ops.asarray(x), ops.asarray([[0.5, 0.0, 0.0]])))
+    np.testing.assert_allclose(found[0, 0], np.tile([0.0, 0.25, 0.75, 1.25], (4, 1)), atol=1e-14)
+    found = ops.numpy(t.Crop()(ops, ops.asarray(x), ops.asarray([[0.5, 0.0, 1.0]])))
+    np.testing.assert_allclose(found[0, 0], np.tile([1.75, 2.25, 2.75, 3.0], (4, 1)), atol=1e-14)
 
 
 def test_colour_jitter(ops: Any, x: Any) -> None:
@@ -196,12 +224,45 @@ def test_colour_jitter(ops: Any, x: Any) -> None:
 
 def test_the_standard_recipe_is_its_parts_in_order(ops: Any, rng: np.random.Generator) -> None:
     x = rng.random((1, 3, 32, 40))
+    kinds = (*t.STANDARD, t.Resize(20), t.Noise(0.1), t.ColourJitter())
     expected, generator = x, np.random.default_rng(9)
-    for one in t.STANDARD:
-        expected = ops.numpy(one(ops, ops.asarray(expected), generator))
-    found = ops.numpy(t.compose(t.STANDARD, ops, ops.asarray(x), np.random.default_rng(9)))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    for one in kinds:
+        own = ops.asarray([one.draw(generator) or (0.0,)])
+        expected = ops.numpy(one(ops, ops.asarray(expected), own))
+    every = t.draw(kinds, np.random.default_rng(9))
+    assert len(every) == sum(one.numbers for one in kinds)
+    for more in ((), (0.3, 0.7)):  # what is drawn for others may follow
+        found = ops.numpy(t.compose(kinds, ops, ops.asarray(x), ops.asarray([[*every, *more]])))
+        np.testing.assert_allclose(found, expected, atol=1e-12)
     assert [type(one) for one in t.STANDARD] == [t.Pad, t.Jitter, t.Scale, t.Rotate, t.Jitter]
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_as_many_numbers_are_drawn_as_said(case: str) -> None:
+    for seed in range(5):
+        found = ALL[case].draw(np.random.default_rng(seed))
+        assert len(found) == ALL[case].numbers
+        assert all(isinstance(one, float) for one in found)
+        assert found == ALL[case].draw(np.random.default_rng(seed))
+        assert all(np.float32(one) == one for one in found) or case not in ("jitter", "flip", "noise")
+
+
+SIZES = {
+    "pad": (6, 6), "pad_reflect": (6, 6), "jitter": (-5, -5), "scale": (0, 0), "rotate": (0, 0), "blur": (0, 0),
+    "flip": (0, 0), "noise": (0, 0), "crop": (0, 0), "colour": (0, 0),
+}  # fmt: skip
+"""What the picture grows by, whatever is drawn."""
+
+
+@pytest.mark.parametrize("sides", [(13, 17), (10, 9)])
+@pytest.mark.parametrize("case", ALL)
+def test_the_size_depends_on_the_size_alone(ops: Any, case: str, sides: tuple[int, int]) -> None:
+    """So that a device can repeat a step with other numbers."""
+    x = np.zeros((1, 3, *sides))
+    more = SIZES.get(case)
+    wanted = (9, 20) if more is None else (sides[0] + more[0], sides[1] + more[1])
+    for seed in range(12):
+        assert applied(ops, ALL[case], x, seed).shape == (1, 3, *wanted)
 
 
 @both()
@@ -224,9 +285,10 @@ def test_gradients_by_finite_differences(ops: Any, x: Any, case: str, rng: np.ra
     """All are affine in the picture, so that the difference quotient is exact."""
     transform = ALL[case]
     weight = rng.normal(size=applied(ops, transform, x).shape)
+    own = numbers(ops, transform, 3)
 
     def score(given: dict[str, Any]) -> Any:
-        seen = transform(ops, given["x"], np.random.default_rng(3))
+        seen = transform(ops, given["x"], own)
         return ops.sum(seen * ops.asarray(weight), (1, 2, 3)), None
 
     _, found, _ = ops.value_and_grad(score, {"x": ops.asarray(x)})

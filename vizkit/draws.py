@@ -36,7 +36,7 @@ def keys(seed: int, numbers: Iterable[int]) -> npt.NDArray[np.float64]:
         raise SettingError(f"seed={seed}: give a number from 0.")
     start = 0
     while seed:
-        start, seed = _mixed(start ^ (seed & WORD)), seed >> 64
+        start, seed = _mixed(start ^ (seed & WORD)) + GOLDEN * (seed > WORD), seed >> 64
     found = [_mixed(start + (number + 1) * GOLDEN) >> (64 - 2 * HALF) for number in numbers]
     return np.array([divmod(one, 1 << HALF) for one in found], dtype=np.float64).reshape(-1, 2)
 

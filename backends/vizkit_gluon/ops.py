@@ -166,8 +166,10 @@ class GluonOps(Ops):
 
     def sample(self, x: NDArray, rows: NDArray, columns: NDArray) -> NDArray:
         height, width = x.shape[2:]
+        if min(height, width) == 1:  # which the sampler's unit cannot tell of
+            return self.sample(self.pad(x, 1), rows + 1.0, columns + 1.0)
         # The sampler's unit: -1 and 1 are the outermost pixels.
-        grid = nd.stack(columns * (2.0 / max(width - 1, 1)) - 1.0, rows * (2.0 / max(height - 1, 1)) - 1.0, axis=0)
+        grid = nd.stack(columns * (2.0 / (width - 1)) - 1.0, rows * (2.0 / (height - 1)) - 1.0, axis=0)
         return nd.BilinearSampler(x, nd.stack(*[grid] * x.shape[0], axis=0))
 
 

@@ -228,7 +228,8 @@ class Sample(torch.autograd.Function):
         gradient = gradients[0].reshape(-1, rows.numel())
         # The largest sum that there can be has 62 bits.
         largest = gradient.abs().amax().double().clamp(min=torch.finfo(torch.float64).tiny) * rows.numel()
-        scale = torch.exp2(torch.floor(62.0 - torch.log2(largest)).clamp(max=1000.0))
+        most = math.log2(torch.finfo(gradient.dtype).max) - 1.0
+        scale = torch.exp2(torch.floor(62.0 - torch.log2(largest)).clamp(max=most))
         total = torch.zeros(len(gradient), math.prod(ctx.sides), dtype=torch.int64, device=gradient.device)
         for at, weight in _taps(rows, columns, ctx.sides):
             total.index_add_(1, at, (gradient * weight * scale).round().to(torch.int64))

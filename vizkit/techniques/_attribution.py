@@ -172,10 +172,8 @@ class Job:
     def _choose(self, logits: list[Tensor]) -> None:
         """Resolve the targets; logits are read only where a target is None: a device must finish what it is doing
         before it can be read."""
-        if None in self.targets:
-            read = self._read(logits)
-        else:
-            read = np.zeros((len(self), self.model.output_shape[1]))
+        blank = np.zeros((len(self), self.model.output_shape[1]))
+        read = self._read(logits) if None in self.targets else blank
         self.chosen = targets.choose(self.model, self.targets, read)
 
     def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, list[Tensor]]]:

@@ -25,7 +25,8 @@ class Noise:
         if not level >= 0:
             raise SettingError(f"noise={level}: give a fraction of the input's range, 0 or more; 0.1 to 0.2 is usual.")
         self._job = job
-        self._deviation = level * np.ptp(job.batch.tensor.reshape(len(job), -1), axis=1).astype(np.float64)
+        flat = job.batch.tensor.reshape(len(job), -1)
+        self._deviation = level * (flat.max(axis=1).astype(np.float64) - flat.min(axis=1))
         self._keys = job.model.ops.asarray(draws.keys(seed, range(samples)))
 
     def noisy(self, image: int, which: range) -> Tensor:
