@@ -1,8 +1,8 @@
-"""README's tables, from files that commands here wrote. Nothing in them is typed by hand.
+"""The tables of README and SPEED.md, from files that commands here wrote. Nothing in them is typed by hand.
 
 python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
 python -m benchmarks.readme floor FILE  # take the JSON of `python -m benchmarks.floor --out FILE`
-python -m benchmarks.readme write       # only write README anew from the committed results
+python -m benchmarks.readme write       # only write both anew from the committed results
 python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet 1.0 weights from the file W
 """
 
@@ -23,6 +23,7 @@ from benchmarks import readme_speed as speed
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "benchmarks" / "SPEED.md")
 SAMPLES = 60
 SEED = 2026
 # The network is a hundred pixels wide, where the pointing game's usual 15 pixels of tolerance would forgive everything.
@@ -132,20 +133,19 @@ def dreams_sentence(report: dict[str, Any]) -> str:
 
 
 def rendered(text: str) -> str:
-    """README with every table as the committed results say."""
+    """A page with each of its tables as the committed results say."""
     tables = {
         "methods": (methods_table, RESULTS / "methods.json"),
         "floor": (speed.floor_table, RESULTS / "floor.json"),
         "suite": (speed.suite_table, RESULTS / "suite.json"),
-        "suite_1_thread": (speed.case_table, RESULTS / "suite_1_thread.json"),
-        "profile": (speed.profile_table, RESULTS / "profile.json"),
+        "gpu": (speed.gpu_table, RESULTS / "gpu.json"),
         "precision": (speed.precision_table, RESULTS / "precision.json"),
         "agreement": (speed.agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
     }
     for name, (table, path) in tables.items():
-        if path.exists():
+        if path.exists() and f"<!-- {name} -->" in text:
             body = table(json.loads(path.read_text(encoding="utf-8")))
             before, rest = text.split(f"<!-- {name} -->", 1)
             after = rest.split(f"<!-- /{name} -->", 1)[1]
@@ -155,8 +155,9 @@ def rendered(text: str) -> str:
 
 @app.command()
 def write() -> None:
-    """Write README's tables anew from the committed results."""
-    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write all tables anew from the committed results."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 @app.command()
@@ -194,7 +195,7 @@ def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:
             transforms=views,
             every=1,
             on_frame=lambda _, frame, trace=trace: trace.append(
-                measure(model, rms, frame.transpose(0, 3, 1, 2) / 255)[0]
+                measure(model, rms, [frame.transpose(0, 3, 1, 2) / 255])[0][0]
             ),
         )
         shown.append((label, np.array(trace)))

@@ -1,4 +1,4 @@
-"""README's tables of speed, from the committed results."""
+"""The tables of SPEED.md, from the committed results."""
 
 from __future__ import annotations
 
@@ -61,26 +61,6 @@ def _ahead(row: dict[str, Any]) -> str:
     low, high = row["vizkit_ahead_quartiles"]
     spread = f" ({low:.2f} to {high:.2f})" if row["rounds"] > 1 else ", one round"
     return f"{row['vizkit_ahead']:.2f}{spread}"
-
-
-def profile_table(report: dict[str, Any]) -> str:
-    """Milliseconds of each contestant's call by where they went."""
-    kinds = ("convolution", "reorder", "dense", "other")
-    lines = [
-        f"{report['processor']}, {report['rows'][0]['threads']} thread; milliseconds of the fastest pass, and of its "
-        "kernels.",
-        "",
-        "| backend | what | network | who | whole | convolutions | GFLOP/s | reorders | dense | other | the rest |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in report["rows"]:
-        parts = [f"{row['kernels_ms'][kind]:.0f}" for kind in kinds]
-        parts.insert(1, f"{row['convolutions_GFLOPs']:.0f}")
-        lines.append(
-            f"| {row['backend']} | {row['case']} | {row['model']} | {row['who']} | {row['ms']:.0f} | "
-            f"{' | '.join(parts)} | {row['rest_ms']:.0f} |"
-        )
-    return "\n".join(lines)
 
 
 def agreement_table(report: dict[str, Any]) -> str:
