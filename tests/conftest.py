@@ -15,6 +15,7 @@ import vizkit
 from vizkit import backend as contract
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kits
 from kits import kit as kit_of
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -87,7 +88,35 @@ def agree(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where PyTorch's networks of the suite are, for example cuda")
     parser.addoption("--oracles", metavar="FILE", help="write every method's deviation from its oracle as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All that vizkit loads or wraps in PyTorch goes to the device; what tests compute by other means stays here."""
+    kits.DEVICE = config.getoption("--device")
+    if kits.DEVICE == "cpu" or "torch" not in INSTALLED:
+        return
+    import vizkit_torch
+
+    own = vizkit_torch.TorchBackend
+    load, wrap = own.load, own.wrap
+
+    def loaded(self: Any, name: str, weights: str, device: str, dtype: str) -> Any:
+        return load(self, name, weights, kits.DEVICE if device == "cpu" else device, dtype)
+
+    def wrapped(self: Any, native: Any, *args: Any) -> Any:
+        move = getattr(native, "to", None)
+        return wrap(self, native if move is None else move(kits.DEVICE), *args)
+
+    own.load, own.wrap = loaded, wrapped  # type: ignore[method-assign]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if kits.DEVICE != "cpu":
+        for item in items:
+            if item.get_closest_marker("cpu"):
+                item.add_marker(pytest.mark.skip(reason="is about the CPU"))
 
 
 deviations: list[dict[str, Any]] = []

@@ -33,7 +33,7 @@ def load(dtype: str) -> SimpleNamespace:
     weights = shared_file("weights/squeezenet1_0-imagenet.safetensors")
     photos = [shared_file("images/king_snake.png"), shared_file("images/cat_dog.png")]
     model = vizkit.load("squeezenet1_0", backend="torch", weights=str(weights), dtype=dtype)
-    native = copy.deepcopy(model.native).eval()
+    native = copy.deepcopy(model.native).eval().cpu()
     for module in native.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def plain_dream(model: Any, layer: str, unit: int, stages: int, steps: int, seed
     import torch
     import torch.nn.functional as F
 
-    native, dtype = model.native, getattr(torch, model.dtype)
+    native, dtype = copy.deepcopy(model.native).cpu(), getattr(torch, model.dtype)
     found: dict[str, Any] = {}
     handle = native.get_submodule(layer).register_forward_hook(lambda _m, _i, out: found.update(out=out))
     scharr = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]], dtype=dtype)

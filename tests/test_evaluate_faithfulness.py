@@ -199,7 +199,7 @@ def test_infidelity_is_captums(perturbation: str, normalise: bool, maps: np.ndar
     flat = torch.from_numpy(changes.reshape(-1, 3, SIDE, SIDE))
     for attribution in (maps, np.random.default_rng(3).normal(size=x.shape)):
         theirs = captum.infidelity(
-            copy.deepcopy(model.native).eval(),
+            copy.deepcopy(model.native).eval().cpu(),
             lambda repeated: (flat, repeated - flat),
             torch.from_numpy(x),
             torch.from_numpy(np.broadcast_to(attribution if attribution.ndim == 4 else attribution[:, None], x.shape)),

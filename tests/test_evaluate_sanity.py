@@ -42,7 +42,7 @@ def test_max_sensitivity_is_captums() -> None:
     import torch
 
     model = small("torch")
-    native = copy.deepcopy(model.native).eval()
+    native = copy.deepcopy(model.native).eval().cpu()
     for module in native.modules():
         if isinstance(module, torch.nn.ReLU):
             module.inplace = False

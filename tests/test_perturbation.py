@@ -32,7 +32,7 @@ def captum(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def peer(model: Any) -> Any:
     """A copy of a PyTorch network for captum, in evaluation mode."""
-    return copy.deepcopy(model.native).eval()
+    return copy.deepcopy(model.native).eval().cpu()
 
 
 @torch_only

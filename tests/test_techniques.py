@@ -36,7 +36,7 @@ def test_saliency_equals_captum(squeezenet_weights: Path, photos: list[Path], wh
     target = (56, 282)[which]
     reference = vizkit.load("squeezenet1_0", backend="torch", weights=str(squeezenet_weights), dtype="float64")
     x = torch.tensor(images.prepare(photos[which], reference.spec).tensor, dtype=torch.float64, requires_grad=True)
-    theirs = captum.Saliency(reference.native).attribute(x, target=target).amax(1).detach().numpy()
+    theirs = captum.Saliency(reference.native.cpu()).attribute(x, target=target).amax(1).detach().numpy()
     for backend in INSTALLED:
         model = vizkit.load("squeezenet1_0", backend=backend, weights=str(squeezenet_weights), dtype="float64")
         ours = vizkit.saliency(model, photos[which], target=target).values

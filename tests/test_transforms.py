@@ -114,7 +114,7 @@ def test_resize_is_pytorchs(x: Any) -> None:
     import torch.nn.functional as F
 
     ops = ops_of("torch")
-    expected = F.interpolate(ops.asarray(x), size=(9, 20), mode="bilinear", align_corners=False).numpy()
+    expected = F.interpolate(ops.asarray(x), size=(9, 20), mode="bilinear", align_corners=False).cpu().numpy()
     np.testing.assert_allclose(applied(ops, t.Resize((9, 20)), x), expected, atol=1e-12)
     np.testing.assert_array_equal(applied(ops, t.Resize((13, 17)), x), x)
 

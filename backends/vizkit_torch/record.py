@@ -47,6 +47,15 @@ class Recorder:
             return partial(Recording(self, FIRST), step)
         return partial(self._keyed, step, key)
 
+    def plain(self, step: Step, given: Leaves) -> Leaves:
+        """Call it; where memory runs out, recordings for other calls leave theirs, so that half as many samples may
+        fit."""
+        try:
+            return step(given)
+        except torch.OutOfMemoryError:
+            self._known.clear()
+            raise
+
     def _keyed(self, step: Step, key: Hashable, given: Leaves) -> Leaves:
         shapes = tuple((name, tuple(value.shape)) for name, value in given.items())
         found = self._known.setdefault((key, shapes), Recording(self, FIRST_KEYED))
@@ -74,21 +83,21 @@ class Recording:
         model = self._recorder.model
         with model.held():
             if self._refused or not model.recordable():
-                return step(given)
+                return self._recorder.plain(step, given)
             state = model.recorded_state()
             if self._state is not state and self._state != state:
                 self._graph, self._calls, self._state = None, 0, state
             if self._graph is None and self._calls < self._first:
                 self._calls += 1
                 self._refused = self._large(given)
-                return step(given)
+                return self._recorder.plain(step, given)
             if self._graph is None:
                 try:
                     self._record(step, given)
                 except RuntimeError:  # also what a network does that waits for the device
                     self._graph, self._refused = None, True
                     torch.cuda.synchronize(model.device)
-                    return step(given)
+                    return self._recorder.plain(step, given)
             for name, value in given.items():
                 self._given[name].copy_(value)
             self._graph.replay()

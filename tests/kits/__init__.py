@@ -29,6 +29,8 @@ TRAPS = [
     ("dense", 10, 5),
 ]
 TRAPS_SIZE = 16
+DEVICE = "cpu"
+"""Where PyTorch's networks of the suite are; `pytest --device cuda` says so."""
 
 
 def kit(backend: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+import kits
+
 from . import parameters
 
 MAKE: dict[str, Any] = {
@@ -29,7 +31,7 @@ def sequential(layers: list[tuple[Any, ...]], *, seed: int = 0, dtype: str = "fl
     for module, arrays in zip(network, parameters(layers, seed), strict=True):
         for name, array in arrays.items():
             getattr(module, BUFFERS[name]).data.copy_(torch.from_numpy(array))
-    return network.train()
+    return network.to(kits.DEVICE).train()
 
 
 class Reuse(nn.Module):
@@ -97,7 +99,12 @@ def snapshot(native: nn.Module) -> Any:
 
 def leave_gradients(native: nn.Module, x: Any) -> None:
     """Train one step's worth, so that there are gradients to disturb."""
-    native(torch.as_tensor(x)).sum().backward()
+    native(torch.as_tensor(x, device=next(native.parameters()).device)).sum().backward()
+
+
+def oracle(native: nn.Module) -> nn.Module:
+    """The same network for other people's code, which is asked on the CPU wherever vizkit computes."""
+    return native if next(native.parameters()).device.type == "cpu" else copy.deepcopy(native).cpu()
 
 
 def watch(native: nn.Module, name: str) -> list[int]:
