@@ -25,6 +25,8 @@ import torch
 from torch import nn
 from vizkit_torch.precision import check_dtype, settled
 
+pytestmark = pytest.mark.cpu
+
 BACKENDS: Any = torch.backends
 SIZE = 64
 ROUNDING = 2.0**-8

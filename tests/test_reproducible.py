@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 from vizkit_torch.prepare import Folded, Pair
 
+pytestmark = pytest.mark.cpu
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "1x1": {"kernel_size": 1},
     "3x3": {"kernel_size": 3, "padding": 1},

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+pytestmark = pytest.mark.cpu
+
 
 def test_torch_networks_that_return_more_than_a_tensor(rng: Any) -> None:
     class Named(nn.Module):
