@@ -12,20 +12,16 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
-from vizkit import objectives
-from vizkit.backend import Weights
+from vizkit import objectives, targets
 from vizkit.techniques import _trace
-from vizkit.techniques._attribution import INPUT, differentiate
-from vizkit.zoo.catalog import imagenet_spec
+from vizkit.techniques._attribution import INPUT, LOGITS, differentiate
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 import torch
-import torchvision
+from kits import blind
+from kits.blind import FORWARD, GRADIENT, READ, UPLOAD
 from torch.utils._python_dispatch import TorchDispatchMode
-from vizkit_torch.model import TorchModel
-from vizkit_torch.ops import TorchOps
-from vizkit_torch.watch import Watch
 
 NETWORKS = {"vgg19": "features.28", "resnet152": "layer3.5", "googlenet": "inception4a"}
 BACKENDS: Any = torch.backends
@@ -54,31 +50,8 @@ def full() -> bool:
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was read, in order; reading gives zeros. Whether a weight was written cannot be seen, so nothing was."""
-    reads: list[str] = []
-
-    def numpy(ops: TorchOps, tensor: Any) -> Any:
-        assert tensor.device.type == "meta"
-        reads.append("read")
-        return np.zeros(tuple(tensor.shape), np.float32)
-
-    monkeypatch.setattr(TorchOps, "numpy", numpy)
-    monkeypatch.setattr(TorchOps, "_upload", lambda ops, host: host.to("meta"))
-    monkeypatch.setattr(Watch, "state", lambda watch, tensors: len(tensors))
-    return reads
-
-
-def on_gpu(name: str, dtype: str = "float32") -> TorchModel:
-    """A network without values that takes itself to be on a GPU."""
-    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    with torch.device("meta"):
-        native = torchvision.models.get_model(name, weights=None, **options)
-    origin = Weights("random:0")
-    spec = imagenet_spec()
-    model = TorchModel(native, spec, name=name, weights=origin, versions={}, device="cuda:0", dtype=dtype)
-    model._hash = (model._state(), "0" * 64)
-    return model
+def device(monkeypatch: pytest.MonkeyPatch) -> blind.Device:
+    return blind.install(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -89,18 +62,33 @@ def _no_gpu_here() -> Any:
         yield
 
 
+def everything(ops: Any, done: Any) -> Any:
+    """All that a pass has found."""
+    kept = {f"activation {name}": value for name, value in done.activations.items()}
+    return {**kept, "scores": done.scores, **{f"gradient {name}": value for name, value in done.gradients.items()}}
+
+
+def given(model: Any, count: int, chosen: Any) -> dict[str, Any]:
+    """What a differentiating step is given."""
+    x = model.ops.asarray(np.zeros((count, 3, 224, 224)))
+    return {"x": x, "marks": model.ops.asarray(targets.marks(model, chosen, count))}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_gradient_reads_nothing_before_its_end(blind: list[str], name: str, dtype: str) -> None:
-    """And float32 is multiplied in full, forward and backward."""
-    model, layer, spy = on_gpu(name, dtype), NETWORKS[name], Spy()
-    assert model.layers
-    blind.clear()
+def test_a_gradient_crosses_nothing(device: blind.Device, name: str, dtype: str) -> None:
+    """Also where the target is the top-1. And float32 is multiplied in full, forward and backward."""
+    model, layer, spy = blind.on_gpu(name, dtype), NETWORKS[name], Spy()
+    step, images = differentiate(model, everything, layers=(layer,)), given(model, 3, [3, "all", None])
+    device.story.clear()
     with spy:
-        found = differentiate(model, np.zeros((2, 3, 224, 224), np.float32), [3, "all"], layers=(layer,))
-    assert blind == ["read"] * 4  # scores, an activation, two gradients
-    assert found.gradients[INPUT].shape == (2, 3, 224, 224)
-    assert found.gradients[layer].shape == found.activations[layer].shape
+        found = step(images)
+    assert device.story == [GRADIENT, FORWARD]
+    assert found[f"gradient {INPUT}"].shape == (3, 3, 224, 224)
+    assert found[f"gradient {layer}"].shape == found[f"activation {layer}"].shape == (3, *model.layers[layer].shape[1:])
+    assert found["scores"].shape == (3,)
+    assert found[LOGITS].shape == (3, 1000)
+    assert {one.dtype for one in found.values()} == {torch.float32}
     kinds = set(spy.seen)
     wanted = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     assert {backward for backward, *_ in kinds} == {False, True}
@@ -114,18 +102,12 @@ def test_bfloat16_stays_in_channels_last_memory(name: str) -> None:
     model, spy = vizkit.load(name, backend="torch", weights="random:1", dtype="bfloat16"), Spy()
     assert model.layers
     with spy:
-        differentiate(model, np.zeros((2, 3, 224, 224), np.float32), [3, "all"])
+        differentiate(model, everything)(given(model, 2, [3, "all"]))
     convolutions = sum(type(module) is torch.nn.Conv2d for module in model.native.modules())
     assert [kind[:4] for kind in spy.seen] == (
         [(False, torch.bfloat16, torch.bfloat16, True)] * convolutions
         + [(True, torch.bfloat16, torch.bfloat16, True)] * convolutions
     )
-
-
-def test_top_1_must_be_read(blind: list[str]) -> None:
-    model = on_gpu("vgg19")
-    differentiate(model, np.zeros((1, 3, 224, 224), np.float32), None)
-    assert len(blind) == 3  # the logits, too
 
 
 LOOPS: dict[str, Any] = {
@@ -140,20 +122,16 @@ LOOPS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("which", LOOPS)
-def test_loops_read_once_in_eight_steps(blind: list[str], monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+def test_loops_read_once_in_eight_steps(device: blind.Device, which: str) -> None:
     """A device would stand still at every reading."""
-    whole = TorchOps.value_and_grad
-
-    def value_and_grad(ops: TorchOps, fn: Any, leaves: Any) -> Any:
-        blind.append("step")
-        return whole(ops, fn, leaves)
-
-    monkeypatch.setattr(TorchOps, "value_and_grad", value_and_grad)
-    model = on_gpu("googlenet")
-    assert model.layers
-    blind.clear()
+    model = blind.on_gpu("googlenet")
     LOOPS[which](model)
-    story = "".join("s" if one == "step" else "." for one in blind)
-    assert story.count("s") == 16
+    device.story.clear()
+    LOOPS[which](model)
+    assert device.count(GRADIENT) == 16
+    story = "".join({GRADIENT: "s", FORWARD: "", READ: ".", UPLOAD: "+"}[one] for one in device.story)
     assert "s" * _trace.AHEAD in story
-    assert len(story.strip(".").replace("s", "")) <= 3  # one reading, and in a dream a picture at the end of a stage
+    begin, end = story.index("s"), story.rindex("s")
+    between = story[begin:end].replace("s", "")
+    assert set(between) <= {"."}  # with constants there, nothing is brought to it
+    assert len(between) <= 2  # one reading, and in a dream a picture at the end of a stage

@@ -1,0 +1,138 @@
+"""A GPU without values: PyTorch's code path for one, followed on the meta device. What is asked of the device is noted;
+what it answers is all ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from vizkit_torch.model import TorchModel
+from vizkit_torch.ops import TorchOps
+from vizkit_torch.record import Recorder
+from vizkit_torch.watch import Watch
+
+from vizkit.backend import Weights
+from vizkit.zoo.catalog import imagenet_spec
+from vizkit.zoo.spec import InputSpec
+
+from . import TRAPS, TRAPS_SIZE
+from .torch import sequential
+
+UPLOAD, READ, FORWARD, GRADIENT = "upload", "read", "forward", "gradient"
+
+
+@dataclass
+class Device:
+    """What it was asked for, in order: uploads, readings, passes forward, and gradients."""
+
+    story: list[str] = field(default_factory=list)
+    recordings: dict[Hashable, Recording] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def count(self, what: str) -> int:
+        return self.story.count(what)
+
+    def step(self, _recorder: Recorder, step: Any, key: Hashable) -> Any:
+        """In place of :meth:`Recorder.step`."""
+        own = next(self._numbers) if key is None else None
+
+        def call(given: dict[str, Any]) -> dict[str, Any]:
+            shapes = () if key is None else tuple((name, tuple(one.shape)) for name, one in given.items())
+            known = self.recordings.setdefault((own, key, shapes), Recording(self))
+            return known(step, given)
+
+        return call
+
+
+@dataclass
+class Recording:
+    """In place of a CUDA graph: the step itself, and what a graph could not have done."""
+
+    device: Device
+    calls: int = 0
+    form: Any = None
+
+    def __call__(self, step: Any, given: dict[str, Any]) -> dict[str, Any]:
+        start, before = len(self.device.story), {name: (one, one._version) for name, one in given.items()}
+        made: dict[str, Any] = step(dict(given))
+        crossed = [one for one in self.device.story[start:] if one in (UPLOAD, READ)]
+        assert self.calls == 0 or not crossed, "a recorded step brought something to the device, or read from it"
+        for name, (one, version) in before.items():
+            assert given[name] is one, "a recorded step must leave what it was given"
+            assert one._version == version, "a recorded step must not write what it was given"
+        form = [{name: (tuple(one.shape), one.dtype) for name, one in some.items()} for some in (given, made)]
+        assert self.form in (None, form), "a recorded step takes and gives the same shapes each time"
+        self.form = form
+        self.calls += 1
+        return made
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Whether a weight was written cannot be seen on that device, so nothing was."""
+    device = Device()
+    forward, gradient = TorchModel._forward, TorchOps.value_and_grad
+
+    def upload(_ops: TorchOps, given: Any, dtype: torch.dtype) -> torch.Tensor:
+        device.story.append(UPLOAD)
+        return torch.empty(given.shape, dtype=dtype, device="meta")
+
+    def numpy(_ops: TorchOps, tensor: torch.Tensor) -> Any:
+        assert tensor.device.type == "meta"
+        device.story.append(READ)
+        return torch.ones(tensor.shape, dtype=tensor.dtype).numpy()
+
+    def value_and_grad(ops: TorchOps, fn: Any, leaves: Any) -> Any:
+        device.story.append(GRADIENT)
+        return gradient(ops, fn, leaves)
+
+    def passed(model: TorchModel, *arguments: Any) -> Any:
+        device.story.append(FORWARD)
+        return forward(model, *arguments)
+
+    def zeros(ops: TorchOps, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.zeros(shape, dtype=ops._dtype, device="meta")
+
+    monkeypatch.setattr(TorchOps, "numpy", numpy)
+    monkeypatch.setattr(TorchOps, "_upload", upload)
+    monkeypatch.setattr(TorchOps, "zeros", zeros)
+    monkeypatch.setattr(TorchOps, "memory", lambda _: 1 << 40)
+    monkeypatch.setattr(TorchOps, "value_and_grad", value_and_grad)
+    monkeypatch.setattr(TorchModel, "_forward", passed)
+    monkeypatch.setattr(Watch, "state", lambda _, tensors: len(tensors))
+    monkeypatch.setattr(Recorder, "step", lambda recorder, step, key: device.step(recorder, step, key))
+    return device
+
+
+def on_gpu(name: str, dtype: str = "float32") -> TorchModel:
+    """One of torchvision's networks, that takes itself to be on a GPU."""
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        native = torchvision.models.get_model(name, weights=None, **options)
+    return _model(native, imagenet_spec(), name, dtype)
+
+
+def small_on_gpu() -> TorchModel:
+    """The suite's own network there."""
+    spec = InputSpec((TRAPS_SIZE, TRAPS_SIZE), TRAPS_SIZE, (0.5,) * 3, (0.25,) * 3)
+    return _model(sequential(TRAPS, dtype="float32").to("meta"), spec, "traps", "float32")
+
+
+def _model(native: torch.nn.Module, spec: InputSpec, name: str, dtype: str) -> TorchModel:
+    model = TorchModel(native, spec, name=name, weights=Weights("random:0"), versions={}, device="cuda:0", dtype=dtype)
+    model._hash = (model._state(), "0" * 64)
+    assert model.layers
+    return model
+
+
+def photos(count: int, side: int = TRAPS_SIZE) -> list[Any]:
+    """Of the suite's own network's size."""
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
