@@ -32,7 +32,7 @@ pytestmark = [
 ]
 Counts = tuple[int, int, int, int]
 """Uploads, readings, passes forward, and gradients, each of which is a pass forward, too."""
-CHANNELS, WINDOWS, BASELINES = 8, 16, 3
+CHANNELS, WINDOWS, BASELINES, ENDS = 8, 16, 3, 2
 SHAP = 20
 """Samples of Kernel SHAP beyond those of the others: there must be as many as superpixels."""
 
@@ -87,7 +87,7 @@ METHODS: dict[str, tuple[Callable[[int], dict[str, Any]], Expected]] = {
     ),
     "integrated_gradients": (
         lambda samples: {"steps": samples},
-        lambda s: (s.images + 4 + 2 * s.n, s.images + s.n + 1, s.together + 2 * s.images, s.together),
+        lambda s: (4 + 3 * s.n, s.n + 1, s.together + s.across(ENDS), s.together),
     ),
     "gradient_shap": (
         lambda samples: {"samples": samples},
