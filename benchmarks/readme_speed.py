@@ -63,6 +63,48 @@ def _ahead(row: dict[str, Any]) -> str:
     return f"{row['vizkit_ahead']:.2f}{spread}"
 
 
+def gpu_table(report: dict[str, Any]) -> str:
+    """Every case of ``benchmarks.gpu``, what was aimed at, and the digits of all methods."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines = [
+        f"{report['device']}, {versions}; float32 multiplied as float32 by all; 224 pixels, random weights; medians of "
+        f"{report['rounds']} rounds in turn, milliseconds.",
+        "",
+        "| what | network | pictures | vizkit | others | aim |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        ours = [(who, one["ms"]) for who, one in row["who"].items() if who.startswith(("vizkit", "a steady"))]
+        others = [(who, one["ms"]) for who, one in row["who"].items() if (who, one["ms"]) not in ours]
+        aims = [f"{one['text']}: {one['found']:.2f}, {'met' if one['met'] else '**missed**'}" for one in row["targets"]]
+        cells = [
+            "<br>".join(f"{who.removeprefix('vizkit, ')} {taken:.3g}" for who, taken in group) or "–"
+            for group in (ours, others)
+        ]
+        lines.append(
+            f"| {row['case']} | {row['network']} | {row['pictures']} | {cells[0]} | {cells[1]} | "
+            f"{'<br>'.join(aims) or '–'} |"
+        )
+    if report["absent"]:
+        lines += ["", f"Not installed there: {', '.join(report['absent'])}."]
+    return "\n".join([*lines, "", _digits(report["digits"])])
+
+
+def _digits(rows: list[dict[str, Any]]) -> str:
+    """How far each dtype is from float64 on the CPU, and whether a call repeats its bits."""
+    parts = []
+    for dtype in dict.fromkeys(row["dtype"] for row in rows):
+        own = sorted((row["apart"], row["method"]) for row in rows if row["dtype"] == dtype)
+        middle = statistics.median(apart for apart, _ in own)
+        parts.append(f"{dtype} {middle:.0e} (at most {own[-1][0]:.0e}, `{own[-1][1]}`)")
+    other = sorted({f"`{row['method']}` in {row['dtype']}" for row in rows if not row["same_bits"]})
+    bits = "The same call gave the same bits, for all." if not other else f"Other bits: {', '.join(other)}."
+    return (
+        f"{len({row['method'] for row in rows})} techniques on `shapes` against float64 on the CPU, relative L2, medians: "
+        f"{'; '.join(parts)}. {bits}"
+    )
+
+
 def agreement_table(report: dict[str, Any]) -> str:
     """Both backends' saliency in float32, prepared and plain."""
     lines = ["| network | prepared (the default) | plain |", "|---|---|---|"]
