@@ -97,9 +97,8 @@ def measure(case: str, name: str, pictures: int, rounds: int, quick: bool, devic
     peak = 0 if device == "cpu" else torch.cuda.max_memory_allocated(device) >> 20
     who = timed(trial, rounds, quick, device)
     if case == "render":
-        who["a steady step"] = {
-            key: max(0.0, (who["vizkit, long"][key] - who["vizkit, ready"][key]) / trial.work) for key in ("ms",)
-        } | {"low": 0.0, "high": 0.0}
+        steady = max(0.0, who["vizkit, long"]["ms"] - who["vizkit, ready"]["ms"]) / trial.work
+        who["a steady step"] = dict.fromkeys(("ms", "low", "high"), steady)
     targets = [judged(who, *one, name) for one in TARGETS.get((case, pictures), [])]
     return {
         "case": case, "network": name, "pictures": pictures, "who": who, "peak_mib": peak,
@@ -155,9 +154,8 @@ def chosen(given: list[str], known: Any, what: str) -> list[str]:
     for one in given:
         if one not in known:
             near = difflib.get_close_matches(one, known, 3)
-            raise typer.BadParameter(
-                f"there is no {what} {one!r}. " + (f"Did you mean {near}?" if near else f"{known}")
-            )
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known are {', '.join(known)}."
+            raise typer.BadParameter(f"there is no {what} {one!r}. {hint}")
     return given or list(known)
 
 
@@ -200,9 +198,8 @@ def main(
         "absent": sorted({one for row in rows for one in row["absent"]}), "failed": failed, "skipped": skipped,
     }  # fmt: skip
     for one in report["digits"]:
-        print(
-            f"{one['method']}, {one['dtype']}: {one['apart']:.1e}, {'same bits' if one['same_bits'] else 'OTHER BITS'}"
-        )
+        bits = "same bits" if one["same_bits"] else "OTHER BITS"
+        print(f"{one['method']}, {one['dtype']}: {one['apart']:.1e}, {bits}")
     json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     raise SystemExit(1 if failed else 0)
 

@@ -99,9 +99,9 @@ def _digits(rows: list[dict[str, Any]]) -> str:
         parts.append(f"{dtype} {middle:.0e} (at most {own[-1][0]:.0e}, `{own[-1][1]}`)")
     other = sorted({f"`{row['method']}` in {row['dtype']}" for row in rows if not row["same_bits"]})
     bits = "The same call gave the same bits, for all." if not other else f"Other bits: {', '.join(other)}."
+    count = len({row["method"] for row in rows})
     return (
-        f"{len({row['method'] for row in rows})} techniques on `shapes` against float64 on the CPU, relative L2, medians: "
-        f"{'; '.join(parts)}. {bits}"
+        f"{count} techniques on `shapes` against float64 on the CPU, relative L2, medians: {'; '.join(parts)}. {bits}"
     )
 
 
