@@ -170,6 +170,21 @@ def test_maps_come_of_pure_steps(again: Again, name: str, method: str) -> None:
             same_result(one, wanted)
 
 
+@pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
+def test_methods_do_not_take_each_others_steps(again: Again, name: str) -> None:
+    """One network, and every method in turn: what a key leaves out would be another's."""
+
+    def maps(model: Any) -> list[Any]:
+        chosen = {"target": 1, "fit": "squash"}
+        return [getattr(vizkit, method)(model, photo(), **chosen, **METHODS[method][0]) for method in METHODS]
+
+    found = maps(again.model)
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(type(again.model), "recorded", lambda _, step, key=None: step)
+        for one, wanted in zip(found, maps(make(name)), strict=True):
+            same_result(one, wanted)
+
+
 def test_an_impure_step_is_found(again: Again) -> None:
     ops, seen = again.model.ops, []
 

@@ -290,7 +290,7 @@ def repeating(side: int, reach: int) -> Array:
 def mirroring(side: int, width: int) -> Array:
     """(side + 2 width, side): the same with mirrored edges, the outermost pixel once."""
     at = np.abs(np.arange(-width, side + width))
-    return np.eye(side)[np.where(at < side, at, 2 * (side - 1) - at)]
+    return np.asarray(np.eye(side)[np.where(at < side, at, 2 * (side - 1) - at)])
 
 
 def from_middle(height: int, width: int, axis: int) -> Array:
