@@ -25,6 +25,7 @@ import vizkit
 from benchmarks.dreams_by_hand import LOOPS
 from benchmarks.timing import paired, processor
 from vizkit import objectives, transforms
+from vizkit.optimise import optimiser
 from vizkit.parametrisations import Fourier
 from vizkit.techniques.render import render
 
@@ -174,12 +175,16 @@ def distance(model: Any, layer: str) -> float:
 
 def by_loop(model: Any, layer: str, steps: int) -> Any:
     """The renderer's loop alone: pictures after ``steps`` steps, without the evidence that follows."""
-    from vizkit.techniques.render import _begin, _shown, _step
+    from vizkit.techniques.render import Ascent, _begin, _shown
 
-    loop = _begin(model, Fourier(SIZE), "adam", LR, 0, UNITS)
+    moving = optimiser("adam", model.ops, LR)
+    loop = _begin(model, Fourier(SIZE), moving, 0, UNITS, differ=False)
     views = (*transforms.STANDARD, transforms.Resize(SEEN))
-    for _ in range(steps):
-        _step(loop, model, objectives.unit(layer, units(model, layer)), views, 0)
+    ascent = Ascent(model, objectives.unit(layer, units(model, layer)), views, moving, 0)
+    with model.held():
+        for _ in range(steps):
+            ascent.step(loop, rescued=False)
+    loop.trace.read()
     return _shown(model, loop)[0]
 
 

@@ -18,22 +18,22 @@ Loop = Callable[[int], Any]
 
 
 class Draws:
-    """The renderer's own transforms, so that both loops show the network the same."""
+    """The renderer's own transforms, so that both loops show the network the same: what they draw at each step."""
 
     def __init__(self, kinds: Sequence[transforms.Transform], size: int) -> None:
+        self.kinds = kinds
         self.pad, self.first, self.scale, self.turn, self.last = kinds
-        self.size = size
-        self.rng = np.random.default_rng(0)
-        parametrisations.Fourier(size).start(self.rng, 1)
+        self.side = size + 2 * self.pad.width - self.first.pixels
+        self.kept = self.side - self.last.pixels
+        self.step = 0
 
-    def next(self) -> tuple[Any, int, Any, Any]:
-        """Corner of the first jitter, size after scaling, places of the rotation, corner of the last jitter."""
-        first = self.rng.integers(0, self.first.pixels + 1, 2)
-        factor = self.rng.uniform(self.scale.low, self.scale.high)
-        side = math.ceil((self.size + 2 * self.pad.width - self.first.pixels) * factor)
-        degrees = self.turn.degrees
-        angle = float(np.clip(self.rng.normal(0.0, degrees), -2 * degrees, 2 * degrees))
-        return first, side, angle, self.rng.integers(0, self.last.pixels + 1, 2)
+    def next(self) -> tuple[list[int], float, float, list[int]]:
+        """Corner of the first jitter, factor of the scaling, angle of the rotation in radians, corner of the last
+        jitter."""
+        rng = np.random.default_rng([0, self.step, 1])
+        self.step += 1
+        top, left, factor, angle, *last = transforms.draw(self.kinds, rng)
+        return [int(top), int(left)], factor, angle, [int(one) for one in last]
 
 
 def torch_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: Any, seen: int, lr: float) -> Loop:
@@ -67,18 +67,17 @@ def torch_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: 
             return torch.sigmoid(F.conv2d(torch.fft.irfft2(whole, s=(size, size), norm="ortho") / 4, colours))
 
         for _ in range(steps):
-            first, side, angle, last = draws.next()
-            jitter, jitter2, pad = draws.first.pixels, draws.last.pixels, draws.pad.width
-            x = F.pad(picture(), (pad,) * 4, value=0.5)
-            middle = x.shape[2] - jitter
-            x = x[:, :, first[0] : first[0] + middle, first[1] : first[1] + middle]
-            x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-            turn = math.radians(angle)
-            turned = [[math.cos(turn), -math.sin(turn), 0.0], [math.sin(turn), math.cos(turn), 0.0]]
-            matrix = torch.tensor(turned, dtype=dtype)
-            grid = F.affine_grid(matrix[None].expand(len(x), -1, -1), list(x.shape), align_corners=True)
-            x = F.grid_sample(x - 0.5, grid, align_corners=True) + 0.5
-            x = x[:, :, last[0] : last[0] + side - jitter2, last[1] : last[1] + side - jitter2]
+            first, factor, angle, last = draws.next()
+            side, kept = draws.side, draws.kept
+            x = F.pad(picture(), (draws.pad.width,) * 4, value=0.5)
+            x = x[:, :, first[0] : first[0] + side, first[1] : first[1] + side] - 0.5
+            cosine, sine = math.cos(angle), math.sin(angle)
+            zoomed = [[1.0 / factor, 0.0, 0.0], [0.0, 1.0 / factor, 0.0]]
+            for turned in (zoomed, [[cosine, -sine, 0.0], [sine, cosine, 0.0]]):
+                matrix = torch.tensor(turned, dtype=dtype)
+                grid = F.affine_grid(matrix[None].expand(len(x), -1, -1), list(x.shape), align_corners=True)
+                x = F.grid_sample(x, grid, align_corners=True)
+            x = x[:, :, last[0] : last[0] + kept, last[1] : last[1] + kept] + 0.5
             x = (F.interpolate(x, size=(seen, seen), mode="bilinear", align_corners=False) - mean) / std
             found.clear()
             with contextlib.suppress(Stop):
@@ -120,9 +119,10 @@ def gluon_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: 
         raw = flat.reshape((count, 3, size, size)) / 4
         return nd.sigmoid(nd.Convolution(raw, colours, kernel=(1, 1), num_filter=3, no_bias=True))
 
-    def resize(x: Any, side: int) -> Any:
-        matrix = native(ops.bilinear_matrix(x.shape[2], side))
+    def along(x: Any, matrix: Any) -> Any:
+        """The same on both axes."""
         n, c, height, _ = x.shape
+        side = matrix.shape[0]
         flat = nd.dot(x.reshape((n * c * height, -1)), matrix, transpose_b=True).reshape((n * c, height, side))
         flat = nd.dot(matrix, flat.transpose((1, 0, 2)).reshape((height, -1)))
         return flat.reshape((side, n * c, side)).transpose((1, 0, 2)).reshape((n, c, side, side))
@@ -131,20 +131,21 @@ def gluon_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: 
         leaf = native(start)
         first_moment, second_moment = nd.zeros_like(leaf), nd.zeros_like(leaf)
         draws = Draws(kinds, size)
+        side, kept, pad = draws.side, draws.kept, draws.pad.width
+        places = np.arange(side) - (side - 1) / 2
+        enlarging = native(ops.bilinear_matrix(kept, seen))
         leaf.attach_grad()
         for step in range(1, steps + 1):
-            first, side, angle, last = draws.next()
-            jitter, jitter2, pad = draws.first.pixels, draws.last.pixels, draws.pad.width
-            places = ops.corner_grid(transforms.rotation(side, side, angle), side, side)[..., ::-1].transpose(2, 0, 1)
-            grid = native(np.repeat(places[None], count, axis=0))
+            first, factor, angle, last = draws.next()
+            zoom = np.maximum(1.0 - np.abs(places[:, None] / factor - places), 0.0)
+            turned = np.exp(1j * angle) * (places + 1j * places[:, None]) / places[-1]
+            zoom, grid = native(zoom), native(np.repeat(np.stack([turned.real, turned.imag])[None], count, axis=0))
             with autograd.record():
                 x = nd.pad(picture(leaf), mode="constant", pad_width=(0, 0, 0, 0, *(pad,) * 4), constant_value=0.5)
-                middle = x.shape[2] - jitter
-                x = x[:, :, int(first[0]) : int(first[0]) + middle, int(first[1]) : int(first[1]) + middle]
-                x = nd.BilinearSampler(resize(x, side) - 0.5, grid) + 0.5
-                kept = side - jitter2
-                x = x[:, :, int(last[0]) : int(last[0]) + kept, int(last[1]) : int(last[1]) + kept]
-                x = nd.broadcast_div(nd.broadcast_sub(resize(x, seen), mean), std)
+                x = x[:, :, first[0] : first[0] + side, first[1] : first[1] + side]
+                x = nd.BilinearSampler(along(x - 0.5, zoom), grid) + 0.5
+                x = x[:, :, last[0] : last[0] + kept, last[1] : last[1] + kept]
+                x = nd.broadcast_div(nd.broadcast_sub(along(x, enlarging), mean), std)
                 for block in blocks:
                     x = block(x)
                 score = nd.gather_nd(x, at).mean(axis=(1, 2))

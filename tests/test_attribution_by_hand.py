@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kits import TRAPS, TRAPS_SIZE, parameters
+from kits import TRAPS, TRAPS_SIZE, parameters, perturb
 from kits import kit as kit_of
 
 import vizkit
 from vizkit import draws
 from vizkit.errors import LayerError, MapWarning, SettingError, UnknownNameError
+from vizkit.techniques._attribution import Job
 from vizkit.techniques._cam import upsample
-from vizkit.techniques._noise import generator
+from vizkit.techniques._noise import Noise, generator
 from vizkit.techniques.integrated_gradients import RULES, quadrature
 
 SIZE = 4
@@ -199,6 +200,21 @@ def test_class_activation_maps(small: Small) -> None:
             assert not clipped.signed
             np.testing.assert_allclose(clipped.values[0], np.maximum(expected, 0), rtol=1e-9, atol=1e-12)
     assert by_hand["hirescam"].sum() == pytest.approx(score - small.c[1])
+
+
+def test_the_ranges_of_images_are_measured_in_float64(name: str) -> None:
+    """In float32 a difference loses digits; the images must be such that it would."""
+    model = perturb.small(name)
+    images = [(0.6 * one + i).astype(np.uint8) for i, one in enumerate(perturb.pictures(4))]
+    job = Job("smoothgrad", model, images, 1, input_range="imagenet", fit="squash", batch_size=None)
+    x = job.batch.tensor.astype(np.float64)
+    ranges = np.ptp(x.reshape(4, -1), axis=1)
+    assert (ranges != np.ptp(job.batch.tensor.reshape(4, -1), axis=1)).any()
+    noise = Noise(job, 0.2, 3, 5)
+    for i in range(4):
+        found = model.ops.numpy(noise.noisy(i, range(1, 3)))
+        expected = [x[i] + 0.2 * ranges[i] * drawn(3, sample, x.shape[1:]) for sample in (1, 2)]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
 def test_smooth_gradcam_plus_plus(name: str) -> None:

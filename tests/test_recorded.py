@@ -1,0 +1,216 @@
+"""Steps that a backend may record and replay are pure: called again with the same tensors they give the same bits,
+whatever was called in between, and they write nothing that they were given. On every backend, with real values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from kits import TRAPS, TRAPS_SIZE, kit
+
+import vizkit
+from vizkit.objectives import content, diversity, unit
+from vizkit.optimise import OPTIMISERS
+from vizkit.parametrisations import Fourier, Laplacian, Phase, Pixels
+from vizkit.regularisers import alpha_sum, total_variation
+from vizkit.transforms import STANDARD, Blur, ColourJitter, Crop, Flip, Noise, Pad, Resize
+
+VIEWS = (*STANDARD, Pad(2, "reflect"), Blur(2.0), Flip(), Noise(0.1), Crop(), ColourJitter(), Resize(16))
+
+
+def make(name: str) -> Any:
+    native = kit(name).sequential(TRAPS, dtype="float32")
+    return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def photo(seed: int = 1, side: int = TRAPS_SIZE) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+@dataclass
+class Again:
+    """In place of :meth:`vizkit.backend.Model.recorded`. A step with a key is the same step as the first with that key
+    and these shapes, as a recording of that one would be replayed."""
+
+    model: Any
+    steps: int = 0
+    calls: int = 0
+    keyed: dict[Hashable, Any] = field(default_factory=dict)
+
+    def recorded(self, step: Any, key: Hashable = None) -> Any:
+        self.steps += 1
+        first: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+        def call(given: dict[str, Any]) -> dict[str, Any]:
+            self.calls += 1
+            before = self.host(given)
+            made = step(dict(given))
+            values = self.host(made)
+            others = [step]
+            if key is not None:
+                shapes = tuple((name, tuple(one.shape)) for name, one in given.items())
+                others.append(self.keyed.setdefault((key, shapes), step))
+            if not first:
+                first.append((given, values))
+            for other in others:
+                self.same(self.host(other(dict(given))), values)
+            self.same(self.host(step(dict(first[0][0]))), first[0][1])
+            self.same(self.host(given), before)
+            self.same(self.host(made), values)
+            assert not {id(one) for one in made.values()} & {id(one) for one in given.values()}
+            return made
+
+        return call
+
+    def host(self, some: dict[str, Any]) -> dict[str, Any]:
+        return {name: self.model.ops.numpy(one) for name, one in some.items()}
+
+    def same(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert found[name].dtype == value.dtype
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.fixture
+def again(name: str, monkeypatch: pytest.MonkeyPatch) -> Again:
+    model = make(name)
+    patched = Again(model)
+    monkeypatch.setattr(type(model), "recorded", lambda _, step, key=None: patched.recorded(step, key))
+    return patched
+
+
+def quiet(model: Any, **settings: Any) -> Any:
+    """A small rendering."""
+    chosen = {"parametrisation": Fourier(16), "steps": 6, "rescue": 2} | settings
+    return vizkit.render(model, chosen.pop("objective", unit("5", [1, 2])), **chosen)
+
+
+LOOPS: dict[str, tuple[Callable[[Any], Any], int]] = {
+    "dream": (lambda model: vizkit.dream(model, "5", [1, 2], stages=3, steps=4, size=16), 12),
+    "deepdream": (lambda model: vizkit.deepdream(model, photo(2, 64), "5", octaves=2, steps=4, size=80), 8),
+    "invert": (lambda model: vizkit.invert(model, photo(), ["2", "5"], steps=4, fit="squash"), 16),
+    "all transforms": (lambda model: quiet(model, transforms=VIEWS), 6),
+    "grown": (lambda model: quiet(model, sizes=(10, 13, 16)), 6),
+    "dead at first": (lambda model: quiet(model, objective=unit("11", [0, 1, 2]), transforms=(), rescue=6), 6),
+    "penalties": (
+        lambda model: quiet(
+            model,
+            objective=unit("5", [1, 2]) + 0.1 * content("2", photo()) - 0.1 * diversity("2") - 0.1 * total_variation(),
+        ),
+        8,
+    ),
+    **{
+        f"{optimise} {type(shape).__name__}": (
+            lambda model, optimise=optimise, shape=shape: quiet(
+                model, objective=unit("5", 1) - 0.1 * alpha_sum(), optimise=optimise, parametrisation=shape
+            ),
+            8,
+        )
+        for optimise in OPTIMISERS
+        for shape in (Pixels(16, alpha=True), Fourier(16, alpha=True), Phase(16, alpha=True))
+    },
+    "laplacian": (lambda model: quiet(model, parametrisation=Laplacian(16, levels=3, alpha=True)), 6),
+}
+
+
+def same_result(found: Any, wanted: Any) -> None:
+    for name, value in wanted.arrays().items():
+        np.testing.assert_array_equal(found.arrays()[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("which", LOOPS)
+def test_loops_take_pure_steps(again: Again, name: str, which: str) -> None:
+    call, calls = LOOPS[which]
+    found = call(again.model)
+    assert again.calls == calls
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(type(again.model), "recorded", lambda _, step, key=None: step)
+        same_result(found, call(make(name)))
+
+
+METHODS: dict[str, tuple[dict[str, Any], int]] = {
+    "saliency": ({}, 1), "gradient_x_input": ({}, 1), "guided_backprop": ({}, 1), "deconvnet": ({}, 1),
+    "gradcam": ({}, 4), "gradcam_plus_plus": ({}, 4), "layercam": ({}, 4), "hirescam": ({}, 4), "xgradcam": ({}, 4),
+    "guided_gradcam": ({}, 3), "smoothgrad": ({"samples": 5}, 1), "vargrad": ({"samples": 5}, 1),
+    "integrated_gradients": ({"steps": 5}, 1), "gradient_shap": ({"samples": 5, "noise": 0.1}, 1),
+    "smooth_gradcam_plus_plus": ({"samples": 5}, 2), "full_gradient": ({}, 4),
+}  # fmt: skip
+"""Settings, and how many steps with keys of their own two layers, clipped or not, have. Full gradient has another in
+each call: it holds the network's constants."""
+
+
+@pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_come_of_pure_steps(again: Again, name: str, method: str) -> None:
+    """And a step with a key does what the first with that key did, though layers, targets and settings come and go."""
+
+    def calls(model: Any) -> list[Any]:
+        found = []
+        for target, layer in ((1, "2"), (None, "5"), ([0, "all", 3], "2"), (2, "5")):  # each layer twice
+            more = {"layer": layer} if "cam" in method else {}
+            for relu in (True, False) if "cam" in method and "guided" not in method else (None,):
+                more |= {} if relu is None else {"relu": relu}
+                photos = [photo(seed) for seed in range(3)]
+                settings = {"target": target, "batch_size": 2, "fit": "squash", **METHODS[method][0], **more}
+                found.append(getattr(vizkit, method)(model, photos, **settings))
+        return found
+
+    found = calls(again.model)
+    assert again.calls >= 8
+    known = {key for key, _ in again.keyed}
+    assert len(known) == METHODS[method][1]
+    assert again.steps >= 4
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(type(again.model), "recorded", lambda _, step, key=None: step)
+        for one, wanted in zip(found, calls(make(name)), strict=True):
+            same_result(one, wanted)
+
+
+@pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
+def test_methods_do_not_take_each_others_steps(again: Again, name: str) -> None:
+    """One network, and every method in turn: what a key leaves out would be another's."""
+
+    def maps(model: Any) -> list[Any]:
+        chosen = {"target": 1, "fit": "squash"}
+        return [getattr(vizkit, method)(model, photo(), **chosen, **METHODS[method][0]) for method in METHODS]
+
+    found = maps(again.model)
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(type(again.model), "recorded", lambda _, step, key=None: step)
+        for one, wanted in zip(found, maps(make(name)), strict=True):
+            same_result(one, wanted)
+
+
+def test_an_impure_step_is_found(again: Again) -> None:
+    ops, seen = again.model.ops, []
+
+    def counts(given: Any) -> Any:
+        seen.append(1)
+        return {"y": given["x"] + float(len(seen))}
+
+    def writes(given: Any) -> Any:
+        given["x"] += 1.0
+        return {"y": given["x"] * 1.0}
+
+    def hands_on(given: Any) -> Any:
+        return {"y": given["x"]}
+
+    for wrong in (counts, writes, hands_on):
+        with pytest.raises(AssertionError):
+            again.model.recorded(wrong)({"x": ops.asarray(np.ones(2))})
+    steps = [again.model.recorded(lambda given, by=by: {"y": by * given["x"]}, "a key") for by in (2.0, 3.0)]
+    steps[0]({"x": ops.asarray(np.ones(2))})
+    with pytest.raises(AssertionError):
+        steps[1]({"x": ops.asarray(np.ones(2))})
+
+
+def test_nothing_is_recorded_on_a_processor(name: str) -> None:
+    def step(given: Any) -> Any:
+        return given
+
+    assert make(name).recorded(step) is step
+    assert make(name).recorded(step, "a key") is step
