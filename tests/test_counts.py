@@ -87,7 +87,7 @@ METHODS: dict[str, tuple[Callable[[int], dict[str, Any]], Expected]] = {
     ),
     "integrated_gradients": (
         lambda samples: {"steps": samples},
-        lambda s: (4 + 3 * s.n, s.n + 1, s.together + s.across(ENDS), s.together),
+        lambda s: (3 + 2 * s.n, 2 * s.n, s.across(s.samples + ENDS), s.across(s.samples + ENDS)),
     ),
     "gradient_shap": (
         lambda samples: {"samples": samples},

@@ -25,9 +25,9 @@ Made = TypeVar("Made")
 FIRST, FIRST_KEYED = 1, 2
 """Calls before a recording, in which libraries choose and load their kernels, and constants are made: of a step that is
 going to be called often, and of one that may be."""
-LARGEST = 8 << 30
+LARGEST = 16 << 30
 """Bytes of activations, with their gradients, beyond which a device works longer than the host prepares."""
-SHARE = 0.08
+SHARE = 0.15
 """The part of what a device has left that they may take: a recording keeps its memory."""
 MOST = 24
 """Recordings that are kept for later calls."""

@@ -22,13 +22,16 @@ INPUT = ":input"
 """The leaf that stands for the image; no layer has such a name."""
 LOGITS = ":logits"
 """Under this name a pass gives the logits beside what was asked of it."""
+SCORES = ":scores"
+"""The same for the targets' logits."""
 VALUES = "values"
 """Under this name a reduction gives the maps."""
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
 """Inputs (B, C, H, W) of an image's samples with these numbers, native."""
 Fold = Callable[[int, range, Leaves, State | None], State]
-"""The sums of an image, given its samples' numbers and gradients (B, ...), and the sums before, None at first."""
+"""The sums of an image, given its samples' numbers, gradients (B, ...) and scores, and the sums before, None at
+first."""
 
 
 Method = TypeVar("Method", bound=Callable[..., Attribution])
@@ -212,7 +215,7 @@ class Job:
         """
         ops, states = self.model.ops, dict[int, State]()
         finished: dict[int, list[Array]] = {}
-        run = differentiate(self.model, gradients_alone, **options)
+        run = differentiate(self.model, gradients_and_scores, **options)
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
             made, at, fresh = run(given), 0, dict[int, State]()
@@ -318,9 +321,9 @@ def pick(logits: Array, chosen: Sequence[int | None]) -> Array:
     return np.array([row.sum() if index is None else row[index] for row, index in rows])
 
 
-def gradients_alone(ops: Ops, done: Pass) -> Leaves:
-    """The gradients as they are."""
-    return done.gradients
+def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
+    """The gradients as they are, and the scores (N,)."""
+    return {**done.gradients, SCORES: done.scores}
 
 
 def input_gradient(ops: Ops, done: Pass) -> Leaves:

@@ -9,7 +9,7 @@ from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
-from ._attribution import INPUT, Job, State, added, held
+from ._attribution import INPUT, SCORES, Job, State, held
 from ._checks import completeness
 from ._path import baseline_inputs, baseline_name
 
@@ -68,20 +68,24 @@ def integrated_gradients(
     way = job.x - start
     job.settle()
     ops, first, difference = model.ops, job.uploaded(start), job.uploaded(way)
-    at, share = (ops.asarray(one[:, None, None, None]) for one in (nodes, weights))
+    # Both ends go along, without a weight, since completeness asks for their scores.
+    at, share = (
+        ops.asarray(np.append(one, ends)[:, None, None, None]) for one, ends in ((nodes, [0, 1]), (weights, [0, 0]))
+    )
 
     def point(i: int, which: range) -> Tensor:
         return first(i) + at[which.start : which.stop] * difference(i)
 
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
-        return added(state, ops.sum(ops.double(share[which.start : which.stop] * gradients[INPUT]), 0))
+        mean = ops.sum(ops.double(share[which.start : which.stop] * gradients[INPUT]), 0)
+        scores = ops.double(gradients[SCORES])
+        return (mean, scores) if state is None else (state[0] + mean, ops.concat([state[1], scores]))
 
-    (mean,) = job.samples(steps, point, fold)
-    ends = job.forwards(2, lambda i, which: ops.concat([job.image(i), first(i)])[which.start : which.stop])
+    mean, scores = job.samples(steps + 2, point, fold)
     attribution = way * mean
     total = attribution.reshape(len(job), -1).sum(axis=1)
     advice = f"Take more than {steps} steps, or a baseline closer to the image."
-    error = completeness(total, ends[:, 0] - ends[:, 1], job.whats, advice)
+    error = completeness(total, scores[:, -1] - scores[:, -2], job.whats, advice)
     return job.result(
         attribution.sum(axis=1),
         signed=True,
