@@ -87,6 +87,8 @@ def gpu_table(report: dict[str, Any]) -> str:
         )
     if report["absent"]:
         lines += ["", f"Not installed there: {', '.join(report['absent'])}."]
+    if report["skipped"]:
+        lines += ["", f"Not in this run: {', '.join(report['skipped'])}."]
     return "\n".join([*lines, "", _digits(report["digits"])])
 
 

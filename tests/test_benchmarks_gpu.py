@@ -65,12 +65,21 @@ def test_the_table_says_what_was_missed_and_whose_bits_differ() -> None:
         {"method": "lime", "dtype": "float32", "apart": 1e-7, "same_bits": True},
         {"method": "rise", "dtype": "float32", "apart": 3e-7, "same_bits": False},
     ]
-    report = {"device": "D", "versions": {"torch": "2"}, "rounds": 3, "rows": [row], "digits": digits, "absent": ["x"]}
+    report = {
+        "device": "D",
+        "versions": {"torch": "2"},
+        "rounds": 3,
+        "rows": [row],
+        "digits": digits,
+        "absent": ["x"],
+        "skipped": ["dream"],
+    }
     table = gpu_table(report)
     assert "| gradcam | googlenet | 1 | ready 4 | captum 8 | aim: 2.00, **missed** |" in table
     assert "at most 3e-07, `rise`" in table
     assert "Other bits: `rise` in float32." in table
     assert "Not installed there: x." in table
+    assert "Not in this run: dream." in table
 
 
 def test_unknown_cases_are_named() -> None:

@@ -305,6 +305,7 @@ def test_zeros_and_pad(ops: Any, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(found, np.pad(x, sides, constant_values=value))
 
 
+@pytest.mark.cpu
 def test_a_processor_has_no_memory_of_its_own(ops: Any) -> None:
     """So that batches are as large as nobody asked for; and waiting changes nothing."""
     assert ops.memory() is None

@@ -47,6 +47,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
         return found[-1], made
 
     monkeypatch.setattr(Tape, "record", recorded)
+    monkeypatch.setattr(record, "waits", lambda step, given: False)
     return found
 
 
@@ -169,7 +170,6 @@ def test_what_cannot_be_recorded_runs_as_before(model: TorchModel, graphs: list[
         calls.append(float(model.ops.numpy(given["x"]).sum()))
         return {"x": given["x"] + calls[-1]}
 
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
     run = model.recorded(step)
     for call in range(4):
         made = run({"x": torch.full((1, 3, 4, 4), float(call))})
@@ -177,6 +177,30 @@ def test_what_cannot_be_recorded_runs_as_before(model: TorchModel, graphs: list[
     assert graphs == []
     assert model.ops.recording is None
     assert calls == [0.0, 48.0, 96.0, 144.0]
+
+
+def test_what_waits_for_the_device_is_not_recorded(model: TorchModel, graphs: list[Graph], monkeypatch: Any) -> None:
+    """PyTorch raises there while it is told to; the mode is as before afterwards."""
+    modes, now = list[Any](), [0]
+
+    def told(mode: Any) -> None:
+        modes.append(mode)
+        now[0] = mode
+
+    def item(given: dict[str, Any]) -> dict[str, Any]:
+        if now[0] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return {"x": given["x"] + 1}
+
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", told)
+    assert record.waits(item, {"x": torch.zeros(1)})
+    assert not record.waits(lambda given: given, {})
+    assert modes == ["error", 0, "error", 0]
+    with pytest.raises(torch.OutOfMemoryError):
+        record.waits(lambda given: (_ for _ in ()).throw(torch.OutOfMemoryError("full")), {})
+    assert now == [0]
 
 
 def test_large_steps_are_not_recorded(model: TorchModel, graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ made is copied away, and it holds all that it reads. It is made anew once the ne
 from __future__ import annotations
 
 import gc
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -89,14 +90,13 @@ class Recording:
                 self._graph, self._calls, self._state = None, 0, state
             if self._graph is None and self._calls < self._first:
                 self._calls += 1
-                self._refused = self._large(given)
+                self._refused = self._large(given) or (self._calls == self._first and waits(step, given))
                 return self._recorder.plain(step, given)
             if self._graph is None:
                 try:
                     self._record(step, given)
-                except RuntimeError:  # also what a network does that waits for the device
+                except RuntimeError:
                     self._graph, self._refused = None, True
-                    torch.cuda.synchronize(model.device)
                     return self._recorder.plain(step, given)
             for name, value in given.items():
                 self._given[name].copy_(value)
@@ -128,23 +128,53 @@ class Tape:
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
-        self._pool: Any = None
         self._stream: Any = None
+        self._last: Any = None
+        """A pool ends with the last graph that uses it."""
 
     def record(self, make: Callable[[], Made]) -> tuple[Any, Made]:
         """A graph of what ``make`` does, and its result, which the graph's replays write."""
-        if self._pool is None:
-            self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        current, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
-        self._stream.wait_stream(current)
-        with torch.cuda.device(self.device), torch.cuda.stream(self._stream), uncollected():
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        with torch.cuda.device(self.device), uncollected():
+            self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
+            graph = torch.cuda.CUDAGraph()
+            pool = torch.cuda.graph_pool_handle() if self._last is None else self._last.pool()
+            numbers = torch.cuda.default_generators[torch.cuda.current_device()]
+            before = numbers.clone_state()
             try:
-                made = make()
-            finally:
-                graph.capture_end()
-        current.wait_stream(self._stream)
+                with torch.cuda.stream(self._stream):
+                    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+                    try:
+                        made = make()
+                    finally:
+                        graph.capture_end()
+            except BaseException:
+                numbers.graphsafe_set_state(before)  # one that broke off leaves it as if it went on
+                raise
+            torch.cuda.current_stream().wait_stream(self._stream)
+        self._last = graph
         return graph, made
+
+
+def waits(step: Step, given: Leaves) -> bool:
+    """Whether a step waits for the device, as a network does that looks at a value: a recording would break off."""
+    before = torch.cuda.get_sync_debug_mode()
+    _waiting_is("error")
+    try:
+        step(given)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        return True
+    finally:
+        _waiting_is(before)
+    return False
+
+
+def _waiting_is(mode: int | str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this is new in PyTorch
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 @contextmanager

@@ -217,17 +217,17 @@ class Job:
         finished: dict[int, list[Array]] = {}
         run = differentiate(self.model, gradients_and_scores, **options)
 
-        def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
+        def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             made, at, fresh = run(given), 0, dict[int, State]()
             for i, which in runs:
                 part = {name: value[at : at + len(which)] for name, value in made.items()}
                 fresh[i] = fold(i, which, part, states.get(i))
                 at += len(which)
+            _settled(ops, [one for state in fresh.values() for one in state])
             states.update(fresh)
             for i, which in runs:
                 if which.stop == count:
                     finished[i] = [ops.numpy(one) for one in states.pop(i)]
-            return made[LOGITS]
 
         self._runs(count, make, step)
         return [np.stack(sums) for sums in zip(*(finished[i] for i in range(len(self))), strict=True)]
@@ -245,36 +245,31 @@ class Job:
 
         run = model.recorded(score, "forwards")
 
-        def step(runs: list[tuple[int, range]], given: Leaves) -> Tensor:
+        def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             terms = [add(i, which) if add else {} for i, which in runs]
             added = {name: _joined(ops, [one[name] for one in terms]) for name in terms[0]}
-            scores.append(run({**given, **added})["scores"])
-            return scores[-1]
+            found = run({**given, **added})["scores"]
+            _settled(ops, [found])
+            scores.append(found)
 
         self._runs(count, make, step)
-        found = ops.numpy(_joined(ops, scores)).reshape(len(self), count)
-        return found.astype(np.float64)
+        return ops.numpy(_joined(ops, scores)).reshape(len(self), count).astype(np.float64)
 
     def _runs(
-        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], Tensor], what: str = ""
+        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None], what: str = ""
     ) -> None:
-        """Call ``step`` with which samples of which images are in a batch, and the batch; it gives something to wait
-        for before the batch after the next."""
+        """Call ``step`` with which samples of which images are in a batch, and the batch."""
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
         ops = self.model.ops
         chosen = [targets.ALL if index is None else index for index in self.chosen]
         marks = ops.asarray(targets.marks(self.model, chosen, len(self)))
-        under_way: list[Tensor] = []
 
         def take(start: int, stop: int) -> None:
             runs = list(_split(start, stop, count))
             x = _joined(ops, [make(i, which) for i, which in runs])
             rows = _joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
-            done = step(runs, {"x": x, "marks": rows})
-            for one in under_way:
-                ops.wait(one)
-            under_way[:] = [done]
+            step(runs, {"x": x, "marks": rows})
 
         self._run(len(self) * count, take, what)
 
@@ -353,6 +348,12 @@ def _split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
         which = range(first, min(count, first + stop - start))
         yield i, which
         start += len(which)
+
+
+def _settled(ops: Ops, tensors: list[Tensor]) -> None:
+    """Only now do they count: a framework that runs ahead says here that memory has run out."""
+    for one in tensors:
+        ops.wait(one)
 
 
 def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:

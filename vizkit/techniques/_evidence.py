@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,6 +87,7 @@ def measure(model: Model, objective: Objective, every: Sequence[Array], resize: 
     ops, count, names = model.ops, len(every[0]), objective.layers()
     together = max(1, batching.fitting(model) // count)
     found: list[Tensor] = []
+    memory: dict[Any, Tensor] = {}
     for start in range(0, len(every), together):
         values = np.concatenate(every[start : start + together])
         pictures = ops.asarray(values)
@@ -96,7 +97,7 @@ def measure(model: Model, objective: Objective, every: Sequence[Array], resize: 
         kept = model.forward(x, names) if names else {}
         for k in range(0, len(values), count):
             own = {name: one[k : k + count] for name, one in kept.items()}
-            found.append(objective.value(Seen(model, own, pictures[k : k + count], None, x[k : k + count])))
+            found.append(objective.value(Seen(model, own, pictures[k : k + count], None, x[k : k + count], memory)))
     return list(ops.numpy(ops.concat(found)).astype(np.float64).reshape(len(every), count))
 
 

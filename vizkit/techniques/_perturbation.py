@@ -79,10 +79,9 @@ class Probe(Job):
 
         def step(i: int, start: int, stop: int) -> None:
             scores = self._scores(i, make(i, range(start, stop)))
+            self.model.ops.wait(scores)  # before they count: here a framework says that memory has run out
             if take is not None:
                 take(i, range(start, stop), scores)
-            for one in found[i][-1:]:
-                self.model.ops.wait(one)
             found[i].append(scores)
 
         self.each(counts, step)

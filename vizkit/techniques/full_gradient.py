@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..backend import Leaves, Model, Ops, Tensor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..backend import Array, Leaves, Model, Ops, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution
@@ -57,8 +61,9 @@ def full_gradient(
     job = Job(
         "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
     )
-    terms = Terms(model, scale)
-    found = job.passes(terms, layers=tuple(terms.biases))
+    biases = model.biases()
+    terms = Terms(scale, model.spec.size, tuple(biases), np.concatenate([[0.0], *biases.values()]))
+    found = job.passes(terms, layers=terms.layers)
     advice = (
         "Some constants are out of reach (functional layers with a bias, layers used twice), or the network is not "
         "made of affine layers, ReLUs and pools; the map lacks their part."
@@ -68,22 +73,26 @@ def full_gradient(
     return job.result(found[VALUES], extra=extra, completeness_error=error.tolist())
 
 
+@dataclass(frozen=True)
 class Terms:
-    """A reduction of a pass: the map of the terms, their sum, and the score."""
+    """A reduction of a pass: the map of the terms, their sum, and the score. ``biases``, which belong to the network,
+    are a zero and those of all ``layers`` in a row."""
 
-    def __init__(self, model: Model, scale: str) -> None:
-        self._scale = scale
-        self._size = model.spec.size
-        self.biases = {
-            name: model.ops.asarray(bias.reshape(1, -1, *(1,) * (len(model.layers[name].shape) - 2)))
-            for name, bias in model.biases().items()
-        }
+    scale: str
+    size: tuple[int, int]
+    layers: tuple[str, ...]
+    biases: Array = field(compare=False)
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
+        every, at = ops.constant(np.asarray, self.biases), 1
         terms = [done.image * done.gradients[INPUT]]
-        terms += [done.gradients[name] * bias for name, bias in self.biases.items()]
+        for name in self.layers:
+            gradient = done.gradients[name]
+            stop = at + int(gradient.shape[1])
+            terms.append(gradient * ops.reshape(every[at:stop], (1, -1, *(1,) * (len(gradient.shape) - 2))))
+            at = stop
         maps = [
-            enlarged(ops, _psi(ops, term, self._scale), self._size)
+            enlarged(ops, _psi(ops, term, self.scale), self.size)
             for term in terms
             if len(term.shape) == 4 and term.shape[2] * term.shape[3] > 1
         ]
