@@ -17,6 +17,8 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,7 +168,7 @@ def main(
     rounds: int = 7,
     device: str = "cuda",
     quick: bool = False,
-    minutes: float = 8.0,
+    minutes: float = 4.0,
 ) -> None:
     """Measure, print, and write the report."""
     if device != "cpu" and not torch.cuda.is_available():
@@ -174,7 +176,16 @@ def main(
         raise SystemExit(2)
     warnings.filterwarnings("ignore")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    started, rows, failed, skipped = time.monotonic(), list[Any](), dict[str, str](), list[str]()
+    started = time.monotonic()
+    report: dict[str, Any] = {
+        "device": "cpu" if device == "cpu" else torch.cuda.get_device_name(device), "versions": versions(device),
+        "rounds": rounds, "rows": [], "digits": [], "absent": [], "failed": {}, "skipped": [],
+    }  # fmt: skip
+
+    def write() -> None:
+        report["absent"] = sorted({one for row in report["rows"] for one in row["absent"]})
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
     wanted = chosen(only, [*cases.CASES, "digits"], "case")
     for name in networks or ["googlenet", "resnet152"]:
         for case in wanted:
@@ -183,25 +194,35 @@ def main(
                     continue
                 label = f"{case} of {pictures} on {name}"
                 if time.monotonic() - started > 60 * minutes:
-                    skipped.append(label)
+                    report["skipped"].append(label)
                     continue
                 try:
-                    rows.append(measure(case, name, 2 if quick and pictures > 1 else pictures, rounds, quick, device))
-                    show(rows[-1])
+                    row = measure(case, name, 2 if quick and pictures > 1 else pictures, rounds, quick, device)
+                    report["rows"].append(row)
+                    show(row)
+                    write()  # now, so that a run that is cut off has lost one case
                 except Exception:
-                    failed[label] = traceback.format_exc()
-                    print(failed[label], file=sys.stderr)
-    report = {
-        "device": "cpu" if device == "cpu" else torch.cuda.get_device_name(device),
-        "versions": {"vizkit": vizkit.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
-        "rounds": rounds, "rows": rows, "digits": digits(device, quick) if "digits" in wanted else [],
-        "absent": sorted({one for row in rows for one in row["absent"]}), "failed": failed, "skipped": skipped,
-    }  # fmt: skip
+                    report["failed"][label] = traceback.format_exc()
+                    print(report["failed"][label], file=sys.stderr)
+    if "digits" in wanted:
+        try:
+            report["digits"] = digits(device, quick)
+        except Exception:
+            report["failed"]["digits"] = traceback.format_exc()
     for one in report["digits"]:
         bits = "same bits" if one["same_bits"] else "OTHER BITS"
         print(f"{one['method']}, {one['dtype']}: {one['apart']:.1e}, {bits}")
-    json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    raise SystemExit(1 if failed else 0)
+    write()
+    raise SystemExit(1 if report["failed"] else 0)
+
+
+def versions(device: str) -> dict[str, str]:
+    """Of all that is timed."""
+    found = {"vizkit": vizkit.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+    for package in ("captum", "grad-cam"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found if device == "cpu" else found | {"cudnn": str(torch.backends.cudnn.version())}
 
 
 def show(row: dict[str, Any]) -> None:

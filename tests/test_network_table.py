@@ -30,7 +30,7 @@ def test_shapes_and_parameters_are_torchinfos(model: str) -> None:
     torchinfo = pytest.importorskip("torchinfo")
     own = loaded(model)
     size = (1, 3, *own.spec.size)
-    summary = torchinfo.summary(own.native.requires_grad_(True), input_size=size, verbose=0, depth=9)
+    summary = torchinfo.summary(own.native.cpu().requires_grad_(True), input_size=size, verbose=0, depth=9)
     own.native.requires_grad_(False)
     theirs = {info.module: info for info in summary.summary_list}
     rows = {row.name: row for row in table.rows(own)}
@@ -62,7 +62,7 @@ def test_multiply_adds_are_fvcores(model: str) -> None:
 
     fvcore = pytest.importorskip("fvcore.nn")
     own = loaded(model)
-    counted = fvcore.FlopCountAnalysis(own.native, torch.zeros(1, 3, *own.spec.size))
+    counted = fvcore.FlopCountAnalysis(own.native.cpu(), torch.zeros(1, 3, *own.spec.size))
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     theirs = counted.by_module()
     rows = [row for row in table.rows(own) if row.kind in AFFINE]

@@ -39,6 +39,27 @@ def test_labels_sizes_and_targets(kit: Any, rng: Any) -> None:
     assert [rows[0].index for rows in bare.predict([picture, picture])] == [found[0].index] * 2
 
 
+def test_labels_are_one_for_each_output(kit: Any) -> None:
+    for wrong, message in (
+        (["cat", "dog"], "2 labels for the 5 outputs"),
+        ("imagenet", "1000 labels"),
+        ("cat", "list"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            vizkit.wrap(kit.sequential(TRAPS), **SPEC, labels=wrong)
+
+
+def test_a_single_output_is_a_sigmoids(kit: Any, rng: Any) -> None:
+    """Softmax over one number is 1 whatever it is."""
+    layers = [("conv", 3, 4, 3, 1), ("relu",), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 1)]
+    picture = rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
+    logit, ended = (vizkit.wrap(kit.sequential(one), **SPEC) for one in (layers, [*layers, ("sigmoid",)]))
+    (found,), (same,) = (one.predict(picture, fit="squash") for one in (logit, ended))
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-found.logit)))
+    assert 0.0 < found.probability < 1.0
+    assert (same.probability, same.logit) == (pytest.approx(found.probability), pytest.approx(found.logit))
+
+
 def test_a_network_on_gray_pictures_that_are_not_square(kit: Any, rng: Any) -> None:
     layers = [("conv", 1, 4, 3, 1), ("relu",), ("pool",), ("flatten",), ("dense", 4 * 6 * 10, 3)]
     model = vizkit.wrap(kit.sequential(layers), input_size=(12, 20), mean=(0.5,), std=(0.5,))

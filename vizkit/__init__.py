@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from . import evaluate, folders, images, objectives, parametrisations, regularisers, transforms
 from .api import backends, load, models, set_threads, wrap
+from .backend import announce as _announce
 from .compare import compare
 from .doctor import doctor
 from .errors import VizkitError
@@ -51,6 +52,8 @@ from .techniques import (
     vargrad,
     xgradcam,
 )
+
+_announce()
 
 __all__ = [
     "VizkitError",

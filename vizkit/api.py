@@ -8,7 +8,7 @@ from typing import Any
 from . import backend as contract
 from .backend import BackendInfo, Model
 from .errors import SettingError
-from .zoo.spec import make_spec
+from .zoo.spec import imagenet_labels, make_spec
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
 
@@ -71,7 +71,7 @@ def wrap(
     input_size: int | tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | str | None = None,
     name: str | None = None,
     dtype: str | None = None,
     optimise: bool = True,
@@ -81,20 +81,34 @@ def wrap(
     It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
     see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width);
     ``mean``/``std``: per channel, of pixels divided by 255 (three for RGB, one for gray); ``labels``: names of the
-    outputs, in order; ``name``: None is its class's. Layers go by the framework's structural paths; TorchScript shows
-    none, and no ReLU. ``dtype``: None is that of its parameters; "bfloat16" computes a float32 network in it, as
-    :func:`load` has it. ``optimise``: as :func:`load` has it; what is prepared follows the parameters that are written
-    later, at a cost, so turn it off between steps of a training.
+    outputs, in order, one for each, or "imagenet"; ``name``: None is its class's. Layers go by the framework's
+    structural paths; TorchScript shows none, and no ReLU. ``dtype``: None is that of its parameters; "bfloat16"
+    computes a float32 network in it, as :func:`load` has it. ``optimise``: as :func:`load` has it; what is prepared
+    follows the parameters that are written later, at a cost, so turn it off between steps of a training.
 
-    Raises SettingError for something that is no network, or that cannot be observed.
+    Raises SettingError for something that is no network, or that cannot be observed, and for labels that do not fit.
     """
-    spec = make_spec(input_size, tuple(mean), tuple(std), None if labels is None else tuple(labels))
+    spec = make_spec(input_size, tuple(mean), tuple(std), _names(labels))
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)
     model = backend.wrap(native, spec, name, dtype)
     model.optimise = optimise
+    if spec.labels is not None and model.output_shape[-1] != len(spec.labels):
+        raise SettingError(
+            f"{len(spec.labels)} labels for the {model.output_shape[-1]} outputs of {model.name}: give one for each, "
+            "in order, or none."
+        )
     return model
+
+
+def _names(labels: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Labels as they were given; "imagenet" stands for the thousand classes of ILSVRC 2012."""
+    if labels == "imagenet":
+        return imagenet_labels()
+    if isinstance(labels, str):
+        raise SettingError(f"labels={labels!r}: give a list of names, one for each output, or 'imagenet'.")
+    return None if labels is None else tuple(labels)
 
 
 def backends() -> list[BackendInfo]:

@@ -8,10 +8,12 @@ point in the group ``vizkit.backends``.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -128,6 +130,14 @@ class Backend(ABC):
 
 _started: dict[str, Backend] = {}
 _wanted_threads: list[int] = []
+
+
+def announce() -> None:
+    """Import the packages of all registered backends, not their frameworks: one may have to prepare its framework's
+    import, which a user may call before vizkit does."""
+    for entry in entry_points(group="vizkit.backends"):
+        with suppress(ImportError):  # which :func:`registered` tells, once it is asked for
+            importlib.import_module(entry.module)
 
 
 def registered() -> dict[str, type[Backend]]:

@@ -48,7 +48,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class of a prediction; ``probability`` is the softmax over all logits, in 0..1."""
+    """One class of a prediction; ``probability``, in 0..1, is the softmax over all logits, or the sigmoid of a single
+    one. Of a network that ends in a sigmoid, ``logit`` is what goes into it."""
 
     index: int
     label: str
@@ -304,8 +305,7 @@ class Model(ABC):
             raise ShapeError(f"{self.name} gives an output of shape {logits.shape}; a prediction needs (N, classes).")
         if top < 1:
             raise SettingError(f"top={top}: ask for at least one class.")
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probability = shifted / shifted.sum(axis=1, keepdims=True)
+        logits, probability = self._probabilities(logits)
         rows = [
             [
                 Prediction(int(i), self.spec.label(int(i)), float(probability[row, i]), float(logits[row, i]))
@@ -314,6 +314,23 @@ class Model(ABC):
             for row in range(len(logits))
         ]
         return rows if isinstance(image, list | tuple) else rows[0]
+
+    def _probabilities(self, outputs: Array) -> tuple[Array, Array]:
+        """Logits and probabilities, both (N, classes), of a network's outputs."""
+        if outputs.shape[1] > 1:
+            shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+            return outputs, shifted / shifted.sum(axis=1, keepdims=True)
+        if self._ends_in_sigmoid():
+            with np.errstate(divide="ignore"):
+                return np.log(outputs / (1.0 - outputs)), outputs
+        return outputs, 1.0 / (1.0 + np.exp(-outputs))
+
+    def _ends_in_sigmoid(self) -> bool:
+        try:
+            graph = self.graph()
+        except SettingError:  # of a framework that does not show its graph
+            return False
+        return graph[graph.layers[OUTPUT]].kind == "sigmoid"
 
     def __repr__(self) -> str:
         return (

@@ -8,8 +8,12 @@ from vizkit.backend import Backend, Model, cpu_count
 from vizkit.errors import SettingError
 from vizkit.zoo.spec import InputSpec
 
+from .start import install
+
 if TYPE_CHECKING:
     from vizkit.doctor.cases import Case, Probe
+
+install()
 
 
 class GluonBackend(Backend):

@@ -6,16 +6,69 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import abc
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 _threads: list[int] = []
 
 
+@contextmanager
+def with_bool() -> Iterator[None]:
+    """Within the block NumPy has ``numpy.bool``, which MXNet 1.9 reads while it is imported, and newer NumPy lacks."""
+    alias = "bool" not in vars(np)
+    if alias:
+        vars(np)["bool"] = np.bool_
+    try:
+        yield
+    finally:
+        if alias:
+            del vars(np)["bool"]
+
+
+class Finder(MetaPathFinder):
+    """Lets whoever has imported vizkit import MXNet under newer NumPy, too: to build a network, say."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        found = PathFinder.find_spec(name, path, target) if name == "mxnet" else None
+        if found is not None and found.loader is not None:
+            found.loader = Loader(found.loader)
+        return found
+
+
+class Loader(abc.Loader):
+    """MXNet's own, within :func:`with_bool`."""
+
+    def __init__(self, own: abc.Loader) -> None:
+        self._own = own
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with with_bool():
+            self._own.exec_module(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+
+def install() -> None:
+    """Once; before the finders that would take MXNet as it is."""
+    if not any(isinstance(one, Finder) for one in sys.meta_path):
+        sys.meta_path.insert(0, Finder())
+
+
 def import_mxnet(count: int, asked: bool) -> None:
     """Import MXNet 1.9 where NumPy has no ``numpy.bool`` any more, and let its operators use ``count`` threads.
 
-    MXNet reads ``numpy.bool`` while it is imported; the alias exists for that long only. It halves the number of
+    It halves the number of
     processors for its thread count, unless OMP_NUM_THREADS is set when it is imported, and keeps the number for good.
     The user's environment wins over the default, and what the user ``asked`` vizkit for over both.
     """
@@ -25,17 +78,13 @@ def import_mxnet(count: int, asked: bool) -> None:
     given = os.environ.get("MXNET_OMP_MAX_THREADS", before)
     if given is not None and given.isdigit() and not asked:
         count = int(given)
-    alias = "bool" not in vars(np)
     os.environ["OMP_NUM_THREADS"] = str(count)
-    if alias:
-        vars(np)["bool"] = np.bool_
+    install()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("mxnet")
     finally:
-        if alias:
-            del vars(np)["bool"]
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:

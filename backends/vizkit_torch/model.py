@@ -260,7 +260,7 @@ class TorchModel(Model):
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         state = self.native.state_dict(keep_vars=True).items()
-        return ((name, value) for name, value in state if not name.endswith("num_batches_tracked"))
+        return ((name, value) for name, value in state if value.is_floating_point())
 
     def parameter(self, name: str) -> Array:
         found: Any = self.native

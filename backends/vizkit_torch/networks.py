@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -73,9 +75,9 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters and stored statistics, by name."""
-    state = network.state_dict()
-    return {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    """Shapes of all parameters and stored statistics, by name; whole numbers, such as the places of a window's pixels
+    to each other, are part of the network."""
+    return {name: tuple(value.shape) for name, value in network.state_dict().items() if value.is_floating_point()}
 
 
 def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
@@ -93,10 +95,21 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
         found, spec = _other(name, weights, network)
     held = DTYPES[HELD.get(dtype, dtype)]
     state = {key: torch.from_numpy(value).to(device, held) for key, value in found.arrays.items()}
-    counters = {key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key not in state}
-    network.load_state_dict(state | counters, assign=True)
+    every: Any = OrderedDict(state | _whole_numbers(name, network))
+    every._metadata = getattr(network.state_dict(), "_metadata", {})  # by which a module tells its older forms
+    network.load_state_dict(every, assign=True)
     network.to(device=device, dtype=held).eval().requires_grad_(False)
     return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
+
+
+def _whole_numbers(name: str, network: nn.Module) -> dict[str, torch.Tensor]:
+    """Counters, from zero, and what else of a network is whole numbers, which it makes itself when it is built."""
+    whole = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
+    found = {key: torch.zeros((), dtype=torch.long) for key in whole if key.endswith(zoo.COUNTER)}
+    if len(found) < len(whole):
+        made = torchvision.models.get_model(name, weights=None).state_dict()
+        found |= {key: made[key] for key in whole if key not in found}
+    return found
 
 
 def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters, InputSpec]:
@@ -109,7 +122,10 @@ def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters,
         found, spec = _published(name)
     else:
         found = zoo.from_file(name, weights)
-    zoo.check(found, shapes(network), name)
+    own = shapes(network)
+    whole = set(network.state_dict()) - set(own)
+    found = replace(found, arrays={key: value for key, value in found.arrays.items() if key not in whole})
+    zoo.check(found, own, name)
     return found, spec
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import Array, Layer, Leaves, Model, Ops, Tensor
+from ..backend import OUTPUT, Array, Layer, Leaves, Model, Ops, Tensor
 from ..errors import LayerError
+from ..grid import Grid, grid_of
 from ..ops import bilinear_taps
 from ..results import Attribution
 from ._attribution import VALUES, Job, Pass
@@ -22,30 +23,57 @@ CAM = "cam"
 """The name of the maps at the layer's resolution."""
 
 
-def has_extent(layer: Layer) -> bool:
-    """Whether a layer's output is feature maps of more than one position."""
-    return len(layer.shape) == 4 and layer.shape[2] * layer.shape[3] > 1
-
-
-def choose_layer(model: Model, layer: str | None) -> str:
-    """The layer that is meant: ``layer``, or for None the last whose feature maps have extent (more than 1x1) and are
-    no logits, one channel a class; where all are, the last of those.
+def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
+    """The layer that is meant, and how its output becomes maps: ``layer``, or for None the last whose feature maps have
+    extent (more than 1x1) and are no logits, one channel a class; where all are, the last of those. Where that are
+    tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
+    has seen all it ever will.
 
     Raises UnknownNameError for one that does not exist, LayerError for one without extent.
     """
-    if layer is not None and layer in model.layers and has_extent(model.layers[layer]):
-        return layer
-    spatial = [one for one in model.layers.values() if has_extent(one)]
+    grids = {one.name: grid for one in model.layers.values() if (grid := _extended(model, one)) is not None}
+    if layer is not None and layer in grids:
+        return layer, grids[layer]
     if layer is not None:
         model.check_layer(layer)
         shape = model.layers[layer].shape if layer in model.layers else model.output_shape
-        last = f" The last such layer is {spatial[-1].name!r}." if spatial else ""
-        raise LayerError(f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w), h * w > 1.{last}")
-    if not spatial:
+        last = f" The last such layer is {list(grids)[-1]!r}." if grids else ""
+        raise LayerError(
+            f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w) with h * w > 1, (N, h, w, C), or "
+            f"tokens (N, T, C) that cover the picture.{last}"
+        )
+    if not grids:
         raise LayerError(f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.")
-    own = [one for one in spatial if not one.kind.startswith(PASSING)] or spatial
+    own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
     classes = model.output_shape[-1]
-    return ([one for one in own if one.shape[1] != classes] or own)[-1].name
+    name = ([one for one in own if grids[one].channels != classes] or own)[-1]
+    if grids[name].order == "NTC" and grids[name].aside:
+        name = _last_seen(model, [one for one in own if grids[one].aside]) or name
+    return name, grids[name]
+
+
+def _extended(model: Model, layer: Layer) -> Grid | None:
+    grid = grid_of(layer, model.spec.size)
+    return grid if grid is not None and grid.positions > 1 else None
+
+
+def _last_seen(model: Model, names: Sequence[str]) -> str | None:
+    """The last of these token layers, normalised ones if there are, whose tokens of the picture move a class."""
+    ops = model.ops
+    tried = [name for name in names if "Norm" in model.layers[name].kind] or list(names)
+    picture = np.random.default_rng(0).normal(size=(1, model.spec.channels, *model.spec.size))
+    leaves = {name: ops.zeros(model.layers[name].shape) for name in tried}
+    x = ops.asarray(picture)
+
+    def score(leaves: Leaves) -> tuple[Tensor, None]:
+        return ops.sum(model.forward(x, (OUTPUT,), leaves)[OUTPUT] ** 2, 1), None
+
+    _, gradients, _ = ops.value_and_grad(score, leaves)
+    for name in reversed(tried):
+        grid = grid_of(model.layers[name], model.spec.size)
+        if grid is not None and float(ops.numpy(ops.sum(ops.abs(grid.maps(ops, gradients[name])), (1, 2, 3)))[0]) > 0:
+            return name
+    return None
 
 
 def upsample(maps: Array, size: tuple[int, int]) -> Array:
@@ -81,12 +109,14 @@ class MapOf:
     size of the input."""
 
     layer: str
+    grid: Grid
     combine: Combine
     relu: bool
     size: tuple[int, int]
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
-        maps = self.combine(ops, done.activations[self.layer], done.gradients[self.layer])
+        both = (self.grid.maps(ops, one[self.layer]) for one in (done.activations, done.gradients))
+        maps = self.combine(ops, *both)
         return shown(ops, ops.maximum(maps, 0.0) if self.relu else maps, self.size)
 
 
@@ -95,16 +125,16 @@ def shown(ops: Ops, maps: Tensor, size: tuple[int, int]) -> Leaves:
     return {CAM: maps, VALUES: enlarged(ops, maps, size)}
 
 
-def cam_maps(job: Job, layer: str, combine: Combine, relu: bool) -> dict[str, Array]:
+def cam_maps(job: Job, layer: str, grid: Grid, combine: Combine, relu: bool) -> dict[str, Array]:
     """:data:`CAM` (N, h, w) and :data:`VALUES` (N, H, W) of all images; differentiates the tail alone."""
     size = job.model.spec.size
-    return job.passes(MapOf(layer, combine, relu, size), layers=(layer,), at_input=False)
+    return job.passes(MapOf(layer, grid, combine, relu, size), layers=(layer,), at_input=False)
 
 
 def gradient_cam(job: Job, layer: str | None, relu: bool, combine: Combine) -> Attribution:
     """The whole of a method that combines activations and gradients of one layer."""
-    name = choose_layer(job.model, layer)
-    return finish(job, cam_maps(job, name, combine, relu), name, relu)
+    name, grid = choose_layer(job.model, layer)
+    return finish(job, cam_maps(job, name, grid, combine, relu), name, relu)
 
 
 def combined(job: Job, maps: Callable[[int], Tensor], relu: bool) -> dict[str, Array]:

@@ -35,18 +35,19 @@ def ablationcam(
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits without each channel.
     """
     job = Job("ablationcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    name = choose_layer(model, layer)
+    name, grid = choose_layer(model, layer)
+    ops = model.ops
     whole, kept = job.scores((name,))
-    ops, channels = model.ops, model.layers[name].shape[1]
-    each = ops.asarray(-np.eye(channels)[:, :, None, None])
+    activations = [grid.maps(ops, one) for one in kept[name]]
+    each = ops.asarray(-np.eye(grid.channels)[:, :, None, None])
 
     def unchanged(i: int, which: range) -> Tensor:
         return ops.concat([job.image(i)] * len(which))
 
     def without(i: int, which: range) -> Leaves:
-        return {name: each[which.start : which.stop] * kept[name][i]}
+        return {name: grid.back(ops, each[which.start : which.stop] * activations[i])}
 
-    scores = job.forwards(channels, unchanged, without)
+    scores = job.forwards(grid.channels, unchanged, without)
     weights = ops.asarray(((whole[:, None] - scores) / np.abs(whole)[:, None])[:, :, None, None])
-    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], kept[name][i]), relu)
+    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
     return finish(job, maps, name, relu, extra={"scores": scores})

@@ -41,12 +41,12 @@ def eigencam(
     Raises, example: as :func:`vizkit.gradcam`.
     """
     job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
-    name = choose_layer(model, layer)
+    name, grid = choose_layer(model, layer)
     _, kept = job.scores((name,))
     ops = model.ops
 
     def maps(i: int) -> Tensor:
-        return ops.asarray(_projection(ops.numpy(kept[name][i])[0].astype(np.float64), centre)[None])
+        return ops.asarray(_projection(ops.numpy(grid.maps(ops, kept[name][i]))[0].astype(np.float64), centre)[None])
 
     cause = "the layer's activations are the same everywhere; take another layer."
     return finish(job, combined(job, maps, relu), name, relu, cause=cause)

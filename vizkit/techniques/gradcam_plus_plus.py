@@ -68,17 +68,17 @@ def smooth_gradcam_plus_plus(
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
     drawn = Noise(job, noise, seed, samples)
-    name, ops = choose_layer(model, layer), model.ops
+    (name, grid), ops = choose_layer(model, layer), model.ops
     _, kept = job.scores((name,))
 
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
-        g = ops.double(gradients[name])
+        g = ops.double(grid.maps(ops, gradients[name]))
         return added(state, *(ops.sum(one, 0) for one in (g, g * g, g * g * g)))
 
     powers = [one / samples for one in job.samples(samples, drawn.noisy, fold, layers=(name,), at_input=False)]
 
     def maps(i: int) -> Tensor:
-        return combine(ops, kept[name][i], *(ops.asarray(one[i : i + 1]) for one in powers))
+        return combine(ops, grid.maps(ops, kept[name][i]), *(ops.asarray(one[i : i + 1]) for one in powers))
 
     return finish(job, combined(job, maps, relu), name, relu)
 

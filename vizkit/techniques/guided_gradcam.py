@@ -38,7 +38,7 @@ def guided_gradcam(
         ``extra["cam"]`` (N, h, w) Grad-CAM at the layer's resolution.
     """
     job = Job("guided_gradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    name = choose_layer(model, layer)
-    maps = cam_maps(job, name, channel_means, relu=True)
+    name, grid = choose_layer(model, layer)
+    maps = cam_maps(job, name, grid, channel_means, relu=True)
     product = relu_gradient(job, "guided") * maps[VALUES][:, None]
     return job.result(strongest(product), layer=name, extra={"attribution": product, CAM: maps[CAM]}, cause=CLIPPED)

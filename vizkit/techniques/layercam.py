@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import Array, Leaves, Model, Ops, Tensor
 from ..errors import SettingError
+from ..grid import Grid
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
@@ -50,12 +51,13 @@ def layercam(
     """
     job = Job("layercam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     asked: list[str | None] = [layer] if layer is None or isinstance(layer, str) else list(layer)
-    names = [choose_layer(model, one) for one in asked]
+    grids = dict(choose_layer(model, one) for one in asked)
+    names = list(grids)
     if not names or (len(names) > 1 and not relu):
         raise SettingError(f"layer={layer!r}, relu={relu}: give at least one layer; only clipped maps can be fused.")
     if len(names) == 1:
         return gradient_cam(job, names[0], relu, positive_products)
-    raw = job.passes(MapsOf(tuple(dict.fromkeys(names))), layers=tuple(dict.fromkeys(names)), at_input=False)
+    raw = job.passes(MapsOf(tuple(grids.items())), layers=tuple(names), at_input=False)
     clipped = {name: np.maximum(maps, 0) for name, maps in raw.items()}
     fused = np.max([upsample(_scaled(maps), model.spec.size) for maps in clipped.values()], axis=0)
     extra = {f"cam:{name}": maps for name, maps in clipped.items()}
@@ -66,10 +68,13 @@ def layercam(
 class MapsOf:
     """A reduction of a pass to the maps of several layers, by name."""
 
-    layers: tuple[str, ...]
+    layers: tuple[tuple[str, Grid], ...]
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
-        return {name: positive_products(ops, done.activations[name], done.gradients[name]) for name in self.layers}
+        return {
+            name: positive_products(ops, *(grid.maps(ops, one[name]) for one in (done.activations, done.gradients)))
+            for name, grid in self.layers
+        }
 
 
 def positive_products(ops: Ops, activations: Tensor, gradients: Tensor) -> Tensor:

@@ -36,18 +36,18 @@ def scorecam(
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits of the masked images.
     """
     job = Job("scorecam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    name = choose_layer(model, layer)
-    _, kept = job.scores((name,))
-    ops, channels = model.ops, model.layers[name].shape[1]
+    name, grid = choose_layer(model, layer)
+    ops = model.ops
+    activations = [grid.maps(ops, one) for one in job.scores((name,))[1][name]]
 
     def masked(i: int, which: range) -> Tensor:
-        layer = ops.transpose(kept[name][i][:, which.start : which.stop], (1, 0, 2, 3))
+        layer = ops.transpose(activations[i][:, which.start : which.stop], (1, 0, 2, 3))
         mask = ops.resize(layer, model.spec.size)
         low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * mask, mask))
         return job.image(i) * quotient(ops, mask + low, high + low + 0.0 * mask)
 
-    scores = job.forwards(channels, masked)
+    scores = job.forwards(grid.channels, masked)
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
     weights = ops.asarray((shifted / shifted.sum(axis=1, keepdims=True))[:, :, None, None])
-    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], kept[name][i]), relu)
+    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
     return finish(job, maps, name, relu, extra={"scores": scores})
