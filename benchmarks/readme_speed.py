@@ -30,8 +30,9 @@ def floor_table(report: dict[str, Any]) -> str:
 
 
 def suite_table(report: dict[str, Any]) -> str:
-    """:func:`case_table`, what is kept in memory, and what starting costs."""
-    return "\n\n".join([case_table(report), _peaks(report["extra"]), _starts(report["extra"])])
+    """:func:`case_table`, and where they were measured, what is kept in memory and what starting costs."""
+    extra = report["extra"]
+    return "\n\n".join([case_table(report), *([_peaks(extra), _starts(extra)] if extra else [])])
 
 
 def case_table(report: dict[str, Any]) -> str:
