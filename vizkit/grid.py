@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .backend import Layer, Ops, Tensor
 
@@ -46,6 +47,7 @@ class Grid:
         return ops.concat([ops.zeros((int(x.shape[0]), self.aside, self.channels)), x], 1) if self.aside else x
 
 
+@lru_cache(maxsize=4096)
 def grid_of(layer: Layer, size: tuple[int, int]) -> Grid | None:
     """How this layer's output covers a picture of ``size``; None where it does not.
 

@@ -51,6 +51,12 @@ class GluonOps(Ops):
     def double(self, x: NDArray) -> NDArray:
         return x.astype("float64")
 
+    def memory(self) -> int | None:
+        if self.device == "cpu":
+            return None
+        free, _ = mx.context.gpu_memory_info(self.context.device_id)
+        return int(free)
+
     def wait(self, tensor: NDArray) -> None:
         tensor.wait_to_read()
 
