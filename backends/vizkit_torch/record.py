@@ -95,7 +95,7 @@ class Recording:
             if self._graph is None:
                 try:
                     self._record(step, given)
-                except RuntimeError:
+                except Exception:  # whatever PyTorch cannot record, it can run
                     self._graph, self._refused = None, True
                     return self._recorder.plain(step, given)
             for name, value in given.items():
@@ -157,17 +157,17 @@ class Tape:
 
 
 def waits(step: Step, given: Leaves) -> bool:
-    """Whether a step waits for the device, as a network does that looks at a value: a recording would break off."""
-    before = torch.cuda.get_sync_debug_mode()
-    _waiting_is("error")
+    """Whether a step waits for the device, as a network does that looks at a value: a recording would break off. Other
+    errors come again when it is called."""
     try:
-        step(given)
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+        before = torch.cuda.get_sync_debug_mode()
+        _waiting_is("error")
+        try:
+            step(given)
+        finally:
+            _waiting_is(before)
+    except Exception:
         return True
-    finally:
-        _waiting_is(before)
     return False
 
 
