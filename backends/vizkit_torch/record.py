@@ -90,8 +90,12 @@ class Recording:
                 self._graph, self._calls, self._state = None, 0, state
             if self._graph is None and self._calls < self._first:
                 self._calls += 1
-                self._refused = self._large(given) or (self._calls == self._first and waits(step, given))
-                return self._recorder.plain(step, given)
+                self._refused = self._large(given)
+                if self._calls < self._first or self._refused:
+                    return self._recorder.plain(step, given)
+                made = without_waiting(step, given)
+                self._refused = made is None
+                return made or self._recorder.plain(step, given)
             if self._graph is None:
                 try:
                     self._record(step, given)
@@ -156,19 +160,18 @@ class Tape:
         return graph, made
 
 
-def waits(step: Step, given: Leaves) -> bool:
-    """Whether a step waits for the device, as a network does that looks at a value: a recording would break off. Other
-    errors come again when it is called."""
+def without_waiting(step: Step, given: Leaves) -> Leaves | None:
+    """What a step gives; None where it waits for the device, as a network does that looks at a value: a recording would
+    break off. Other errors come again when it is called."""
     try:
         before = torch.cuda.get_sync_debug_mode()
         _waiting_is("error")
         try:
-            step(given)
+            return step(given)
         finally:
             _waiting_is(before)
     except Exception:
-        return True
-    return False
+        return None
 
 
 def _waiting_is(mode: int | str) -> None:
