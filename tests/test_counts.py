@@ -238,14 +238,14 @@ def test_a_deep_dream(device: blind.Device, steps: int) -> None:
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_an_inversion(device: blind.Device, steps: int) -> None:
-    """Each layer is a rendering with a penalty; the photo is seen once in the loop, and once for each of the ten sets
-    of pictures of the evidence."""
+    """Each layer is a rendering with a penalty; the photo is seen once in the loop, and once for all ten sets of
+    pictures of the evidence."""
     model, photo = blind.small_on_gpu(), blind.photos(1)[0]
     rescued = min(steps, RESCUE)
     layer = (
-        1 + per(steps, _checkpoint.EVERY) + 2 + 1 + 10,
+        1 + per(steps, _checkpoint.EVERY) + 2 + 1 + 1,
         1 + per(steps, _trace.AHEAD) + rescued + 2,
-        steps + rescued + 1 + 1 + 10,
+        steps + rescued + 1 + 1 + 1,
         steps + rescued,
     )
     found = counts(device, lambda: vizkit.invert(model, photo, ["2", "5"], steps=steps, fit="squash"))
