@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,23 @@ from conftest import INSTALLED
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
 from typer import BadParameter
 
 from benchmarks import gpu, gpu_cases
 from benchmarks.readme_speed import gpu_table
 
 pytestmark = pytest.mark.cpu
+
+
+@pytest.fixture(autouse=True)
+def _arithmetic() -> Iterator[None]:
+    """A benchmark forbids TF32 for its whole process, which here is the suite's."""
+    holders = torch.backends.cudnn, torch.backends.cuda.matmul
+    found = [one.allow_tf32 for one in holders]
+    yield
+    for one, value in zip(holders, found, strict=True):
+        one.allow_tf32 = value
 
 
 def test_it_measures_judges_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

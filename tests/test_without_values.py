@@ -44,9 +44,9 @@ class Spy(TorchDispatchMode):
 
 
 def full() -> bool:
-    """Whether a GPU's convolutions would multiply float32 in full."""
+    """Whether a GPU's convolutions would multiply float32 in full ("none" is what ``allow_tf32 = False`` writes)."""
     newer = hasattr(BACKENDS.cudnn, "conv")
-    return BACKENDS.cudnn.conv.fp32_precision == "ieee" if newer else not BACKENDS.cudnn.allow_tf32
+    return BACKENDS.cudnn.conv.fp32_precision in ("ieee", "none") if newer else not BACKENDS.cudnn.allow_tf32
 
 
 @pytest.fixture
