@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import backend as contract
-from .backend import BackendInfo, Model
+from .backend import BackendInfo, Call, Model
 from .errors import SettingError
+from .grid import Grid, laid_out
 from .zoo.spec import imagenet_labels, make_spec
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
@@ -75,6 +76,9 @@ def wrap(
     name: str | None = None,
     dtype: str | None = None,
     optimise: bool = True,
+    inputs: Sequence[Any] | Mapping[str, Any] = (),
+    output: int | str | Callable[[Any], Any] | None = None,
+    layout: Mapping[str, str | Grid] | None = None,
 ) -> Model:
     """The user's own network: a torch ``Module``, compiled or not, or a Gluon ``HybridBlock``, hybridised or not.
 
@@ -92,8 +96,12 @@ def wrap(
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)
-    model = backend.wrap(native, spec, name, dtype)
+    call = Call(dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs), output)
+    model = backend.wrap(native, spec, name, dtype, call)
     model.optimise = optimise
+    for layer in layout or {}:
+        model.check_layer(layer)
+    model.layout = laid_out(layout or {}, model.layers, spec.size)
     if spec.labels is not None and model.output_shape[-1] != len(spec.labels):
         raise SettingError(
             f"{len(spec.labels)} labels for the {model.output_shape[-1]} outputs of {model.name}: give one for each, "

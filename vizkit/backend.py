@@ -19,7 +19,20 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
-from .model import AS_GIVEN, INFERENCE, OUTPUT, RELU_RULES, SAMPLES, Layer, Mode, Model, Prediction, Weights
+from .model import (
+    AS_GIVEN,
+    INFERENCE,
+    OUTPUT,
+    PLAIN,
+    RELU_RULES,
+    SAMPLES,
+    Call,
+    Layer,
+    Mode,
+    Model,
+    Prediction,
+    Weights,
+)
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
@@ -30,11 +43,13 @@ __all__ = [
     "AS_GIVEN",
     "INFERENCE",
     "OUTPUT",
+    "PLAIN",
     "RELU_RULES",
     "SAMPLES",
     "Array",
     "Backend",
     "BackendInfo",
+    "Call",
     "Layer",
     "Leaves",
     "Mode",
@@ -114,7 +129,9 @@ class Backend(ABC):
         """See :func:`vizkit.load`."""
 
     @abstractmethod
-    def wrap(self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> Model:
+    def wrap(
+        self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN
+    ) -> Model:
         """See :func:`vizkit.wrap`; ``dtype`` is None or one of :attr:`dtypes`.
 
         Raises SettingError for a dtype that needs other parameters than the network has.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from .backend import Layer, Ops, Tensor
+from .errors import SettingError
+from .ops import Ops, Tensor
+
+if TYPE_CHECKING:
+    from .model import Layer
 
 SET_ASIDE = (0, 1, 2, 5, 9)
 """Tokens before the picture's: a class token, with a distillation token, with four or eight registers."""
@@ -64,11 +70,16 @@ def grid_of(layer: Layer, size: tuple[int, int]) -> Grid | None:
             return Grid("NHWC", third, first, second)
         return Grid("NCHW", first, second, third)
     if len(shape) == 3 and not layer.kind.startswith(CHANNELS_FIRST):
-        for aside in SET_ASIDE:
-            for height in range(1, shape[1] - aside + 1):
-                width, rest = divmod(shape[1] - aside, height)
-                if not rest and width * height > 1 and _fits((height, width), size):
-                    return Grid("NTC", shape[2], height, width, aside)
+        return _tokens(shape, size)
+    return None
+
+
+def _tokens(shape: tuple[int, ...], size: tuple[int, int]) -> Grid | None:
+    for aside in SET_ASIDE:
+        for height in range(1, shape[1] - aside + 1):
+            width, rest = divmod(shape[1] - aside, height)
+            if not rest and width * height > 1 and _fits((height, width), size):
+                return Grid("NTC", shape[2], height, width, aside)
     return None
 
 
@@ -76,3 +87,29 @@ def _fits(grid: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether cells are as high as wide, but for one that hangs over an edge."""
     cell = max(size[0] / grid[0], size[1] / grid[1])
     return all(abs(side / cell - count) < 1 for side, count in zip(size, grid, strict=True))
+
+
+def laid_out(layout: Mapping[str, str | Grid], layers: Mapping[str, Layer], size: tuple[int, int]) -> dict[str, Grid]:
+    """What a user says of how layers cover the picture: "NCHW", "NHWC", "NTC", or a :class:`Grid`.
+
+    Raises SettingError for another word, or where the layer's output is not of that order.
+    """
+    found = {}
+    for name, said in layout.items():
+        if isinstance(said, Grid):
+            found[name] = said
+            continue
+        shape = layers[name].shape
+        grid = None
+        if said == "NTC" and len(shape) == 3:
+            grid = _tokens(shape, size)
+        elif said in ("NCHW", "NHWC") and len(shape) == 4:
+            channels, height, width = shape[1:] if said == "NCHW" else (shape[3], *shape[1:3])
+            grid = Grid(said, channels, height, width)
+        if grid is None:
+            raise SettingError(
+                f"layout={said!r} for the layer {name!r}, which gives {shape}: expected 'NCHW' or 'NHWC' for (1, ., ., "
+                ".), 'NTC' for tokens (1, T, C) of a picture in its proportions, or a vizkit.grid.Grid."
+            )
+        found[name] = grid
+    return found

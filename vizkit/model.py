@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import LayerError, SettingError, ShapeError, unknown
+from .grid import Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
 
 if TYPE_CHECKING:
@@ -35,6 +37,20 @@ class Layer:
     name: str
     kind: str
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a network is called. ``inputs`` are what it gets beside the picture, by position or by name: an array with a
+    leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output`` says which of its
+    results counts: an index or a key, or a function of what the network returns; None takes the only one there is."""
+
+    inputs: tuple[Any, ...] | Mapping[str, Any] = ()
+    output: int | str | Callable[[Any], Tensor] | None = None
+
+
+PLAIN = Call()
+"""With a picture alone, for one tensor."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,8 @@ class Model(ABC):
     ops: Ops
     weights: Weights
     versions: dict[str, str]
+    layout: Mapping[str, Grid] = MappingProxyType({})
+    """How layers cover the picture, where the user has said it; see :func:`vizkit.wrap`."""
     optimise: bool = True
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
@@ -132,6 +150,10 @@ class Model(ABC):
     @abstractmethod
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
+
+    def grid(self, layer: str) -> Grid | None:
+        """How a layer's output covers the picture; None where it does not."""
+        return self.layout.get(layer) or grid_of(self.layers[layer], self.spec.size)
 
     @abstractmethod
     def has_relu(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import Backend, Model, cpu_count
+from vizkit.backend import PLAIN, Backend, Call, Model, cpu_count
 from vizkit.errors import SettingError
 from vizkit.zoo.spec import InputSpec
 
@@ -62,10 +62,12 @@ class GluonBackend(Backend):
 
         return networks.load(name, weights, device, dtype)
 
-    def wrap(self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> Model:
+    def wrap(
+        self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN
+    ) -> Model:
         from . import networks
 
-        return networks.wrap(native, spec, name, dtype)
+        return networks.wrap(native, spec, name, dtype, call)
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         from . import doctor

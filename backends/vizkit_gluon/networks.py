@@ -9,7 +9,7 @@ import mxnet as mx
 from mxnet import gluon
 from mxnet.gluon.model_zoo import model_store, vision
 
-from vizkit.backend import AS_GIVEN, Weights
+from vizkit.backend import AS_GIVEN, PLAIN, Call, Weights
 from vizkit.errors import DeviceError, SettingError, UnknownNameError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
@@ -189,7 +189,7 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
 
 
 @legacy()
-def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> GluonModel:
+def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN) -> GluonModel:
     """See :func:`vizkit.wrap`."""
     if not isinstance(native, gluon.Block):
         raise SettingError(f"vizkit.wrap takes a mxnet.gluon.HybridBlock; got {type(native).__name__}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import Backend, Model
+from vizkit.backend import PLAIN, Backend, Call, Model
 from vizkit.zoo.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ class TorchBackend(Backend):
 
         return networks.load(name, weights, device, dtype)
 
-    def wrap(self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> Model:
+    def wrap(
+        self, native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN
+    ) -> Model:
         from . import networks
 
-        return networks.wrap(native, spec, name, dtype)
+        return networks.wrap(native, spec, name, dtype, call)
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         from . import doctor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -94,8 +94,8 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors(one)
 
 
-def trace(network: nn.Module, blank: torch.Tensor, output_of: Any) -> Graph:
-    """The graph of one pass over ``blank``; ``output_of`` picks the result from what the network returns.
+def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> Graph:
+    """The graph of one pass over ``blank``; ``run`` calls the network and picks its result.
 
     Raises SettingError when no operation leads from the input to the result.
     """
@@ -123,7 +123,7 @@ def trace(network: nn.Module, blank: torch.Tensor, output_of: Any) -> Graph:
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         with recorder:
-            output = output_of(network(blank))
+            output = run(blank)
     end = recorder.at(output)
     if end is None:
         raise SettingError(

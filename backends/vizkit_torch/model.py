@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import INFERENCE, OUTPUT, Array, Layer, Mode, Model, Weights
-from vizkit.errors import LayerError, SettingError, ShapeError
+from vizkit.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
+from vizkit.errors import LayerError, ShapeError
 from vizkit.network.graph import Graph
 from vizkit.ops import Step
 from vizkit.zoo.spec import InputSpec
 
+from .call import Caller
 from .graph import trace
 from .inference import inference
 from .modules import Modules
@@ -52,6 +53,7 @@ class TorchModel(Model):
         versions: dict[str, str],
         device: str,
         dtype: str,
+        call: Call = PLAIN,
     ) -> None:
         self.native = native
         self.spec = spec
@@ -61,6 +63,7 @@ class TorchModel(Model):
         self.device = device
         self.dtype = dtype
         self.ops: TorchOps = TorchOps(device, dtype)
+        self._caller = Caller(native, call, self.ops)
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
         self._written: set[str] = set()
@@ -123,7 +126,7 @@ class TorchModel(Model):
             _ = self.layers
             blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
             with settled(self.device, self.dtype), self._inference(INFERENCE):
-                self._graph = trace(self.native, blank, lambda output: logits(output, self.name))
+                self._graph = trace(self.native, blank, self._run)
         return self._graph
 
     def check_layer(self, name: str) -> None:
@@ -169,7 +172,7 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             still = stack.enter_context(Still())
-            self._output = tuple(logits(self.native(blank), self.name).shape)
+            self._output = tuple(self._run(blank).shape)
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
@@ -178,6 +181,9 @@ class TorchModel(Model):
         self._preparation = Preparation(self._modules.known, pairs, lowered)
         self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
         return {name: layer for name, layer in seen.items() if name not in self._reused}
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        return self._caller.output(self._caller.run(x), self.name)
 
     def _forward(
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
@@ -226,7 +232,7 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module.
-                output = self.native(_lowered(x) if lowered else x.clone())
+                output = self._caller.run(_lowered(x) if lowered else x.clone())
             except _Stop:
                 output = None
             except (RuntimeError, AssertionError) as error:  # the latter from an exported network
@@ -234,7 +240,7 @@ class TorchModel(Model):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = logits(output, self.name).to(x.dtype)
+            kept[OUTPUT] = self._caller.output(output, self.name).to(x.dtype)
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
             waiting.discard(OUTPUT)
@@ -291,7 +297,7 @@ class TorchModel(Model):
         model = copy.copy(self)
         model.native = network
         model._modules, model._watch = Modules(network), Watch(self.device)
-        model._recorder = Recorder(model)
+        model._recorder, model._caller = Recorder(model), self._caller.of(network)
         if self._preparation is not None:
             model._preparation = self._preparation.moved(model._modules.known)
         if self._bare is not None:
@@ -311,18 +317,3 @@ def _lowered(x: torch.Tensor) -> torch.Tensor:
 def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
     """What a batch norm adds to its scaled input in inference; None for one without stored statistics."""
     return None if module.running_mean is None or module.running_var is None else affine(module)[1]
-
-
-def logits(output: Any, name: str) -> torch.Tensor:
-    """The one tensor that a classification network returns, also from the named tuples of torchvision."""
-    if isinstance(output, torch.Tensor):
-        return output
-    found: object = getattr(output, "logits", None)
-    if isinstance(output, dict):
-        found = output.get("logits", output.get("out"))
-    if isinstance(found, torch.Tensor):
-        return found
-    raise SettingError(
-        f"{name} returns a {type(output).__name__}; vizkit needs one tensor, or an output with a field 'logits'. "
-        "Wrap a small Module that picks it."
-    )

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from vizkit.backend import AS_GIVEN, Weights
+from vizkit.backend import AS_GIVEN, PLAIN, Call, Weights
 from vizkit.errors import DeviceError, SettingError, unknown
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
@@ -148,7 +148,7 @@ SHELLS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "Distributed
 """Modules that only run another one, and where they keep it."""
 
 
-def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None) -> TorchModel:
+def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN) -> TorchModel:
     """See :func:`vizkit.wrap`. Of a compiled network, or one that is spread over devices, the module inside is taken:
     its layers have the names that the user gave them, and run once."""
     if not isinstance(native, nn.Module):
@@ -178,4 +178,5 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         versions=versions(),
         device=str(first.device),
         dtype=dtype or held,
+        call=call,
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import OUTPUT, Array, Layer, Leaves, Model, Ops, Tensor
+from ..backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
 from ..errors import LayerError
-from ..grid import Grid, grid_of
+from ..grid import Grid
 from ..ops import bilinear_taps
 from ..results import Attribution
 from ._attribution import VALUES, Job, Pass
@@ -31,7 +31,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
 
     Raises UnknownNameError for one that does not exist, LayerError for one without extent.
     """
-    grids = {one.name: grid for one in model.layers.values() if (grid := _extended(model, one)) is not None}
+    grids = {name: grid for name in model.layers if (grid := model.grid(name)) is not None and grid.positions > 1}
     if layer is not None and layer in grids:
         return layer, grids[layer]
     if layer is not None:
@@ -52,11 +52,6 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     return name, grids[name]
 
 
-def _extended(model: Model, layer: Layer) -> Grid | None:
-    grid = grid_of(layer, model.spec.size)
-    return grid if grid is not None and grid.positions > 1 else None
-
-
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:
     """The last of these token layers, normalised ones if there are, whose tokens of the picture move a class."""
     ops = model.ops
@@ -70,7 +65,7 @@ def _last_seen(model: Model, names: Sequence[str]) -> str | None:
 
     _, gradients, _ = ops.value_and_grad(score, leaves)
     for name in reversed(tried):
-        grid = grid_of(model.layers[name], model.spec.size)
+        grid = model.grid(name)
         if grid is not None and float(ops.numpy(ops.sum(ops.abs(grid.maps(ops, gradients[name])), (1, 2, 3)))[0]) > 0:
             return name
     return None

@@ -1,0 +1,129 @@
+"""How a PyTorch network is called, and which of its results is the output."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vizkit.backend import Call
+from vizkit.errors import SettingError
+
+from .ops import DTYPES, TorchOps
+
+FIELDS = ("logits", "out")
+"""Where networks that return several results keep the one that counts: Hugging Face and torchvision's classifiers,
+torchvision's segmentation."""
+
+
+class Caller:
+    """A network with its further inputs and its choice of a result: native pictures in, one tensor (N, ...) out."""
+
+    def __init__(self, native: nn.Module, call: Call, ops: TorchOps) -> None:
+        self.native = native
+        self.call = call
+        named = isinstance(call.inputs, Mapping)
+        self._named = {name: _native(one, ops) for name, one in dict(call.inputs).items()} if named else {}
+        self._more = () if named else tuple(_native(one, ops) for one in call.inputs)
+
+    def of(self, native: nn.Module) -> Caller:
+        """The same for a copy of the network."""
+        other = object.__new__(Caller)
+        other.__dict__.update(self.__dict__, native=native)
+        return other
+
+    def run(self, x: torch.Tensor) -> Any:
+        """All that the network returns."""
+        if not self._more and not self._named:
+            return self.native(x)
+        fit = partial(_repeated, count=len(x))
+        return self.native(x, *map(fit, self._more), **{name: fit(one) for name, one in self._named.items()})
+
+    def output(self, result: Any, name: str) -> torch.Tensor:
+        """The tensor that counts, at least (N, outputs)."""
+        wanted = self.call.output
+        found: Any
+        if callable(wanted):
+            found, said = wanted(result), "the function given as output="
+        elif wanted is not None:
+            found, said = _part(result, wanted, name), f"output={wanted!r}"
+        else:
+            found, said = _only(result), ""
+        if isinstance(found, torch.Tensor) and found.ndim > 0:
+            return found[:, None] if found.ndim == 1 else found
+        if wanted is None:
+            raise SettingError(
+                f"{name} returns {_described(result)}. Say which part of it counts: vizkit.wrap(..., output=) takes "
+                "an index, a key, or a function of what the network returns."
+            )
+        raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected a tensor (N, ...).")
+
+
+def _native(value: Any, ops: TorchOps) -> Any:
+    """A further input as the network takes it: an array of numbers with a point in its dtype, whole ones as they are,
+    and whatever else it is."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value))
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().to(ops.device)
+    return value.to(DTYPES[ops.dtype]) if value.is_floating_point() else value
+
+
+def _repeated(value: Any, count: int) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) == 1 and count != 1:
+        return value.expand(count, *value.shape[1:])
+    return value
+
+
+def _fields(result: Any) -> Mapping[str, Any] | None:
+    """Named parts of a result."""
+    if isinstance(result, Mapping):
+        return result
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {one.name: getattr(result, one.name) for one in dataclasses.fields(result)}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return dict(zip(result._fields, result, strict=True))
+    return None
+
+
+def _only(result: Any) -> Any:
+    """The result, where it is clear which."""
+    if isinstance(result, torch.Tensor):
+        return result
+    fields = _fields(result)
+    if fields is not None:
+        found = [fields[key] for key in FIELDS if isinstance(fields.get(key), torch.Tensor)]
+        tensors = [one for one in fields.values() if isinstance(one, torch.Tensor)]
+        return found[0] if found else tensors[0] if len(fields) == len(tensors) == 1 else None
+    if isinstance(result, list | tuple) and len(result) == 1 and isinstance(result[0], torch.Tensor):
+        return result[0]
+    return getattr(result, "logits", None)
+
+
+def _part(result: Any, wanted: int | str, name: str) -> Any:
+    fields = _fields(result)
+    try:
+        if isinstance(wanted, str):
+            return getattr(result, wanted) if fields is None else fields[wanted]
+        return result[wanted] if isinstance(result, list | tuple) else result[list(fields)[wanted]] if fields else None
+    except (KeyError, IndexError, AttributeError, TypeError):
+        raise SettingError(f"{name} returns {_described(result)}; output={wanted!r} names no part of it.") from None
+
+
+def _described(result: Any) -> str:
+    fields = _fields(result)
+    if fields is not None:
+        return f"a {type(result).__name__} of " + ", ".join(f"{key!r} {_kind(one)}" for key, one in fields.items())
+    if isinstance(result, list | tuple):
+        return f"a {type(result).__name__} of " + ", ".join(f"{i} {_kind(one)}" for i, one in enumerate(result))
+    return f"a {_kind(result)}"
+
+
+def _kind(value: Any) -> str:
+    return f"tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
