@@ -14,8 +14,8 @@ from kits import kit as kit_of
 import vizkit
 from vizkit import draws
 from vizkit.errors import LayerError, MapWarning, SettingError, UnknownNameError
+from vizkit.ops import bilinear_matrix
 from vizkit.techniques._attribution import Job
-from vizkit.techniques._cam import upsample
 from vizkit.techniques._noise import Noise, generator
 from vizkit.techniques.integrated_gradients import RULES, quadrature
 
@@ -241,12 +241,18 @@ def test_smooth_gradcam_plus_plus(name: str) -> None:
     np.testing.assert_allclose(found.extra["cam"][0], np.maximum(np.einsum("k,khw->hw", weights, a), 0), rtol=1e-9)
 
 
+def up(maps: Any) -> Any:
+    """(N, h, w) to the input's size, by the matrix of bilinear interpolation."""
+    matrix = bilinear_matrix(maps.shape[1], TRAPS_SIZE)
+    return matrix @ maps @ matrix.T
+
+
 def test_fusion_is_the_papers(name: str) -> None:
     model = vizkit.wrap(kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3)
     picture = np.random.default_rng(1).integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
     found = vizkit.layercam(model, picture, target=1, layer=["2", "7"])
     maps = [vizkit.layercam(model, picture, target=1, layer=layer).extra["cam"][0] for layer in ("2", "7")]
-    expected = np.maximum(*(upsample(np.tanh(2 * one / one.max()), (TRAPS_SIZE, TRAPS_SIZE)) for one in maps))
+    expected = np.maximum(*(up(np.tanh(2 * one / one.max())) for one in maps))
     np.testing.assert_allclose(found.values[0], expected, rtol=1e-9)
     with pytest.raises(SettingError, match="only clipped maps can be fused"):
         vizkit.layercam(model, picture, layer=["2", "7"], relu=False)

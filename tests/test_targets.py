@@ -10,7 +10,8 @@ from kits import TRAPS, TRAPS_SIZE, kit
 
 import vizkit
 from vizkit import targets
-from vizkit.errors import SettingError, ShapeError, UnknownNameError
+from vizkit.errors import SettingError, UnknownNameError
+from vizkit.targets import Dense, Table
 from vizkit.techniques._attribution import pick
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
@@ -37,17 +38,18 @@ CASES: list[tuple[Any, list[float]]] = [
 @pytest.mark.parametrize(("target", "expected"), CASES)
 def test_the_device_finds_the_targets_logits(model: Any, target: Any, expected: list[float]) -> None:
     """The same as the host does, which names the classes too; the top-1 is the first of equals."""
-    ops, marks = model.ops, targets.marks(model, target, 3)
+    ops, table, asked = model.ops, Table(Dense.of(model)), targets.listed(target, 3)
+    marks = targets.marks(model, table, asked)
     assert marks.shape == (3, 6)
     weight = ops.asarray(marks)
 
     def score(leaves: dict[str, Any]) -> Any:
-        found = targets.score(ops, leaves["logits"], weight)
+        found = targets.score(ops, table, leaves["logits"], weight)
         return found, found
 
     _, gradients, found = ops.value_and_grad(score, {"logits": ops.asarray(LOGITS)})
     np.testing.assert_allclose(ops.numpy(found), expected, rtol=1e-14)
-    chosen = targets.choose(model, target, LOGITS)
+    chosen = targets.choose(model, table, asked, LOGITS)
     np.testing.assert_allclose(ops.numpy(found), pick(LOGITS, chosen), rtol=1e-14)
     ones = [np.ones(5) if index is None else np.eye(5)[index] for index in chosen]
     np.testing.assert_array_equal(ops.numpy(gradients["logits"]), ones)
@@ -57,22 +59,16 @@ def test_the_device_finds_the_targets_logits(model: Any, target: Any, expected: 
 def test_another_class_that_is_no_number_does_not_count(model: Any, wrong: float) -> None:
     ops, logits = model.ops, LOGITS.copy()
     logits[:, 2] = wrong
-    found = targets.score(ops, ops.asarray(logits), ops.asarray(targets.marks(model, 1, 3)))
+    table = Table(Dense.of(model))
+    found = targets.score(ops, table, ops.asarray(logits), ops.asarray(targets.marks(model, table, [1] * 3)))
     np.testing.assert_array_equal(ops.numpy(found), [2.0, -2.0, 1.0])
-    found = targets.score(ops, ops.asarray(logits), ops.asarray(targets.marks(model, 2, 3)))
+    found = targets.score(ops, table, ops.asarray(logits), ops.asarray(targets.marks(model, table, [2] * 3)))
     np.testing.assert_array_equal(ops.numpy(found), [wrong] * 3)
 
 
-def test_marks_refuse_what_choosing_refuses(model: Any) -> None:
-    for target, error in ((5, UnknownNameError), ("fox", UnknownNameError), ([1, 2], SettingError)):
-        with pytest.raises(error):
-            targets.marks(model, target, 3)
-        with pytest.raises(error):
-            targets.choose(model, target, LOGITS)
-
-
-def test_a_network_without_logits_has_no_targets(name: str) -> None:
-    native = kit(name).sequential([("conv", 3, 2, 1, 0), ("relu",)])
-    maps = vizkit.wrap(native, input_size=4, mean=(0.5,) * 3, std=(0.5,) * 3)
-    with pytest.raises(ShapeError, match=r"needs logits of shape \(N, classes\)"):
-        targets.marks(maps, None, 1)
+@pytest.mark.parametrize(
+    ("target", "error"), [(5, UnknownNameError), ("fox", UnknownNameError), ([1, 2], SettingError)]
+)
+def test_what_there_is_not_is_refused(model: Any, target: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        vizkit.saliency(model, [vizkit.images.noise(size=TRAPS_SIZE)] * 3, target=target, fit="squash")

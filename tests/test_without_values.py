@@ -13,6 +13,7 @@ from conftest import INSTALLED
 
 import vizkit
 from vizkit import objectives, targets
+from vizkit.targets import Dense, Table
 from vizkit.techniques import _trace
 from vizkit.techniques._attribution import INPUT, LOGITS, differentiate
 
@@ -71,7 +72,8 @@ def everything(ops: Any, done: Any) -> Any:
 def given(model: Any, count: int, chosen: Any) -> dict[str, Any]:
     """What a differentiating step is given."""
     x = model.ops.asarray(np.zeros((count, 3, 224, 224)))
-    return {"x": x, "marks": model.ops.asarray(targets.marks(model, chosen, count))}
+    table = Table(Dense.of(model))
+    return {"x": x, "marks": model.ops.asarray(targets.marks(model, table, targets.listed(chosen, count)))}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

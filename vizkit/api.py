@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import backend as contract
-from .backend import BackendInfo, Call, Model
+from .backend import OUTPUT, BackendInfo, Call, Layer, Model
 from .errors import SettingError
 from .grid import Grid, laid_out
+from .targets import Dense
 from .zoo.spec import imagenet_labels, make_spec
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
@@ -69,7 +70,7 @@ def _check_dtype(backend: contract.Backend, dtype: str) -> None:
 def wrap(
     native: Any,
     *,
-    input_size: int | tuple[int, int],
+    input_size: int | tuple[int, ...],
     mean: Sequence[float],
     std: Sequence[float],
     labels: Sequence[str] | str | None = None,
@@ -83,10 +84,20 @@ def wrap(
     """The user's own network: a torch ``Module``, compiled or not, or a Gluon ``HybridBlock``, hybridised or not.
 
     It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
-    see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width);
-    ``mean``/``std``: per channel, of pixels divided by 255 (three for RGB, one for gray); ``labels``: names of the
+    see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width); (samples,)
+    of a network on signals (N, C, T), (depth, height, width) of one on volumes (N, C, D, H, W). ``mean``/``std``: per
+    channel, of pixels divided by 255: three for RGB, one for gray, any number for others. ``labels``: names of the
     outputs, in order, one for each, or "imagenet"; ``name``: None is its class's. Layers go by the framework's
-    structural paths; TorchScript shows none, and no ReLU. ``dtype``: None is that of its parameters; "bfloat16"
+    structural paths; TorchScript shows none, and no ReLU.
+
+    ``inputs``: what the network gets beside the picture, by position, or by name in a dictionary: an array with a
+    leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output``: which of several
+    results is explained, an index, a key, or a function of all that the network returns; None takes the only tensor, or
+    a field "logits" or "out". Of a segmentation (N, C, H, W) and of torchvision's detectors a place, a mask or a box
+    can be a target, see :mod:`vizkit.targets`. ``layout``: how layers cover the picture, where their shapes do not
+    tell: ``{"stage3": "NHWC"}``, "NCHW", "NTC" for tokens, or a :class:`vizkit.grid.Grid`.
+
+    ``dtype``: None is that of its parameters; "bfloat16"
     computes a float32 network in it, as :func:`load` has it. ``optimise``: as :func:`load` has it; what is prepared
     follows the parameters that are written later, at a cost, so turn it off between steps of a training.
 
@@ -101,10 +112,12 @@ def wrap(
     model.optimise = optimise
     for layer in layout or {}:
         model.check_layer(layer)
-    model.layout = laid_out(layout or {}, model.layers, spec.size)
-    if spec.labels is not None and model.output_shape[-1] != len(spec.labels):
+    if layout:
+        layers = {**model.layers, OUTPUT: Layer(OUTPUT, "", model.output_shape)}
+        model.layout = laid_out(layout, layers, spec.shape[1:])
+    if spec.labels is not None and Dense.of(model).classes != len(spec.labels):
         raise SettingError(
-            f"{len(spec.labels)} labels for the {model.output_shape[-1]} outputs of {model.name}: give one for each, "
+            f"{len(spec.labels)} labels for the {Dense.of(model).classes} outputs of {model.name}: give one for each, "
             "in order, or none."
         )
     return model

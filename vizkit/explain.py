@@ -14,7 +14,8 @@ from .backend import Array, Model
 from .errors import SettingError, unknown
 from .images import ImageInput
 from .results import Attribution, Result
-from .targets import Target
+from .targets import Score, Target, Wanted
+from .techniques._checks import pictures_only
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,18 +113,19 @@ def explain(
     if scale not in SCALES:
         raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
     every = [models] if isinstance(models, Model) else list(models)
-    wanted = [targets] if targets is None or isinstance(targets, int | str) else list(targets)
+    single = targets is None or isinstance(targets, int | str | Score)
+    wanted: list[Wanted] = [targets] if single else list(targets)  # type: ignore[list-item, arg-type]
     chosen = [_method(one) for one in methods]
     if not (every and wanted and chosen):
         raise SettingError("explain needs at least one model, one method and one target.")
+    for model in every:
+        pictures_only(model, "explain")
     sizes = {model.spec.size for model in every}
     if len(sizes) > 1:
         raise SettingError(f"One figure needs one input size; these models take {sorted(sizes)}.")
     common = {"layer": layer, "seed": seed, "batch_size": batch_size, "input_range": input_range, "fit": fit}
 
-    def one(
-        model: Model, target: int | str | None, run: Callable[..., Attribution], own: Mapping[str, Any]
-    ) -> Attribution:
+    def one(model: Model, target: Wanted, run: Callable[..., Attribution], own: Mapping[str, Any]) -> Attribution:
         known = inspect.signature(run).parameters
         settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
         return run(model, image, **{**settings, **own})

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .backend import Array, cpu_count
 from .errors import ImageError, SettingError
+from .ready import each, plain
 from .zoo.spec import InputSpec
 
 FITS = ("crop", "squash")
 RANGES = ("imagenet", "unit")
+AS_GIVEN = "as given"
+"""The range of arrays that are used as they are."""
+SLACK = 0.02
+"""How far beyond 0..1 a picture may be that is shown as it is."""
 MOST_THREADS = 16
 """That make pictures ready side by side."""
 
@@ -40,12 +45,19 @@ class Batch:
         return len(self.names)
 
     def digest(self) -> list[str]:
-        """SHA-256 of each prepared picture's pixels."""
-        return [hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest() for picture in self.pictures]
+        """SHA-256 of each prepared picture's pixels, or of the values of what is used as it was given."""
+        read = self.tensor if self.input_range == AS_GIVEN else self.pictures
+        return [hashlib.sha256(np.ascontiguousarray(one).data).hexdigest() for one in read]
+
+    def repeated(self, count: int) -> Batch:
+        """A single picture so many times."""
+        every = np.zeros(count, int)
+        return replace(self, tensor=self.tensor[every], pictures=self.pictures[every], names=self.names * count)
 
 
-ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Sequence[Any]
-"""What every technique takes: a path, a Pillow image, a uint8 array, a list of them, or a Batch made ready before."""
+ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Iterable[Any]
+"""What every technique takes: a path of a file or a folder, a Pillow image, a uint8 array, an array or a tensor of any
+framework that is ready, a list, generator or loader of them, or a Batch made before; see :func:`prepare`."""
 
 
 def sample() -> Path:
@@ -141,46 +153,104 @@ def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
 def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_range: str = "imagenet") -> Batch:
     """Images as the network's input.
 
-    ``input_range="imagenet"``: pixels divided by 255, less the mean, over the standard deviation, per channel, equal to
-    torchvision's evaluation transform; ``"unit"``: pixels in 0..1 as they are. A :class:`Batch` is taken as it is,
-    whatever ``fit`` and ``input_range``. Raises ImageError or SettingError.
+    Files, Pillow images and uint8 pictures are fitted. ``input_range="imagenet"``: pixels divided by 255, less the
+    mean, over the standard deviation, per channel, equal to torchvision's evaluation transform; ``"unit"``: pixels in
+    0..1 as they are. Pictures of other channels, whole numbers (C, H, W) or (H, W, C), likewise, over the largest
+    number of their kind. An array or tensor of floats in the network's own shape, one or a batch, is ready: it is used
+    as it is, and so is a :class:`Batch`, whatever ``fit`` and ``input_range``. A folder stands for its pictures, a
+    generator or a loader for all that it gives. Raises ImageError or SettingError.
     """
     if isinstance(image, Batch):
         return image
     if input_range not in RANGES:
         raise SettingError(f"input_range={input_range!r}: expected {' or '.join(map(repr, RANGES))}.")
-    listed = list(image) if isinstance(image, list | tuple) else [image]
-    if not listed:
+    named = list(each(image, spec))
+    if not named:
         raise ImageError("The list of images is empty; give at least one.")
+    names, listed = tuple(name for name, _ in named), [item for _, item in named]
+    ready = [isinstance(item, np.ndarray) and item.dtype.kind == "f" for item in listed]
+    if all(ready):
+        return as_given(np.stack(listed), spec, names)
+    if any(ready):
+        raise ImageError(
+            "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
+        )
+    if spec.extent:
+        raise ImageError(f"This network takes arrays of shape {spec.shape}, and no pictures.")
     height, width = spec.size
     tensor = np.empty((len(listed), spec.channels, height, width), np.float32)
     pictures = np.empty((len(listed), height, width, 3), np.uint8)
     moments = _moments(tensor, spec) if input_range == "imagenet" else None
+    coloured = spec.channels in (1, 3)
 
     def one(i: int, item: Any) -> None:
-        if fit == "squash" and spec.channels == 3 and isinstance(item, np.ndarray) and _fits(item, spec):
-            pictures[i] = seen = item
+        if not coloured:
+            tensor[i] = fit_channels(item, spec, fit)
         else:
-            fitted = fit_image(read(item), spec, fit)
-            pictures[i] = seen = np.asarray(fitted)
-            if spec.channels == 1:
-                seen = np.asarray(fitted.convert("L"))[..., None]
-        tensor[i] = seen.transpose(2, 0, 1)
-        tensor[i] /= np.float32(255)
+            if fit == "squash" and spec.channels == 3 and isinstance(item, np.ndarray) and _fits(item, spec):
+                pictures[i] = seen = item
+            else:
+                fitted = fit_image(read(item), spec, fit)
+                pictures[i] = seen = np.asarray(fitted)
+                if spec.channels == 1:
+                    seen = np.asarray(fitted.convert("L"))[..., None]
+            tensor[i] = seen.transpose(2, 0, 1)
+            tensor[i] /= np.float32(255)
         if moments is not None:
             tensor[i] -= moments[0]
             tensor[i] /= moments[1]
 
     # Pillow and NumPy let other threads run meanwhile. A Pillow image is read in turn before: one that stands in the
     # list twice must not be decoded by two.
-    ready = [read(item) if isinstance(item, Image.Image) else item for item in listed]
-    if len(ready) == 1:
-        one(0, ready[0])
+    first = [read(item) if isinstance(item, Image.Image) else item for item in listed]
+    if len(first) == 1:
+        one(0, first[0])
     else:
         with ThreadPoolExecutor(min(MOST_THREADS, cpu_count())) as pool:
-            list(pool.map(one, range(len(ready)), ready))
-    names = tuple(_name(item, i) for i, item in enumerate(listed))
+            list(pool.map(one, range(len(first)), first))
+    if not coloured:
+        pictures = for_the_eye(tensor, spec)
     return Batch(tensor, pictures, names, input_range)
+
+
+def as_given(arrays: Array, spec: InputSpec, names: Sequence[str]) -> Batch:
+    """A batch of arrays (N, C, ...) in the network's own shape that are used as they are."""
+    exact = arrays if arrays.dtype in (np.float32, np.float64) else arrays.astype(np.float32)
+    tensor = np.ascontiguousarray(exact).reshape(len(arrays), spec.channels, *spec.size)
+    return Batch(tensor, for_the_eye(tensor, spec), tuple(names), AS_GIVEN)
+
+
+def for_the_eye(tensor: Array, spec: InputSpec) -> Array:
+    """Pictures uint8 (N, H, W, 3) of network inputs (N, C, H, W), normalised: as they are where that are gray or
+    colour pictures; else the first three channels, or the first, each picture from its least to its largest value. Of
+    a volume it is the slice in the middle, of a signal a row for each channel."""
+    if len(spec.extent) == 3:
+        depth, height, width = spec.extent
+        tensor = tensor.reshape(len(tensor), -1, depth, height, width)[:, :, depth // 2]
+    elif spec.extent:
+        tensor = tensor.reshape(len(tensor), 1, spec.channels, -1)
+    shown = tensor.astype(np.float64)
+    if spec.channels in (1, 3) and not spec.extent:
+        shown = denormalise(shown, spec)
+        if shown.min(initial=0) >= -SLACK and shown.max(initial=1) <= 1 + SLACK:
+            return picture(shown)
+    elif shown.shape[1] not in (1, 3):
+        shown = shown[:, :3] if shown.shape[1] > 3 else shown[:, :1]
+    low, high = (one(shown, axis=(1, 2, 3), keepdims=True) for one in (np.min, np.max))
+    return picture((shown - low) / np.where(high > low, high - low, 1))
+
+
+def fit_channels(array: Any, spec: InputSpec, fit: str) -> Array:
+    """A picture of whole numbers (C, H, W) at the network's size, channel by channel, over the largest number of its
+    kind: (C, H, W) in 0..1."""
+    if not isinstance(array, np.ndarray):
+        raise ImageError(
+            f"This network takes {spec.channels} channels: give an array (H, W, {spec.channels}) or "
+            f"({spec.channels}, H, W); got {array!r}."
+        )
+    high = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
+    planes = (Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in array)
+    return np.stack([np.asarray(fit_image(plane, spec, fit), np.float32) / np.float32(high) for plane in planes])
 
 
 def _fits(array: Array, spec: InputSpec) -> bool:
@@ -193,15 +263,12 @@ def fingerprint(image: ImageInput) -> str:
     if isinstance(image, Batch):
         shown: list[Array] = [image.tensor]
     else:
-        shown = [np.asarray(read(one)) for one in (image if isinstance(image, list | tuple) else [image])]
+        listed = image if isinstance(image, list | tuple) else [image]
+        shown = [np.asarray(read(one)) if (array := plain(one)) is None else array for one in listed]
     found = hashlib.sha256()
     for one in shown:
         found.update(f"{one.shape}:".encode() + np.ascontiguousarray(one).tobytes())
     return found.hexdigest()[:12]
-
-
-def _name(image: Any, i: int) -> str:
-    return Path(image).name if isinstance(image, str | os.PathLike) else f"image {i}"
 
 
 def normalise(pixels: Array, spec: InputSpec) -> Array:

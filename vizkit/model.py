@@ -26,6 +26,8 @@ AS_GIVEN = "as given"
 """The origin of the weights of a user's own network."""
 SAMPLES = 64
 """Values of each parameter that are compared to see whether it was written."""
+SHAPING = ("reshape", "flatten", "identity", "dropout")
+"""Kinds of operations that change no value in inference."""
 OUTPUT = "output"
 """The name of the network's last result, its logits, in every model."""
 
@@ -71,6 +73,17 @@ class Prediction:
     label: str
     probability: float
     logit: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a detector found: a class, its score in 0..1, and ``corners``, left, top, right and bottom, in pixels of the
+    picture as the network sees it."""
+
+    index: int
+    label: str
+    score: float
+    corners: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,9 @@ class Model(ABC):
     ops: Ops
     weights: Weights
     versions: dict[str, str]
+    detects: bool = False
+    """Whether the output is a detector's boxes, (N, boxes, 4 + classes): left, top, right and bottom in pixels, and the
+    score of the box in its class' column; rows of zeros are no box."""
     layout: Mapping[str, Grid] = MappingProxyType({})
     """How layers cover the picture, where the user has said it; see :func:`vizkit.wrap`."""
     optimise: bool = True
@@ -153,7 +169,10 @@ class Model(ABC):
 
     def grid(self, layer: str) -> Grid | None:
         """How a layer's output covers the picture; None where it does not."""
-        return self.layout.get(layer) or grid_of(self.layers[layer], self.spec.size)
+        if layer in self.layout:
+            return self.layout[layer]
+        found = Layer(OUTPUT, "", self.output_shape) if layer == OUTPUT else self.layers[layer]
+        return grid_of(found, self.spec.extent or self.spec.size)
 
     @abstractmethod
     def has_relu(self) -> bool:
@@ -255,9 +274,12 @@ class Model(ABC):
         add = {} if add is None else add
         if not keep:
             raise SettingError("forward(keep=()) keeps nothing; name at least one layer, or 'output' for the logits.")
-        if len(x.shape) != 4 or x.shape[1] != self.spec.channels:
+        if self.spec.extent and len(x.shape) == 4 and tuple(x.shape[2:]) == self.spec.size:
+            x = self.ops.reshape(x, (-1, *self.spec.shape))
+        if len(x.shape) != 1 + len(self.spec.shape) or x.shape[1] != self.spec.channels:
+            axes = {2: "T", 3: "H, W", 4: "D, H, W"}[len(self.spec.shape)]
             raise ShapeError(
-                f"{self.name} takes a batch of shape (N, {self.spec.channels}, H, W); got {tuple(x.shape)}. "
+                f"{self.name} takes a batch of shape (N, {self.spec.channels}, {axes}); got {tuple(x.shape)}. "
                 "One image needs a leading axis of 1."
             )
         for name in {*keep, *add}:
@@ -324,10 +346,16 @@ class Model(ABC):
         """
         logits = self.logits(image, fit=fit).astype(np.float64)
         if logits.ndim != 2:
-            raise ShapeError(f"{self.name} gives an output of shape {logits.shape}; a prediction needs (N, classes).")
+            other = "model.detections" if self.detects else "model.logits"
+            raise ShapeError(
+                f"{self.name} gives an output of shape {logits.shape}; a prediction needs (N, classes). See {other}."
+            )
         if top < 1:
             raise SettingError(f"top={top}: ask for at least one class.")
-        logits, probability = self._probabilities(logits)
+        probability = logits if logits.shape[1] == 1 and self.ends_in_sigmoid() else probabilities(logits)
+        if probability is logits:
+            with np.errstate(divide="ignore"):
+                logits = np.log(logits / (1.0 - logits))
         rows = [
             [
                 Prediction(int(i), self.spec.label(int(i)), float(probability[row, i]), float(logits[row, i]))
@@ -335,24 +363,36 @@ class Model(ABC):
             ]
             for row in range(len(logits))
         ]
-        return rows if isinstance(image, list | tuple) else rows[0]
+        return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
-    def _probabilities(self, outputs: Array) -> tuple[Array, Array]:
-        """Logits and probabilities, both (N, classes), of a network's outputs."""
-        if outputs.shape[1] > 1:
-            shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            return outputs, shifted / shifted.sum(axis=1, keepdims=True)
-        if self._ends_in_sigmoid():
-            with np.errstate(divide="ignore"):
-                return np.log(outputs / (1.0 - outputs)), outputs
-        return outputs, 1.0 / (1.0 + np.exp(-outputs))
+    def detections(self, image: ImageInput, *, fit: str = "crop") -> list[Any]:
+        """The boxes that a detector finds, the surest first: a list of :class:`Box` for one image, a list of such lists
+        for a list of images. ``target=vizkit.targets.Detection(i)``, or ``"box:i"``, explains the one at place i.
 
-    def _ends_in_sigmoid(self) -> bool:
+        Raises SettingError for a network that is no detector.
+        """
+        if not self.detects:
+            raise SettingError(f"{self.name} detects no boxes; its output is {self.output_shape}.")
+        rows = []
+        for found in self.logits(image, fit=fit).astype(np.float64):
+            scores = found[:, 4:]
+            order = [int(i) for i in np.argsort(-scores.max(axis=1), kind="stable") if scores[i].max() > 0]
+            best = [(i, int(scores[i].argmax())) for i in order]
+            rows.append([
+                Box(k, self.spec.label(k), float(scores[i, k]), (*map(float, found[i, :4]),)) for i, k in best
+            ])  # fmt: skip
+        return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
+
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the network's own last step makes probabilities; False where the framework does not show it."""
         try:
             graph = self.graph()
-        except SettingError:  # of a framework that does not show its graph
+        except SettingError:
             return False
-        return graph[graph.layers[OUTPUT]].kind == "sigmoid"
+        step = graph[graph.layers[OUTPUT]]
+        while step.kind in SHAPING and len(step.inputs) == 1:
+            step = graph[step.inputs[0]]
+        return step.kind == "sigmoid"
 
     def __repr__(self) -> str:
         return (
@@ -364,3 +404,11 @@ class Model(ABC):
 def _some(names: Sequence[str], most: int = 12) -> str:
     shown = ", ".join(names[:most])
     return shown + (f", … ({len(names)} in all)" if len(names) > most else "")
+
+
+def probabilities(logits: Array) -> Array:
+    """Of logits (N, C) the softmax over all classes, of a single one (N, 1) the sigmoid."""
+    if logits.shape[1] == 1:
+        return np.asarray(1.0 / (1.0 + np.exp(-logits)))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -24,18 +24,30 @@ def reference(kind: str, batch: Batch, spec: InputSpec) -> Array:
     """
     tensor = batch.tensor
     if kind == "blurred":
+        if spec.extent:
+            volume = tensor.reshape(len(tensor), *spec.shape)
+            return blurred_along(volume, BLUR * min(spec.extent)).reshape(tensor.shape)
         return blurred(tensor, BLUR * min(tensor.shape[2:]))
     if kind not in REFERENCES:
         raise SettingError(f"baseline={kind!r}: expected {' or '.join(map(repr, REFERENCES))}.")
     mean = np.asarray(spec.mean, dtype=tensor.dtype)[:, None, None]
     pixels = np.zeros_like(tensor) + (mean if kind == "mean" else np.zeros_like(mean))
-    return normalise(pixels, spec) if batch.input_range == "imagenet" else pixels
+    return normalise(pixels, spec) if batch.input_range != "unit" else pixels
 
 
 def blurred(tensor: Array, sigma: float) -> Array:
     """(N, C, H, W) under a Gaussian of ``sigma`` pixels, cut at four of them, edges mirrored with the edge repeated."""
     rows, columns = (blur_matrix(side, float(sigma)) for side in tensor.shape[2:])
     return np.asarray(rows @ tensor.astype(np.float64) @ columns.T, dtype=tensor.dtype)
+
+
+def blurred_along(tensor: Array, sigma: float) -> Array:
+    """The same of any number of axes behind (N, C)."""
+    found = tensor.astype(np.float64)
+    for axis in range(2, tensor.ndim):
+        matrix = blur_matrix(tensor.shape[axis], float(sigma))
+        found = np.moveaxis(np.tensordot(matrix, found, (1, axis)), 0, axis)
+    return np.asarray(found, dtype=tensor.dtype)
 
 
 @lru_cache(maxsize=16)

@@ -71,8 +71,9 @@ class Result:
 
 @dataclass(frozen=True, repr=False)
 class Attribution(Result):
-    """Maps (N, H, W) over the pixels of N pictures; ``batch`` are the pictures, ``targets`` the class indices (None for
-    the sum of all logits), ``labels`` their names. ``signed`` maps have a meaningful zero and both signs. ``layer`` is
+    """Maps (N, H, W) over the pixels of N pictures, (N, T) over signals, (N, D, H, W) over volumes; ``batch`` are the
+    pictures, ``targets`` the class indices (None for the sum of all logits; numbers beyond the classes are scores of
+    :mod:`vizkit.targets`), ``labels`` their names. ``signed`` maps have a meaningful zero and both signs. ``layer`` is
     the layer that the method looked at, where it has one; ``extra`` are further arrays that :meth:`save` keeps."""
 
     batch: Batch
@@ -86,9 +87,12 @@ class Attribution(Result):
         return {"values": self.values, "pictures": self.batch.pictures, **self.extra}
 
     def plot(self) -> Figure:
-        """The published three panels for each picture: the picture, its map in gray, its map in jet."""
+        """The published three panels for each picture: the picture, its map in gray, its map in jet. Of volumes slices,
+        of signals curves."""
         from . import plotting
 
+        if self.values.ndim != 3:
+            return plotting.slices(self) if self.values.ndim == 4 else plotting.curves(self)
         return plotting.saliency([self])
 
 

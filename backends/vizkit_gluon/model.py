@@ -84,7 +84,7 @@ class GluonModel(Model):
     @legacy()
     def layers(self) -> Mapping[str, Layer]:
         if self._layers is None:
-            shapes = self._graph.shapes((1, self.spec.channels, *self.spec.size))
+            shapes = self._graph.shapes((1, *self.spec.shape))
             self._layers = {
                 name: Layer(name, self._kind(path), tuple(shapes[resolve(self._graph, path)]))
                 for name, path in self._paths.items()
@@ -94,12 +94,12 @@ class GluonModel(Model):
     @property
     @legacy()
     def output_shape(self) -> tuple[int, ...]:
-        return tuple(self._graph.shapes((1, self.spec.channels, *self.spec.size))[self._graph.output])
+        return tuple(self._graph.shapes((1, *self.spec.shape))[self._graph.output])
 
     @legacy()
     def graph(self) -> Graph:
         if self._drawn is None:
-            size = (1, self.spec.channels, *self.spec.size)
+            size = (1, *self.spec.shape)
             shapes = {name: tuple(value.shape) for name, value in self._named.items()}
             self._drawn = graph(self._graph, self._paths, size, shapes)
         return self._drawn

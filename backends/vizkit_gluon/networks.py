@@ -162,7 +162,7 @@ def _finish(
 def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters by structural name, inferred from the input's size."""
     symbol = network(mx.sym.var("data"))
-    arguments, _, states = symbol.infer_shape(data=(1, spec.channels, *spec.size))
+    arguments, _, states = symbol.infer_shape(data=(1, *spec.shape))
     known = dict(zip(symbol.list_arguments(), arguments, strict=True))
     known |= dict(zip(symbol.list_auxiliary_states(), states, strict=True))
     return {own: tuple(known[p.name]) for own, p in network._collect_params_with_prefix().items()}
@@ -228,7 +228,7 @@ def _initialise(native: Any, spec: InputSpec) -> None:
     """Let a network whose parameters wait for a first input see one."""
     try:
         with mx.autograd.pause():
-            native(mx.nd.zeros((1, spec.channels, *spec.size)))
+            native(mx.nd.zeros((1, *spec.shape)))
     except (RuntimeError, ValueError, AssertionError, mx.base.MXNetError) as error:
         raise SettingError(
             f"{type(native).__name__} has parameters without values ({str(error).splitlines()[0]}). Call "

@@ -8,6 +8,7 @@ operator, everything seems to depend on everything.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ class Preparation:
         key = (tuple(keep.items()), frozenset(add), tuple(at))
         if key not in self._programs:
             plan = [i for i, _ in self._executor.plan(frozenset(keep.values()))]
-            self._asked[key] += x.shape[0] * x.shape[2] * x.shape[3]
+            self._asked[key] += x.shape[0] * math.prod(x.shape[2:])
             if not self._folding.pairs and self._asked[key] < PIXELS_PER_NODE * len(plan):
                 return None
             while len(self._programs) >= MOST:

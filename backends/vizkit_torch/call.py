@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torchvision.models import detection
 
 from vizkit.backend import Call
 from vizkit.errors import SettingError
@@ -30,6 +32,9 @@ class Caller:
         named = isinstance(call.inputs, Mapping)
         self._named = {name: _native(one, ops) for name, one in dict(call.inputs).items()} if named else {}
         self._more = () if named else tuple(_native(one, ops) for one in call.inputs)
+        self.classes = classes_of(native) if isinstance(native, DETECTORS) else 0
+        """Of a detector of torchvision's; of other networks 0."""
+        _check(native, self._more, self._named)
 
     def of(self, native: nn.Module) -> Caller:
         """The same for a copy of the network."""
@@ -39,6 +44,8 @@ class Caller:
 
     def run(self, x: torch.Tensor) -> Any:
         """All that the network returns."""
+        if self.classes:  # which take a list of pictures, and normalise them themselves
+            return self.native(list(x))
         if not self._more and not self._named:
             return self.native(x)
         fit = partial(_repeated, count=len(x))
@@ -53,15 +60,53 @@ class Caller:
         elif wanted is not None:
             found, said = _part(result, wanted, name), f"output={wanted!r}"
         else:
-            found, said = _only(result), ""
+            found, said = boxes(result, self.classes) if self.classes else _only(result), ""
         if isinstance(found, torch.Tensor) and found.ndim > 0:
-            return found[:, None] if found.ndim == 1 else found
+            return found.unsqueeze(1) if found.ndim == 1 else found
         if wanted is None:
             raise SettingError(
                 f"{name} returns {_described(result)}. Say which part of it counts: vizkit.wrap(..., output=) takes "
                 "an index, a key, or a function of what the network returns."
             )
         raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected a tensor (N, ...).")
+
+
+DETECTORS = (detection.FasterRCNN, detection.RetinaNet, detection.FCOS, detection.ssd.SSD)
+"""Masks and key points are found by descendants of the first."""
+
+
+def classes_of(detector: Any) -> int:
+    """How many classes a detector of torchvision's tells apart, the background among them."""
+    if isinstance(detector, detection.FasterRCNN):
+        return int(detector.roi_heads.box_predictor.cls_score.out_features)
+    head = detector.head.classification_head
+    return int(head.num_columns if isinstance(detector, detection.ssd.SSD) else head.num_classes)
+
+
+def boxes(results: list[dict[str, torch.Tensor]], classes: int) -> torch.Tensor:
+    """What a detector finds in each picture as one tensor (N, boxes, 4 + classes), as long as the longest list."""
+    most = max(1, *(len(one["scores"]) for one in results))
+    rows = []
+    for one in results:
+        marks = nn.functional.one_hot(one["labels"], classes).to(one["scores"].dtype)
+        row = torch.cat([one["boxes"], one["scores"][:, None] * marks], 1)
+        rows.append(nn.functional.pad(row, (0, 0, 0, most - len(row))))
+    return torch.stack(rows)
+
+
+def _check(native: nn.Module, more: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    """SettingError for a network that takes other inputs than it is given."""
+    try:
+        signature = inspect.signature(native.forward)
+    except (TypeError, ValueError):  # of what is not written in Python
+        return
+    try:
+        signature.bind(None, *more, **named)
+    except TypeError as error:
+        raise SettingError(
+            f"{type(native).__name__}.forward{signature} does not take a picture and {len(more) + len(named)} further "
+            f"inputs: {error}. Give them with vizkit.wrap(..., inputs=[...]) or inputs={{name: ...}}."
+        ) from None
 
 
 def _native(value: Any, ops: TorchOps) -> Any:

@@ -64,6 +64,7 @@ class TorchModel(Model):
         self.dtype = dtype
         self.ops: TorchOps = TorchOps(device, dtype)
         self._caller = Caller(native, call, self.ops)
+        self.detects = self._caller.classes > 0 and call.output is None
         self._layers: dict[str, Layer] | None = None
         self._reused: set[str] = set()
         self._written: set[str] = set()
@@ -124,7 +125,7 @@ class TorchModel(Model):
     def graph(self) -> Graph:
         if self._graph is None:
             _ = self.layers
-            blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
+            blank = self.ops.asarray(np.zeros((1, *self.spec.shape)))
             with settled(self.device, self.dtype), self._inference(INFERENCE):
                 self._graph = trace(self.native, blank, self._run)
         return self._graph
@@ -165,7 +166,7 @@ class TorchModel(Model):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
-        blank = self.ops.asarray(np.zeros((1, self.spec.channels, *self.spec.size)))
+        blank = self.ops.asarray(np.zeros((1, *self.spec.shape)))
         with settled(self.device, self.dtype), ExitStack() as stack, torch.no_grad():
             stack.enter_context(self._inference(INFERENCE))
             for module in names:

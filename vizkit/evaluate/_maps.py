@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import targets
 from ..backend import Array, Model
 from ..errors import SettingError, ShapeError
 from ..images import Batch, denormalise, picture
 from ..results import Attribution
+from ..targets import Wanted
 
 Maps = Attribution | npt.ArrayLike
 """An attribution of vizkit, or an array (N, H, W), one map of (H, W) included, of anybody's."""
@@ -52,14 +52,13 @@ def as_masks(masks: npt.ArrayLike, maps: Array) -> Array:
     return found
 
 
-def explain(method: Method, model: Model, batch: Batch, chosen: Sequence[int | None]) -> Array:
-    """The method's maps (N, H, W) of these classes."""
-    wanted = [targets.ALL if index is None else index for index in chosen]
+def explain(method: Method, model: Model, batch: Batch, wanted: Sequence[Wanted]) -> Array:
+    """The method's maps (N, H, W) of these targets."""
     height, width = batch.tensor.shape[2:]
-    return as_maps(method(model, batch, target=wanted), count=len(batch), size=(height, width))
+    return as_maps(method(model, batch, target=list(wanted)), count=len(batch), size=(height, width))
 
 
 def with_tensor(batch: Batch, tensor: Array, model: Model) -> Batch:
     """The batch with other inputs (N, C, H, W), and with pictures that show them."""
-    pixels = denormalise(tensor, model.spec) if batch.input_range == "imagenet" else tensor
+    pixels = denormalise(tensor, model.spec) if batch.input_range != "unit" else tensor
     return replace(batch, tensor=tensor, pictures=picture(pixels))

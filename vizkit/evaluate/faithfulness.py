@@ -12,7 +12,7 @@ from ..images import ImageInput
 from ..references import reference
 from ..targets import Target
 from ..techniques._noise import generator
-from ..techniques._perturbation import Probe, logits_in_batches, read
+from ..techniques._perturbation import Probe
 from ._maps import Maps, as_maps
 
 
@@ -232,4 +232,4 @@ def _kept(job: Probe, maps: Maps, baseline: str) -> Array:
     span = values.max(axis=(1, 2), keepdims=True) - low
     keep = np.divide(values - low, span, out=np.zeros_like(values), where=span > 0)[:, None]
     mixed = keep * job.batch.tensor + (1 - keep) * reference(baseline, job.batch, job.model.spec)
-    return read(logits_in_batches(job.model, mixed, job.batch_size, job.technique), job.chosen, job.outputs)
+    return job.read(job.tables(mixed, job.technique), job.chosen, job.outputs)

@@ -12,7 +12,7 @@ from ..errors import SettingError, VizkitError
 from ..images import ImageInput
 from ..targets import Target
 from ..techniques._noise import generator
-from ..techniques._perturbation import Probe, logits_of, read
+from ..techniques._perturbation import Probe
 from ._maps import Maps, as_maps
 from .faithfulness import Curves, places
 
@@ -77,8 +77,9 @@ def road(
         raise SettingError(f"percentages={percentages!r}: give at least one, all above 0 and below 100.")
     watched = "logit" if output == "accuracy" else output
     job = Probe("road", model, image, target, output=watched, input_range=input_range, fit=fit, batch_size=batch_size)
-    if output == "accuracy" and None in job.chosen:
-        raise SettingError("target='all' is no class, so nothing can be its accuracy. Take output='logit'.")
+    classes = job.table.dense.classes
+    if output == "accuracy" and any(index is None or index >= classes for index in job.chosen):
+        raise SettingError("Only a class has an accuracy, and another target was given. Take output='logit'.")
     values = as_maps(maps, count=len(job), size=job.size) * (1 if order == "most" else -1)
     fractions = np.asarray(percentages, dtype=np.float64) / 100
     scores = np.empty((len(job), len(fractions)))
@@ -91,11 +92,11 @@ def road(
                 for k in range(start, stop)
             ]
         )
-        logits = logits_of(model, model.ops.asarray(x))
+        found = job.table_of(model.ops.asarray(x))
         if output == "accuracy":
-            scores[i, start:stop] = logits.argmax(axis=1) == job.chosen[i]
+            scores[i, start:stop] = found[:, :classes].argmax(axis=1) == job.chosen[i]
         else:
-            scores[i, start:stop] = read(logits, [job.chosen[i]] * len(x), [output] * len(x))
+            scores[i, start:stop] = job.read(found, [job.chosen[i]] * len(x), [output] * len(x))
 
     job.each(len(fractions), step)
     return Curves(fractions, scores, scores.mean(axis=1))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import targets
 from ..backend import Array, Model
 from ..images import Batch
+from ..targets import Wanted
 from . import faithfulness, fidelity, imputation, localisation, randomisation, robustness
 from ._maps import Method
 from .complexity import complexity, sparseness
@@ -22,7 +22,7 @@ class Case:
 
     model: Model
     batch: Batch
-    chosen: Sequence[int | None]
+    wanted: Sequence[Wanted]
     masks: Array | None
     seed: int
     batch_size: int | None
@@ -30,8 +30,7 @@ class Case:
     @property
     def arguments(self) -> dict[str, Any]:
         """What every metric that asks the network takes."""
-        wanted = [targets.ALL if index is None else index for index in self.chosen]
-        return {"model": self.model, "image": self.batch, "target": wanted, "batch_size": self.batch_size}
+        return {"model": self.model, "image": self.batch, "target": list(self.wanted), "batch_size": self.batch_size}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def parameter_randomisation(
         raise SettingError("layers=[]: name at least one layer to randomise.")
     job = Probe("randomisation", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     shape = np.abs if absolute else np.asarray
-    trained = shape(explain(method, model, job.batch, job.chosen))
+    trained = shape(explain(method, model, job.batch, job.handed))
     drawn = weights.draw(model.parameter_shapes(), seed).arrays
     changes: dict[str, Array] = {}
     found = np.empty((len(names), len(job)))
@@ -97,7 +97,7 @@ def parameter_randomisation(
         for row, name in enumerate(names):
             own = {parameter: drawn[parameter] for parameter in owned[name]}
             changes = changes | own if order == "cascading" else own
-            maps = shape(explain(method, model.with_parameters(changes), job.batch, job.chosen))
+            maps = shape(explain(method, model.with_parameters(changes), job.batch, job.handed))
             found[row] = [compare(a, b) for a, b in zip(maps, trained, strict=True)]
             advance(row + 1, name)
     return Randomisation(tuple(names), found)
@@ -151,8 +151,8 @@ def random_logit(
     """
     compare = _similarity(similarity)
     job = Probe("random_logit", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    classes = job.logits.shape[1]
-    if None in job.chosen or classes < 2:
+    classes = job.table.dense.classes
+    if any(index is None or index >= classes for index in job.chosen) or classes < 2:
         raise SettingError(f"target={target!r} of {classes} classes: the check needs a class, and another one.")
     others = [
         (index + 1 + int(generator(seed, index).integers(classes - 1))) % classes
@@ -160,7 +160,7 @@ def random_logit(
         if index is not None
     ]
     shape = np.abs if absolute else np.asarray
-    asked = shape(explain(method, model, job.batch, job.chosen))
+    asked = shape(explain(method, model, job.batch, job.handed))
     other = shape(explain(method, model, job.batch, others))
     return np.array([compare(a, b) for a, b in zip(asked, other, strict=True)])
 

@@ -155,7 +155,7 @@ def rank(
         image, fit = list(image.images), "squash"
     job = Probe("rank", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     found = None if masks is None else as_masks(masks, np.empty((len(job), *job.size)))
-    case = Case(model, job.batch, job.chosen, found, seed, batch_size)
+    case = Case(model, job.batch, job.handed, found, seed, batch_size)
     names = _metrics(metrics, found is not None)
     settings = {} if options is None else {key: dict(value) for key, value in options.items()}
     for name in settings:
@@ -164,13 +164,14 @@ def rank(
     contenders = _methods(methods, seed, found is not None)
     per_image = np.empty((len(contenders), len(names), len(job)))
     for row, method in enumerate(contenders.values()):
-        maps = explain(method, model, case.batch, case.chosen)
+        maps = explain(method, model, case.batch, case.wanted)
         for column, name in enumerate(names):
             per_image[row, column] = METRICS[name].compute(case, maps, method, settings.get(name, {}))
     values = per_image.mean(axis=2)
     mean_rank = _mean_rank(values, names)
     order = np.argsort(mean_rank, kind="stable")
-    listed = [{"index": i, "label": t} for i, t in zip(job.chosen, targets.labels(model, job.chosen), strict=True)]
+    named = targets.labels(model, job.table, job.chosen)
+    listed = [{"index": i, "label": t} for i, t in zip(job.chosen, named, strict=True)]
     made = provenance(
         model,
         "rank",

@@ -56,14 +56,14 @@ def max_sensitivity(
     if samples < 1 or not radius > 0:
         raise SettingError(f"samples={samples}, radius={radius}: expected a positive number and a positive radius.")
     job = Probe("max_sensitivity", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    first = explain(method, model, job.batch, job.chosen)
+    first = explain(method, model, job.batch, job.handed)
     norm = np.linalg.norm(first.reshape(len(job), -1), axis=1)
     norm[norm == 0] = 1
     worst = np.zeros(len(job))
     with steps_bar("max_sensitivity", samples) as advance:
         for s in range(samples):
             changed = job.x + generator(seed, s).uniform(-radius, radius, job.x.shape[1:])
-            found = explain(method, model, with_tensor(job.batch, changed, model), job.chosen)
+            found = explain(method, model, with_tensor(job.batch, changed, model), job.handed)
             worst = np.maximum(worst, np.linalg.norm((found - first).reshape(len(job), -1), axis=1) / norm)
             advance(s + 1, "")
     return np.asarray(worst)

@@ -118,7 +118,7 @@ def text(model: Model, found: Sequence[Row]) -> str:
         for row in (enumerate(zip(line, widths, strict=True)) for line in lines)
     ]
     rule = "-" * max(map(len, drawn))
-    size = " x ".join(map(str, (model.spec.channels, *model.spec.size)))
+    size = " x ".join(map(str, model.spec.shape))
     head = f"{model.name} in {model.backend}: {len(model.layers)} layers, input {size}"
     return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], NOTE])
 
@@ -129,7 +129,7 @@ def as_json(model: Model, found: Sequence[Row]) -> dict[str, Any]:
     return {
         "model": model.name,
         "backend": model.backend,
-        "input": [1, model.spec.channels, *model.spec.size],
+        "input": [1, *model.spec.shape],
         "layers": [row.json() for row in found],
         "total": {"parameters": parameters, "multiply_adds": products},
     }

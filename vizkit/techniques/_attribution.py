@@ -15,7 +15,8 @@ from ..backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, 
 from ..errors import SettingError
 from ..images import ImageInput
 from ..results import Attribution, provenance
-from ..targets import Target
+from ..targets import Dense, Score, Table, Target, Wanted
+from ..zoo.spec import InputSpec
 from ._checks import check_maps
 
 INPUT = ":input"
@@ -73,17 +74,20 @@ def differentiate(
     model: Model,
     reduce: Reduce,
     *,
+    table: Table | None = None,
     layers: Sequence[str] = (),
     at_input: bool = True,
     mode: Mode = INFERENCE,
 ) -> Step:
     """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
-    gradient of the targets' logits at the input, at ``layers``, or at both, and to the logits.
+    gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
+    that of the classes alone.
 
     At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
     differentiated, so that memory and time of the backward pass are those of the tail.
     """
     ops, names = model.ops, tuple(layers)
+    table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
         leaves = {name: ops.zeros((len(given["x"]), *model.layers[name].shape[1:])) for name in names}
@@ -93,14 +97,14 @@ def differentiate(
         def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
             add = {name: leaves[name] for name in names}
             kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
-            return targets.score(ops, kept[OUTPUT], given["marks"]), kept
+            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
 
         scores, gradients, kept = ops.value_and_grad(score, leaves)
-        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: kept[OUTPUT]}
+        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
 
     if mode.training is not None:
         return step
-    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu))
+    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu, table))
 
 
 class Job:
@@ -121,8 +125,10 @@ class Job:
     ) -> None:
         self.technique = technique
         self.model = model
-        self.batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
-        self.targets = targets.listed(target, len(self.batch))
+        batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
+        count = targets.several(target)
+        self.batch = batch.repeated(count) if len(batch) == 1 and count > 1 else batch
+        self.table, self.targets, self._wanted = targets.look(model, target, self.batch)
         self.batch_size = batch_size
         self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
         self.chosen: list[int | None] = [None] * len(self.batch)
@@ -132,6 +138,17 @@ class Job:
     def __len__(self) -> int:
         return len(self.batch)
 
+    @property
+    def settled(self) -> list[int | str | None]:
+        """The chosen targets, as targets."""
+        return [targets.ALL if index is None else index for index in self.chosen]
+
+    @property
+    def handed(self) -> list[Wanted]:
+        """The chosen targets, for another call on these images."""
+        pairs = zip(self._wanted, self.settled, strict=True)
+        return [asked if isinstance(asked, Score) else index for asked, index in pairs]
+
     @cached_property
     def x(self) -> Array:
         """The images (N, C, H, W) as float64."""
@@ -140,7 +157,7 @@ class Job:
     @property
     def whats(self) -> list[str]:
         """What each map is of, for warnings."""
-        names = targets.labels(self.model, self.chosen)
+        names = targets.labels(self.model, self.table, self.chosen)
         where = f"on {self.model.name} in {self.model.backend}"
         return [f"{self.technique} of {i} for {t!r} {where}" for i, t in zip(self.batch.names, names, strict=True)]
 
@@ -157,8 +174,8 @@ class Job:
         """What ``reduce`` makes of all images, differentiated in batches; ``options`` as :func:`differentiate` has
         them."""
         ops, found = self.model.ops, list[Leaves]()
-        run = differentiate(self.model, reduce, **options)
-        marks = ops.asarray(targets.marks(self.model, self.targets, len(self)))
+        run = differentiate(self.model, reduce, table=self.table, **options)
+        marks = ops.asarray(targets.marks(self.model, self.table, self.targets))
 
         def step(start: int, stop: int) -> None:
             found.append(run({"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}))
@@ -175,9 +192,9 @@ class Job:
     def _choose(self, logits: list[Tensor]) -> None:
         """Resolve the targets; logits are read only where a target is None: a device must finish what it is doing
         before it can be read."""
-        blank = np.zeros((len(self), self.model.output_shape[1]))
+        blank = np.zeros((len(self), self.table.width))
         read = self._read(logits) if None in self.targets else blank
-        self.chosen = targets.choose(self.model, self.targets, read)
+        self.chosen = targets.choose(self.model, self.table, self.targets, read)
 
     def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, list[Tensor]]]:
         """The targets' logits (N,), and each image's activations (1, ...) of ``layers`` on the device, by inference
@@ -186,22 +203,26 @@ class Job:
         logits: list[Array] = []
         found: dict[str, list[Tensor]] = {name: [] for name in names}
 
-        run = self.model.recorded(lambda given: self.model.forward(given["x"], (*names, OUTPUT)), ("scores", names))
+        def look(given: Leaves) -> Leaves:
+            kept = self.model.forward(given["x"], (*names, OUTPUT))
+            return {**kept, LOGITS: self.table(ops, kept[OUTPUT])}
+
+        run = self.model.recorded(look, ("scores", names, self.table))
 
         def step(start: int, stop: int) -> None:
             kept = run({"x": ops.asarray(self.batch.tensor[start:stop])})
-            logits.append(ops.numpy(kept[OUTPUT]))
+            logits.append(ops.numpy(kept[LOGITS]))
             for name in names:
                 found[name] += [kept[name][i : i + 1] for i in range(stop - start)]
 
         self._run(len(self), step, ": activations")
         read = np.concatenate(logits)
-        self.chosen = targets.choose(self.model, self.targets, read)
+        self.chosen = targets.choose(self.model, self.table, self.targets, read)
         return pick(read, self.chosen), found
 
     def settle(self) -> None:
         """Resolve the targets, by inference only if one of them is None, the top-1."""
-        if None in self.targets or len(self.model.output_shape) != 2:
+        if None in self.targets:
             self.scores()
         else:
             self._choose([])
@@ -215,7 +236,7 @@ class Job:
         """
         ops, states = self.model.ops, dict[int, State]()
         finished: dict[int, list[Array]] = {}
-        run = differentiate(self.model, gradients_and_scores, **options)
+        run = differentiate(self.model, gradients_and_scores, table=self.table, **options)
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             made, at, fresh = run(given), 0, dict[int, State]()
@@ -240,10 +261,10 @@ class Job:
 
         def score(given: Leaves) -> Leaves:
             terms = {name: one for name, one in given.items() if name not in ("x", "marks")}
-            logits = model.forward(given["x"], add=terms)[OUTPUT]
-            return {"scores": targets.score(ops, logits, given["marks"])}
+            scores = self.table(ops, model.forward(given["x"], add=terms)[OUTPUT])
+            return {"scores": targets.score(ops, self.table, scores, given["marks"])}
 
-        run = model.recorded(score, "forwards")
+        run = model.recorded(score, ("forwards", self.table))
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             terms = [add(i, which) if add else {} for i, which in runs]
@@ -262,8 +283,7 @@ class Job:
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
         ops = self.model.ops
-        chosen = [targets.ALL if index is None else index for index in self.chosen]
-        marks = ops.asarray(targets.marks(self.model, chosen, len(self)))
+        marks = ops.asarray(targets.marks(self.model, self.table, self.settled))
 
         def take(start: int, stop: int) -> None:
             runs = list(_split(start, stop, count))
@@ -291,13 +311,17 @@ class Job:
         **settings: Any,
     ) -> Attribution:
         """The result, in the model's dtype; warns of maps that are flat or not finite, with ``cause`` as the reason."""
-        names = targets.labels(self.model, self.chosen)
+        names = targets.labels(self.model, self.table, self.chosen)
         made = {**self.settings, **settings}
         made["target"] = [{"index": i, "label": name} for i, name in zip(self.chosen, names, strict=True)]
         if layer is not None:
             made["layer"] = layer
         values = values.astype(self.model.ops.dtype, copy=False)
         check_maps(values, self.whats, cause)
+        spec = self.model.spec
+        if spec.extent:
+            values = values.reshape(len(values), *spec.extent)
+            extra = {name: _unfolded(one, spec) for name, one in (extra or {}).items()}
         return Attribution(
             values,
             provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests),
@@ -308,6 +332,13 @@ class Job:
             layer,
             {key: value.astype(self.model.ops.dtype, copy=False) for key, value in (extra or {}).items()},
         )
+
+
+def _unfolded(value: Array, spec: InputSpec) -> Array:
+    """An array over the input's places, in the input's own axes; anything else as it is."""
+    if value.ndim < 3 or value.shape[-2:] != spec.size:
+        return value
+    return value.reshape(*value.shape[:-2], *spec.extent)
 
 
 def pick(logits: Array, chosen: Sequence[int | None]) -> Array:

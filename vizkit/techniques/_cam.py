@@ -10,8 +10,8 @@ import numpy as np
 from ..backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
 from ..errors import LayerError
 from ..grid import Grid
-from ..ops import bilinear_taps
 from ..results import Attribution
+from ..zoo.spec import InputSpec
 from ._attribution import VALUES, Job, Pass
 from ._checks import CLIPPED, FLAT_LAYER
 
@@ -56,7 +56,7 @@ def _last_seen(model: Model, names: Sequence[str]) -> str | None:
     """The last of these token layers, normalised ones if there are, whose tokens of the picture move a class."""
     ops = model.ops
     tried = [name for name in names if "Norm" in model.layers[name].kind] or list(names)
-    picture = np.random.default_rng(0).normal(size=(1, model.spec.channels, *model.spec.size))
+    picture = np.random.default_rng(0).normal(size=(1, *model.spec.shape))
     leaves = {name: ops.zeros(model.layers[name].shape) for name in tried}
     x = ops.asarray(picture)
 
@@ -71,20 +71,10 @@ def _last_seen(model: Model, names: Sequence[str]) -> str | None:
     return None
 
 
-def upsample(maps: Array, size: tuple[int, int]) -> Array:
-    """(..., h, w) to (..., *size), bilinear with half-pixel centres, on the host."""
-    # Without matrix products: NumPy's threads for them get into the way of the frameworks' own, for milliseconds.
-    for axis, target in zip((-2, -1), size, strict=True):
-        low, high, share = bilinear_taps(maps.shape[axis], target)
-        share = share[:, None] if axis == -2 else share
-        maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, high, axis) * share
-    return maps
-
-
-def enlarged(ops: Ops, maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, h, w) to (N, *size), bilinear with half-pixel centres, on the device."""
+def enlarged(ops: Ops, maps: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
+    """(N, h, w) to (N, H, W), bilinear with half-pixel centres, on the device."""
     n, height, width = maps.shape
-    return ops.reshape(ops.resize(ops.reshape(maps, (n, 1, height, width)), size), (n, *size))
+    return ops.reshape(grid.enlarged(ops, ops.reshape(maps, (n, 1, height, width)), spec), (n, *spec.size))
 
 
 def weighted(ops: Ops, weights: Tensor, activations: Tensor) -> Tensor:
@@ -107,23 +97,22 @@ class MapOf:
     grid: Grid
     combine: Combine
     relu: bool
-    size: tuple[int, int]
+    spec: InputSpec
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
         both = (self.grid.maps(ops, one[self.layer]) for one in (done.activations, done.gradients))
         maps = self.combine(ops, *both)
-        return shown(ops, ops.maximum(maps, 0.0) if self.relu else maps, self.size)
+        return shown(ops, ops.maximum(maps, 0.0) if self.relu else maps, self.grid, self.spec)
 
 
-def shown(ops: Ops, maps: Tensor, size: tuple[int, int]) -> Leaves:
+def shown(ops: Ops, maps: Tensor, grid: Grid, spec: InputSpec) -> Leaves:
     """Maps at a layer's resolution, and at the input's."""
-    return {CAM: maps, VALUES: enlarged(ops, maps, size)}
+    return {CAM: maps, VALUES: enlarged(ops, maps, grid, spec)}
 
 
 def cam_maps(job: Job, layer: str, grid: Grid, combine: Combine, relu: bool) -> dict[str, Array]:
     """:data:`CAM` (N, h, w) and :data:`VALUES` (N, H, W) of all images; differentiates the tail alone."""
-    size = job.model.spec.size
-    return job.passes(MapOf(layer, grid, combine, relu, size), layers=(layer,), at_input=False)
+    return job.passes(MapOf(layer, grid, combine, relu, job.model.spec), layers=(layer,), at_input=False)
 
 
 def gradient_cam(job: Job, layer: str | None, relu: bool, combine: Combine) -> Attribution:
@@ -132,10 +121,10 @@ def gradient_cam(job: Job, layer: str | None, relu: bool, combine: Combine) -> A
     return finish(job, cam_maps(job, name, grid, combine, relu), name, relu)
 
 
-def combined(job: Job, maps: Callable[[int], Tensor], relu: bool) -> dict[str, Array]:
+def combined(job: Job, grid: Grid, maps: Callable[[int], Tensor], relu: bool) -> dict[str, Array]:
     """As :func:`cam_maps`, of maps (1, h, w) that a method has made of each image by itself."""
-    ops, size = job.model.ops, job.model.spec.size
-    every = [shown(ops, ops.maximum(one, 0.0) if relu else one, size) for one in map(maps, range(len(job)))]
+    ops, spec = job.model.ops, job.model.spec
+    every = [shown(ops, ops.maximum(one, 0.0) if relu else one, grid, spec) for one in map(maps, range(len(job)))]
     return {name: np.concatenate([ops.numpy(one[name]) for one in every]) for name in (CAM, VALUES)}
 
 
@@ -149,11 +138,14 @@ def finish(
     cause: str = "",
 ) -> Attribution:
     """The result of what :func:`cam_maps` or :func:`combined` gave."""
+    grid, cam = job.model.grid(layer), maps[CAM]
+    if grid is not None and grid.extent:
+        cam = cam.reshape(len(cam), *grid.extent)
     return job.result(
         maps[VALUES],
         signed=not relu,
         layer=layer,
-        extra={CAM: maps[CAM], **(extra or {})},
+        extra={CAM: cam, **(extra or {})},
         cause=cause or (CLIPPED if relu else FLAT_LAYER),
         relu=relu,
     )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..backend import Array
-from ..errors import MapWarning
+from ..backend import Array, Model
+from ..errors import MapWarning, SettingError
 
 INCOMPLETE = 0.05
 """Relative completeness error beyond which a method that promises completeness warns."""
@@ -29,6 +29,16 @@ FLAT_LAYER = (
     "the layer does not react, or the score not to it. Likely causes: the wrong layer, whose maps are blank, or a "
     "saturated output (does the network end in a softmax? explain it without)."
 )
+
+
+def pictures_only(model: Model, technique: str) -> None:
+    """SettingError for a network on signals or volumes, of which a technique would make nonsense."""
+    if model.spec.extent:
+        raise SettingError(
+            f"vizkit.{technique} works on pictures (N, C, H, W); {model.name} takes inputs (N, "
+            f"{', '.join(map(str, model.spec.shape))}). Saliency, the gradient methods, occlusion and class activation "
+            "maps take those."
+        )
 
 
 def warn(message: str) -> None:

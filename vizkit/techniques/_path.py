@@ -26,9 +26,10 @@ def baseline_inputs(job: Job, baseline: ImageInput, seed: int) -> Array:
         return reference(baseline, job.batch, spec).astype(np.float64)
     if isinstance(baseline, str) and baseline == NOISE:
         pixels = generator(seed, 0).random(job.x.shape[1:])[None]
-        found = images.normalise(pixels, spec) if input_range == "imagenet" else pixels
+        found = images.normalise(pixels, spec) if input_range != "unit" else pixels
     else:
-        found = images.prepare(baseline, spec, fit=job.settings["fit"], input_range=input_range).tensor
+        reading = "unit" if input_range == "unit" else "imagenet"
+        found = images.prepare(baseline, spec, fit=job.settings["fit"], input_range=reading).tensor
     if len(found) not in (1, len(job)):
         raise SettingError(f"{len(found)} baseline images for {len(job)} images: give one for all, or one for each.")
     return np.broadcast_to(found.astype(np.float64), job.x.shape)

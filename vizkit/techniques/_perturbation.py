@@ -12,6 +12,7 @@ from .. import batching, targets
 from ..backend import OUTPUT, Array, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
+from ..model import probabilities
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job, Make
@@ -55,16 +56,20 @@ class Probe(Job):
             batch_size=batch_size,
             **settings,
         )
-        self.logits: Array = logits_in_batches(model, self.batch.tensor, batch_size, f"{technique}: targets")
-        self.chosen = targets.choose(model, self.targets, self.logits)
+        self.sigmoid = model.ends_in_sigmoid() if output != "logit" and self.table.width == 1 else False
+        self.logits: Array = self.tables(self.batch.tensor, f"{technique}: targets")
+        self.chosen = targets.choose(model, self.table, self.targets, self.logits)
         if output == "probability" and None in self.chosen:
             raise SettingError("target='all' has no probability: all classes together have 1. Take output='logit'.")
-        self.outputs = [output or ("logit" if index is None else "probability") for index in self.chosen]
+        classes = self.table.dense.classes if self.table.dense.order == "NC" else 0
+        known = [index is not None and index < classes for index in self.chosen]
+        if output == "probability" and not all(known):
+            raise SettingError("Only a class of a classifier has a probability. Take output='logit'.")
+        self.outputs = [output or ("probability" if one else "logit") for one in known]
         self.settings["output"] = self.outputs[0] if len(set(self.outputs)) == 1 else self.outputs
-        self.original = read(self.logits, self.chosen, self.outputs)
+        self.original = self.read(self.logits, self.chosen, self.outputs)
         self._reach: dict[int, tuple[float, float]] = {}
-        wanted = [targets.ALL if index is None else index for index in self.chosen]
-        self._marks = self.uploaded(targets.marks(model, wanted, len(self)))
+        self._marks = self.uploaded(targets.marks(model, self.table, self.settled))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -94,9 +99,35 @@ class Probe(Job):
 
     def _scores(self, i: int, x: Tensor) -> Tensor:
         ops = self.model.ops
-        logits = ops.double(self.model.forward(x)[OUTPUT])
-        watched = ops.softmax(logits) if self.outputs[i] == "probability" else logits
-        return targets.score(ops, watched, ops.double(self._marks(i)) + 0.0 * watched[:, :1])
+        watched = ops.double(self.table(ops, self.model.forward(x)[OUTPUT]))
+        if self.outputs[i] == "probability":
+            watched = self.table.probability(ops, watched, self.sigmoid)
+        return targets.score(ops, self.table, watched, ops.double(self._marks(i)) + 0.0 * watched[:, :1])
+
+    def tables(self, tensor: Array, label: str) -> Array:
+        """Scores (B, K) float64 of all columns for inputs (B, C, H, W)."""
+        found: list[Array] = []
+
+        def step(start: int, stop: int) -> None:
+            found.append(self.table_of(self.model.ops.asarray(tensor[start:stop])))
+
+        batching.run(self.model, len(tensor), self.batch_size, step, label)
+        return np.concatenate(found)
+
+    def table_of(self, x: Tensor) -> Array:
+        """The same for a native input."""
+        ops = self.model.ops
+        return np.asarray(ops.numpy(self.table(ops, self.model.forward(x)[OUTPUT])), dtype=np.float64)
+
+    def read(self, scores: Array, chosen: Sequence[int | None], outputs: Sequence[str]) -> Array:
+        """The score (N,) of each row of scores (N, K): the chosen one, the sum of all for None, or the probability."""
+        certain = scores if self.sigmoid else probabilities(scores[:, : self.table.dense.classes])
+        rows = zip(scores, certain, chosen, outputs, strict=True)
+        found = []
+        for row, sure, index, output in rows:
+            values = sure if output == "probability" else row
+            found.append(row[: self.table.dense.classes].sum() if index is None else values[index])
+        return np.array(found)
 
     def _noted(self, i: int, scores: Tensor) -> Array:
         found = self.model.ops.numpy(scores)
@@ -130,31 +161,3 @@ class Probe(Job):
         for i, count in enumerate(every):
             title = f"{self.technique}, image {i + 1} of {len(self)}" if len(self) > 1 else self.technique
             size = batching.run(self.model, count, size, partial(step, i), title)
-
-
-def logits_of(model: Model, x: Tensor) -> Array:
-    """Logits (B, classes) float64 of a native input."""
-    return np.asarray(model.ops.numpy(model.forward(x)[OUTPUT]), dtype=np.float64)
-
-
-def logits_in_batches(model: Model, tensor: Array, batch_size: int | None, label: str) -> Array:
-    """Logits (N, classes) float64 of inputs (N, C, H, W)."""
-    found: list[Array] = []
-
-    def step(start: int, stop: int) -> None:
-        found.append(logits_of(model, model.ops.asarray(tensor[start:stop])))
-
-    batching.run(model, len(tensor), batch_size, step, label)
-    return np.concatenate(found)
-
-
-def read(logits: Array, chosen: Sequence[int | None], outputs: Sequence[str]) -> Array:
-    """The score (N,) of each row of logits (N, classes): the chosen logit, their sum for None, or the probability."""
-    values = [softmax(row) if output == "probability" else row for row, output in zip(logits, outputs, strict=True)]
-    return np.array([row.sum() if index is None else row[index] for row, index in zip(values, chosen, strict=True)])
-
-
-def softmax(logits: Array) -> Array:
-    """Probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

@@ -49,5 +49,5 @@ def ablationcam(
 
     scores = job.forwards(grid.channels, unchanged, without)
     weights = ops.asarray(((whole[:, None] - scores) / np.abs(whole)[:, None])[:, :, None, None])
-    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
+    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
     return finish(job, maps, name, relu, extra={"scores": scores})

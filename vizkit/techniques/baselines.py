@@ -8,6 +8,7 @@ from ..backend import Array, Model
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
+from ._checks import pictures_only
 from ._perturbation import Probe
 
 BLANK = "the picture is of one colour, so it has no edges."
@@ -73,6 +74,7 @@ def edge_map(
         >>> float(vizkit.edge_map(model, vizkit.images.sample()).values.min()) >= 0
         True
     """
+    pictures_only(model, "edge_map")
     job = Probe("edge_map", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     gray = job.batch.pictures.astype(np.float64).mean(axis=3) / 255
     return job.result(sobel(gray), cause=BLANK)
@@ -113,6 +115,7 @@ def centre_map(
         >>> bool(vizkit.centre_map(model, vizkit.images.sample()).values[0, 112, 112] > 0.99)
         True
     """
+    pictures_only(model, "centre_map")
     job = Probe("centre_map", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     rows, columns = (((np.arange(side) + 0.5) / side - 0.5) * 4 for side in job.size)
     return job.result(np.repeat(np.exp(-(rows[:, None] ** 2 + columns**2) / 2)[None], len(job), axis=0))

@@ -16,6 +16,7 @@ from ..optimise import NormalisedAscent
 from ..progress import steps_bar
 from ..results import Result, provenance
 from ..transforms import Jitter, Pad, Transform, compose, draw
+from ._checks import pictures_only
 from ._trace import Trace
 from .dream import default_layer
 
@@ -95,6 +96,7 @@ def deepdream(
         >>> vizkit.deepdream(model, vizkit.images.sample(), "features.6", size=96, steps=1).values.shape
         (1, 3, 64, 96)
     """
+    pictures_only(model, "deepdream")
     if octaves < 1 or steps < 1 or octave_scale <= 1 or lr <= 0 or jitter < 0 or size < SMALLEST:
         raise SettingError(
             f"octaves={octaves}, steps={steps}, octave_scale={octave_scale}, lr={lr}, jitter={jitter}, size={size}: "

@@ -15,6 +15,7 @@ from ..optimise import Adam
 from ..progress import steps_bar
 from ..regularisers import derivative_kernels
 from ..results import Result, provenance
+from ._checks import pictures_only
 from ._trace import Trace
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def dream(
         >>> vizkit.dream(model, "features.6", [3, 5], stages=2, steps=2, size=64).values.shape
         (2, 3, 67, 67)
     """
+    pictures_only(model, "dream")
     layer = layer or default_layer(model)
     model.check_layer(layer)
     if stages < 1 or steps < 1 or size < 1 or scale < 1 or lr <= 0:

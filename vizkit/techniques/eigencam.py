@@ -49,7 +49,7 @@ def eigencam(
         return ops.asarray(_projection(ops.numpy(grid.maps(ops, kept[name][i]))[0].astype(np.float64), centre)[None])
 
     cause = "the layer's activations are the same everywhere; take another layer."
-    return finish(job, combined(job, maps, relu), name, relu, cause=cause)
+    return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
 
 
 def _projection(activations: Array, centre: bool) -> Array:

@@ -8,9 +8,11 @@ import numpy as np
 
 from ..backend import Array, Leaves, Model, Ops, Tensor
 from ..errors import SettingError
+from ..grid import Grid
 from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
+from ..zoo.spec import InputSpec
 from ._attribution import INPUT, VALUES, Job, Pass, held
 from ._cam import enlarged, quotient
 from ._checks import completeness
@@ -62,8 +64,9 @@ def full_gradient(
         "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
     )
     biases = model.biases()
-    terms = Terms(scale, model.spec.size, tuple(biases), np.concatenate([[0.0], *biases.values()]))
-    found = job.passes(terms, layers=terms.layers)
+    places = tuple(Term(name, len(bias), *_lies(model, name)) for name, bias in biases.items())
+    terms = Terms(scale, model.spec, places, np.concatenate([[0.0], *biases.values()]))
+    found = job.passes(terms, layers=tuple(biases))
     advice = (
         "Some constants are out of reach (functional layers with a bias, layers used twice), or the network is not "
         "made of affine layers, ReLUs and pools; the map lacks their part."
@@ -74,27 +77,49 @@ def full_gradient(
 
 
 @dataclass(frozen=True)
+class Term:
+    """The constants of one affine layer: how many, whether along the last axis of its output or the second, and how
+    that covers the picture."""
+
+    layer: str
+    count: int
+    last: bool
+    grid: Grid | None
+
+
+def _lies(model: Model, name: str) -> tuple[bool, Grid | None]:
+    kind, shape = model.layers[name].kind, model.layers[name].shape
+    last = "Linear" in kind or kind in ("Dense", "FullyConnected")
+    if last and len(shape) == 4 and not model.spec.extent:
+        return last, Grid("NHWC", shape[3], shape[1], shape[2])
+    return last, model.grid(name)
+
+
+@dataclass(frozen=True)
 class Terms:
     """A reduction of a pass: the map of the terms, their sum, and the score. ``biases``, which belong to the network,
-    are a zero and those of all ``layers`` in a row."""
+    are a zero and those of all ``layers`` in a row, which are told with how they cover the picture."""
 
     scale: str
-    size: tuple[int, int]
-    layers: tuple[str, ...]
+    spec: InputSpec
+    layers: tuple[Term, ...]
     biases: Array = field(compare=False)
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
         every, at = ops.constant(np.asarray, self.biases), 1
         terms = [done.image * done.gradients[INPUT]]
-        for name in self.layers:
-            gradient = done.gradients[name]
-            stop = at + int(gradient.shape[1])
-            terms.append(gradient * ops.reshape(every[at:stop], (1, -1, *(1,) * (len(gradient.shape) - 2))))
+        grids: list[Grid | None] = [Grid("NCHW", self.spec.channels, *self.spec.size, extent=self.spec.extent)]
+        for one in self.layers:
+            grids.append(one.grid)
+            gradient, stop = done.gradients[one.layer], at + one.count
+            shape = [1] * len(gradient.shape)
+            shape[-1 if one.last else 1] = one.count
+            terms.append(gradient * ops.reshape(every[at:stop], tuple(shape)))
             at = stop
         maps = [
-            enlarged(ops, _psi(ops, term, self.scale), self.size)
-            for term in terms
-            if len(term.shape) == 4 and term.shape[2] * term.shape[3] > 1
+            enlarged(ops, _psi(ops, grid.maps(ops, term), self.scale), grid, self.spec)
+            for term, grid in zip(terms, grids, strict=True)
+            if grid is not None and grid.positions > 1
         ]
         sums = [ops.sum(ops.double(term), tuple(range(1, len(term.shape)))) for term in terms]
         return {VALUES: sum(maps[1:], maps[0]), TOTAL: sum(sums[1:], sums[0]), SCORE: done.scores}

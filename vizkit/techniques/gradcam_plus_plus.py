@@ -80,7 +80,7 @@ def smooth_gradcam_plus_plus(
     def maps(i: int) -> Tensor:
         return combine(ops, grid.maps(ops, kept[name][i]), *(ops.asarray(one[i : i + 1]) for one in powers))
 
-    return finish(job, combined(job, maps, relu), name, relu)
+    return finish(job, combined(job, grid, maps, relu), name, relu)
 
 
 def squares(ops: Ops, activations: Tensor, g: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ..parametrisations import Fourier
 from ..progress import steps_bar
 from ..regularisers import total_variation
 from ..results import Result, provenance
+from ._checks import pictures_only
 from ._panels import panels, spread
 from .render import render
 
@@ -90,6 +91,7 @@ def invert(
         >>> vizkit.invert(model, vizkit.images.sample(), "features.2", steps=2).values.shape
         (1, 3, 96, 96)
     """
+    pictures_only(model, "invert")
     names = [layer] if isinstance(layer, str) else list(layer or spread(panels([model]), ROW))
     for name in names:
         model.check_layer(name)

@@ -13,6 +13,7 @@ from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import held
+from ._checks import pictures_only
 from ._noise import generator
 from ._perturbation import Probe
 from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
@@ -68,6 +69,7 @@ def kernel_shap(
         >>> vizkit.kernel_shap(model, vizkit.images.sample(), segments=quarters, samples=14).values.shape
         (1, 224, 224)
     """
+    pictures_only(model, "kernel_shap")
     job = Probe(
         "kernel_shap",
         model,

@@ -14,7 +14,7 @@ from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job, Pass, held
-from ._cam import choose_layer, gradient_cam, upsample
+from ._cam import choose_layer, enlarged, gradient_cam
 from ._checks import CLIPPED
 
 GAMMA = 2.0
@@ -59,7 +59,9 @@ def layercam(
         return gradient_cam(job, names[0], relu, positive_products)
     raw = job.passes(MapsOf(tuple(grids.items())), layers=tuple(names), at_input=False)
     clipped = {name: np.maximum(maps, 0) for name, maps in raw.items()}
-    fused = np.max([upsample(_scaled(maps), model.spec.size) for maps in clipped.values()], axis=0)
+    ops = model.ops
+    large = [enlarged(ops, ops.asarray(_scaled(maps)), grids[name], model.spec) for name, maps in clipped.items()]
+    fused = np.max([ops.numpy(one) for one in large], axis=0)
     extra = {f"cam:{name}": maps for name, maps in clipped.items()}
     return job.result(fused, layer="+".join(names), extra=extra, cause=CLIPPED, relu=relu)
 

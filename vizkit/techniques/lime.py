@@ -12,6 +12,7 @@ from ..images import ImageInput
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import held
+from ._checks import pictures_only
 from ._noise import generator
 from ._perturbation import Probe
 from ._superpixels import Moments, Segments, Switches, fill, paint, superpixels
@@ -75,6 +76,7 @@ def lime(
             f"samples={samples}, kernel_width={kernel_width}, alpha={alpha}: expected at least 2 samples, a positive "
             "width and a penalty that is not negative."
         )
+    pictures_only(model, "lime")
     job = Probe(
         "lime",
         model,

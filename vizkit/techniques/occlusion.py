@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from itertools import product
+from operator import mul
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from ..targets import Target
 from ._attribution import held
 from ._perturbation import Probe
 
-Side = int | tuple[int, int]
+Side = int | tuple[int, ...]
 
 
 @held
@@ -72,40 +75,48 @@ def occlusion(
         batch_size=batch_size,
         baseline=baseline,
     )
-    height, width = _pair(window, "window", tuple(max(1, round(side / 7)) for side in job.size))
-    steps = _pair(stride, "stride", (max(1, height // 2), max(1, width // 2)))
-    corners = _corners(job.size, (height, width), steps)
+    sides = model.spec.shape[1:]
+    extent = _sides(window, "window", sides, tuple(max(1, round(side / 7)) for side in sides))
+    steps = _sides(stride, "stride", sides, tuple(max(1, one // 2) for one in extent))
+    corners = _corners(sides, extent, steps)
     ops, fill = model.ops, job.uploaded(reference(baseline, job.batch, model.spec))
-    down, across = _covers(corners, (height, width), job.size)
-    rows, columns = ops.asarray(down[:, None, :, None]), ops.asarray(across[:, None, None, :])
+    covers = _covers(corners, extent, sides)
+    # Each axis by itself, so that their product is made on the device: (K, 1, H, 1) and (K, 1, 1, W) of a picture.
+    along = [
+        ops.asarray(one.reshape(len(one), 1, *(side if i == k else 1 for i, side in enumerate(sides))))
+        for k, one in enumerate(covers)
+    ]
 
     def covered(i: int, which: range) -> Tensor:
-        keep = 1.0 - rows[which.start : which.stop] * columns[which.start : which.stop]
-        return job.mixed(i, keep, fill(i))
+        parts = [one[which.start : which.stop] for one in along]
+        keep = 1.0 - reduce(mul, parts)
+        return job.mixed(i, ops.reshape(keep, (len(which), 1, *job.size)) if model.spec.extent else keep, fill(i))
 
     scores = np.stack(job.variants(len(corners), covered))
     losses = job.original[:, None] - scores
-    lost = np.einsum("nk,kh,kw->nhw", losses, down, across, optimize=True)
-    return job.result(lost / (down.T @ across), signed=True, window=(height, width), stride=steps)
+    axes = "hwd"[: len(sides)]
+    cover = ",".join(f"k{axis}" for axis in axes)
+    lost = np.einsum(f"nk,{cover}->n{axes}", losses, *covers, optimize=True)
+    times = np.einsum(f"{cover}->{axes}", *covers, optimize=True)
+    return job.result((lost / times).reshape(len(lost), *job.size), signed=True, window=extent, stride=steps)
 
 
-def _covers(corners: list[tuple[int, int]], window: tuple[int, int], size: tuple[int, int]) -> tuple[Array, Array]:
-    """Which rows (K, H) and columns (K, W) each window covers, as ones."""
+def _covers(corners: list[tuple[int, ...]], window: tuple[int, ...], size: tuple[int, ...]) -> list[Array]:
+    """Which rows (K, H), columns (K, W) and so on each window covers, as ones."""
     starts = np.array(corners)
-    rows, columns = (np.arange(side) - starts[:, axis, None] for axis, side in enumerate(size))
-    down, across = (rows >= 0) & (rows < window[0]), (columns >= 0) & (columns < window[1])
-    return down.astype(np.float64), across.astype(np.float64)
+    places = (np.arange(side) - starts[:, axis, None] for axis, side in enumerate(size))
+    return [((at >= 0) & (at < side)).astype(np.float64) for at, side in zip(places, window, strict=True)]
 
 
-def _pair(given: Side | None, name: str, default: tuple[int, ...]) -> tuple[int, int]:
-    wanted = default if given is None else (given, given) if isinstance(given, int) else tuple(given)
-    if len(wanted) != 2 or min(wanted) < 1:
-        raise SettingError(f"{name}={given!r}: give a positive number of pixels, or (height, width).")
-    return wanted[0], wanted[1]
+def _sides(given: Side | None, name: str, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[int, ...]:
+    wanted = default if given is None else (given,) * len(size) if isinstance(given, int) else tuple(given)
+    if len(wanted) != len(size) or min(wanted) < 1:
+        raise SettingError(f"{name}={given!r}: give a positive number of pixels, or one for each side, as in {size}.")
+    return wanted
 
 
-def _corners(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> list[tuple[int, int]]:
-    """The top left corner of every window, row by row."""
+def _corners(size: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The first corner of every window, row by row."""
     for side, extent, step in zip(size, window, stride, strict=True):
         if extent > side:
             raise SettingError(f"window={window} is larger than the input, {size}.")
@@ -115,4 +126,4 @@ def _corners(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, 
         [step * k for k in range(math.ceil((side - extent) / step) + 1)]
         for side, extent, step in zip(size, window, stride, strict=True)
     ]
-    return [(top, left) for top in starts[0] for left in starts[1]]
+    return list(product(*starts))

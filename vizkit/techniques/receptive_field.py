@@ -15,6 +15,7 @@ from ..images import Batch, ImageInput
 from ..network.receptive import Field, fields
 from ..progress import steps_bar
 from ..results import Result, provenance
+from ._checks import pictures_only
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,6 +117,7 @@ def receptive_field(
         >>> found.theoretical[0].text(), found.boxes[0]
         ('31 x 31', (96, 96, 127, 127))
     """
+    pictures_only(model, "receptive_field")
     if noise < 0:
         raise SettingError(f"noise={noise}: give a number of noise pictures, or 0 to average over the photos.")
     names = _chosen(model, layer)

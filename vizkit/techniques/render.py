@@ -23,6 +23,7 @@ from ..progress import steps_bar
 from ..results import Result, provenance
 from ..transforms import STANDARD, Resize, Transform, compose, draw
 from . import _checkpoint as checkpoints
+from ._checks import pictures_only
 from ._evidence import Evidence, gather
 from ._trace import Trace
 
@@ -155,6 +156,7 @@ def render(
         >>> vizkit.render(model, unit("features.9", [3, 5]), steps=2).values.shape
         (2, 3, 128, 128)
     """
+    pictures_only(model, "render")
     if steps < 1 or lr <= 0:
         raise SettingError(f"steps={steps}, lr={lr}: expected at least one step and a positive learning rate.")
     if every is not None and every < 1:

@@ -13,6 +13,7 @@ from ..references import reference
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import held
+from ._checks import pictures_only
 from ._noise import generator
 from ._perturbation import Probe
 
@@ -68,6 +69,7 @@ def rise(
     """
     if samples < 1 or grid < 1 or not 0 < keep < 1:
         raise SettingError(f"samples={samples}, grid={grid}, keep={keep}: expected two positive numbers, 0 < keep < 1.")
+    pictures_only(model, "rise")
     job = Probe(
         "rise",
         model,

@@ -42,12 +42,12 @@ def scorecam(
 
     def masked(i: int, which: range) -> Tensor:
         layer = ops.transpose(activations[i][:, which.start : which.stop], (1, 0, 2, 3))
-        mask = ops.resize(layer, model.spec.size)
+        mask = grid.enlarged(ops, layer, model.spec)
         low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * mask, mask))
         return job.image(i) * quotient(ops, mask + low, high + low + 0.0 * mask)
 
     scores = job.forwards(grid.channels, masked)
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
     weights = ops.asarray((shifted / shifted.sum(axis=1, keepdims=True))[:, :, None, None])
-    maps = combined(job, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
+    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
     return finish(job, maps, name, relu, extra={"scores": scores})

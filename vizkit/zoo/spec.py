@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from math import prod
 
 from ..errors import SettingError, UnknownNameError, unknown
 
@@ -29,11 +30,19 @@ class InputSpec:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     labels: tuple[str, ...] | None = None
+    extent: tuple[int, ...] = ()
+    """Axes behind the channels where they are not two: (T,) of signals, (D, H, W) of volumes. Then ``size`` is how they
+    lie as a picture: (1, T), (D * H, W)."""
 
     @property
     def channels(self) -> int:
-        """Colour channels: 3, or 1 for a network on gray pictures."""
+        """Channels: 3 of colour pictures, 1 of gray ones, any number of others."""
         return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input, (C, H, W), (C, T) or (C, D, H, W), as the network takes it."""
+        return (self.channels, *(self.extent or self.size))
 
     def label(self, index: int) -> str:
         """The name of an output, ``class 7`` where there is none."""
@@ -67,7 +76,7 @@ class InputSpec:
 
 
 def make_spec(
-    input_size: int | tuple[int, int],
+    input_size: int | tuple[int, ...],
     mean: tuple[float, ...],
     std: tuple[float, ...],
     labels: tuple[str, ...] | None = None,
@@ -75,14 +84,19 @@ def make_spec(
 ) -> InputSpec:
     """A checked spec; the shorter side before the crop is 256/224 of the input's unless given."""
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    if len(size) != 2 or min(size) < 1:
-        raise SettingError(f"input_size={input_size!r}: give one positive side in pixels, or (height, width).")
-    if len(mean) != len(std) or len(mean) not in (1, 3):
+    if not 1 <= len(size) <= 3 or min(size) < 1:
         raise SettingError(
-            f"mean has {len(mean)} values and std {len(std)}; give one per colour channel, 3 for RGB or 1 for gray."
+            f"input_size={input_size!r}: give one positive side in pixels, or (height, width); (samples,) of a signal, "
+            "(depth, height, width) of a volume."
+        )
+    if len(mean) != len(std) or not mean:
+        raise SettingError(
+            f"mean has {len(mean)} values and std {len(std)}; give one for each channel, 3 for RGB or 1 for gray."
         )
     if min(std) <= 0:
         raise SettingError(f"std={tuple(std)}: every value must be positive, since pixels are divided by it.")
     side = round(min(size) * 256 / 224) if resize is None else resize
     names = None if labels is None else tuple(str(label) for label in labels)
-    return InputSpec((size[0], size[1]), side, tuple(map(float, mean)), tuple(map(float, std)), names)
+    extent = () if len(size) == 2 else size
+    flat = (prod(size[:-1]), size[-1])
+    return InputSpec(flat, side, tuple(map(float, mean)), tuple(map(float, std)), names, extent)

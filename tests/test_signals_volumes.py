@@ -1,0 +1,253 @@
+"""Networks on signals (N, C, T) and volumes (N, C, D, H, W), against captum, torch-cam, and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BOTH, INSTALLED
+
+import vizkit
+from vizkit.errors import ImageError, SettingError, VizkitError
+from vizkit.results import read_provenance
+
+if "torch" not in INSTALLED:
+    pytest.skip("most of these are PyTorch's", allow_module_level=True)
+import captum.attr
+import torch
+import torchcam.methods
+from torch import nn
+
+SHAPES = {"signal": (2, 60), "volume": (1, 6, 10, 8)}
+KINDS = {
+    "signal": (nn.Conv1d, nn.MaxPool1d, nn.BatchNorm1d, "linear"),
+    "volume": (nn.Conv3d, nn.MaxPool3d, nn.BatchNorm3d, "trilinear"),
+}
+
+
+class Network(nn.Module):
+    """Convolutions of any number of axes; its first layers are reachable in either order of axes."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        conv, pool, norm, _ = KINDS[kind]
+        channels = SHAPES[kind][0]
+        self.conv1, self.norm, self.act1, self.pool = conv(channels, 4, 3, padding=1), norm(4), nn.ReLU(), pool(2)
+        self.conv2, self.act2, self.head = conv(4, 6, 3, padding=1), nn.ReLU(), nn.Linear(6, 3)
+        self.norm.running_mean.normal_()
+
+    def forward(self, x: Any) -> Any:
+        y = self.act2(self.conv2(self.pool(self.act1(self.norm(self.conv1(x))))))
+        return self.head(y.flatten(2).amax(2) + y.flatten(2).mean(2))
+
+
+def native(kind: str) -> Any:
+    return Network(kind).double().eval()
+
+
+def wrapped(kind: str, network: Any = None) -> Any:
+    shape = SHAPES[kind]
+    made = native(kind) if network is None else network
+    return vizkit.wrap(made, input_size=shape[1:], mean=(0.1,) * shape[0], std=(0.7,) * shape[0])
+
+
+def given(kind: str, count: int = 2) -> Any:
+    return np.random.default_rng(4).normal(size=(count, *SHAPES[kind]))
+
+
+both_kinds = pytest.mark.parametrize("kind", SHAPES)
+
+
+@both_kinds
+def test_saliency_and_the_gradient_family(kind: str) -> None:
+    model, x = wrapped(kind), given(kind)
+    tensor = torch.from_numpy(x)
+    saliency = captum.attr.Saliency(native(kind)).attribute(tensor, target=1)
+    np.testing.assert_allclose(vizkit.saliency(model, x, target=1).values, saliency.amax(1), rtol=1e-10)
+    product = captum.attr.InputXGradient(native(kind)).attribute(tensor, target=1)
+    found = vizkit.gradient_x_input(model, x, target=1)
+    np.testing.assert_allclose(found.extra["attribution"], product.detach(), rtol=1e-9, atol=1e-13)
+    black = torch.full_like(tensor, -0.1 / 0.7)
+    integrated = captum.attr.IntegratedGradients(native(kind)).attribute(tensor, black, target=1, n_steps=7)
+    found = vizkit.integrated_gradients(model, x, target=1, steps=7)
+    np.testing.assert_allclose(
+        found.extra["attribution"], integrated, rtol=1e-6, atol=1e-7 * integrated.abs().max().item()
+    )  # its nodes are float32
+    guided = captum.attr.GuidedBackprop(native(kind)).attribute(tensor, target=1)
+    found = vizkit.guided_backprop(model, x, target=1)
+    np.testing.assert_allclose(found.extra["attribution"], guided.detach(), rtol=1e-9, atol=1e-13)
+
+
+@both_kinds
+def test_occlusion(kind: str) -> None:
+    model, x = wrapped(kind), given(kind)
+    window = {"signal": (8,), "volume": (2, 4, 3)}[kind]
+    stride = {"signal": (3,), "volume": (2, 3, 2)}[kind]
+    found = vizkit.occlusion(model, x, target=2, window=window, stride=stride, baseline="mean")
+    peer = captum.attr.Occlusion(native(kind)).attribute(
+        torch.from_numpy(x), (SHAPES[kind][0], *window), (1, *stride), baselines=0.0, target=2
+    )
+    np.testing.assert_allclose(found.values, peer[:, 0], rtol=1e-6, atol=1e-8)  # its sums are float32
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("method", "peer"),
+    [("gradcam", "GradCAM"), ("xgradcam", "XGradCAM"), ("layercam", "LayerCAM")],
+)
+def test_class_activation_maps(kind: str, method: str, peer: str) -> None:
+    """torch-cam's at the layer's resolution; PyTorch's own interpolation of that."""
+    model, x, network = wrapped(kind), given(kind), native(kind)
+    found = getattr(vizkit, method)(model, x, target=1, layer="act2")
+    with getattr(torchcam.methods, peer)(network, "act2") as extractor:
+        out = network(torch.from_numpy(x).requires_grad_())
+        (cam,) = extractor(1, out, normalized=False)
+    np.testing.assert_allclose(found.extra["cam"], cam.detach(), rtol=1e-8, atol=1e-10)
+    large = nn.functional.interpolate(
+        torch.from_numpy(found.extra["cam"])[:, None], SHAPES[kind][1:], mode=KINDS[kind][3], align_corners=False
+    )
+    np.testing.assert_allclose(found.values, large[:, 0], rtol=1e-9, atol=1e-13)
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    "method", ["scorecam", "ablationcam", "eigencam", "hirescam", "gradcam_plus_plus", "smooth_gradcam_plus_plus"]
+)
+def test_further_maps_are_those_of_the_axes_in_a_row(kind: str, method: str) -> None:
+    """Where no peer goes: a map does not depend on how the axes are called, so that of the same network, written for
+    pictures with one row, is the same for a signal."""
+    found = getattr(vizkit, method)(wrapped(kind), given(kind), target=1, layer="act2", relu=False)
+    assert found.extra["cam"].shape == {"signal": (2, 30), "volume": (2, 3, 5, 4)}[kind]
+    assert np.ptp(found.values.reshape(2, -1), axis=1).all()
+    if kind == "signal":
+        flat = getattr(vizkit, method)(as_pictures(), given(kind)[:, :, None], target=1, layer="act2", relu=False)
+        np.testing.assert_allclose(found.values, flat.values[:, 0], rtol=1e-9, atol=1e-12)
+
+
+def as_pictures() -> Any:
+    """The network on signals as one on pictures that are one pixel high."""
+    network, source = native("signal"), native("signal")
+    for name in ("conv1", "conv2"):
+        old = getattr(source, name)
+        new = nn.Conv2d(old.in_channels, old.out_channels, (1, 3), padding=(0, 1)).double()
+        new.load_state_dict({"weight": old.weight[:, :, None], "bias": old.bias})
+        setattr(network, name, new)
+    network.norm, network.pool = nn.BatchNorm2d(4).double().eval(), nn.MaxPool2d((1, 2))
+    network.norm.load_state_dict(source.norm.state_dict())
+    return vizkit.wrap(network, input_size=(1, 60), mean=(0.1, 0.1), std=(0.7, 0.7))
+
+
+def test_full_gradients_are_those_of_the_axes_in_a_row() -> None:
+    x = given("signal")
+    found = vizkit.full_gradient(wrapped("signal"), x, target=0)
+    flat = vizkit.full_gradient(as_pictures(), x[:, :, None], target=0)
+    np.testing.assert_allclose(found.values, flat.values[:, 0], rtol=1e-9)
+    assert (found.extra["completeness_error"] < 1e-10).all()
+    assert (vizkit.full_gradient(wrapped("volume"), given("volume")).extra["completeness_error"] < 1e-10).all()
+
+
+class Last(nn.Module):
+    """Channels last, as transformers on signals have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.norm, self.act, self.head = nn.Conv1d(2, 6, 4, 4), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.act(self.norm(self.conv(x).transpose(1, 2))).mean(1))
+
+
+def test_the_user_says_where_the_channels_of_a_signal_lie() -> None:
+    network = Last().double()
+    shape = SHAPES["signal"]
+    model = vizkit.wrap(network, input_size=shape[1:], mean=(0, 0), std=(1, 1), layout={"act": "NHWC"})
+    x = torch.from_numpy(given("signal"))
+    kept: list[Any] = []
+    handle = network.act.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+    out = network(x)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(out[:, 1].sum(), kept[0])
+    expected = torch.relu((gradient.mean(1, keepdim=True) * kept[0]).sum(2)).detach()
+    found = vizkit.gradcam(model, x, target=1, layer="act")
+    np.testing.assert_allclose(found.extra["cam"], expected, rtol=1e-10, atol=1e-15)
+    with pytest.raises(SettingError, match="expected 'NCHW' or 'NHWC'"):
+        vizkit.wrap(network, input_size=shape[1:], mean=(0, 0), std=(1, 1), layout={"act": "CHWN"})
+
+
+@both_kinds
+def test_a_blurred_baseline_mixes_no_axis_with_another(kind: str) -> None:
+    """A value that differs along one axis alone still does after blurring."""
+    shape = SHAPES[kind]
+    along = np.random.default_rng(0).normal(size=shape[-1])
+    x = np.broadcast_to(along, (1, *shape)).astype(np.float64)
+    model = wrapped(kind)
+    batch = vizkit.images.prepare(x, model.spec)
+    found = vizkit.references.reference("blurred", batch, model.spec).reshape(1, *shape)
+    first = found[(0,) * len(shape)]
+    np.testing.assert_allclose(found, np.broadcast_to(first, found.shape), rtol=1e-12)
+    assert 0 < np.std(first) < np.std(along)
+
+
+@both_kinds
+def test_pictures_of_the_maps(kind: str, tmp_path: Path) -> None:
+    for found in (vizkit.gradcam(wrapped(kind), given(kind)), vizkit.integrated_gradients(wrapped(kind), given(kind))):
+        figure = found.plot()
+        drawn = [axes for axes in figure.axes if axes.images or axes.lines or axes.collections]
+        assert len(drawn) == {"signal": 4, "volume": 24}[kind]
+        assert read_provenance(found.save(tmp_path / "map.png"))["settings"]["input_range"] == "as given"
+
+
+TECHNIQUES = ("rise", "lime", "kernel_shap", "edge_map", "centre_map", "invert", "receptive_field", "feature_maps")
+
+
+@both_kinds
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_what_makes_no_sense_is_refused(kind: str, technique: str) -> None:
+    more = {"layer": "act2"} if technique == "feature_maps" else {}
+    with pytest.raises(VizkitError):
+        getattr(vizkit, technique)(wrapped(kind), given(kind), **more)
+
+
+@both_kinds
+def test_photos_are_refused(kind: str) -> None:
+    with pytest.raises(ImageError, match="no pictures"):
+        vizkit.saliency(wrapped(kind), vizkit.images.sample())
+    with pytest.raises(SettingError, match="works on pictures"):
+        vizkit.render(wrapped(kind), vizkit.objectives.logit(1))
+
+
+@pytest.mark.skipif(not BOTH, reason="compares both backends")
+@both_kinds
+def test_both_backends_agree(kind: str) -> None:
+    vizkit.load("shapes", backend="gluon")
+    import mxnet as mx
+    from mxnet.gluon import nn as gluon
+
+    one_d = kind == "signal"
+    source = native(kind)
+    block = gluon.HybridSequential()
+    block.add(
+        gluon.Conv1D(4, 3, padding=1) if one_d else gluon.Conv3D(4, 3, padding=1),
+        gluon.Activation("relu"),
+        gluon.MaxPool1D(2) if one_d else gluon.MaxPool3D(2),
+        gluon.Flatten(),
+        gluon.Dense(3),
+    )
+    block.cast("float64")
+    block.initialize()
+    x = given(kind)
+    block(mx.nd.array(x, dtype="float64"))
+    conv, flat = source.conv1, int(np.prod([side // 2 for side in SHAPES[kind][1:]])) * 4
+    dense = nn.Linear(flat, 3).double()
+    for layer, module in ((block[0], conv), (block[4], dense)):
+        layer.weight.set_data(mx.nd.array(module.weight.detach().numpy(), dtype="float64"))
+        layer.bias.set_data(mx.nd.array(module.bias.detach().numpy(), dtype="float64"))
+    network = nn.Sequential(conv, nn.ReLU(), KINDS[kind][1](2), nn.Flatten(), dense).eval()
+    for method in ("saliency", "integrated_gradients", "smoothgrad", "gradcam", "layercam", "scorecam", "occlusion"):
+        options = {"layer": "1"} if "cam" in method else {"samples": 3} if method == "smoothgrad" else {}
+        found = [getattr(vizkit, method)(wrapped(kind, one), x, target=1, **options).values for one in (network, block)]
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12, err_msg=method)
