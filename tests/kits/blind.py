@@ -114,8 +114,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Device:
 def on_gpu(name: str, dtype: str = "float32") -> TorchModel:
     """One of torchvision's networks, that takes itself to be on a GPU."""
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    with torch.device("meta"):
-        native = torchvision.models.get_model(name, weights=None, **options)
+    if name.startswith("regnet"):  # whose widths are computed with tensors
+        with pytest.MonkeyPatch.context() as patch:
+            for one in ("kaiming_uniform_", "uniform_", "normal_", "ones_", "zeros_"):
+                patch.setattr(torch.nn.init, one, lambda tensor, *_, **__: tensor)
+            native = torchvision.models.get_model(name, weights=None).to("meta")
+    else:
+        with torch.device("meta"):
+            native = torchvision.models.get_model(name, weights=None, **options)
     return _model(native, imagenet_spec(), name, dtype)
 
 

@@ -1,0 +1,107 @@
+"""Every network that `vizkit models` lists: the smallest of each kind with values, all of them without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+from vizkit import targets
+from vizkit.targets import Dense, Table
+from vizkit.techniques._attribution import VALUES, differentiate
+from vizkit.techniques._cam import MapOf, choose_layer
+from vizkit.techniques.gradcam import channel_means
+
+SMALLEST = {
+    "torch": (
+        "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
+        "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18",
+        "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0", "swin_t", "swin_v2_t", "vgg11",
+        "vit_b_32",
+    ),
+    "gluon": (
+        "alexnet", "densenet121", "googlenet", "inceptionv3", "mobilenet0.25", "mobilenetv2_0.25", "resnet18",
+        "resnet18_v2", "squeezenet1_0", "vgg11_bn",
+    ),
+}  # fmt: skip
+BUILT_ALIKE = {
+    "torch": (
+        "alexnet", "convnext", "densenet", "efficientnet_b", "efficientnet_v2", "googlenet", "inception", "maxvit",
+        "mnasnet", "mobilenet_v2", "mobilenet_v3", "regnet_x", "regnet_y", "resnet", "resnext", "shufflenet",
+        "squeezenet", "swin_v2", "swin", "vgg", "vit", "wide_resnet", "shapes",
+    ),
+    "gluon": (
+        "alexnet", "densenet", "googlenet", "inception", "mobilenetv2", "mobilenet", "resnet", "squeezenet", "vgg",
+        "shapes",
+    ),
+}  # fmt: skip
+WITH_VALUES = [(backend, one) for backend in INSTALLED for one in SMALLEST[backend]]
+
+
+@pytest.mark.parametrize(("backend", "network"), WITH_VALUES)
+def test_the_smallest_of_each_kind(backend: str, network: str) -> None:
+    model = vizkit.load(network, backend=backend, weights="random:1")
+    picture = vizkit.images.sample()
+    predicted = model.predict(picture, top=1000)
+    assert sum(one.probability for one in predicted) == pytest.approx(1, abs=1e-4)
+    assert np.ptp([one.logit for one in predicted]) > 0
+    assert len(model.layers) > 5
+    saliency = vizkit.saliency(model, picture)
+    assert saliency.targets == (predicted[0].index,)
+    assert np.isfinite(saliency.values).all()
+    assert np.ptp(saliency.values) > 0
+    cam = vizkit.gradcam(model, picture, relu=False)
+    assert cam.extra["cam"][0].size > 1
+    assert np.ptp(cam.values) > 0
+
+
+@pytest.mark.parametrize("backend", INSTALLED)
+def test_every_network_is_of_one_of_these_kinds(backend: str) -> None:
+    others = [one for one in vizkit.models(backend) if not one.startswith(BUILT_ALIKE[backend])]
+    assert not others
+
+
+TORCH = [one for one in vizkit.models("torch") if one != "shapes"] if "torch" in INSTALLED else []
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("network", TORCH)
+def test_every_network_of_torchvision_is_seen_and_differentiated(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On tensors without values, at full size."""
+    from kits import blind
+
+    blind.install(monkeypatch)
+    model: Any = blind.on_gpu(network)
+    size = model.spec.size
+    assert model.output_shape == (1, 1000)
+    name = next(reversed(model.layers)) if network.startswith("vit") else choose_layer(model, None)[0]
+    grid = model.grid(name) if not network.startswith("vit") else None
+    x = model.ops.asarray(np.zeros((2, 3, *size)))
+    marks = model.ops.asarray(targets.marks(model, Table(Dense.of(model)), [3, "all"]))
+    if grid is not None:
+        assert grid.positions > 1
+        reduce = MapOf(name, grid, channel_means, True, model.spec)
+        found = differentiate(model, reduce, layers=(name,), at_input=False)({"x": x, "marks": marks})
+        assert found[VALUES].shape == (2, *size)
+    found = differentiate(model, everything)({"x": x, "marks": marks})
+    assert found["gradient"].shape == (2, 3, *size)
+
+
+def everything(_ops: Any, done: Any) -> Any:
+    return {"gradient": done.gradients[":input"]}
+
+
+GLUON = [one for one in vizkit.models("gluon") if one != "shapes"] if "gluon" in INSTALLED else []
+
+
+@pytest.mark.parametrize("network", [one for one in GLUON if one not in SMALLEST["gluon"]])
+def test_every_network_of_gluons_zoo_is_seen(network: str) -> None:
+    """Its layers and their shapes; nothing is computed."""
+    model = vizkit.load(network, backend="gluon", weights="random:1")
+    name, grid = choose_layer(model, None)
+    assert model.output_shape == (1, 1000)
+    assert grid.positions > 1
+    assert model.layers[name].shape[1] == grid.channels
