@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from . import evaluate, folders, images, objectives, parametrisations, regularisers, transforms
+from . import evaluate, folders, images, objectives, parametrisations, regularisers, targets, transforms
 from .api import backends, load, models, set_threads, wrap
 from .backend import announce as _announce
 from .compare import compare
@@ -107,6 +107,7 @@ __all__ = [
     "smooth_gradcam_plus_plus",
     "smoothgrad",
     "squaregrad",
+    "targets",
     "top_patches",
     "top_units",
     "transforms",

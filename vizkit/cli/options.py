@@ -30,7 +30,12 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one o
 LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", "-t", help="Class index, label, or all; once for all photos or once for each."),
+    typer.Option(
+        "--target",
+        "-t",
+        help="Class index, label, or all; once for all photos or once for each. Of a segmentation also "
+        "LABEL@ROW,COLUMN or LABEL@LEFT,TOP,RIGHT,BOTTOM or LABEL@MASK.png; 'cat - dog' is a difference.",
+    ),
 ]
 InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet (normalised) or unit (0..1).")]
 Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]

@@ -42,8 +42,10 @@ def occlusion(
 
     Args:
         model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), or a list with one per image.
+        image: path, Pillow image, uint8 (H, W, 3) array, an array or tensor that is ready, or a list of them, see
+            :func:`vizkit.images.prepare`.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
         window: height and width in pixels, one number for both; None is a seventh of the input's side (32 of 224).
         stride: as window, at most the window; None is half of the window.
         baseline: "black", "mean" or "blurred", see :func:`vizkit.references.reference`.

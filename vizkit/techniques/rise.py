@@ -44,7 +44,8 @@ def rise(
     Args:
         model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
         image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), or a list with one per image.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
         samples: masks; the paper takes 4000 to 8000, the map's noise falls with their square root.
         grid: cells on each side.
         keep: probability that a cell is kept, between 0 and 1.

@@ -34,8 +34,10 @@ def saliency(
 
     Args:
         model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them.
-        target: None (top-1), index, label, "all" (the sum of all logits), or a list with one per image.
+        image: path, Pillow image, uint8 (H, W, 3) array, an array or tensor that is ready, or a list of them, see
+            :func:`vizkit.images.prepare`.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
         input_range: "imagenet" feeds normalised pixels, "unit" pixels in 0..1. None means "imagenet", and "unit" in
             published mode.
         mode: "inference" (dropout off, batch norm on stored statistics), or "published": what the Gluon homework
