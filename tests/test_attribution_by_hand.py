@@ -317,7 +317,6 @@ def test_layers_that_cannot_be_mapped(small: Small) -> None:
         ("gradient_shap", {"baselines": []}),
         ("full_gradient", {"scale": "layer"}),
         ("layercam", {"layer": []}),
-        ("gradcam", {"target": [1, 2]}),
         ("gradcam", {"batch_size": 0}),
     ],
 )

@@ -309,7 +309,7 @@ def test_maps_that_do_not_fit(metric: str, maps: np.ndarray) -> None:
         ("road", {"percentages": [100]}, "below 100"),
         ("road", {"percentages": []}, "at least one"),
         ("road", {"order": "first"}, "order"),
-        ("road", {"output": "accuracy", "target": "all"}, "is no class"),
+        ("road", {"output": "accuracy", "target": "all"}, "Only a class has"),
         ("infidelity", {"perturbation": "blur"}, "'noise' or 'square'"),
         ("infidelity", {"size": 0.0}, "positive size"),
         ("faithfulness_correlation", {"samples": 1}, "at least 2"),

@@ -110,7 +110,7 @@ def test_a_gray_network_gets_one_channel() -> None:
     ("make", "message"),
     [
         (lambda folder: folder / "none.png", "There is no image"),
-        (lambda folder: folder, "is a folder"),
+        (lambda folder: folder, "holds no image "),
         (lambda folder: _write(folder / "text.png", b"hello"), "not an image"),
         (lambda folder: _cut(folder / "cut.png"), "damaged or cut off"),
         (lambda folder: np.zeros((4, 4, 3)), "uint8"),
@@ -139,8 +139,9 @@ def test_bad_settings() -> None:
         images.prepare(images.sample(), SPEC, input_range="bytes")
     with pytest.raises(SettingError, match="std"):
         make_spec(224, (0.5, 0.5, 0.5), (0.1, 0.0, 0.1))
-    with pytest.raises(SettingError, match="one per colour channel"):
-        make_spec(224, (0.5, 0.5), (0.1, 0.1))
+    for size, mean in ((224, (0.5, 0.5)), (224, ()), ((2, 3, 4, 5), (0.1,)), ((), (0.1,))):
+        with pytest.raises(SettingError, match="give one"):
+            make_spec(size, mean, (0.1,))
 
 
 def test_the_bundled_photo_is_there() -> None:
