@@ -99,9 +99,7 @@ def wrap(
     call = Call(dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs), output)
     model = backend.wrap(native, spec, name, dtype, call)
     model.optimise = optimise
-    for layer in layout or {}:
-        model.check_layer(layer)
-    model.layout = laid_out(layout or {}, model.layers, spec.size)
+    model.layout = laid_out(layout or {}, {name: model.layer(name) for name in layout or {}}, spec.size)
     if spec.labels is not None and model.output_shape[-1] != len(spec.labels):
         raise SettingError(
             f"{len(spec.labels)} labels for the {model.output_shape[-1]} outputs of {model.name}: give one for each, "

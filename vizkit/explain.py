@@ -15,6 +15,7 @@ from .errors import SettingError, unknown
 from .images import ImageInput
 from .results import Attribution, Result
 from .targets import Target
+from .techniques._attention import attends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,14 +57,22 @@ class Explanation(Result):
         return f"<explanation: {k} methods of {n} pictures, {t} targets, {m} models>"
 
 
+NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
+    "needs_relu": (lambda model: model.has_relu(), "has no ReLUs to follow their rules"),
+    "needs_attention": (attends, "has no attention, or not all of it over the whole picture"),
+}
+"""Marks of methods that not every network takes: whether one does, and what is to be said of one that does not."""
+
+
 def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
     """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
-    :class:`Attribution`, without those that need ReLUs where one of ``models`` has none."""
+    :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none."""
     every = ((name, getattr(techniques, name)) for name in techniques.__all__)
     found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
-    if all(model.has_relu() for model in models):
-        return found
-    return {name: one for name, one in found.items() if not hasattr(one, "needs_relu")}
+    for need, (has, _) in NEEDS.items():
+        if not all(map(has, models)):
+            found = {name: one for name, one in found.items() if not hasattr(one, need)}
+    return found
 
 
 def explain(

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import Grid, grid_of
+from .grid import CHANNELS_FIRST, Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
+from .probabilities import is_attention, may_be, noted
 
 if TYPE_CHECKING:
     from .images import ImageInput
@@ -133,6 +134,7 @@ class Model(ABC):
 
     _hash: tuple[object, str] | None = None
     _held: object = None
+    _attention: Mapping[str, Layer] | None = None
 
     @property
     def rounding(self) -> float:
@@ -145,6 +147,42 @@ class Model(ABC):
     @abstractmethod
     def layers(self) -> Mapping[str, Layer]:
         """Every observable layer by name, in the order in which they finish; found with one pass, once."""
+
+    @property
+    def attention(self) -> Mapping[str, Layer]:
+        """Every layer of attention probabilities by name, in order of computation; found with one pass, once.
+
+        Of shape (1, heads, T, T): each row, over the T tokens that are looked at, adds up to one. Where there are
+        windows, the first axis counts them, or one more. Some are among :attr:`layers`, blocks that give nothing else.
+        Where a function computes them inside of a block, they are named after it, ``"BLOCK:attention"`` (the second in
+        one block ``":attention2"``), if the backend can see that. :attr:`layers` does not list those, but
+        :meth:`forward` keeps and adds to them all.
+        """
+        if self._attention is None:
+            self._attention = self._find_attention()
+        return self._attention
+
+    def _find_attention(self) -> Mapping[str, Layer]:
+        """What :attr:`attention` promises, as far as it is among :attr:`layers`."""
+        names = [
+            name
+            for name, layer in self.layers.items()
+            if may_be(layer.shape) and not layer.kind.startswith(CHANNELS_FIRST)
+        ]
+        if not names:
+            return {}
+        picture = np.random.default_rng(0).normal(size=(1, self.spec.channels, *self.spec.size))
+        kept = self.forward(self.ops.asarray(picture), names)
+        found = ((self.layers[name], kept[name]) for name in names if is_attention(self.ops, kept[name]))
+        return noted(self.ops, found)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name, among :attr:`layers` or :attr:`attention`.
+
+        Raises UnknownNameError, LayerError.
+        """
+        self.check_layer(name)
+        return self.layers[name] if name in self.layers else self.attention[name]
 
     @property
     @abstractmethod
@@ -271,11 +309,11 @@ class Model(ABC):
         return self._forward(x, tuple(keep), add, mode)
 
     def check_layer(self, name: str) -> None:
-        """Raise UnknownNameError, with the nearest names, unless ``name`` is a layer of this network."""
-        if name != OUTPUT and name not in self.layers:
-            raise unknown(
-                f"layer of {self.name}", name, self.layers, f"`vizkit layers {self.name}` lists all {len(self.layers)}."
-            )
+        """Raise UnknownNameError, with the nearest names, unless ``name`` is a layer of this network, attention
+        included."""
+        if name != OUTPUT and name not in self.layers and name not in self.attention:
+            known = {**self.layers, **self.attention}
+            raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
 
     def weight(self, layer: str) -> Array:
         """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.
