@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
+from test_recorded import Again
 
 import vizkit
 from vizkit.cli import maps
@@ -374,6 +375,57 @@ def test_tokens_that_are_pooled_are_refused() -> None:
     with pytest.raises(LayerError, match="64 in 'first:attention' and 16 in 'second:attention'"):
         vizkit.attention_rollout(model, photo())
     assert vizkit.attention(model, photo(), layer="first:attention").extra["cam"].shape == (1, 8, 8)
+
+
+def test_fewer_tokens_to_look_at_are_refused() -> None:
+    """Where keys and values are pooled, as in a pyramid."""
+    torch = pytest.importorskip("torch")
+
+    class Reduced(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch = torch.nn.Conv2d(3, WIDTH, 16, 16)
+            self.attend = torch.nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            x = self.patch(x).flatten(2).transpose(1, 2)
+            few = x.unflatten(1, (4, 4)).mean(1)
+            return self.attend(x, few, few)[0].mean(1)
+
+    model = wrapped(Reduced())
+    assert model.attention["attend:attention"].shape == (1, 2, 16, 4)
+    for method in METHODS:
+        with pytest.raises(LayerError, match="from 16 to 4 tokens"):
+            getattr(vizkit, method)(model, photo())
+
+
+@pytest.mark.parametrize("backend", INSTALLED)
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_come_of_pure_steps(method: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a step with a key does what the first with that key did, whatever the settings."""
+    model = tiny(backend)
+    settings: list[dict[str, Any]] = [{}, {"target": 1}]
+    if method == "attention_rollout":
+        settings += [{"fusion": "max"}, {"fusion": "min"}]
+    elif method == "attention":
+        settings += [{"layer": next(iter(model.attention))}]
+    pictures = [photo(seed, (40, 24)) for seed in range(3)]
+
+    def calls() -> list[Any]:
+        return [getattr(vizkit, method)(model, pictures, batch_size=2, fit="squash", **one) for one in settings]
+
+    plain, again = calls(), Again(model)
+    monkeypatch.setattr(type(model), "recorded", lambda _, step, key=None: again.recorded(step, key))
+    for one, wanted in zip(calls(), plain, strict=True):
+        for name, value in wanted.arrays().items():
+            np.testing.assert_array_equal(one.arrays()[name], value, err_msg=name)
+    assert again.calls == 2 * len(settings)
+
+
+def test_any_technique_can_name_it() -> None:
+    model = wrapped(vit())
+    shown = vizkit.feature_maps(model, photo(), LAST, fit="squash")
+    np.testing.assert_array_equal(shown.values, vizkit.attention(model, photo(), fit="squash").extra["attention"])
 
 
 @pytest.mark.parametrize("method", METHODS)
