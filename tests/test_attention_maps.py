@@ -3,44 +3,17 @@ both frameworks on a small network with the same weights."""
 
 from __future__ import annotations
 
+import copy
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
+from kits.attention import CLASSES, HEADS, LAST, METHODS, photo, tiny, vit, wrapped
 from test_recorded import Again
 
 import vizkit
-from vizkit.cli import maps
-from vizkit.errors import LayerError, MapWarning, SettingError, UnknownNameError
-from vizkit.explain import explain, methods
-from vizkit.grid import Grid
-
-METHODS = ("attention", "attention_rollout", "attention_relevance")
-HEADS, CLASSES = 2, 5
-LAST = "encoder.layers.encoder_layer_2.self_attention:attention"
-
-
-def photo(seed: int = 3, size: tuple[int, int] = (64, 64)) -> Any:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def wrapped(native: Any, size: Any = 64, **options: Any) -> Any:
-    return vizkit.wrap(native, input_size=size, mean=(0.5,) * 3, std=(0.25,) * 3, **options)
-
-
-def vit() -> Any:
-    torch = pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
-    torch.manual_seed(0)
-    made = torchvision.models.VisionTransformer(
-        image_size=64, patch_size=16, num_layers=3, num_heads=HEADS, hidden_dim=32, mlp_dim=64, num_classes=CLASSES
-    )
-    torch.nn.init.normal_(made.heads.head.weight)
-    return made.double().eval()
-
 
 # A Vision Transformer by other means: PyTorch's weights of each attention, by hooks, and its gradients by autograd
 # through attention that is spelt out.
@@ -74,8 +47,6 @@ class Watched:
 
 
 def watched(model: Any, picture: Any, target: int) -> Watched:
-    import copy
-
     import torch
 
     batch = vizkit.images.prepare(picture, model.spec, fit="squash")
@@ -157,112 +128,6 @@ def test_relevance_asks_for_the_class() -> None:
         np.testing.assert_array_equal(first.values, second.values)
 
 
-# The same network in both frameworks: patches, a class token or none, two attentions, a dense layer.
-PATCH, WIDTH, BLOCKS = 8, 12, 2
-
-
-def numbers() -> dict[str, Any]:
-    rng = np.random.default_rng(7)
-    shapes = {"patch": (WIDTH, 3, PATCH, PATCH), "head": (CLASSES, WIDTH)}
-    shapes |= {f"{part}{i}": (WIDTH, WIDTH) for i in range(BLOCKS) for part in "qkvo"}
-    return {name: rng.normal(size=shape) / math.sqrt(np.prod(shape[1:])) for name, shape in shapes.items()}
-
-
-def in_torch(token: bool) -> Any:
-    import torch
-    from torch import nn
-
-    class Attend(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.q, self.k, self.v, self.o = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
-
-        def forward(self, x: Any) -> Any:
-            q, k, v = (part(x).unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
-            y = nn.functional.scaled_dot_product_attention(q, k, v)
-            return x + self.o(y.transpose(1, 2).flatten(2))
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = nn.Conv2d(3, WIDTH, PATCH, PATCH, bias=False)
-            self.blocks = nn.ModuleList(Attend() for _ in range(BLOCKS))
-            self.head = nn.Linear(WIDTH, CLASSES, bias=False)
-
-        def forward(self, x: Any) -> Any:
-            x = self.patch(x).flatten(2).transpose(1, 2)
-            x = torch.cat([x.mean(1, keepdim=True), x], 1) if token else x
-            for block in self.blocks:
-                x = block(x)
-            return self.head(x[:, 0] if token else x.mean(1))
-
-    made = Net().double()
-    state = {f"{name}.weight": value for name, value in numbers().items() if len(name) > 2}
-    state |= {f"blocks.{i}.{part}.weight": numbers()[f"{part}{i}"] for i in range(BLOCKS) for part in "qkvo"}
-    made.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    return made
-
-
-def in_gluon(token: bool) -> Any:
-    import mxnet as mx
-    from mxnet.gluon import HybridBlock, nn
-
-    class Probabilities(HybridBlock):
-        def hybrid_forward(self, F: Any, scores: Any) -> Any:
-            return F.softmax(scores, axis=-1)
-
-    def dense(name: str) -> Any:
-        made = nn.Dense(WIDTH, flatten=False, use_bias=False, in_units=WIDTH, dtype="float64")
-        made.initialize()
-        made.weight.set_data(mx.nd.array(numbers()[name], dtype="float64"))
-        return made
-
-    class Attend(HybridBlock):
-        def __init__(self, i: int) -> None:
-            super().__init__()
-            self.q, self.k, self.v, self.o = (dense(f"{part}{i}") for part in "qkvo")
-            self.probabilities, self.drop = Probabilities(), nn.Dropout(0.3)
-
-        def hybrid_forward(self, F: Any, x: Any) -> Any:
-            q, k, v = (
-                F.transpose(F.reshape(part(x), (0, 0, HEADS, -1)), (0, 2, 1, 3)) for part in (self.q, self.k, self.v)
-            )
-            scores = F.linalg_gemm2(q, k, transpose_b=True, alpha=1 / math.sqrt(WIDTH / HEADS))
-            y = F.linalg_gemm2(self.drop(self.probabilities(scores)), v)
-            return x + self.o(F.reshape(F.transpose(y, (0, 2, 1, 3)), (0, 0, -1)))
-
-    class Net(HybridBlock):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = nn.Conv2D(WIDTH, PATCH, PATCH, in_channels=3, use_bias=False)
-            self.blocks = nn.HybridSequential()
-            self.blocks.add(*(Attend(i) for i in range(BLOCKS)))
-            self.head = nn.Dense(CLASSES, use_bias=False, in_units=WIDTH)
-            for name in ("patch", "head"):
-                block = getattr(self, name)
-                block.cast("float64")
-                block.initialize()
-                block.weight.set_data(mx.nd.array(numbers()[name], dtype="float64"))
-
-        def hybrid_forward(self, F: Any, x: Any) -> Any:
-            x = F.transpose(F.reshape(self.patch(x), (0, 0, -1)), (0, 2, 1))
-            x = F.concat(F.mean(x, axis=1, keepdims=True), x, dim=1) if token else x
-            x = self.blocks(x)
-            x = F.slice_axis(x, axis=1, begin=0, end=1) if token else F.mean(x, axis=1, keepdims=True)
-            return self.head(F.flatten(x))
-
-    return Net()
-
-
-MAKE = {"torch": in_torch, "gluon": in_gluon}
-
-
-def tiny(backend: str, token: bool = True, size: Any = (40, 24)) -> Any:
-    if backend not in MAKE:
-        pytest.skip(f"no such network in {backend} yet")
-    return wrapped(MAKE[backend](token), size, name="tiny")
-
-
 @both()
 @pytest.mark.parametrize("token", [True, False])
 @pytest.mark.parametrize("method", METHODS)
@@ -313,92 +178,6 @@ def test_a_batch_is_its_pictures_one_by_one(method: str, backend: str) -> None:
     assert list(top.targets) == model.logits(pictures, fit="squash").argmax(1).tolist()
 
 
-@pytest.mark.parametrize("aside", [2, 3])
-def test_tokens_set_aside(aside: int) -> None:
-    """A class token with a distillation token; and as many as only the user knows of."""
-    torch = pytest.importorskip("torch")
-
-    class Aside(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = torch.nn.Conv2d(3, WIDTH, 8, 8)
-            self.tokens = torch.nn.Parameter(torch.randn(1, aside, WIDTH))
-            self.block = torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
-
-        def forward(self, x: Any) -> Any:
-            x = self.patch(x).flatten(2).transpose(1, 2)
-            x = torch.cat([self.tokens.expand(len(x), -1, -1), x], 1)
-            return self.block(x, x, x)[0][:, 0]
-
-    torch.manual_seed(0)
-    native, layout = Aside().double(), {"block:attention": Grid("NTC", 1, 5, 3, 3)}
-    if aside == 3:
-        with pytest.raises(LayerError, match=r"18 to 18 tokens, which are not a picture's of \(40, 24\)"):
-            vizkit.attention(wrapped(native, (40, 24)), photo(size=(40, 24)))
-    model = wrapped(native, (40, 24), layout=layout if aside == 3 else None)
-    found = vizkit.attention(model, photo(size=(40, 24)), head=1, fit="squash")
-    raw = found.extra["attention"][0, 1, 0]
-    np.testing.assert_array_equal(found.extra["cam"][0], raw[aside:].reshape(5, 3))
-
-
-def test_windows_are_refused() -> None:
-    torch, torchvision = (pytest.importorskip(name) for name in ("torch", "torchvision"))
-    torch.manual_seed(0)
-    swin = torchvision.models.SwinTransformer([4, 4], 24, [1, 1, 1], [2, 4, 8], [7, 7], num_classes=5).eval()
-    model = wrapped(swin, 112)
-    picture = photo(size=(112, 112))
-    for method in METHODS[1:]:
-        with pytest.raises(LayerError, match=r"within windows: \(16, 2, 49, 49\).*gradcam"):
-            getattr(vizkit, method)(model, picture)
-    with pytest.raises(LayerError, match=r"features.3.0.attn:attention.*within windows.*one window"):
-        vizkit.attention(model, picture, layer="features.3.0.attn:attention")
-    assert not set(METHODS) & set(methods([model]))
-
-
-def test_tokens_that_are_pooled_are_refused() -> None:
-    torch = pytest.importorskip("torch")
-
-    class Pooled(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch, self.pool = torch.nn.Conv2d(3, WIDTH, 8, 8), torch.nn.AvgPool2d(2)
-            self.first, self.second = (torch.nn.MultiheadAttention(WIDTH, 2, batch_first=True) for _ in range(2))
-
-        def forward(self, x: Any) -> Any:
-            x = self.patch(x)
-            y = x.flatten(2).transpose(1, 2)
-            x = self.pool(self.first(y, y, y)[0].transpose(1, 2).reshape(x.shape))
-            y = x.flatten(2).transpose(1, 2)
-            return self.second(y, y, y)[0].mean(1)
-
-    model = wrapped(Pooled())
-    with pytest.raises(LayerError, match="64 in 'first:attention' and 16 in 'second:attention'"):
-        vizkit.attention_rollout(model, photo())
-    assert vizkit.attention(model, photo(), layer="first:attention").extra["cam"].shape == (1, 8, 8)
-
-
-def test_fewer_tokens_to_look_at_are_refused() -> None:
-    """Where keys and values are pooled, as in a pyramid."""
-    torch = pytest.importorskip("torch")
-
-    class Reduced(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = torch.nn.Conv2d(3, WIDTH, 16, 16)
-            self.attend = torch.nn.MultiheadAttention(WIDTH, 2, batch_first=True)
-
-        def forward(self, x: Any) -> Any:
-            x = self.patch(x).flatten(2).transpose(1, 2)
-            few = x.unflatten(1, (4, 4)).mean(1)
-            return self.attend(x, few, few)[0].mean(1)
-
-    model = wrapped(Reduced())
-    assert model.attention["attend:attention"].shape == (1, 2, 16, 4)
-    for method in METHODS:
-        with pytest.raises(LayerError, match="from 16 to 4 tokens"):
-            getattr(vizkit, method)(model, photo())
-
-
 @pytest.mark.parametrize("backend", INSTALLED)
 @pytest.mark.parametrize("method", METHODS)
 def test_maps_come_of_pure_steps(method: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,73 +199,3 @@ def test_maps_come_of_pure_steps(method: str, backend: str, monkeypatch: pytest.
         for name, value in wanted.arrays().items():
             np.testing.assert_array_equal(one.arrays()[name], value, err_msg=name)
     assert again.calls == 2 * len(settings)
-
-
-def test_any_technique_can_name_it() -> None:
-    model = wrapped(vit())
-    shown = vizkit.feature_maps(model, photo(), LAST, fit="squash")
-    np.testing.assert_array_equal(shown.values, vizkit.attention(model, photo(), fit="squash").extra["attention"])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_network_without_attention_is_refused(method: str, kit: Any) -> None:
-    model = wrapped(kit.sequential([("conv", 3, 4, 3, 1), ("flatten",), ("dense", 4 * 64, 3)]), 8)
-    with pytest.raises(LayerError, match=r"has no attention.*Take vizkit.gradcam"):
-        getattr(vizkit, method)(model, photo(size=(8, 8)))
-
-
-def test_what_makes_no_sense() -> None:
-    model = wrapped(vit())
-    with pytest.raises(LayerError, match=r"Layer 'encoder.ln' .* gives no attention.*self_attention:attention'"):
-        vizkit.attention(model, photo(), layer="encoder.ln")
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'encoder.layers.encoder_layer_"):
-        vizkit.attention(model, photo(), layer=LAST.replace("self_", ""))
-    with pytest.raises(SettingError, match="has 2 heads; take 0 to 1"):
-        vizkit.attention(model, photo(), head=2)
-    for settings in ({"fusion": "median"}, {"discard_ratio": 1.0}, {"discard_ratio": -0.1}):
-        with pytest.raises(SettingError, match="expected one of 'mean', 'max', 'min', and 0 <= discard_ratio < 1"):
-            vizkit.attention_rollout(model, photo(), **settings)
-
-
-def test_blank_weights_are_told() -> None:
-    model = wrapped(vit())
-    names = [name for name in model.parameter_shapes() if "in_proj" in name]
-    blank = model.with_parameters({name: np.zeros(model.parameter_shapes()[name]) for name in names})
-    with pytest.warns(MapWarning, match=r"attention of .* is 0.0588 everywhere: every token"):
-        vizkit.attention(blank, photo())
-    with pytest.warns(MapWarning, match="is zero everywhere: no attention speaks for the class"):
-        vizkit.attention_relevance(blank, photo(), target=1)
-
-
-def test_they_are_methods_like_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = wrapped(vit(), name="vit")
-    assert set(METHODS) <= set(methods([model]))
-    assert set(METHODS) <= set(maps._methods(["all"], [model]))
-    assert "attention" not in capsys.readouterr().err
-    shown = explain(model, photo(), ["gradcam", *METHODS], [1, 3])
-    assert shown.values.shape == (2, 1, 4, 1, 64, 64)
-    np.testing.assert_array_equal(
-        shown.values[1, 0, 3], vizkit.attention_relevance(model, photo(), target=3).values, strict=True
-    )
-    shown.save(tmp_path / "x.png")
-    made = shown.results[0][0][2].provenance
-    assert made["technique"] == "attention_rollout"
-    assert made["settings"]["layers"] == list(model.attention)
-
-
-def test_timms(record_property: Any) -> None:
-    """Fused, and not: there a dropout gives the probabilities."""
-    timm = pytest.importorskip("timm", reason="timm is not installed")
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    made = timm.models.vision_transformer.VisionTransformer(
-        img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, num_classes=5, reg_tokens=4
-    )
-    found = []
-    for fused in (True, False):
-        for block in made.blocks:
-            block.attn.fused_attn = fused
-        model = wrapped(made.double().eval())
-        assert list(model.attention) == [f"blocks.{i}.attn{':attention' if fused else '.attn_drop'}" for i in range(2)]
-        found.append([getattr(vizkit, method)(model, photo(), target=1).values for method in METHODS])
-    np.testing.assert_allclose(*found, rtol=1e-9)

@@ -172,6 +172,11 @@ def _number(value: float) -> str:
     return f"{value:.2g}" if value else "0, blank"
 
 
+def _shortened(layer: str, most: int = 28) -> str:
+    """A layer's name as it fits over a column: its end tells most."""
+    return layer if len(layer) <= most else "…" + layer[1 - most :]
+
+
 def _figure(shown: Explanation) -> Figure:
     from . import plotting
 
@@ -201,7 +206,7 @@ def _figure(shown: Explanation) -> Figure:
                 axis, result.values[i], cmap=colours, vmin=low, vmax=end or 1.0, alpha=0.6 if shown.overlay else None
             )
             if r == 0:
-                where = f"\n{result.layer}" if result.layer else ""
+                where = f"\n{_shortened(result.layer)}" if result.layer else ""
                 axis.set_title(f"{result.provenance['technique']}{where}", fontsize=9)
             span = f"±{_number(end)}" if result.signed else f"0 to {_number(end)}"
             if shown.scale == "each" or not end:
