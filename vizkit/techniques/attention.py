@@ -52,7 +52,7 @@ def attention(
 
     Example:
         >>> import vizkit
-        >>> model = vizkit.load("vit_b_16", backend="torch", weights="random:7")         # doctest: +SKIP
+        >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP
         >>> vizkit.attention(model, "photo.jpg", head=3).layer                            # doctest: +SKIP
         'encoder.layers.encoder_layer_11.self_attention:attention'
     """

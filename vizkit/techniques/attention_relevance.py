@@ -51,7 +51,7 @@ def attention_relevance(
 
     Example:
         >>> import vizkit
-        >>> model = vizkit.load("vit_b_16", backend="torch", weights="random:7")         # doctest: +SKIP
+        >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP
         >>> vizkit.attention_relevance(model, "photo.jpg", target="tabby").values.shape   # doctest: +SKIP
         (1, 224, 224)
     """

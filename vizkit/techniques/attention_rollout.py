@@ -56,7 +56,7 @@ def attention_rollout(
 
     Example:
         >>> import vizkit
-        >>> model = vizkit.load("vit_b_16", backend="torch", weights="random:7")         # doctest: +SKIP
+        >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP
         >>> vizkit.attention_rollout(model, "photo.jpg", discard_ratio=0.9).values.shape  # doctest: +SKIP
         (1, 224, 224)
     """
