@@ -103,10 +103,21 @@ def test_fewer_tokens_to_look_at_are_refused() -> None:
             getattr(vizkit, method)(model, photo())
 
 
-def test_any_technique_can_name_it() -> None:
+def test_it_is_read_as_it_is_and_has_no_channels() -> None:
     model = wrapped(vit())
     shown = vizkit.feature_maps(model, photo(), LAST, fit="squash")
     np.testing.assert_array_equal(shown.values, vizkit.attention(model, photo(), fit="squash").extra["attention"])
+    for wrong in (
+        lambda: vizkit.gradcam(model, photo(), layer=LAST),
+        lambda: vizkit.render(model, vizkit.objectives.unit(LAST, 0), steps=1),
+        lambda: vizkit.invert(model, photo(), [LAST], steps=1),
+        lambda: vizkit.embed(model, [photo()] * 3, layer=LAST),
+        lambda: vizkit.top_patches(model, [photo()], LAST),
+        lambda: vizkit.top_units(model, photo(), LAST),
+        lambda: model.weight(LAST),
+    ):
+        with pytest.raises(LayerError, match=r"is attention .* inside of a block, \(1, 2, 17, 17\)"):
+            wrong()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -181,7 +181,8 @@ class Model(ABC):
 
         Raises UnknownNameError, LayerError.
         """
-        self.check_layer(name)
+        if name not in self.layers and name not in self.attention:
+            self.check_layer(name)
         return self.layers[name] if name in self.layers else self.attention[name]
 
     @property
@@ -280,7 +281,7 @@ class Model(ABC):
         add: Mapping[str, Tensor] | None = None,
         mode: Mode = INFERENCE,
     ) -> dict[str, Tensor]:
-        """The activations named in ``keep``, by name.
+        """The activations named in ``keep``, by name: of :attr:`layers` and :attr:`attention`, and the output.
 
         Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
         anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. Works
@@ -298,8 +299,9 @@ class Model(ABC):
                 f"{self.name} takes a batch of shape (N, {self.spec.channels}, H, W); got {tuple(x.shape)}. "
                 "One image needs a leading axis of 1."
             )
-        for name in {*keep, *add}:
-            self.check_layer(name)
+        for name in {*keep, *add} - self.layers.keys() - {OUTPUT}:
+            if name not in self.attention:
+                self.check_layer(name)
         if mode.relu in RELU_RULES and not self.has_relu():
             raise SettingError(
                 f"The rule {mode.relu!r} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
@@ -309,11 +311,18 @@ class Model(ABC):
         return self._forward(x, tuple(keep), add, mode)
 
     def check_layer(self, name: str) -> None:
-        """Raise UnknownNameError, with the nearest names, unless ``name`` is a layer of this network, attention
-        included."""
-        if name != OUTPUT and name not in self.layers and name not in self.attention:
-            known = {**self.layers, **self.attention}
-            raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
+        """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for
+        attention inside of a block LayerError."""
+        if name == OUTPUT or name in self.layers:
+            return
+        if name in self.attention:
+            raise LayerError(
+                f"{name!r} of {self.name} is attention that is computed inside of a block, {self.attention[name].shape}"
+                ": it has no channels over the picture. vizkit.attention maps it, vizkit.feature_maps and "
+                "model.forward give it as it is; for anything else name a layer of model.layers."
+            )
+        known = {**self.layers, **self.attention}
+        raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
 
     def weight(self, layer: str) -> Array:
         """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.

@@ -128,7 +128,7 @@ def _attention(model: Model) -> list[str]:
     width = max(map(len, model.attention), default=0)
     shapes = (" x ".join(map(str, layer.shape)) for layer in model.attention.values())
     found = [f"{name.ljust(width)}  {shape}" for name, shape in zip(model.attention, shapes, strict=True)]
-    return ["", "Attention, which techniques can name as well:", *found] if found else []
+    return ["", "Attention, for vizkit.attention, feature_maps and model.forward:", *found] if found else []
 
 
 def as_json(model: Model, found: Sequence[Row]) -> dict[str, Any]:
