@@ -53,14 +53,17 @@ def test_all_methods_are_those_that_the_network_takes(
     layers = [("conv", 3, 4, 3, 1), ("sigmoid",), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 3)]
     bent = vizkit.wrap(kit.sequential(layers), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, name="bent")
     left_out = {"guided_backprop", "deconvnet", "guided_gradcam"}
-    assert set(methods(models)) == set(methods())
-    assert set(methods()) - set(methods([*models, bent])) == left_out
+    attention = {"attention", "attention_rollout", "attention_relevance"}
+    assert set(methods()) - set(methods(models)) == attention
+    assert set(methods(models)) - set(methods([*models, bent])) == left_out
     picture = rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
     for name in left_out:
         with pytest.raises(SettingError, match="ReLU"):
             explain(bent, picture, [name], layer="0")
     assert maps._methods(["all"], [bent]) == list(methods([bent]))
-    assert "guided_gradcam: bent has no ReLUs" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "guided_gradcam: bent has no ReLUs" in said
+    assert "attention_rollout: bent has no attention" in said
     assert maps._methods(["guided_backprop"], [bent]) == ["guided_backprop"], "asked for by name it is not left out"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import backend as contract
-from .backend import OUTPUT, BackendInfo, Call, Layer, Model
+from .backend import BackendInfo, Call, Model
 from .errors import SettingError
 from .grid import Grid, laid_out
 from .targets import Dense
@@ -110,11 +110,8 @@ def wrap(
     call = Call(dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs), output)
     model = backend.wrap(native, spec, name, dtype, call)
     model.optimise = optimise
-    for layer in layout or {}:
-        model.check_layer(layer)
     if layout:
-        layers = {**model.layers, OUTPUT: Layer(OUTPUT, "", model.output_shape)}
-        model.layout = laid_out(layout, layers, spec.shape[1:])
+        model.layout = laid_out(layout, {name: model.layer(name) for name in layout}, spec.shape[1:])
     if spec.labels is not None and Dense.of(model).classes != len(spec.labels):
         raise SettingError(
             f"{len(spec.labels)} labels for the {Dense.of(model).classes} outputs of {model.name}: give one for each, "

@@ -15,6 +15,7 @@ from .errors import SettingError, unknown
 from .images import ImageInput
 from .results import Attribution, Result
 from .targets import Score, Target, Wanted
+from .techniques._attention import attends
 from .techniques._checks import pictures_only
 
 if TYPE_CHECKING:
@@ -57,14 +58,22 @@ class Explanation(Result):
         return f"<explanation: {k} methods of {n} pictures, {t} targets, {m} models>"
 
 
+NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
+    "needs_relu": (lambda model: model.has_relu(), "has no ReLUs to follow their rules"),
+    "needs_attention": (attends, "has no attention, or not all of it over the whole picture"),
+}
+"""Marks of methods that not every network takes: whether one does, and what is to be said of one that does not."""
+
+
 def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
     """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
-    :class:`Attribution`, without those that need ReLUs where one of ``models`` has none."""
+    :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none."""
     every = ((name, getattr(techniques, name)) for name in techniques.__all__)
     found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
-    if all(model.has_relu() for model in models):
-        return found
-    return {name: one for name, one in found.items() if not hasattr(one, "needs_relu")}
+    for need, (has, _) in NEEDS.items():
+        if not all(map(has, models)):
+            found = {name: one for name, one in found.items() if not hasattr(one, need)}
+    return found
 
 
 def explain(
@@ -165,6 +174,11 @@ def _number(value: float) -> str:
     return f"{value:.2g}" if value else "0, blank"
 
 
+def _shortened(layer: str, most: int = 28) -> str:
+    """A layer's name as it fits over a column: its end tells most."""
+    return layer if len(layer) <= most else "…" + layer[1 - most :]
+
+
 def _figure(shown: Explanation) -> Figure:
     from . import plotting
 
@@ -194,7 +208,7 @@ def _figure(shown: Explanation) -> Figure:
                 axis, result.values[i], cmap=colours, vmin=low, vmax=end or 1.0, alpha=0.6 if shown.overlay else None
             )
             if r == 0:
-                where = f"\n{result.layer}" if result.layer else ""
+                where = f"\n{_shortened(result.layer)}" if result.layer else ""
                 axis.set_title(f"{result.provenance['technique']}{where}", fontsize=9)
             span = f"±{_number(end)}" if result.signed else f"0 to {_number(end)}"
             if shown.scale == "each" or not end:

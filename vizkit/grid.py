@@ -98,6 +98,11 @@ def _grid(order: str, channels: int, extent: tuple[int, ...]) -> Grid:
     return Grid(order, channels, *flat, extent=() if len(extent) == 2 else extent)
 
 
+def token_grid(count: int, size: tuple[int, int]) -> Grid | None:
+    """How so many tokens cover a picture of ``size``, each by one number; None where they do not."""
+    return _tokens((1, count, 1), size)
+
+
 def _tokens(shape: tuple[int, ...], size: tuple[int, int]) -> Grid | None:
     for aside in SET_ASIDE:
         for height in range(1, shape[1] - aside + 1):

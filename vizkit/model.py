@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import Grid, grid_of
+from .grid import CHANNELS_FIRST, Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
+from .probabilities import is_attention, may_be, noted
 
 if TYPE_CHECKING:
     from .images import ImageInput
@@ -149,6 +150,7 @@ class Model(ABC):
 
     _hash: tuple[object, str] | None = None
     _held: object = None
+    _attention: Mapping[str, Layer] | None = None
 
     @property
     def rounding(self) -> float:
@@ -163,6 +165,45 @@ class Model(ABC):
         """Every observable layer by name, in the order in which they finish; found with one pass, once."""
 
     @property
+    def attention(self) -> Mapping[str, Layer]:
+        """Every layer of attention probabilities by name, in order of computation; found with one pass, once.
+
+        Of shape (1, heads, T, T): each row, over the T tokens that are looked at, adds up to one. Where there are
+        windows, the first axis counts them, or one more. Some are among :attr:`layers`, blocks that give nothing else.
+        Where a function computes them inside of a block, they are named after it, ``"BLOCK:attention"`` (the second in
+        one block ``":attention2"``), if the backend can see that. :attr:`layers` does not list those, but
+        :meth:`forward` keeps and adds to them all.
+        """
+        if self._attention is None:
+            self._attention = self._find_attention()
+        return self._attention
+
+    def _find_attention(self) -> Mapping[str, Layer]:
+        """What :attr:`attention` promises, as far as it is among :attr:`layers`."""
+        names = [
+            name
+            for name, layer in self.layers.items()
+            if may_be(layer.shape) and not layer.kind.startswith(CHANNELS_FIRST)
+        ]
+        if not names:
+            return {}
+        picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
+        kept = self.forward(self.ops.asarray(picture), names)
+        found = ((self.layers[name], kept[name]) for name in names if is_attention(self.ops, kept[name]))
+        return noted(self.ops, found)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name, among :attr:`layers` or :attr:`attention`, or the output.
+
+        Raises UnknownNameError, LayerError.
+        """
+        if name == OUTPUT:
+            return Layer(OUTPUT, "", self.output_shape)
+        if name not in self.layers and name not in self.attention:
+            self.check_layer(name)
+        return self.layers[name] if name in self.layers else self.attention[name]
+
+    @property
     @abstractmethod
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
@@ -171,8 +212,7 @@ class Model(ABC):
         """How a layer's output covers the picture; None where it does not."""
         if layer in self.layout:
             return self.layout[layer]
-        found = Layer(OUTPUT, "", self.output_shape) if layer == OUTPUT else self.layers[layer]
-        return grid_of(found, self.spec.extent or self.spec.size)
+        return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
 
     @abstractmethod
     def has_relu(self) -> bool:
@@ -261,7 +301,7 @@ class Model(ABC):
         add: Mapping[str, Tensor] | None = None,
         mode: Mode = INFERENCE,
     ) -> dict[str, Tensor]:
-        """The activations named in ``keep``, by name.
+        """The activations named in ``keep``, by name: of :attr:`layers` and :attr:`attention`, and the output.
 
         Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
         anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. Works
@@ -282,8 +322,9 @@ class Model(ABC):
                 f"{self.name} takes a batch of shape (N, {self.spec.channels}, {axes}); got {tuple(x.shape)}. "
                 "One image needs a leading axis of 1."
             )
-        for name in {*keep, *add}:
-            self.check_layer(name)
+        for name in {*keep, *add} - self.layers.keys() - {OUTPUT}:
+            if name not in self.attention:
+                self.check_layer(name)
         if mode.relu in RELU_RULES and not self.has_relu():
             raise SettingError(
                 f"The rule {mode.relu!r} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
@@ -293,11 +334,18 @@ class Model(ABC):
         return self._forward(x, tuple(keep), add, mode)
 
     def check_layer(self, name: str) -> None:
-        """Raise UnknownNameError, with the nearest names, unless ``name`` is a layer of this network."""
-        if name != OUTPUT and name not in self.layers:
-            raise unknown(
-                f"layer of {self.name}", name, self.layers, f"`vizkit layers {self.name}` lists all {len(self.layers)}."
+        """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for
+        attention inside of a block LayerError."""
+        if name == OUTPUT or name in self.layers:
+            return
+        if name in self.attention:
+            raise LayerError(
+                f"{name!r} of {self.name} is attention that is computed inside of a block, {self.attention[name].shape}"
+                ": it has no channels over the picture. vizkit.attention maps it, vizkit.feature_maps and "
+                "model.forward give it as it is; for anything else name a layer of model.layers."
             )
+        known = {**self.layers, **self.attention}
+        raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
 
     def weight(self, layer: str) -> Array:
         """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.

@@ -19,6 +19,7 @@ from vizkit.network.graph import Graph
 from vizkit.ops import Step
 from vizkit.zoo.spec import InputSpec
 
+from .attention import observed, probe
 from .call import Caller
 from .graph import trace
 from .inference import inference
@@ -183,6 +184,14 @@ class TorchModel(Model):
         self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
         return {name: layer for name, layer in seen.items() if name not in self._reused}
 
+    def _find_attention(self) -> Mapping[str, Layer]:
+        _ = self.layers
+        once = self._places.keys() - self._reused
+        modules = {module: name for name, module in reversed(list(self.native.named_modules())) if name in once}
+        picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
+        with settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
+            return probe(modules, self.ops, lambda: self._caller.run(self.ops.asarray(picture)))
+
     def _run(self, x: torch.Tensor) -> torch.Tensor:
         return self._caller.output(self._caller.run(x), self.name)
 
@@ -207,28 +216,31 @@ class TorchModel(Model):
         waiting = {*keep, *add}
         lowered = preparation is not None and preparation.lowered
 
+        def at(name: str, output: torch.Tensor) -> torch.Tensor:
+            if name in add:
+                output = output + add[name].to(output.dtype)
+            waiting.discard(name)
+            if name in keep:
+                kept[name] = output.to(x.dtype)
+                versions[name] = kept[name]._version
+            if not waiting:
+                raise _Stop
+            return output.clone() if name in self._written and kept.get(name) is output else output
+
         def hook(name: str) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
-            def at(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-                if name in add:
-                    output = output + add[name].to(output.dtype)
-                waiting.discard(name)
-                if name in keep:
-                    kept[name] = output.to(x.dtype)
-                    versions[name] = kept[name]._version
-                if not waiting:
-                    raise _Stop
-                return output.clone() if name in self._written and kept.get(name) is output else output
+            return lambda _module, _inputs, output: at(name, output)
 
-            return at
-
+        inside = waiting - self.layers.keys() - {OUTPUT}
         with ExitStack() as stack:
             stack.enter_context(settled(self.device, self.dtype))
+            if inside:
+                stack.enter_context(observed(self.native, self.attention, at, inside))
             stack.enter_context(self._inference(mode))
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
                 stack.enter_context(self._use(preparation, waiting))
-            for name in sorted(waiting - {OUTPUT}):
+            for name in sorted(waiting - inside - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
@@ -255,7 +267,7 @@ class TorchModel(Model):
 
     def _use(self, preparation: Preparation, wanted: set[str]) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
-        last = math.inf if OUTPUT in wanted else max(self._places.get(name, 0) for name in wanted)
+        last = math.inf if OUTPUT in wanted else max(self._places.get(name, math.inf) for name in wanted)
         return preparation.use(self._modules, self.looked, wanted, last)
 
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:

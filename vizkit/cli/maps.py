@@ -27,17 +27,18 @@ DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
 def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
-    from ..explain import methods
+    from ..explain import NEEDS, methods
 
     if not given:
         return DEFAULT_METHODS
     if given != ["all"]:
         return given
-    found = list(methods(models))
-    left_out = [name for name in methods() if name not in found]
-    if left_out:
-        names = " and ".join(sorted({model.name for model in models if not model.has_relu()}))
-        typer.echo(f"left out {', '.join(left_out)}: {names} has no ReLUs to follow their rules.", err=True)
+    found, every = list(methods(models)), methods()
+    for need, (has, lack) in NEEDS.items():
+        left_out = [name for name, one in every.items() if name not in found and hasattr(one, need)]
+        if left_out:
+            names = " and ".join(sorted({model.name for model in models if not has(model)}))
+            typer.echo(f"left out {', '.join(left_out)}: {names} {lack}.", err=True)
     return found
 
 

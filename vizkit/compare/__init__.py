@@ -72,7 +72,7 @@ def compare(
         backend: default every installed one; the first is what the others are held against.
         weights: "imagenet" (default), "random:SEED", a file, or MODEL=FILE for one of several models.
         technique: names of attribution methods, "feature_maps" (activations, layer by layer), "predict" (logits alone),
-            or "all"; default saliency and feature_maps.
+            or "all" but those of attention, which go by name; default saliency and feature_maps.
         layers: of feature_maps: "blocks" (default; layers whose name has two parts at most, such as ``layer3.35``),
             "all", or names. Raw activations of all compared layers are kept, and in float64 for the judge, so that
             "all" of a ResNet152 takes about 0.7 GB an image.

@@ -120,7 +120,15 @@ def text(model: Model, found: Sequence[Row]) -> str:
     rule = "-" * max(map(len, drawn))
     size = " x ".join(map(str, model.spec.shape))
     head = f"{model.name} in {model.backend}: {len(model.layers)} layers, input {size}"
-    return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], NOTE])
+    return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], NOTE, *_attention(model)])
+
+
+def _attention(model: Model) -> list[str]:
+    """Where attention is seen, under the table: not every one is an operation's result."""
+    width = max(map(len, model.attention), default=0)
+    shapes = (" x ".join(map(str, layer.shape)) for layer in model.attention.values())
+    found = [f"{name.ljust(width)}  {shape}" for name, shape in zip(model.attention, shapes, strict=True)]
+    return ["", "Attention, for vizkit.attention, feature_maps and model.forward:", *found] if found else []
 
 
 def as_json(model: Model, found: Sequence[Row]) -> dict[str, Any]:
@@ -131,5 +139,6 @@ def as_json(model: Model, found: Sequence[Row]) -> dict[str, Any]:
         "backend": model.backend,
         "input": [1, *model.spec.shape],
         "layers": [row.json() for row in found],
+        "attention": [{"name": one.name, "shape": list(one.shape)} for one in model.attention.values()],
         "total": {"parameters": parameters, "multiply_adds": products},
     }

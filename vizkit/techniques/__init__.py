@@ -2,6 +2,9 @@
 
 from .ablationcam import ablationcam
 from .activation_statistics import activation_statistics
+from .attention import attention
+from .attention_relevance import attention_relevance
+from .attention_rollout import attention_rollout
 from .baselines import centre_map, edge_map, random_map
 from .class_pictures import class_pictures
 from .deepdream import deepdream
@@ -38,6 +41,9 @@ from .xgradcam import xgradcam
 __all__ = [
     "ablationcam",
     "activation_statistics",
+    "attention",
+    "attention_relevance",
+    "attention_rollout",
     "centre_map",
     "class_pictures",
     "deconvnet",

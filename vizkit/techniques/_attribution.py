@@ -68,6 +68,8 @@ class Pass:
 
 Reduce = Callable[[Ops, Pass], Leaves]
 """What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
+Inferred = Callable[[Ops, Leaves], Leaves]
+"""The same of a forward pass alone, given activations by layer."""
 
 
 def differentiate(
@@ -90,7 +92,7 @@ def differentiate(
     table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
-        leaves = {name: ops.zeros((len(given["x"]), *model.layers[name].shape[1:])) for name in names}
+        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
         if at_input:
             leaves[INPUT] = given["x"]
 
@@ -219,6 +221,30 @@ class Job:
         read = np.concatenate(logits)
         self.chosen = targets.choose(self.model, self.table, self.targets, read)
         return pick(read, self.chosen), found
+
+    def inferences(
+        self, reduce: Inferred, layers: Sequence[str], host: Callable[[dict[str, Array]], dict[str, Array]] = dict
+    ) -> dict[str, Array]:
+        """What ``host`` makes of what ``reduce`` makes of the activations of ``layers``, of all images, by inference
+        in batches; resolves the targets."""
+        ops, names, found = self.model.ops, tuple(layers), list[dict[str, Array]]()
+        logits: list[Tensor] = []
+
+        def infer(given: Leaves) -> Leaves:
+            kept = self.model.forward(given["x"], (*names, OUTPUT))
+            return {**reduce(ops, kept), LOGITS: self.table(ops, kept[OUTPUT])}
+
+        run = self.model.recorded(infer, ("inferences", reduce, names, self.table))
+
+        def step(start: int, stop: int) -> None:
+            made = run({"x": ops.asarray(self.batch.tensor[start:stop])})
+            last = made.pop(LOGITS)
+            found.append(host({name: ops.numpy(one) for name, one in made.items()}))
+            logits.append(last)
+
+        self._run(len(self), step)
+        self._choose(logits)
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
     def settle(self) -> None:
         """Resolve the targets, by inference only if one of them is None, the top-1."""
