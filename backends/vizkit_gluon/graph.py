@@ -19,10 +19,16 @@ STATISTICS = 3
 """The first input of a batch norm that is a stored statistic and no parameter."""
 
 
-def graph(trace: Trace, paths: Mapping[str, str], size: tuple[int, ...], parameters: Mapping[str, Any]) -> Graph:
-    """The graph for an input of shape ``size``. ``paths`` maps layer names to structural paths; ``parameters`` are the
-    shapes of variables by their names in the symbol."""
-    shapes = _shapes(trace, size)
+def graph(
+    trace: Trace,
+    paths: Mapping[str, str],
+    size: tuple[int, ...],
+    parameters: Mapping[str, Any],
+    further: Mapping[str, tuple[int, ...]],
+) -> Graph:
+    """The graph for an input of shape ``size``, and ``further`` ones, of which it does not tell. ``paths`` maps layer
+    names to structural paths; ``parameters`` are the shapes of variables by their names in the symbol."""
+    shapes = _shapes(trace, size, further)
     scopes = _scopes(trace, paths)
     at: dict[int, int] = {}
     operations: list[Operation] = []
@@ -53,10 +59,12 @@ def graph(trace: Trace, paths: Mapping[str, str], size: tuple[int, ...], paramet
     return build(operations, {name: at[entry[0]] for name, entry in entries.items() if entry[0] in at})
 
 
-def _shapes(trace: Trace, size: tuple[int, ...]) -> dict[Entry, tuple[int, ...]]:
+def _shapes(
+    trace: Trace, size: tuple[int, ...], further: Mapping[str, tuple[int, ...]]
+) -> dict[Entry, tuple[int, ...]]:
     """The shape of every result, by inference; nothing is computed. Internals come in the trace's own order."""
     inner = trace.symbol.get_internals()
-    _, found, _ = inner.infer_shape(data=size)
+    _, found, _ = inner.infer_shape(data=size, **further)
     heads = [(node, k) for node, k, *_ in json.loads(inner.tojson())["heads"]]
     return dict(zip(heads, map(tuple, found), strict=True))
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from mxnet import autograd
 
-from vizkit.backend import OUTPUT, Array, Layer, Mode, Model, Weights
+from vizkit.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
+from .call import given, output
 from .execute import NORMS, Executor, is_relu
 from .graph import graph
 from .legacy import legacy
@@ -43,6 +44,7 @@ class GluonModel(Model):
         dtype: str,
         paths: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
+        call: Call = PLAIN,
     ) -> None:
         self.native = native
         self.spec = spec
@@ -52,7 +54,9 @@ class GluonModel(Model):
         self.device = device
         self.dtype = dtype
         self.ops: GluonOps = GluonOps(device, dtype)
-        self._graph = trace(native)
+        self._given = given(native, call, self.ops)
+        blank = (1, *spec.shape)
+        self._graph = trace(native, blank, self._given.shapes, lambda result: output(result, call, name))
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
@@ -84,7 +88,7 @@ class GluonModel(Model):
     @legacy()
     def layers(self) -> Mapping[str, Layer]:
         if self._layers is None:
-            shapes = self._graph.shapes((1, *self.spec.shape))
+            shapes = self._graph.shapes((1, *self.spec.shape), self._given.shapes)
             self._layers = {
                 name: Layer(name, self._kind(path), tuple(shapes[resolve(self._graph, path)]))
                 for name, path in self._paths.items()
@@ -94,14 +98,14 @@ class GluonModel(Model):
     @property
     @legacy()
     def output_shape(self) -> tuple[int, ...]:
-        return tuple(self._graph.shapes((1, *self.spec.shape))[self._graph.output])
+        return tuple(self._graph.shapes((1, *self.spec.shape), self._given.shapes)[self._graph.output])
 
     @legacy()
     def graph(self) -> Graph:
         if self._drawn is None:
             size = (1, *self.spec.shape)
             shapes = {name: tuple(value.shape) for name, value in self._named.items()}
-            self._drawn = graph(self._graph, self._paths, size, shapes)
+            self._drawn = graph(self._graph, self._paths, size, shapes, self._given.shapes)
         return self._drawn
 
     def biases(self) -> dict[str, Array]:
@@ -143,6 +147,7 @@ class GluonModel(Model):
     def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, NDArray], mode: Mode) -> dict[str, NDArray]:
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}
+        self._given.count = x.shape[0]
         with autograd.pause() if not autograd.is_recording() else autograd.record(train_mode=True):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
             kept = self._preparation.run(x, wanted, add, at) if self._prepares(mode) else None
@@ -162,6 +167,8 @@ class GluonModel(Model):
 
     def _value(self, name: str) -> NDArray:
         """The current array of a variable of the graph."""
+        if name in self._given:
+            return self._given[name]
         changed = self._changes.get(name)
         return self._named[name].data(self.ops.context) if changed is None else changed
 

@@ -18,10 +18,11 @@ from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 from vizkit.zoo.spec import InputSpec
 
+from .call import given
 from .googlenet import GoogLeNet
 from .legacy import legacy
 from .model import GluonModel
-from .ops import context
+from .ops import GluonOps, context
 from .shapes import ShapesNet
 
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
@@ -203,7 +204,7 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
             "set_data(mx.nd.array(value.asnumpy()))."
         )
     if any(parameter._data is None for parameter in parameters):
-        _initialise(native, spec)
+        _initialise(native, spec, call)
     first = parameters[0].list_ctx()[0]
     found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
     if len(found) != 1 or not found <= {"float32", "float64"}:
@@ -221,14 +222,15 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         versions=versions(),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
         dtype=held,
+        call=call,
     )
 
 
-def _initialise(native: Any, spec: InputSpec) -> None:
+def _initialise(native: Any, spec: InputSpec, call: Call) -> None:
     """Let a network whose parameters wait for a first input see one."""
     try:
         with mx.autograd.pause():
-            native(mx.nd.zeros((1, *spec.shape)))
+            native(mx.nd.zeros((1, *spec.shape)), *given(native, call, GluonOps("cpu", "float32")).arrays.values())
     except (RuntimeError, ValueError, AssertionError, mx.base.MXNetError) as error:
         raise SettingError(
             f"{type(native).__name__} has parameters without values ({str(error).splitlines()[0]}). Call "

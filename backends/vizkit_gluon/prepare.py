@@ -19,6 +19,7 @@ import numpy as np
 
 from vizkit.backend import Array, cpu_count
 
+from .call import NAME
 from .compile import Program, compiled
 from .execute import NORMS, Executor
 from .ops import view
@@ -132,7 +133,8 @@ def pairs(graph: Graph) -> dict[int, int]:
     readers = Counter(entry for node in nodes for entry in node.inputs)
 
     def own(i: int) -> bool:
-        return all(nodes[k].op == "null" and nodes[k].name != "data" for k, _ in nodes[i].inputs[1:])
+        names = [nodes[k].name if nodes[k].op == "null" else "data" for k, _ in nodes[i].inputs[1:]]
+        return not any(name == "data" or name.startswith(NAME) for name in names)
 
     found: dict[int, int] = {}
     for i, node in enumerate(nodes):

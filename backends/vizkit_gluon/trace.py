@@ -7,7 +7,7 @@ of the user's network has to be changed later to observe it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +46,10 @@ class Graph:
     symbol: Any
     heads: tuple[Entry, ...]
 
-    def shapes(self, x: tuple[int, ...]) -> dict[Entry, tuple[int, ...]]:
-        """Shapes of all layers' results for an input of shape ``x``, by inference; nothing is computed."""
-        _, found, _ = self.symbol.infer_shape(data=x)
+    def shapes(self, x: tuple[int, ...], further: Mapping[str, tuple[int, ...]]) -> dict[Entry, tuple[int, ...]]:
+        """Shapes of all layers' results for an input of shape ``x``, and ``further`` ones, by inference; nothing is
+        computed."""
+        _, found, _ = self.symbol.infer_shape(data=x, **further)
         return dict(zip(self.heads, found, strict=True))
 
 
@@ -94,8 +95,11 @@ def _watched(children: dict[str, Any], calls: list[tuple[str, Any, Any]]) -> Ite
             child.__dict__.update(before[path])
 
 
-def trace(root: Any) -> Graph:
-    """The graph of a network with one input and one output.
+def trace(
+    root: Any, size: tuple[int, ...], further: Mapping[str, tuple[int, ...]], choose: Callable[[Any], Any]
+) -> Graph:
+    """The graph of a network for inputs of shape ``size``, and ``further`` ones; ``choose`` picks its output from what
+    it returns.
 
     Raises SettingError when the network cannot be written as a graph, that is, when it cannot be hybridised either.
     """
@@ -103,17 +107,23 @@ def trace(root: Any) -> Graph:
     children = blocks(root)
     try:
         with _watched(children, calls):
-            output = root.forward(mx.sym.var("data"))
+            returned = root.forward(mx.sym.var("data"), *map(mx.sym.var, further))
     except (AttributeError, TypeError, ValueError, NotImplementedError, AssertionError, mx.base.MXNetError) as error:
         raise SettingError(
             f"{type(root).__name__} cannot be traced to a graph ({type(error).__name__}: {error}). vizkit needs a "
             "network that can be hybridised: hybrid_forward with operators of F alone, not of shapes and values."
         ) from error
-    if not isinstance(output, mx.sym.Symbol) or len(output) != 1:
-        raise SettingError(f"{type(root).__name__} must return one array; its graph returns {output!r}.")
+    output = choose(returned)
+    _, (shape,), _ = output.infer_shape(data=size, **further)
+    if len(shape) == 1:
+        output = mx.sym.expand_dims(output, axis=1)
     if not children:
         inner = output.get_internals()
-        calls = [(name.removesuffix("_output"), output, inner[name]) for name in inner.list_outputs() if name != "data"]
+        calls = [
+            (name.removesuffix("_output"), output, inner[name])
+            for name in inner.list_outputs()
+            if name not in ("data", *further)
+        ]
         calls = [call for call in calls if call[0] not in root.collect_params()]
     single = [
         (path, source, result)
