@@ -51,12 +51,8 @@ class Two(gluon.HybridBlock):
 
     def __init__(self, embed: bool = False) -> None:
         super().__init__()
-        self.conv, self.act, self.head = (
-            nn.Conv2D(4, 3, 2, in_channels=3),
-            nn.Activation("relu"),
-            nn.Dense(5, in_units=4),
-        )
-        self.facts = nn.Dense(5, in_units=3)
+        self.conv, self.act = nn.Conv2D(4, 3, 2, in_channels=3), nn.Activation("relu")
+        self.head, self.facts = nn.Dense(5, in_units=4), nn.Dense(5, in_units=3)
         self.names = nn.Embedding(4, 5) if embed else None
 
     def hybrid_forward(self, F: Any, x: Any, facts: Any, name: Any = None) -> Any:
