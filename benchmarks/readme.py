@@ -225,13 +225,13 @@ def pictures(weights: Path) -> None:
     photo = vizkit.images.sample()
     os.chdir(weights.resolve().parent)  # so that the pictures' provenance names the file and no folder of this machine
     models = [vizkit.load("squeezenet1_0", backend=name, weights=weights.name) for name in ("torch", "gluon")]
-    maps = [vizkit.saliency(model, photo) for model in models]
+    maps = [vizkit.gradcam(model, photo, target="Egyptian cat") for model in models]
     folder = ROOT / "benchmarks" / "pictures"
     made = {"results": [dict(one.provenance) for one in maps]}
-    results.save_figure(plotting.saliency(maps), folder / "saliency.png", made, dpi=70)
+    results.save_figure(plotting.attributions(maps), folder / "gradcam.png", made, dpi=84)
     names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]
     figure = vizkit.explain(models, photo, names, ["Egyptian cat"])
-    results.save_figure(figure.plot(), folder / "explain.png", figure.provenance, dpi=58)
+    results.save_figure(figure.figure(), folder / "explain.png", figure.provenance, dpi=58)
     layer = "features.7"
     units = vizkit.top_units(models[0], photo, layer, 10).units
     sheet = vizkit.render(

@@ -86,7 +86,7 @@ def texts(figure: Any) -> list[str]:
 @pytest.mark.parametrize("overlay", [True, False])
 def test_the_figure(models: list[Any], pictures: Any, scale: str, overlay: bool) -> None:
     shown = explain(models, pictures, ["saliency", "hirescam"], [1, 3], scale=scale, overlay=overlay)
-    figure = shown.plot()
+    figure = shown.figure()
     rows = 2 * 2 * len(models)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == rows * 3
@@ -107,12 +107,12 @@ def test_the_figure(models: list[Any], pictures: Any, scale: str, overlay: bool)
 
 def test_rows_of_another_dtype_say_so(pictures: Any) -> None:
     models = [vizkit.load("shapes", backend=INSTALLED[0], dtype=dtype) for dtype in ("float32", "float64")]
-    rows = [text for text in texts(explain(models, pictures[0], ["saliency"]).plot()) if INSTALLED[0] in text]
+    rows = [text for text in texts(explain(models, pictures[0], ["saliency"]).figure()) if INSTALLED[0] in text]
     assert [row.endswith("float64") for row in rows] == [False, True]
 
 
 def test_a_blank_map_is_called_blank(models: list[Any], pictures: Any) -> None:
-    figure = explain(models[0], pictures[0], [("vargrad", {"samples": 1})]).plot()
+    figure = explain(models[0], pictures[0], [("vargrad", {"samples": 1})]).figure()
     assert any("blank" in text for text in texts(figure))
 
 

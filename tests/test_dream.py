@@ -69,7 +69,7 @@ def test_the_recipes_sizes(kit: Any) -> None:
     assert (found.sizes[0], found.sizes[-1]) == (28, 249)
     assert [stage.index for stage in found.strip] == [0, 9, 18, 27, 36, 45]
     assert found.values.shape == (1, 3, 249, 249)
-    assert len(found.plot().axes) == 6
+    assert len(found.figure().axes) == 6
 
 
 def test_units_in_one_batch_equal_units_alone(kit: Any) -> None:

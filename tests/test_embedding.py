@@ -141,7 +141,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
 def test_without_labels_there_is_no_accuracy() -> None:
     made = vizkit.embed(vizkit.load("shapes"), SAMPLES.images[:30], method="pca")
     assert made.accuracy == {}
-    assert made.plot().axes
+    assert made.figure().axes
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

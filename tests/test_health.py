@@ -148,7 +148,7 @@ def test_lines_go_through_rectified_layers_alone(kit: Any) -> None:
     """The others cannot be always on, so a line through all of them would fall to zero at each."""
     found = vizkit.health(small(kit), PIXELS, fit="squash")
     rectified = np.array([layer.rectified for layer in found.layers])
-    above, below = found.plot().axes
+    above, below = found.figure().axes
     for axes, columns in ((above, ("zeros",)), (below, ("dead", "always_on", "saturated", "duplicates"))):
         assert len(axes.lines) == 2 * len(columns)
         for column, line, dots in zip(columns, axes.lines[::2], axes.lines[1::2], strict=True):

@@ -157,7 +157,7 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
         assert found.extra["attribution"].shape == ready.shape
         assert found.batch.pictures.shape == (2, SIZE, SIZE, 3)
         assert np.ptp(found.batch.pictures) > 100
-    vizkit.gradcam(model, ready).plot()
+    vizkit.gradcam(model, ready).figure()
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

@@ -29,7 +29,15 @@ def test_the_api_example_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(code[1], "README.md", "exec"), {})
     made = {path.name for path in tmp_path.iterdir()}
-    assert made == {"saliency.png", "gradcam.png", "filters.png", "maps.png", "dream.png", "saliency.npz"}
+    assert made == {
+        "saliency.png",
+        "gradcam.png",
+        "overlay.png",
+        "filters.png",
+        "maps.png",
+        "dream.png",
+        "saliency.npz",
+    }
     assert "(1, 224, 224)" in capsys.readouterr().out
 
 

@@ -362,7 +362,7 @@ def test_a_result_can_be_kept_and_drawn(model: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(kept["activation"], found.evidence.activation)
     made = vizkit.results.read_provenance(found.save(tmp_path / "a.png"))
     assert (made["technique"], made["settings"]["steps"]) == ("render", 2)
-    assert [axis.get_title() for axis in found.plot().axes] == ["one", "two"]
+    assert [axis.get_title() for axis in found.figure().axes] == ["one", "two"]
 
 
 @pytest.mark.parametrize(

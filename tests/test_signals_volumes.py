@@ -195,7 +195,7 @@ def test_a_blurred_baseline_mixes_no_axis_with_another(kind: str) -> None:
 @both_kinds
 def test_pictures_of_the_maps(kind: str, tmp_path: Path) -> None:
     for found in (vizkit.gradcam(wrapped(kind), given(kind)), vizkit.integrated_gradients(wrapped(kind), given(kind))):
-        figure = found.plot()
+        figure = found.figure()
         drawn = [axes for axes in figure.axes if axes.images or axes.lines or axes.collections]
         assert len(drawn) == {"signal": 4, "volume": 24}[kind]
         assert read_provenance(found.save(tmp_path / "map.png"))["settings"]["input_range"] == "as given"

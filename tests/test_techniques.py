@@ -134,7 +134,7 @@ def test_result_remembers_how_it_was_made(name: str, tmp_path: Path) -> None:
         content = result.save(tmp_path / f"map{suffix}").read_bytes()
         assert len(content) > 1000
     assert model.sha256().encode() in (tmp_path / "map.svg").read_bytes()
-    assert result._repr_png_().startswith(b"\x89PNG")
+    assert "data:image/png;base64" in result._repr_html_()
     with pytest.raises(SettingError, match="suffix"):
         result.save(tmp_path / "map.bmp")
     with pytest.raises(SettingError, match="cannot be written"):
@@ -167,7 +167,7 @@ def test_filters_are_the_weights(name: str) -> None:
     text = deep.text(1)
     numbers = np.array(text.split("\n", 1)[1].replace("[", " ").replace("]", " ").split(), dtype=np.float32)
     np.testing.assert_allclose(numbers, deep.values[1].ravel(), atol=1e-8)
-    assert "first 5 shown, 59 more" in deep.plot().axes[0].get_title()
+    assert "first 5 shown, 59 more" in deep.figure().axes[0].get_title()
     for channel, message in (("colour", "needs 3"), (99, "0 to 15"), ("red", "expected 'colour'")):
         with pytest.raises(SettingError, match=message):
             vizkit.filters(model, "features.3.expand3x3", channel=channel)
@@ -182,16 +182,16 @@ def test_feature_maps_in_one_figure(name: str) -> None:
     assert found.values.shape == (2, 128, 55, 55)
     exact = model.ops.numpy(model.forward(model.ops.asarray(found.batch.tensor), ("features.4",))["features.4"])
     np.testing.assert_array_equal(found.values, exact)
-    figure = found.plot()
+    figure = found.figure()
     titles = [axes.get_title() for axes in figure.axes]
     assert sum("128 channels 55x55" in title for title in titles) == 2
     blank = int((np.abs(found.values[0]).max(axis=(1, 2)) == 0).sum())
     assert f"{blank} blank" in titles[1]
     logits = vizkit.feature_maps(model, PHOTO, "output")
     assert logits.values.shape == (1, 1000)
-    assert logits.plot("common").axes
+    assert logits.figure("common").axes
     with pytest.raises(SettingError, match="scale='both'"):
-        logits.plot("both")
+        logits.figure("both")
 
 
 def test_feature_map_tiles_show_every_channel() -> None:
@@ -225,7 +225,7 @@ def test_activation_statistics(kit: Any) -> None:
     lines = found.table().splitlines()
     assert len(lines) == len(TRAPS) + 1
     assert lines[3].split()[0] == "2"
-    assert found.plot().axes
+    assert found.figure().axes
     with pytest.raises(UnknownNameError, match="'nowhere'"):
         vizkit.activation_statistics(model, listed, ["nowhere"])
 
@@ -233,8 +233,8 @@ def test_activation_statistics(kit: Any) -> None:
 @both()
 def test_results_of_two_backends_in_one_figure(tmp_path: Path) -> None:
     pair = [vizkit.saliency(load(backend), PHOTO) for backend in INSTALLED]
-    figure = plotting.saliency(pair)
-    assert len(figure.axes) == 6
+    figure = plotting.attributions(pair)
+    assert len([axes for axes in figure.axes if axes.get_title()]) == 6
     results.save_figure(figure, tmp_path / "two.png", {"results": [one.provenance for one in pair]})
     made = results.read_provenance(tmp_path / "two.png")
     assert [one["backend"] for one in made["results"]] == INSTALLED

@@ -173,4 +173,4 @@ def test_fewer_pictures_than_patches(kit: Any) -> None:
     assert found.places[0, 2:].tolist() == [-1, -1, -1]
     assert np.isneginf(found.values[0, 2:]).all()
     assert len(found.patches(0)) == 2 == len(found.names(0))
-    assert found.plot().axes
+    assert found.figure().axes

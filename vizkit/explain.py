@@ -13,6 +13,8 @@ from . import techniques
 from .backend import Array, Model
 from .errors import SettingError, unknown
 from .images import ImageInput
+from .overlay import DIVERGING, PERCENTILE
+from .overlay import end as end_of
 from .results import Attribution, Result
 from .targets import Score, Target, Wanted
 from .techniques._attention import attends
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = ("each", "common")
-DIVERGING = "RdBu_r"
-"""The colour map of signed maps: red for the target, blue against it, white for nothing."""
-PERCENTILE = 99.5
-"""Where a figure's colours end, so that single pixels do not darken the rest. Values are never clipped."""
 Method = str | tuple[str, Mapping[str, Any]]
 
 
@@ -48,7 +46,7 @@ class Explanation(Result):
                     out |= {f"{t}/{m}/{k}/{name}": value for name, value in result.extra.items()}
         return out
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """Methods as columns, beside the picture; a row for each picture, target and model. Every map, or every column
         for ``scale="common"``, states where its colours end."""
         return _figure(self)
@@ -107,7 +105,7 @@ def explain(
         seed, batch_size, input_range, fit: as the methods have them.
 
     Returns:
-        :class:`Explanation`; ``.plot()`` is the figure, ``.save("x.png")`` writes it, ``.save("x.npz")`` the raw
+        :class:`Explanation`; ``.figure()`` is the figure, ``.save("x.png")`` writes it, ``.save("x.npz")`` the raw
         values.
 
     Raises:
@@ -162,14 +160,6 @@ def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any
     return known[name], own
 
 
-def _end(values: Array) -> float:
-    """Where the colours of a map end: a high percentile of its size, or its largest value where that is zero."""
-    size = np.abs(values[np.isfinite(values)])
-    if not size.size or not size.max() > 0:
-        return 0.0
-    return float(np.percentile(size, PERCENTILE)) or float(size.max())
-
-
 def _number(value: float) -> str:
     return f"{value:.2g}" if value else "0, blank"
 
@@ -185,7 +175,7 @@ def _figure(shown: Explanation) -> Figure:
     first = shown.results[0][0]
     pictures = first[0].batch
     rows = [(i, block) for i in range(len(pictures)) for target in shown.results for block in target]
-    ends = [_end(shown.values[:, :, k]) for k in range(len(first))]
+    ends = [end_of(shown.values[:, :, k]) for k in range(len(first))]
     figure = plotting.new(1.5 + 2.05 * (1 + len(first)), 1.1 + 2.2 * len(rows))
     grid = figure.subplots(len(rows) + 1, 1 + len(first), squeeze=False, height_ratios=[1.0] * len(rows) + [0.05])
     bars = grid[-1]
@@ -199,7 +189,7 @@ def _figure(shown: Explanation) -> Figure:
         dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
         axes[0].set_ylabel(f"{one.labels[i]}\n{made['model']}\n{made['backend']}{dtype}", fontsize=8)
         for k, (result, axis) in enumerate(zip(block, axes[1:], strict=True)):
-            end = ends[k] if shown.scale == "common" else _end(result.values[i])
+            end = ends[k] if shown.scale == "common" else end_of(result.values[i])
             low = -end if result.signed else 0.0
             colours = DIVERGING if result.signed else shown.cmap
             if shown.overlay:

@@ -40,6 +40,10 @@ class Batch:
     pictures: Array
     names: tuple[str, ...]
     input_range: str = "imagenet"
+    sources: tuple[Any, ...] = ()
+    """The photos as they were given, and how they were fitted; nothing of what was ready."""
+    fit: str = "crop"
+    resize: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -52,7 +56,13 @@ class Batch:
     def repeated(self, count: int) -> Batch:
         """A single picture so many times."""
         every = np.zeros(count, int)
-        return replace(self, tensor=self.tensor[every], pictures=self.pictures[every], names=self.names * count)
+        return self.part(every)
+
+    def part(self, which: Sequence[int] | Array) -> Batch:
+        """The pictures at these places."""
+        at = list(which)
+        names, sources = (tuple(one[i] for i in at) if one else () for one in (self.names, self.sources))
+        return replace(self, tensor=self.tensor[at], pictures=self.pictures[at], names=names, sources=sources)
 
 
 ImageInput = str | os.PathLike[str] | Image.Image | Array | Batch | Iterable[Any]
@@ -136,18 +146,39 @@ def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
     height, width = spec.size
     if fit == "squash":
         return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
-    w, h = image.size
-    short, long = min(w, h), max(w, h)
-    other = int(spec.resize * long / short)
-    scaled = (spec.resize, other) if w <= h else (other, spec.resize)
+    scaled = _scaled(image.size, spec.resize)
     if max(height - scaled[1], width - scaled[0]) > 0:
         raise SettingError(
             f"fit='crop' scales to {scaled}, which is smaller than the input {(width, height)}; use 'squash'."
         )
-    if scaled != (w, h):
+    if scaled != image.size:
         image = image.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
+    left, top = _corner(scaled, (height, width))
     return image.crop((left, top, left + width, top + height))
+
+
+def _scaled(size: tuple[int, int], resize: int) -> tuple[int, int]:
+    """(width, height) once the shorter side is ``resize``."""
+    w, h = size
+    other = int(resize * max(w, h) / min(w, h))
+    return (resize, other) if w <= h else (other, resize)
+
+
+def _corner(scaled: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    return round((scaled[0] - size[1]) / 2.0), round((scaled[1] - size[0]) / 2.0)
+
+
+def seen_part(
+    photo: tuple[int, int], size: tuple[int, ...], resize: int, fit: str
+) -> tuple[float, float, float, float]:
+    """Which part of a photo (width, height) a network of input ``size`` (height, width) sees: left, top, right, bottom
+    in the photo's pixels."""
+    if fit == "squash":
+        return 0.0, 0.0, float(photo[0]), float(photo[1])
+    scaled = _scaled(photo, resize)
+    left, top = _corner(scaled, (size[0], size[1]))
+    across, down = photo[0] / scaled[0], photo[1] / scaled[1]
+    return left * across, top * down, (left + size[1]) * across, (top + size[0]) * down
 
 
 def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_range: str = "imagenet") -> Batch:
@@ -210,7 +241,8 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
             list(pool.map(one, range(len(first)), first))
     if not coloured:
         pictures = for_the_eye(tensor, spec)
-    return Batch(tensor, pictures, names, input_range)
+    sources = tuple(listed) if coloured else ()
+    return Batch(tensor, pictures, names, input_range, sources, fit, spec.resize)
 
 
 def as_given(arrays: Array, spec: InputSpec, names: Sequence[str]) -> Batch:

@@ -3,13 +3,14 @@ them in one figure; nothing is registered with pyplot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from . import overlay
 from .backend import Array
 
 if TYPE_CHECKING:
@@ -74,22 +75,31 @@ def columns_for(count: int, shape: tuple[int, ...], aspect: float = 1.6) -> int:
     return min(near, key=lambda columns: -count % columns / count + abs(np.log(columns / ideal)) * 0.3)
 
 
-def saliency(results: Sequence[Attribution]) -> Figure:
-    """Three panels a row: the picture, its map in gray, its map in jet; a row for every image of every result. Each map
-    on its own scale from zero, which the title states."""
+def attributions(results: Sequence[Attribution]) -> Figure:
+    """Three panels a row: the picture, its map, and the map laid over it; a row for every image of every result. Each
+    map on its own scale, which its bar shows; what colour means stands below, in words."""
     rows = [(result, i) for result in results for i in range(len(result.values))]
-    figure = new(8.4, 3.0 * len(rows) + 0.3)
+    figure = new(9.4, 3.05 * len(rows) + 0.5)
     axes = figure.subplots(len(rows), 3, squeeze=False)
     for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
-        values = result.values[i]
-        high = float(values.max()) or 1.0
-        made = result.provenance["settings"]
-        panel(left, result.batch.pictures[i], f"{result.batch.names[i]}: {result.labels[i]}")
-        panel(middle, values, f"{result.provenance['technique']}, 0 to {high:.3g}", cmap="gray", vmin=0, vmax=high)
-        mode = made.get("mode", "inference")
-        panel(right, values, f"input {made['input_range']}, {mode} mode", cmap="jet", vmin=0, vmax=high)
+        values, picture, made = result.values[i], result.batch.pictures[i], result.provenance
+        high = overlay.end(values) or 1.0
+        low, cmap = (-high, overlay.DIVERGING) if result.signed else (0.0, overlay.COLOURS)
+        panel(left, picture, f"{result.batch.names[i]}: {result.labels[i]}")
+        drawn = panel(middle, values, _technique(made, result.layer), cmap=cmap, vmin=low, vmax=high)
+        figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02).ax.tick_params(labelsize=7)
+        panel(right, overlay.blend(picture, values, high, signed=result.signed, alpha=0.8), "laid over the picture")
         left.set_ylabel(_wrap(origin(result)), fontsize=8, color=GRAY)
+    figure.supxlabel(overlay.legend(results), fontsize=8, color=GRAY)
     return figure
+
+
+def _technique(made: Mapping[str, Any], layer: str | None) -> str:
+    settings = made["settings"]
+    where = f" at {layer}" if layer else ""
+    mode = settings.get("mode", "inference")
+    rest = "" if mode == "inference" else f", {mode} mode, input {settings['input_range']}"
+    return f"{made['technique']}{where}{rest}"
 
 
 def slices(result: Attribution) -> Figure:

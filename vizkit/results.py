@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,10 @@ from .files import replacing
 from .images import Batch
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from .overlay import Overlay
 
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
@@ -35,9 +41,43 @@ class Result:
     values: Array
     provenance: Mapping[str, Any]
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """A matplotlib figure, not registered with pyplot."""
         raise TypeError(f"{type(self).__name__} has no picture of its own.")
+
+    def plot(self, ax: Axes | None = None) -> Any:
+        """Draw into ``ax``, axes of a figure of your own, and return them; without, the axes of :meth:`figure`, all of
+        them in an array where there are several."""
+        if ax is None:
+            drawn = self.figure().axes
+            return drawn[0] if len(drawn) == 1 else np.array(drawn)
+        with Image.open(io.BytesIO(figure_bytes(self.figure(), self.provenance))) as picture:
+            ax.imshow(np.asarray(picture.convert("RGB")))
+        ax.set_axis_off()
+        return ax
+
+    def show(self) -> None:
+        """Show the picture: in a notebook below the cell, else in the system's viewer."""
+        shown = figure_bytes(self.figure(), self.provenance)
+        if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+            from IPython.display import display
+
+            display(self)  # type: ignore[no-untyped-call]
+            return
+        with Image.open(io.BytesIO(shown)) as picture:
+            picture.show(self.line())
+
+    def line(self) -> str:
+        """One line that says what this is."""
+        made = self.provenance
+        return f"{made['technique']} of {made['model']} in {made['backend']}, weights {made['weights']['source']}"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        values = self.values if dtype is None else self.values.astype(dtype, copy=False)
+        return values.copy() if copy else values
 
     def arrays(self) -> dict[str, Array]:
         """What :meth:`save` writes into an ``.npz``."""
@@ -57,11 +97,13 @@ class Result:
             with replacing(target) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, **self.arrays(), **{PROVENANCE: np.array(json.dumps(self.provenance))})
         else:
-            save_figure(self.plot(), target, self.provenance)
+            save_figure(self.figure(), target, self.provenance)
         return target
 
-    def _repr_png_(self) -> bytes:
-        return figure_bytes(self.plot(), self.provenance)
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(figure_bytes(self.figure(), self.provenance)).decode()
+        line = html.escape(self.line())
+        return f'<img src="data:image/png;base64,{picture}" alt="{line}" style="max-width: 100%"><div>{line}</div>'
 
     def __repr__(self) -> str:
         made = self.provenance
@@ -86,14 +128,94 @@ class Attribution(Result):
     def arrays(self) -> dict[str, Array]:
         return {"values": self.values, "pictures": self.batch.pictures, **self.extra}
 
-    def plot(self) -> Figure:
-        """The published three panels for each picture: the picture, its map in gray, its map in jet. Of volumes slices,
-        of signals curves."""
+    def figure(self) -> Figure:
+        """A row for each picture: the picture, its map, and the map laid over it. Of volumes slices, of signals
+        curves."""
         from . import plotting
 
         if self.values.ndim != 3:
             return plotting.slices(self) if self.values.ndim == 4 else plotting.curves(self)
-        return plotting.saliency([self])
+        return plotting.attributions([self])
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        cmap: str | None = None,
+        alpha: float = 0.8,
+        threshold: float = 0.0,
+        on: str = "network",
+    ) -> Any:
+        """Draw the overlay of a single picture's map into ``ax``, and return the axes; options as :meth:`overlay` has
+        them. Without ``ax``, the axes of :meth:`figure`.
+
+        Raises SettingError for several pictures: take one, ``result[0].plot(ax)``.
+        """
+        if ax is None or self.values.ndim != 3:
+            return super().plot(ax)
+        if len(self) != 1:
+            raise SettingError(f"These are {len(self)} maps, and these axes take one: result[0].plot(ax).")
+        ax.imshow(self.overlay(on=on, alpha=alpha, threshold=threshold, cmap=cmap)[0])
+        ax.set_title(f"{self.provenance['technique']}: {self.labels[0]}", fontsize=9)
+        ax.set_axis_off()
+        return ax
+
+    def overlay(
+        self, *, on: str = "network", alpha: float = 0.8, threshold: float = 0.0, cmap: str | None = None
+    ) -> Overlay:
+        """The maps laid over their photos, pixel by pixel: strong where the map is, the plain photo elsewhere.
+
+        ``out = (1 - a) photo + a colour``, ``a = alpha * min(|v| / end, 1)``, ``end`` the 99.5th percentile of ``|v|``.
+
+        Args:
+            on: "network", the picture as the network sees it; "original", the photo in its own size, of which the part
+                that the network saw carries the map.
+            alpha: how much of the photo the strongest places hide, in 0..1.
+            threshold: leave places out whose share of ``end`` is below, in 0..1.
+            cmap: matplotlib's colour map; None takes "inferno", for signed maps "RdBu_r", white at zero.
+
+        Returns:
+            :class:`vizkit.overlay.Overlay` with a picture uint8 (H, W, 3) for each map; ``.save("x.png")`` writes it.
+
+        Raises:
+            SettingError, UnknownNameError for a colour map, ImageError where the photo has gone since.
+
+        Example:
+            >>> import vizkit
+            >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+            >>> vizkit.gradcam(model, vizkit.images.sample()).overlay(on="original")[0].shape
+            (300, 451, 3)
+        """
+        from .overlay import overlay
+
+        return overlay(self, on=on, alpha=alpha, threshold=threshold, cmap=cmap)
+
+    def line(self) -> str:
+        of = ", ".join(dict.fromkeys(self.labels))
+        return f"{super().line()}: {of}" + (f", layer {self.layer}" if self.layer else "")
+
+    def __getitem__(self, which: int | slice) -> Attribution:
+        """One picture's result, or some pictures'."""
+        at = range(len(self))[which]
+        some = list(at) if isinstance(at, range) else [at]
+        made = dict(self.provenance)
+        if "images" in made:
+            made["images"] = [made["images"][i] for i in some]
+        wanted = made["settings"].get("target")
+        if isinstance(wanted, list) and len(wanted) == len(self):
+            made["settings"] = {**made["settings"], "target": [wanted[i] for i in some]}
+        return replace(
+            self,
+            values=self.values[some],
+            provenance=made,
+            batch=self.batch.part(some),
+            targets=tuple(self.targets[i] for i in some),
+            labels=tuple(self.labels[i] for i in some),
+            extra={key: one[some] if len(one) == len(self) else one for key, one in self.extra.items()},
+        )
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return (self[i] for i in range(len(self)))
 
 
 def provenance(

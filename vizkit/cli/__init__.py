@@ -17,6 +17,7 @@ from .app import app
 ORDER = [
     "demo",
     "saliency",
+    "gradcam",
     "explain",
     "filters",
     "features",

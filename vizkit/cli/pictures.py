@@ -52,7 +52,7 @@ def saliency(
     threads: Threads = None,
     out: Out = None,
 ) -> None:
-    """Which pixels move a class's score: the photo, its map in gray and in jet, a row for each photo and backend."""
+    """Which pixels move a class's score: the photo, its map, and both in one, a row for each photo and backend."""
     from .. import plotting
     from ..techniques import saliency as technique
 
@@ -71,7 +71,58 @@ def saliency(
     for result in results:
         for name, label in zip(result.batch.names, result.labels, strict=True):
             typer.echo(f"{result.provenance['backend']}: {name}: {label}")
-    options.write(results, plotting.saliency, out, f"saliency-{model}.png")
+    options.write(results, plotting.attributions, out, f"saliency-{model}.png")
+
+
+@app.command()
+def gradcam(
+    photo: Photos = None,
+    model: ModelName = "vgg19",
+    backend: BackendNames = None,
+    weights: WeightsName = "imagenet",
+    target: Targets = None,
+    layer: LayerName = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", help="The overlay alone: on the network's input, or on the original."),
+    ] = None,
+    input_range: InputRange = None,
+    fit: Fit = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """Where in the photo the evidence for a class is: Grad-CAM, beside the photo and laid over it."""
+    from .. import plotting
+    from ..overlay import ON
+    from ..techniques import gradcam as technique
+
+    if on is not None and (on not in ON or (out is not None and out.suffix != ".png")):
+        raise SettingError(f"--on {on}, --out {out}: expected {' or '.join(ON)}, and a file that ends in .png.")
+    results = [
+        technique(
+            loaded,
+            options.photos(photo),
+            target=options.target(target),
+            layer=layer,
+            input_range=input_range or "imagenet",
+            fit=fit or "crop",
+        )
+        for loaded in options.load(model, backend, weights, device, dtype, threads)
+    ]
+    for result in results:
+        for name, label in zip(result.batch.names, result.labels, strict=True):
+            typer.echo(f"{result.provenance['backend']}: {name}: {label}, at {result.layer}")
+    if on is None:
+        options.write(results, plotting.attributions, out, f"gradcam-{model}.png")
+        return
+    path = out or Path(f"gradcam-{model}.png")
+    for result in results:
+        one = path if len(results) == 1 else path.with_stem(f"{path.stem}-{result.provenance['backend']}")
+        for written in result.overlay(on=on).save(one):
+            typer.echo(f"wrote {written}")
+    options.differences(results)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import plotting
 from ..backend import Array
-from ..explain import DIVERGING, PERCENTILE
+from ..overlay import DIVERGING, PERCENTILE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -72,7 +72,7 @@ class Ranking(Result):
         ]
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The table as a figure; shades show the rank within each column, dark the best."""
         from .. import plotting
 

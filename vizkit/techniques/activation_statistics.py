@@ -43,7 +43,7 @@ class ActivationStatistics(Result):
             lines.append(f"{name:<{width}}  {size:>14}  {zeros:7.2%}  {blank:7.2%}  {mean:10.4g}  {high:10.4g}")
         return "\n".join(lines)
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """Shares of zeros and of blank channels by depth, and mean and maximum below."""
         from .. import plotting
 

@@ -48,7 +48,7 @@ class DeepDream(Result):
         """uint8 (1, H, W, 3), for the eye."""
         return pixels.picture(self.values)
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The photo and what became of it."""
         from .. import plotting
 

@@ -75,7 +75,7 @@ class Dream(Result):
         outside = (self.values < 0) | (self.values > 1)
         return np.asarray(outside.reshape(len(outside), -1).mean(axis=1))
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The published strip: six stages, a row for each unit, with size and activation reached."""
         from .. import plotting
 

@@ -69,7 +69,7 @@ class Embedding(Result):
             )
         return said
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The pictures at their places; where there is no room for one, a dot."""
         from ..embedding.scatter import figure
 

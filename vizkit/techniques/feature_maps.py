@@ -24,7 +24,7 @@ class FeatureMaps(Result):
     layer: str
     batch: Batch
 
-    def plot(self, scale: str = "each") -> Figure:
+    def figure(self, scale: str = "each") -> Figure:
         """All channels of every image in one figure. ``scale``: "each" map from its own minimum to its maximum, or
         "common": one scale for all."""
         from .. import plotting

@@ -23,7 +23,7 @@ class Filters(Result):
     channel: int | str
     limit: int
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """One grid: in colour for three input channels, else one input channel or the mean of |w| over them."""
         from .. import plotting
 

@@ -133,7 +133,7 @@ class Health(Result):
             csv.writer(stream).writerows([HEAD, *self.rows()])
         return target
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """Share of zeros by depth above; shares of dead, always-on, saturated and near-duplicate units below."""
         from ..unit.panels import health
 

@@ -47,7 +47,7 @@ class Inversion(Result):
         """uint8 (L, H, W, 3), for the eye."""
         return pixels.picture(self.values)
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The photo, then what each layer knows of it."""
         from .. import plotting
 

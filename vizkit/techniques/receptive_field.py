@@ -50,7 +50,7 @@ class ReceptiveFields(Result):
             "pictures": self.batch.pictures,
         }
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The photo once for each layer, with the theoretical field as a frame and the effective one as a glow."""
         from . import _receptive_plot
 

@@ -65,7 +65,7 @@ class Rendering(Result):
         shown = self.values if self.alpha is None else self.values * self.alpha + (1.0 - self.alpha)
         return pixels.picture(shown)
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The pictures with what each reached."""
         from .. import plotting
 

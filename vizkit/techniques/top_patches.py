@@ -68,7 +68,7 @@ class TopPatches(Result):
         """The patches of a row, best first, uint8 (h, w, 3), read again; gray beyond the picture's edge."""
         return [crop(one, box) for one, box in zip(self.batch(row).pictures, self.boxes[row], strict=False)]
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """The patches of the first 24 units, one unit a row, each row headed by its best activation."""
         from .. import plotting
 

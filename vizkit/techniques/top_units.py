@@ -37,7 +37,7 @@ class TopUnits(Result):
     def arrays(self) -> dict[str, Array]:
         return {"values": self.values, "units": np.array(self.units), "every": self.every}
 
-    def plot(self) -> Figure:
+    def figure(self) -> Figure:
         """All units' strengths in order, the chosen ones named."""
         from .. import plotting
 

@@ -1,0 +1,140 @@
+"""What can be done with a result: length, places, arrays, axes of one's own, notebooks, and maps laid over photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+from kits import TRAPS, TRAPS_SIZE, kit
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image
+
+import vizkit
+from vizkit import overlay
+from vizkit.errors import SettingError, UnknownNameError
+from vizkit.images import prepare, seen_part
+from vizkit.results import read_provenance
+from vizkit.zoo.spec import make_spec
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    native = kit(INSTALLED[0]).sequential(TRAPS)
+    return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def photos(count: int, size: tuple[int, int] = (40, 60)) -> list[Any]:
+    rng = np.random.default_rng(2)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_a_result_has_places(model: Any) -> None:
+    found = vizkit.integrated_gradients(model, photos(3), target=[0, 1, 2], steps=4)
+    assert len(found) == 3
+    np.testing.assert_array_equal(np.asarray(found), found.values)
+    for i, one in enumerate(found):
+        alone = vizkit.integrated_gradients(model, photos(3)[i], target=i, steps=4)
+        np.testing.assert_allclose(one.values, alone.values, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(one.extra["attribution"], alone.extra["attribution"], rtol=1e-10, atol=1e-14)
+        assert (one.labels, one.targets, one.batch.names) == (found.labels[i : i + 1], (i,), (f"image {i}",))
+        assert [target["index"] for target in one.provenance["settings"]["target"]] == [i]
+        assert one.provenance["images"] == found.provenance["images"][i : i + 1]
+    assert found[1:].labels == found.labels[1:]
+    assert found[-1].labels == found.labels[-1:]
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_axes_of_ones_own(model: Any) -> None:
+    figure = Figure()
+    one, two, three = figure.subplots(1, 3)
+    found = vizkit.gradcam(model, photos(2))
+    assert found[0].plot(one, alpha=0.5, cmap="viridis") is one
+    np.testing.assert_array_equal(one.images[0].get_array(), found[0].overlay(alpha=0.5, cmap="viridis")[0])
+    assert found[0].labels[0] in one.get_title()
+    statistics = vizkit.activation_statistics(model, photos(1))
+    assert statistics.plot(two) is two
+    assert two.images
+    with pytest.raises(SettingError, match=r"result\[0\]\.plot"):
+        found.plot(three)
+    assert len(found.plot()) == len(found.figure().axes)
+
+
+def test_a_notebook_shows_a_picture_and_a_line(model: Any) -> None:
+    shown = vizkit.gradcam(model, photos(1), target=3)._repr_html_()
+    assert shown.startswith('<img src="data:image/png;base64,')
+    assert "gradcam of" in shown
+    assert "class 3, layer" in shown
+
+
+SPEC = make_spec(16, (0.5,) * 3, (0.25,) * 3)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (16, 16), (300, 451), (18, 18), (7, 91)])
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+def test_the_part_of_a_photo_that_is_seen(size: tuple[int, int], fit: str) -> None:
+    """A photo whose pixels say where they are: what the network sees begins and ends at the part's edges."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    for values, low, high in ((rows, 1, 3), (columns, 0, 2)):
+        scaled = np.repeat((values / max(size) * 255).astype(np.uint8)[..., None], 3, 2)
+        seen = prepare(scaled, SPEC, fit=fit).pictures[0, ..., 0].astype(float) / 255 * max(size)
+        part = seen_part((size[1], size[0]), SPEC.size, SPEC.resize, fit)
+        ends = (seen[0].mean(), seen[-1].mean()) if low == 1 else (seen[:, 0].mean(), seen[:, -1].mean())
+        cell = (part[high] - part[low]) / 16
+        assert ends[0] == pytest.approx(part[low] + cell / 2 - 0.5, abs=0.5 * cell + 0.6)
+        assert ends[1] == pytest.approx(part[high] - cell / 2 - 0.5, abs=0.5 * cell + 0.6)
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+def test_an_overlay_on_the_photo_itself(model: Any, fit: str, tmp_path: Path) -> None:
+    (photo,) = photos(1)
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+    found = vizkit.gradcam(model, [path, photo], relu=False, fit=fit)
+    drawn = found.overlay(on="original")
+    assert drawn[0].shape == (40, 60, 3)
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    left, _, right, _ = (round(one) for one in seen_part((60, 40), (16, 16), found.batch.resize, fit))
+    changed = (drawn[0] != photo).any(axis=2)
+    assert not changed[:, :left].any()
+    assert not changed[:, right:].any()
+    assert changed[:, left:right].mean() > 0.5
+    (saved,) = found[0].overlay(on="original").save(tmp_path / "out.png")
+    with Image.open(saved) as opened:
+        np.testing.assert_array_equal(np.asarray(opened), drawn[0])
+    assert read_provenance(saved)["settings"]["overlay"]["on"] == "original"
+    assert [one.name for one in drawn.save(tmp_path / "both.png")] == ["both-1.png", "both-2.png"]
+    path.unlink()
+    with pytest.raises(vizkit.errors.ImageError, match="no image"):
+        found.overlay(on="original")
+
+
+def test_blending_by_hand() -> None:
+    photo = np.full((1, 3, 3), 100, np.uint8)
+    values = np.array([[-2.0, 0.0, 1.0]])
+    signed = overlay.blend(photo, values, 2.0, signed=True, alpha=0.5)
+    red, blue = (np.array(colormaps["RdBu_r"](at)[:3]) * 255 for at in (0.75, 0.0))
+    np.testing.assert_allclose(signed[0], [0.5 * 100 + 0.5 * blue, [100] * 3, 0.75 * 100 + 0.25 * red], atol=0.51)
+    plain = overlay.blend(photo, values, 1.0, signed=False, alpha=1.0, cmap="gray")
+    np.testing.assert_array_equal(plain[0], [[100] * 3, [100] * 3, [255] * 3])
+    cut = overlay.blend(photo, values, 2.0, signed=True, alpha=0.5, threshold=0.6)
+    np.testing.assert_array_equal((cut[0] == 100).all(axis=1), [False, True, True])
+
+
+def test_settings_that_make_no_overlay(model: Any) -> None:
+    found = vizkit.gradcam(model, photos(1))
+    for options in ({"on": "photo"}, {"alpha": 1.5}, {"threshold": -0.1}):
+        with pytest.raises(SettingError, match="expected 'network' or 'original'"):
+            found.overlay(**options)
+    with pytest.raises(UnknownNameError, match="jet"):
+        found.overlay(cmap="jett")
+    with pytest.raises(SettingError, match=r"\.png"):
+        found.overlay().save("x.jpg")
+    ready = vizkit.gradcam(model, np.zeros((1, 3, TRAPS_SIZE, TRAPS_SIZE)), relu=False)
+    with pytest.raises(SettingError, match="on='network'"):
+        ready.overlay(on="original")
+    assert ready.overlay()[0].shape == (TRAPS_SIZE, TRAPS_SIZE, 3)

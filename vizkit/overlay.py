@@ -1,0 +1,163 @@
+"""Maps laid over photos: strong where the map is, and the plain photo where it is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from . import images
+from .backend import Array
+from .errors import SettingError
+from .files import replacing
+
+if TYPE_CHECKING:
+    from .results import Attribution
+
+ON = ("network", "original")
+COLOURS, DIVERGING = "inferno", "RdBu_r"
+"""Of maps without signs, from black to pale yellow, and with: red for the target, blue against it."""
+PERCENTILE = 99.5
+"""Of a map's absolute values: where its colours end, so that a single pixel does not darken the rest."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Photos with their maps, uint8 (H, W, 3) each; ``pictures[i]`` is as large as its photo. ``len``, indexing and
+    iteration are over them; a notebook shows the first."""
+
+    pictures: tuple[Array, ...]
+    names: tuple[str, ...]
+    provenance: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, i: int) -> Array:
+        return self.pictures[i]
+
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write each picture, pixel by pixel, as PNG with the provenance inside: to ``path``, or where there are
+        several to ``path`` with a number before the suffix. Raises SettingError for another suffix."""
+        target = Path(path)
+        if target.suffix != ".png":
+            raise SettingError(f"Cannot save {str(target)!r}: an overlay is written as .png.")
+        several = len(self.pictures) > 1
+        paths = [target.with_stem(f"{target.stem}-{i + 1}") if several else target for i in range(len(self))]
+        for one, picture in zip(paths, self.pictures, strict=True):
+            with replacing(one) as temporary:
+                Image.fromarray(picture).save(temporary, format="PNG", pnginfo=self._said())
+        return paths
+
+    def _said(self) -> PngImagePlugin.PngInfo:
+        from .results import PROVENANCE
+
+        found = PngImagePlugin.PngInfo()
+        found.add_text(PROVENANCE, json.dumps(self.provenance))
+        return found
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(self.pictures[0]).save(stream, format="PNG", pnginfo=self._said())
+        return stream.getvalue()
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{one.shape[1]} x {one.shape[0]}" for one in self.pictures[:3])
+        return f"<overlay of {self.provenance['technique']} on {len(self)} pictures: {sizes}>"
+
+
+def end(values: Array) -> float:
+    """Where the colours of a map end: a high percentile of its size, or its largest value where that is zero."""
+    size = np.abs(values[np.isfinite(values)])
+    if not size.size or not size.max() > 0:
+        return 0.0
+    return float(np.percentile(size, PERCENTILE)) or float(size.max())
+
+
+def overlay(
+    result: Attribution, *, on: str = "network", alpha: float = 0.8, threshold: float = 0.0, cmap: str | None = None
+) -> Overlay:
+    """See :meth:`vizkit.results.Attribution.overlay`."""
+    if on not in ON or not 0 <= alpha <= 1 or not 0 <= threshold < 1:
+        raise SettingError(
+            f"on={on!r}, alpha={alpha}, threshold={threshold}: expected {' or '.join(map(repr, ON))}, 0 <= alpha <= 1 "
+            "and 0 <= threshold < 1."
+        )
+    if result.values.ndim != 3:
+        raise SettingError("An overlay is one of pictures; result.figure() shows maps of signals and volumes.")
+    draw = partial(blend, signed=result.signed, alpha=alpha, threshold=threshold, cmap=cmap)
+    found = []
+    for i, values in enumerate(result.values):
+        photo = result.batch.pictures[i]
+        if on == "network":
+            found.append(draw(photo, values, end(values)))
+            continue
+        photo, (left, top, right, bottom) = original(result.batch, i)
+        x0, y0, x1, y1 = (round(one) for one in (left, top, right, bottom))
+        large = Image.fromarray(values.astype(np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+        part = photo.copy()
+        part[y0:y1, x0:x1] = draw(photo[y0:y1, x0:x1], np.asarray(large, np.float64), end(values))
+        found.append(part)
+    made = {"on": on, "alpha": alpha, "threshold": threshold, "cmap": cmap or _colours(result.signed)}
+    settings = {**result.provenance["settings"], "overlay": made}
+    return Overlay(tuple(found), result.batch.names, {**result.provenance, "settings": settings})
+
+
+def original(batch: images.Batch, i: int) -> tuple[Array, tuple[float, float, float, float]]:
+    """A picture as it was given, and which part of it the network saw: left, top, right, bottom in its pixels.
+
+    Raises SettingError for a batch that does not know.
+    """
+    if not batch.sources:
+        raise SettingError(
+            "on='original' needs the photo, and this result is of inputs that were given as the network reads them. "
+            "Take on='network'."
+        )
+    photo = images.read(batch.sources[i])
+    seen = images.seen_part(photo.size, batch.pictures.shape[1:3], batch.resize, batch.fit)
+    return np.asarray(photo), seen
+
+
+def blend(
+    photo: Array,
+    values: Array,
+    high: float,
+    *,
+    signed: bool,
+    alpha: float,
+    threshold: float = 0.0,
+    cmap: str | None = None,
+) -> Array:
+    """uint8 (H, W, 3): ``(1 - a) photo + a colour``, ``a = alpha * min(|v| / high, 1)`` where that share is at least
+    ``threshold``, else 0."""
+    from matplotlib import colormaps
+
+    from .errors import unknown
+
+    name = cmap or _colours(signed)
+    if name not in colormaps:
+        raise unknown("colour map", name, list(colormaps))
+    share = np.clip(np.nan_to_num(values) / (high or 1.0), -1.0, 1.0)
+    colour = colormaps[name](0.5 + share / 2 if signed else np.clip(share, 0, 1))[..., :3] * 255
+    strength = np.abs(share) if signed else np.clip(share, 0, 1)
+    weight = (alpha * np.where(strength >= threshold, strength, 0.0))[..., None]
+    return np.asarray(((1 - weight) * photo + weight * colour).round().astype(np.uint8))
+
+
+def _colours(signed: bool) -> str:
+    return DIVERGING if signed else COLOURS
+
+
+def legend(results: Sequence[Attribution]) -> str:
+    """What colour means, in words."""
+    if any(result.signed for result in results):
+        return "red speaks for the target, blue against it; where the photo is plain, neither does"
+    return "the brighter a place, the more it counts for the target; where the photo is plain, nothing does"
