@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from . import backend as contract
@@ -23,13 +27,17 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     optimise: bool = True,
+    labels: Sequence[str] | str | None = None,
 ) -> Model:
     """A network by name.
 
     ``name``: one of :func:`models`. ``backend``: "torch" or "gluon"; None takes an installed one, PyTorch first.
     ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "torchvision" or
     "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
-    backend) or a file (``.safetensors``, ``.pth``, ``.params``). ``device``: "cpu", "cuda" or "cuda:1".
+    backend) or a file (``.safetensors``, ``.pth``, ``.params``), of which the number of classes is taken, and a
+    checkpoint's state without ``module.`` and the like before its names. ``device``: "cpu", "cuda" or "cuda:1".
+    ``labels``: names of the outputs in order, a file with one a line, or JSON; None takes ImageNet's where there are a
+    thousand.
 
     ``dtype``: "float32"; "float64" for proofs; or, in PyTorch, "bfloat16" or, on a GPU, "tf32" for speed. Then the
     network computes with 8 or 11 significant bits in place of 24, while images, gradients and results stay float32. In
@@ -51,8 +59,12 @@ def load(
     """
     found = contract.get(backend)
     _check_dtype(found, dtype)
+    named = _names(labels)
     model = found.load(name, str(weights), device, dtype)
     model.optimise = optimise
+    if named is not None:
+        model.spec = replace(model.spec, labels=named)
+        _check_labels(model)
     return model
 
 
@@ -87,8 +99,8 @@ def wrap(
     see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width); (samples,)
     of a network on signals (N, C, T), (depth, height, width) of one on volumes (N, C, D, H, W). ``mean``/``std``: per
     channel, of pixels divided by 255: three for RGB, one for gray, any number for others. ``labels``: names of the
-    outputs, in order, one for each, or "imagenet"; ``name``: None is its class's. Layers go by the framework's
-    structural paths; TorchScript shows none, and no ReLU.
+    outputs, in order, one for each, a file of them as :func:`load` has it, or "imagenet"; ``name``: None is its
+    class's. Layers go by the framework's structural paths; TorchScript shows none, and no ReLU.
 
     ``inputs``: what the network gets beside the picture, by position, or by name in a dictionary: an array with a
     leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output``: which of several
@@ -112,21 +124,42 @@ def wrap(
     model.optimise = optimise
     if layout:
         model.layout = laid_out(layout, {name: model.layer(name) for name in layout}, spec.shape[1:])
-    if spec.labels is not None and Dense.of(model).classes != len(spec.labels):
-        raise SettingError(
-            f"{len(spec.labels)} labels for the {Dense.of(model).classes} outputs of {model.name}: give one for each, "
-            "in order, or none."
-        )
+    _check_labels(model)
     return model
 
 
-def _names(labels: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """Labels as they were given; "imagenet" stands for the thousand classes of ILSVRC 2012."""
+def _check_labels(model: Model) -> None:
+    labels = model.spec.labels
+    if labels is not None and Dense.of(model).classes != len(labels):
+        raise SettingError(
+            f"{len(labels)} labels for the {Dense.of(model).classes} outputs of {model.name}: give one for each, in "
+            "order, or none."
+        )
+
+
+def _names(labels: Sequence[str] | str | os.PathLike[str] | None) -> tuple[str, ...] | None:
+    """Labels as they were given; "imagenet" stands for the thousand classes of ILSVRC 2012, a path for what is in the
+    file: a name a line, a JSON list, or a JSON object of names by index."""
     if labels == "imagenet":
         return imagenet_labels()
-    if isinstance(labels, str):
-        raise SettingError(f"labels={labels!r}: give a list of names, one for each output, or 'imagenet'.")
-    return None if labels is None else tuple(labels)
+    if not isinstance(labels, str | os.PathLike):
+        return None if labels is None else tuple(labels)
+    path = Path(labels)
+    if not path.is_file():
+        raise SettingError(
+            f"labels={str(labels)!r}: there is no such file. Give a list of names, one for each output, a file with "
+            "one a line, or 'imagenet'."
+        )
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        found = json.loads(text)
+        if isinstance(found, dict):
+            found = [found[key] for key in sorted(found, key=int)]
+        return tuple(one if isinstance(one, str) else str(one[-1]) for one in found)
+    except (ValueError, TypeError, LookupError) as error:
+        raise SettingError(f"labels={str(labels)!r}: expected a JSON list or an object by index ({error}).") from None
 
 
 def backends() -> list[BackendInfo]:

@@ -82,15 +82,19 @@ def build(name: str, found: zoo.Parameters | None = None) -> tuple[Any, dict[str
     if name == "shapes":
         return ShapesNet(), {}
     if name == "googlenet":
-        network = GoogLeNet(transform_input=found is not None and found.has("transform_input"))
+        network = GoogLeNet(transform_input=found is not None and found.has("transform_input"), **_classes(found))
         return network, {}
-    network = vision.get_model(CATALOG[name].gluon_name)
+    network = vision.get_model(CATALOG[name].gluon_name, **_classes(found))
     if name in ("resnet50", "resnet101", "resnet152"):
         early = found is not None and found.has("stride_in_1x1")
         for stage in list(network.features._children.values())[4:8]:
             for block in stage._children.values():
                 _bottleneck(block, early)
     return network, gluon_paths(name)
+
+
+def _classes(found: zoo.Parameters | None) -> dict[str, int]:
+    return {} if found is None or found.classes is None else {"classes": found.classes}
 
 
 def _bottleneck(block: Any, stride_in_1x1: bool) -> None:
@@ -125,7 +129,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     network, paths = build(name, found)
     table = parameter_paths(network, paths)
     spec = found.spec or spec_of(name)
-    return _finish(network, name, spec, found, parameter_shapes(name), table, paths or None, device, dtype)
+    shapes = zoo.resized(parameter_shapes(name), found.classes)
+    return _finish(network, name, spec, found, shapes, table, paths or None, device, dtype)
 
 
 def _finish(
@@ -139,6 +144,8 @@ def _finish(
     device: str,
     dtype: str,
 ) -> GluonModel:
+    if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
+        spec = replace(spec, labels=None)
     own = network._collect_params_with_prefix()
     network.cast(dtype)
     for key, path in table.items():
@@ -183,7 +190,10 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
             raise UnknownNameError(f"Gluon's store has no weights of {name}; use weights='random:7' or a file.")
         found = store.gluon_file(name, name, model_store._model_sha1[name])
     else:
-        found = zoo.from_file(name, weights)
+        found = zoo.from_file(name, weights, names=shapes)
+    found, every = zoo.headed(found, shapes)
+    if found.classes is not None:
+        network, shapes = vision.get_model(name, **_classes(found)), dict(every)
     zoo.check(found, shapes, name)
     table = {own: own for own in shapes}
     return _finish(network, name, spec, found, shapes, table, None, device, dtype)

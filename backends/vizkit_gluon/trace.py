@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,9 +114,9 @@ def trace(
             "network that can be hybridised: hybrid_forward with operators of F alone, not of shapes and values."
         ) from error
     output = choose(returned)
-    _, (shape,), _ = output.infer_shape(data=size, **further)
-    if len(shape) == 1:
-        output = mx.sym.expand_dims(output, axis=1)
+    with suppress(mx.base.MXNetError):  # of an input that it cannot take, which whoever runs it is told
+        if len(output.infer_shape(data=size, **further)[1][0]) == 1:
+            output = mx.sym.expand_dims(output, axis=1)
     if not children:
         inner = output.get_internals()
         calls = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
@@ -56,7 +57,8 @@ def check_device(device: str) -> str:
 def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
     if name not in CATALOG:
-        network: nn.Module = torchvision.models.get_model(name, weights=None)
+        more = {} if found is None or found.classes is None else {"num_classes": found.classes}
+        network: nn.Module = torchvision.models.get_model(name, weights=None, **more)
         return network
     if name == "shapes":
         with torch.device("meta"):
@@ -65,6 +67,8 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     if name == "googlenet":
         transform = found is not None and found.has("transform_input")
         options = {"aux_logits": False, "init_weights": False, "transform_input": transform}
+    if found is not None and found.classes is not None:
+        options["num_classes"] = found.classes
     with torch.device("meta"):
         network = torchvision.models.get_model(name, weights=None, **options)
     if found is not None and found.has("stride_in_1x1"):
@@ -93,6 +97,10 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     else:
         network = build(name)
         found, spec = _other(name, weights, network)
+        if found.classes is not None:
+            network = build(name, found)
+    if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
+        spec = replace(spec, labels=None)
     held = DTYPES[HELD.get(dtype, dtype)]
     state = {key: torch.from_numpy(value).to(device, held) for key, value in found.arrays.items()}
     every: Any = OrderedDict(state | _whole_numbers(name, network))
@@ -121,8 +129,8 @@ def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters,
     elif weights in ("imagenet", "torchvision"):
         found, spec = _published(name)
     else:
-        found = zoo.from_file(name, weights)
-    own = shapes(network)
+        found = zoo.from_file(name, weights, names=shapes(network))
+    found, own = zoo.headed(found, shapes(network))
     whole = set(network.state_dict()) - set(own)
     found = replace(found, arrays={key: value for key, value in found.arrays.items() if key not in whole})
     zoo.check(found, own, name)
@@ -158,6 +166,11 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
+    origin = Weights(AS_GIVEN)
+    if first.dtype in (torch.float16, torch.bfloat16):
+        origin = Weights(AS_GIVEN, note=f"a copy in float32 of {str(first.dtype).removeprefix('torch.')} parameters")
+        native = copy.deepcopy(native).float()
+        first = next(native.parameters())
     held = {value: key for key, value in DTYPES.items()}.get(first.dtype)
     if held is None:
         raise SettingError(f"{type(native).__name__} computes in {first.dtype}; convert it with .float() or .double().")
@@ -174,7 +187,7 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         native,
         spec,
         name=name or type(native).__name__,
-        weights=Weights(AS_GIVEN),
+        weights=origin,
         versions=versions(),
         device=str(first.device),
         dtype=dtype or held,

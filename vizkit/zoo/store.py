@@ -29,7 +29,10 @@ def obtain(
         found = stores[wanted](model)
     else:
         found = weights.from_file(model, wanted, stride)
-    weights.check(found, parameter_shapes(model), model)
+    shapes: weights.Shapes = parameter_shapes(model)
+    if not CATALOG[model].bundled:
+        found, shapes = weights.headed(found, shapes)
+    weights.check(found, shapes, model)
     return found
 
 

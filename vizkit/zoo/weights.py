@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..backend import Array, Weights
 from ..errors import SettingError, WeightsError
 from . import formats, naming
 from . import metadata as saying
-from .architecture import is_bottleneck
+from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG
 from .spec import InputSpec
 
@@ -23,6 +23,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 RESIDUAL_GAIN = 0.25
 STRIDES = {"1x1": True, "3x3": False}
 COUNTER = "num_batches_tracked"
+WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.", "student.", "_model.")
+"""What training code puts before the names of a network's parameters."""
+MOST_WRAPPERS = 4
+PUBLISHED = 1000
+"""Classes of the published networks."""
 AUXILIARY = ("aux1.", "aux2.")
 
 
@@ -41,6 +46,8 @@ class Parameters:
     left_out: tuple[str, ...] = ()
     folded: int = 0
     first_source: str = ""
+    classes: int | None = None
+    """How many, where the file's last layer has another number of them than the published network's."""
 
     def has(self, name: str) -> bool:
         """Whether a property is set; absent means no."""
@@ -84,9 +91,47 @@ def draw(shapes: Shapes, seed: int) -> Parameters:
     return Parameters(arrays, Weights(f"random:{seed}"))
 
 
-def from_file(model: str, path: str | Path, stride: str | None = None) -> Parameters:
-    """Read a weights file of any of the three formats; see :func:`interpret`."""
-    return interpret(model, formats.read(Path(path)), stride)
+def from_file(
+    model: str, path: str | Path, stride: str | None = None, names: Collection[str] | None = None
+) -> Parameters:
+    """Read a weights file of any of the three formats; see :func:`interpret`. ``names`` are those of the network's
+    parameters; None takes a canonical network's. What wraps them, as in ``module.features.0.weight``, is taken off."""
+    found = formats.read(Path(path))
+    wanted = parameter_shapes(model) if names is None and model in CATALOG else names or ()
+    return interpret(model, replace(found, params=unwrapped(found.params, wanted)), stride)
+
+
+def unwrapped(arrays: dict[str, Array], names: Collection[str]) -> dict[str, Array]:
+    """Arrays whose names all begin with one or several of :data:`WRAPPERS`, without them, where that gives all of
+    ``names``; what stands beside them, a loss's own weights, is left out. Else the arrays as they are."""
+    waiting = [arrays]
+    for _ in range(MOST_WRAPPERS):
+        if any(set(names) <= one.keys() for one in waiting):
+            break
+        waiting = [
+            {name.removeprefix(outer): value for name, value in one.items() if name.startswith(outer)}
+            for one in waiting
+            for outer in WRAPPERS
+            if any(name.startswith(outer) for name in one)
+        ]
+    return next((one for one in waiting if names and set(names) <= one.keys()), arrays)
+
+
+def headed(found: Parameters, shapes: Shapes) -> tuple[Parameters, Shapes]:
+    """Parameters that say how many ``classes`` they tell apart, where that are others than the published thousand, and
+    the network's shapes then."""
+    heads = [name for name, shape in shapes.items() if shape and shape[0] == PUBLISHED]
+    counts = {found.arrays[name].shape[0] for name in heads if name in found.arrays and found.arrays[name].ndim}
+    if len(counts) != 1 or counts == {PUBLISHED}:
+        return found, shapes
+    classes = counts.pop()
+    return replace(found, classes=classes), resized(shapes, classes)
+
+
+def resized(shapes: Shapes, classes: int | None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network whose last layer has so many classes."""
+    changed = {name: (classes, *shape[1:]) for name, shape in shapes.items() if shape and shape[0] == PUBLISHED}
+    return dict(shapes) if classes is None else {**shapes, **changed}  # type: ignore[dict-item]
 
 
 def interpret(model: str, found: formats.WeightFile, stride: str | None = None) -> Parameters:
@@ -116,7 +161,8 @@ def interpret(model: str, found: formats.WeightFile, stride: str | None = None) 
         # Only torchvision's own file carries the auxiliary heads, and it was trained on inputs rescaled to -1..1.
         said.properties.setdefault("transform_input", any(name.startswith(AUXILIARY) for name in out))
     arrays = {name: value for name, value in arrays.items() if name not in out}
-    origin = Weights(str(path), str(path.resolve()))
+    note = f"the state under {found.entry!r}" if found.entry else None
+    origin = Weights(str(path), str(path.resolve()), note)
     return Parameters(arrays, origin, said.properties, said.spec, out, folded, said.source)
 
 

@@ -40,6 +40,8 @@ class WeightFile:
     format: Format
     params: dict[str, Array]
     metadata: dict[str, str]
+    entry: str = ""
+    """Where a checkpoint holds these arrays, as in "state_dict"; empty where the file is nothing else."""
 
 
 def read(path: str | os.PathLike[str]) -> WeightFile:
@@ -47,7 +49,8 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
 
     Arrays are C-contiguous, writeable, and own no open file; scalars (``num_batches_tracked``) have the shape ``()``.
     Names are the file's, except that a leading ``arg:`` or ``aux:`` of MXNet's symbolic checkpoints is taken off.
-    Of a checkpoint that holds a ``state_dict``, that is taken. Tied weights share memory.
+    Of a checkpoint that holds a state under one of :data:`vizkit.zoo.formats.pth.ENTRIES`, that is taken. Tied weights
+    share memory.
 
     Raises:
         WeightsError: missing, a folder, unreadable, of no known format, damaged, or holding more than tensors.
@@ -61,7 +64,8 @@ def read(path: str | os.PathLike[str]) -> WeightFile:
     with opened(path) as source:
         format = _sniff(source)
         found, metadata = _READERS[format](source)
-    return WeightFile(path, format, found, metadata)
+    entry = metadata.pop(pth.ENTRY, "")
+    return WeightFile(path, format, found, metadata, entry)
 
 
 def write(path: str | os.PathLike[str], params: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:

@@ -14,16 +14,24 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from vizkit.errors import WeightsError
 from vizkit.zoo.formats.admitted import STORAGES
 from vizkit.zoo.formats.archive import Record, enter, records
 from vizkit.zoo.formats.kinds import MAX_TENSORS, Array, plain, raw_bytes, shown
 from vizkit.zoo.formats.source import Source, metadata_from
 from vizkit.zoo.formats.tensors import Storage, TensorRef, Tensors
-from vizkit.zoo.formats.unpickler import Unpickler
+from vizkit.zoo.formats.unpickler import Inert, Unpickler
 
+ENTRIES = (
+    "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "state_dict_ema",
+    "model_ema", "ema_state_dict", "ema",
+)  # fmt: skip
+"""Where checkpoints keep a network's state, in the order in which it is looked for: averaged weights come last."""
+ENTRY = "vizkit:entry"
+"""Under this key the metadata say where the state was found."""
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _ALIGNMENT = 64
@@ -48,7 +56,7 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
     order = _content(source, found, f"{folder}byteorder", b"little")
     metadata = metadata_from(source, _content(source, found, f"{folder}{_METADATA}", b"{}"))
     enter(source, found[name])
-    refs = _state_dict(source, Unpickler(source).load())
+    refs, entry = _state_dict(source, Unpickler(source).load())
 
     def place(storage: Storage) -> int:
         record = found.get(f"{folder}data/{storage.key}")
@@ -59,7 +67,7 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
         return record.crc
 
     tensors = Tensors(source, place, swapped=order == b"big")
-    return {name: tensors.array(name, ref) for name, ref in refs}, metadata
+    return {name: tensors.array(name, ref) for name, ref in refs}, metadata | ({ENTRY: entry} if entry else {})
 
 
 def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
@@ -72,7 +80,7 @@ def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
         raise source.refused("it is a pickle that torch.save did not write", "Give a file of torch.save.")
     Unpickler(source).load()  # sizes of C's integers where it was saved: the layout does not depend on them
     unpickler = Unpickler(source)
-    refs = _state_dict(source, unpickler.load())
+    refs, entry = _state_dict(source, unpickler.load())
     keys = Unpickler(source).load()
     if not isinstance(keys, list):
         raise source.corrupt("the list of its storages is missing")
@@ -94,7 +102,7 @@ def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
         return 0
 
     tensors = Tensors(source, place)
-    return {name: tensors.array(name, ref) for name, ref in refs}, {}
+    return {name: tensors.array(name, ref) for name, ref in refs}, {ENTRY: entry} if entry else {}
 
 
 def _content(source: Source, found: Mapping[str, Record], name: str, missing: bytes) -> bytes:
@@ -107,20 +115,38 @@ def _content(source: Source, found: Mapping[str, Record], name: str, missing: by
     return source.take(found[name].size)
 
 
-def _state_dict(source: Source, loaded: object) -> Iterator[tuple[str, TensorRef]]:
-    """Names and tensors of a state dict, or of the one that a checkpoint holds under 'state_dict'."""
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
+def _state_dict(source: Source, loaded: object) -> tuple[list[tuple[str, TensorRef]], str]:
+    """Names and tensors of a state dict, or of the first one that a checkpoint holds under one of :data:`ENTRIES`, and
+    under which, as in "ema.module"."""
     advice = "Save model.state_dict() with torch.save, or a dictionary that holds it under 'state_dict'."
+    path: list[str] = []
+    while isinstance(loaded, dict):
+        inner = next((key for key in ENTRIES if isinstance(loaded.get(key), dict) and loaded[key]), None)
+        if inner is None:
+            break
+        path.append(inner)
+        loaded = loaded[inner]
+    if isinstance(loaded, Inert):
+        raise _forbidden(source, loaded)
     if not isinstance(loaded, dict):
         raise source.refused(f"it holds a {_described(loaded)}, expected a dictionary of tensors", advice)
     if len(loaded) > MAX_TENSORS:
         raise source.corrupt(f"it claims {len(loaded)} tensors")
     for name, value in loaded.items():
+        if isinstance(value, Inert):
+            raise _forbidden(source, value)
         if not isinstance(name, str) or not isinstance(value, TensorRef):
             entry = f"its entry {shown(name)} is a {_described(value)}"
             raise source.refused(f"{entry}, expected tensors by name only", advice)
-    return iter(loaded.items())
+    return list(loaded.items()), ".".join(path)
+
+
+def _forbidden(source: Source, found: Inert) -> WeightsError:
+    return source.refused(
+        f"its pickle asks for {shown(found.name)}",
+        "Only tensors in dictionaries are read, since anything else in a pickle can run code. If this is a whole "
+        "pickled model or checkpoint that you trust, open it in PyTorch and save model.state_dict() instead.",
+    )
 
 
 def _described(value: object) -> str:

@@ -3,8 +3,8 @@
 ``pickle.Unpickler`` is not used, not even with its ``find_class`` replaced: it allocates what a length or a memo index
 claims before it looks whether the bytes are there, and it hashes whatever a file names as a dictionary key, nested
 tuples whose hash takes for ever included. Here a global is a name that is compared with a short list and never
-imported, a call is one of five that are carried out in this file, a key is text or a number, and instructions, bytes
-and lengths are bounded. No pickle can run code.
+imported, a call is one of five that are carried out in this file or of none at all, a key is text or a number, and
+instructions, bytes and lengths are bounded. No pickle can run code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from vizkit.errors import WeightsError
 from vizkit.zoo.formats.admitted import Global, admit
 from vizkit.zoo.formats.kinds import MAX_TENSORS, Kind, shown
 from vizkit.zoo.formats.source import Source
@@ -21,6 +20,14 @@ from vizkit.zoo.formats.tensors import Storage, TensorRef, integers
 _MAX_INSTRUCTIONS = 40 * MAX_TENSORS
 _MAX_BYTES = 16 << 20
 _MAX_TEXT = 1 << 20
+
+
+class Inert:
+    """Something that a checkpoint holds beside its tensors, a setting, an optimiser's state: its global's name alone.
+    Nothing of it is made or called."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class Unpickler:
@@ -34,10 +41,11 @@ class Unpickler:
         self.kinds: dict[str, tuple[Kind, int]] = {}  # storage key -> element type, number of elements
 
     def load(self) -> object:
-        """The object: dictionaries (ordered ones too) as dict, tensors as TensorRef, text, numbers, lists, tuples.
+        """The object: dictionaries (ordered ones too) as dict, tensors as TensorRef, text, numbers, lists, tuples, and
+        :class:`Inert` for what tensors do not need.
 
         Raises:
-            WeightsError: the pickle names a global that tensors do not need, is damaged, or exceeds the bounds.
+            WeightsError: the pickle is damaged, or exceeds the bounds.
         """
         limit = self._source.position + _MAX_BYTES
         for _ in range(_MAX_INSTRUCTIONS):
@@ -98,12 +106,16 @@ class Unpickler:
 
     def _append(self, items: list[object]) -> None:
         target = self._top()
+        if isinstance(target, Inert):
+            return
         if not isinstance(target, list):
             raise self._source.corrupt("its pickle appends to something that is no list")
         target.extend(items)
 
     def _set_items(self, items: list[object]) -> None:
         target = self._top()
+        if isinstance(target, Inert):
+            return
         if not isinstance(target, dict) or len(items) % 2:
             raise self._source.corrupt("its pickle sets an item of something that is no dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -124,17 +136,9 @@ class Unpickler:
         self._push(self._memo[index])
 
     def _global(self, module: object, name: object) -> None:
-        found = admit(module, name) if isinstance(module, str) and isinstance(name, str) else None
-        if found is None:
-            raise self._forbidden(f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "?")
-        self._push(found)
-
-    def _forbidden(self, name: str) -> WeightsError:
-        return self._source.refused(
-            f"its pickle asks for {shown(name)}",
-            "Only tensors in dictionaries are read, since anything else in a pickle can run code. If this is a whole "
-            "pickled model or checkpoint that you trust, open it in PyTorch and save model.state_dict() instead.",
-        )
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise self._source.corrupt("its pickle names a global by something that is no text")
+        self._push(admit(module, name) or Inert(f"{module}.{name}"))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -142,6 +146,9 @@ class Unpickler:
 
     def _call(self) -> None:
         given, function = self._pop(), self._pop()
+        if isinstance(function, Inert):
+            self._push(function)
+            return
         if not isinstance(function, Global) or not isinstance(given, tuple):
             raise self._source.corrupt("its pickle calls something that cannot be called")
         short = function.name.rpartition(".")[2]
@@ -153,6 +160,14 @@ class Unpickler:
             self._push(given[0])
         else:
             raise self._source.corrupt(f"its pickle calls {function.name} with arguments that do not fit")
+
+    def _call_with_names(self) -> None:
+        self._pop()
+        self._call()
+
+    def _bytes(self, layout: str) -> None:
+        self._source.skip(self._number(layout))
+        self._push(Inert("bytes"))
 
     def _ordered(self, given: tuple[object, ...]) -> object:
         pairs = given[0] if len(given) == 1 else []  # Python 2 passed the items, Python 3 sets them afterwards
@@ -177,6 +192,9 @@ class Unpickler:
             case ("storage", Global(kind=Kind() as kind), str() as key, _, int() as count, *rest):
                 if rest and rest[0] is not None:
                     view = integers(rest[0][1:]) if isinstance(rest[0], tuple) and len(rest[0]) == 3 else None
+            case ("module", Inert() as found, *_):  # a whole module, in files before PyTorch 1.6
+                self._push(found)
+                return
             case _:
                 raise self._source.corrupt("its pickle describes a storage in a way that torch.save does not")
         if count < 0 or view is None or self.kinds.setdefault(key, (kind, count)) != (kind, count):
@@ -186,7 +204,7 @@ class Unpickler:
     def _build(self) -> None:
         """Attributes of a dictionary or a tensor (``_metadata``, hooks) are dropped: they say nothing of the values."""
         self._pop()
-        if not isinstance(self._top(), (dict, TensorRef)):
+        if not isinstance(self._top(), (dict, TensorRef, Inert)):
             raise self._source.corrupt("its pickle gives attributes to something that has none")
 
 
@@ -228,4 +246,10 @@ _ACTIONS: dict[bytes, Callable[[Unpickler], object]] = {
     b"\x81": Unpickler._call,  # object construction: only Parameter arrives here, and is its tensor
     b"Q": Unpickler._persistent,
     b"b": Unpickler._build,
+    b"B": lambda u: u._bytes("<I"),
+    b"C": lambda u: u._bytes("<B"),
+    b"\x8f": lambda u: u._push([]),  # a set: nothing that is read needs one
+    b"\x90": lambda u: u._append(u._to_mark()),
+    b"\x91": lambda u: u._push(tuple(u._to_mark())),
+    b"\x92": Unpickler._call_with_names,
 }
