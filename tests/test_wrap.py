@@ -11,7 +11,7 @@ from conftest import INSTALLED
 from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
-from vizkit.errors import SettingError, UnknownNameError
+from vizkit.errors import SettingError, ShapeError, UnknownNameError
 
 SPEC: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -163,3 +163,13 @@ def test_gluon_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
     _, again, _ = model.ops.value_and_grad(score, {"x": x})
     np.testing.assert_allclose(model.ops.numpy(out), native, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(model.ops.numpy(first["x"]), model.ops.numpy(again["x"]))
+
+
+@pytest.mark.parametrize(("size", "channels"), [((1, 100), 3), (3, 3), ((4, 8, 8), 3), (16, 5)])
+def test_inputs_that_the_network_cannot_take(kit: Any, size: Any, channels: int) -> None:
+    """The first look says what was given and how to say it, in the place of the framework's own words alone."""
+    model = vizkit.wrap(kit.sequential(TRAPS), input_size=size, mean=(0.5,) * channels, std=(0.5,) * channels)
+    with pytest.raises(ShapeError, match=r"cannot take an input of shape .*input_size=224"):
+        _ = model.layers
+    with pytest.raises(ShapeError, match=r"cannot take an input of shape"):
+        _ = model.output_shape

@@ -454,6 +454,15 @@ def _some(names: Sequence[str], most: int = 12) -> str:
     return shown + (f", … ({len(names)} in all)" if len(names) > most else "")
 
 
+def wrong_size(model: Model, why: str) -> ShapeError:
+    """That a network cannot take the inputs that it was wrapped for."""
+    return ShapeError(
+        f"{model.name} cannot take an input of shape {(1, *model.spec.shape)}: {why} Say what it takes when it is "
+        "wrapped: input_size=224 or (height, width) for pictures, (samples,) for signals (N, C, T), (depth, height, "
+        "width) for volumes, and a mean and std for each channel."
+    )
+
+
 def probabilities(logits: Array) -> Array:
     """Of logits (N, C) the softmax over all classes, of a single one (N, 1) the sigmoid."""
     if logits.shape[1] == 1:

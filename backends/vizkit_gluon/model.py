@@ -6,11 +6,13 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
 from vizkit.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError
+from vizkit.model import wrong_size
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
@@ -18,7 +20,7 @@ from .call import given, output
 from .execute import NORMS, Executor, is_relu
 from .graph import graph
 from .legacy import legacy
-from .ops import GluonOps, Samples
+from .ops import GluonOps, Samples, first_line
 from .prepare import Preparation
 from .trace import Entry, resolve, trace
 
@@ -88,7 +90,7 @@ class GluonModel(Model):
     @legacy()
     def layers(self) -> Mapping[str, Layer]:
         if self._layers is None:
-            shapes = self._graph.shapes((1, *self.spec.shape), self._given.shapes)
+            shapes = self._shapes()
             self._layers = {
                 name: Layer(name, self._kind(path), tuple(shapes[resolve(self._graph, path)]))
                 for name, path in self._paths.items()
@@ -98,7 +100,14 @@ class GluonModel(Model):
     @property
     @legacy()
     def output_shape(self) -> tuple[int, ...]:
-        return tuple(self._graph.shapes((1, *self.spec.shape), self._given.shapes)[self._graph.output])
+        return tuple(self._shapes()[self._graph.output])
+
+    def _shapes(self) -> dict[Entry, tuple[int, ...]]:
+        """Of all results, for one input."""
+        try:
+            return self._graph.shapes((1, *self.spec.shape), self._given.shapes)
+        except mx.base.MXNetError as error:
+            raise wrong_size(self, f"{first_line(str(error))}.") from None
 
     @legacy()
     def graph(self) -> Graph:

@@ -15,6 +15,7 @@ from torch import nn
 
 from vizkit.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
 from vizkit.errors import LayerError, ShapeError
+from vizkit.model import wrong_size
 from vizkit.network.graph import Graph
 from vizkit.ops import Step
 from vizkit.zoo.spec import InputSpec
@@ -174,7 +175,12 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             still = stack.enter_context(Still())
-            self._output = tuple(self._run(blank).shape)
+            try:
+                self._output = tuple(self._run(blank).shape)
+            except RuntimeError as error:
+                if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
+                    raise wrong_size(self, str(error)) from error
+                raise
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self._reused = {name for name, count in runs.items() if count > 1}
