@@ -31,7 +31,8 @@ def load(
 ) -> Model:
     """A network by name.
 
-    ``name``: one of :func:`models`. ``backend``: "torch" or "gluon"; None takes an installed one, PyTorch first.
+    ``name``: one of :func:`models`, or in PyTorch ``timm/NAME`` where timm is installed. ``backend``: "torch" or
+    "gluon"; None takes an installed one, PyTorch first.
     ``weights``: "imagenet" (the framework's own store, cached; Gluon falls back to torchvision's), "torchvision" or
     "gluon" (that store, converted where it is the other framework's), "random:SEED" (drawn in NumPy, the same in every
     backend) or a file (``.safetensors``, ``.pth``, ``.params``), of which the number of classes is taken, and a

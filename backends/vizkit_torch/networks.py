@@ -18,6 +18,7 @@ from vizkit.zoo import weights as zoo
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.spec import InputSpec, make_spec
 
+from . import timm
 from .model import TorchModel
 from .ops import DTYPES, HELD
 from .precision import check_dtype
@@ -86,11 +87,15 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     """See :func:`vizkit.load`."""
-    if name not in names():
+    if name not in names() and not name.startswith(timm.PREFIX):
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
     check_dtype(device, dtype)
-    if name in CATALOG:
+    whole: dict[str, torch.Tensor] | None = None
+    if name.startswith(timm.PREFIX):
+        network, found, spec = timm.build(name, weights)
+        whole = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
+    elif name in CATALOG:
         found = store.obtain(name, weights, store.torchvision_weights)
         spec = found.spec or spec_of(name)
         network = build(name, found)
@@ -103,7 +108,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
         spec = replace(spec, labels=None)
     held = DTYPES[HELD.get(dtype, dtype)]
     state = {key: torch.from_numpy(value).to(device, held) for key, value in found.arrays.items()}
-    every: Any = OrderedDict(state | _whole_numbers(name, network))
+    every: Any = OrderedDict(state | (_whole_numbers(name, network) if whole is None else whole))
     every._metadata = getattr(network.state_dict(), "_metadata", {})  # by which a module tells its older forms
     network.load_state_dict(every, assign=True)
     network.to(device=device, dtype=held).eval().requires_grad_(False)
@@ -131,8 +136,7 @@ def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters,
     else:
         found = zoo.from_file(name, weights, names=shapes(network))
     found, own = zoo.headed(found, shapes(network))
-    whole = set(network.state_dict()) - set(own)
-    found = replace(found, arrays={key: value for key, value in found.arrays.items() if key not in whole})
+    found = zoo.reduced(found, set(network.state_dict()) - set(own))
     zoo.check(found, own, name)
     return found, spec
 

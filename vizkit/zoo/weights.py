@@ -195,6 +195,11 @@ def _stride(said: Mapping[str, bool], asked: str | None, biases: int, unclear: b
     return {} if known is None else {"stride_in_1x1": known}
 
 
+def reduced(found: Parameters, without: Collection[str]) -> Parameters:
+    """Parameters without those of these names, whole numbers that are part of a network."""
+    return replace(found, arrays={key: value for key, value in found.arrays.items() if key not in without})
+
+
 def bundled(model: str) -> Parameters:
     """The weights that come with vizkit."""
     name = CATALOG[model].bundled
