@@ -247,9 +247,11 @@ def compared(
 def difference(value: Any, plain: Any, kind: str) -> float:
     """Distance of one result; maps of another size are compared after bilinear enlargement."""
     if value.shape != plain.shape and kind != "relative L2":
-        from vizkit.techniques._cam import upsample
+        from vizkit.ops import bilinear_matrix
 
-        plain = upsample(plain, value.shape[-2:]) if value.shape[-1] > plain.shape[-1] else plain
+        if value.shape[-1] > plain.shape[-1]:
+            rows, columns = (bilinear_matrix(plain.shape[axis], value.shape[axis]) for axis in (-2, -1))
+            plain = rows @ plain @ columns.T
     if value.shape != plain.shape:
         raise SystemExit(f"results of shapes {value.shape} and {plain.shape} cannot be compared")
     if kind == "relative L2":
