@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = ("each", "common")
+STRONGEST = 0.9
+"""How much of the picture in gray the strongest places of a map hide."""
 Method = str | tuple[str, Mapping[str, Any]]
 
 
@@ -194,9 +196,11 @@ def _figure(shown: Explanation) -> Figure:
             colours = DIVERGING if result.signed else shown.cmap
             if shown.overlay:
                 axis.imshow(gray, cmap="gray", vmin=0, vmax=255)
+            strength = np.clip(np.abs(np.nan_to_num(result.values[i])) / (end or 1.0), 0, 1) * STRONGEST
             drawn = plotting.panel(
-                axis, result.values[i], cmap=colours, vmin=low, vmax=end or 1.0, alpha=0.6 if shown.overlay else None
-            )
+                axis, result.values[i], cmap=colours, vmin=low, vmax=end or 1.0,
+                alpha=strength if shown.overlay else None,
+            )  # fmt: skip
             if r == 0:
                 where = f"\n{_shortened(result.layer)}" if result.layer else ""
                 axis.set_title(f"{result.provenance['technique']}{where}", fontsize=9)
