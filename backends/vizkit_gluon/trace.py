@@ -154,17 +154,21 @@ def _batched(output: Any, size: tuple[int, ...], given: Given, name: str) -> Any
     """A network's output, (N,) as (N, 1)."""
     if given.whole:
         _check_types(output, given, name)
-    with suppress(mx.base.MXNetError):  # of an input that it cannot take, which whoever runs it is told
-        one, two = (infer(output, {"data": (n, *size[1:]), **given.shapes(n)})[0] for n in (1, 2))
-        if one == two == (1,):
-            raise SettingError(
-                f"{name} returns an array of shape (1,) for any number of pictures; expected one value, or more, for "
-                "each: (N, ...)."
-            )
-    with suppress(mx.base.MXNetError):
-        if len(infer(output, {"data": size, **given.shapes()})[0]) == 1:
-            output = mx.sym.expand_dims(output, axis=1)
-    return output
+
+    def shape(count: int) -> tuple[int, ...] | None:
+        with suppress(mx.base.MXNetError):  # of an input that it cannot take, which whoever runs it is told
+            return infer(output, {"data": (count, *size[1:]), **given.shapes(count)})[0]
+        return None
+
+    found = shape(1)
+    if found is None or len(found) != 1:
+        return output
+    if shape(2) == found:
+        raise SettingError(
+            f"{name} returns an array of shape {found} for any number of pictures; expected one value, or more, for "
+            "each: (N, ...)."
+        )
+    return mx.sym.expand_dims(output, axis=1)
 
 
 def _check_types(output: Any, given: Given, name: str) -> None:
