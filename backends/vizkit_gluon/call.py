@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -12,34 +12,53 @@ import numpy as np
 from vizkit.backend import Call
 from vizkit.errors import SettingError
 
-from .ops import GluonOps
+from .ops import GluonOps, first_line
 
 NDArray = Any
 NAME = "input:"
 """Begins the names of further inputs in a graph; no parameter has such a name."""
+WHOLE = ("int8", "uint8", "int32", "int64")
+"""Other whole numbers than MXNet's go in as int64."""
+FIELDS = ("logits", "out")
+"""Where networks that return several results by name keep the one that counts."""
 
 
 class Given:
-    """A network's further inputs, by their names in its graph. Arrays are of the model's dtype, whole numbers of their
-    own; what has a leading axis of 1 is repeated for each picture of a batch."""
+    """A network's further inputs, in its order. Arrays, of the model's dtype, whole numbers of their own, have names in
+    its graph; what has a leading axis of 1 is repeated for each picture of a batch. Anything else, None or a number, is
+    handed on as it is."""
 
-    def __init__(self, arrays: Sequence[NDArray]) -> None:
-        self.arrays = {f"{NAME}{i}": one for i, one in enumerate(arrays)}
+    def __init__(self, values: Sequence[Any], dtype: str) -> None:
+        self.values = tuple(values)
+        self.dtype = dtype
+        self.arrays = {f"{NAME}{i}": one for i, one in enumerate(values) if isinstance(one, mx.nd.NDArray)}
         self.count = 1
         """Pictures in the batch that is computed just now."""
         self._repeated: dict[str, NDArray] = {}
 
+    def symbols(self) -> list[Any]:
+        """What the network gets when it is traced."""
+        return [mx.sym.var(f"{NAME}{i}") if f"{NAME}{i}" in self else one for i, one in enumerate(self.values)]
+
+    def shapes(self, count: int = 1) -> dict[str, tuple[int, ...]]:
+        """For a batch of so many pictures."""
+        return {
+            name: (count, *one.shape[1:]) if one.shape[0] == 1 else tuple(one.shape)
+            for name, one in self.arrays.items()
+        }
+
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """For a batch of one."""
-        return {name: tuple(one.shape) for name, one in self.arrays.items()}
+    def whole(self) -> list[str]:
+        """Arrays of whole numbers, in words."""
+        kinds = {name: np.dtype(one.dtype) for name, one in self.arrays.items()}
+        return [f"inputs[{name.removeprefix(NAME)}] of {kind}" for name, kind in kinds.items() if kind.kind != "f"]
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
     def __getitem__(self, name: str) -> NDArray:
         one = self.arrays[name]
-        if self.count == 1 or one.ndim == 0 or one.shape[0] != 1:
+        if self.count == 1 or one.shape[0] != 1:
             return one
         found = self._repeated.get(name)
         if found is None or found.shape[0] != self.count:
@@ -47,59 +66,96 @@ class Given:
         return found
 
 
+class Taken(NamedTuple):
+    """An input that a network takes beside the picture."""
+
+    name: str
+    default: Any = inspect.Parameter.empty
+
+    @property
+    def needed(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
 def given(native: Any, call: Call, ops: GluonOps) -> Given:
     """The further inputs of a network, in its order. Raises SettingError for others than it takes."""
-    names = _names(native)
+    taken = _taken(native)
     values: Any = call.inputs
     if isinstance(values, Mapping):
-        if names is None or set(values) - set(names):
-            raise _unfit(native, f"there is no input {sorted(set(values) - set(names or ()))[0]!r}")
-        values = [values[name] for name in names if name in values]
-    needed = _needed(native)
-    if needed is not None and not needed[0] <= len(values) <= needed[1]:
-        raise _unfit(native, f"it got {len(values)}")
-    return Given([_native(one, ops) for one in values])
+        values = _in_order(native, values, taken)
+    elif taken is not None and not sum(one.needed for one in taken) <= len(values) <= len(taken):
+        raise _unfit(native, taken, f"it got {len(values)}")
+    return Given([_native(one, i, ops) for i, one in enumerate(values)], ops.dtype)
 
 
-def _native(value: Any, ops: GluonOps) -> NDArray:
+def _in_order(native: Any, values: Mapping[str, Any], taken: list[Taken] | None) -> list[Any]:
+    """Named inputs as MXNet takes them, by position: what lies between two of them has its default."""
+    if taken is None:
+        raise SettingError(
+            f"{type(native).__name__} takes inputs by position only; got {', '.join(map(repr, values))}. "
+            "Give them with vizkit.wrap(..., inputs=[...])."
+        )
+    names = [one.name for one in taken]
+    for name in values:
+        if name not in names:
+            raise _unfit(native, taken, f"there is no input {name!r}")
+    for one in taken:
+        if one.needed and one.name not in values:
+            raise _unfit(native, taken, f"{one.name!r} is missing")
+    last = max((names.index(name) for name in values), default=-1)
+    return [values.get(one.name, one.default) for one in taken[: last + 1]]
+
+
+def _native(value: Any, i: int, ops: GluonOps) -> Any:
     if not isinstance(value, mx.nd.NDArray):
-        value = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+        try:
+            array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+        except ValueError:  # lists of different lengths
+            return value
+        if array.dtype.kind not in "biuf":
+            return value
+        if array.ndim == 0:  # which MXNet takes for an array of unknown shape
+            return array.item()
+        value = array
+    if 0 in value.shape:
+        raise SettingError(f"inputs[{i}] has shape {tuple(value.shape)}; MXNet takes no array without values.")
     kind = np.dtype(value.dtype)
-    dtype = ops.dtype if kind.kind == "f" else kind
-    return mx.nd.array(value, ctx=ops.context, dtype=dtype)
+    if kind.kind in "fb":  # a truth value is a number in MXNet: few of its operators know bool
+        kind = np.dtype(ops.dtype)
+    elif kind.name not in WHOLE:
+        kind = np.dtype("int64")
+    with mx.autograd.pause():
+        return mx.nd.array(value, ctx=ops.context, dtype=kind)
 
 
-def _signature(native: Any) -> list[inspect.Parameter] | None:
-    """What a network's own forward takes behind the picture; None where that is not to be seen."""
+def _taken(native: Any) -> list[Taken] | None:
+    """What a network takes behind the picture; None where it takes any number, or does not tell."""
+    if isinstance(native, mx.gluon.SymbolBlock):
+        return [Taken(one.name) for one in native._cached_graph[0][1:]]
     own = type(native).forward is not mx.gluon.HybridBlock.forward
     if own and type(native).__module__.startswith("mxnet."):
         return None
     forward = native.forward if own else native.hybrid_forward
     behind = list(inspect.signature(forward).parameters.values())[1 if own else 2 :]
-    return [one for one in behind if one.name not in getattr(native, "_reg_params", {})]
-
-
-def _names(native: Any) -> list[str] | None:
-    found = _signature(native)
-    if found is None or any(one.kind is one.VAR_POSITIONAL for one in found):
+    if any(one.kind is one.VAR_POSITIONAL for one in behind):
         return None
-    return [one.name for one in found if one.kind is one.POSITIONAL_OR_KEYWORD]
+    parameters = getattr(native, "_reg_params", {})
+    return [
+        Taken(one.name, one.default)
+        for one in behind
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.name not in parameters
+    ]
 
 
-def _needed(native: Any) -> tuple[int, int] | None:
-    """How many further inputs a network needs at least, and takes at most."""
-    names, found = _names(native), _signature(native)
-    if names is None or found is None:
-        return None
-    return sum(one.default is one.empty for one in found if one.name in names), len(names)
-
-
-def _unfit(native: Any, what: str) -> SettingError:
-    names = _names(native)
-    takes = f"takes {len(names)} inputs beside the picture, {', '.join(names)}" if names else "takes a picture"
+def _unfit(native: Any, taken: list[Taken], what: str) -> SettingError:
+    if not taken:
+        return SettingError(
+            f"{type(native).__name__} takes a picture alone; {what} beside it. Wrap it without inputs=."
+        )
+    inputs = f"{len(taken)} input{'s' * (len(taken) > 1)}"
     return SettingError(
-        f"{type(native).__name__} {takes}; {what}. Give them with vizkit.wrap(..., inputs=[...]) in that order, or "
-        "inputs={name: ...}."
+        f"{type(native).__name__} takes {inputs} beside the picture, {', '.join(one.name for one in taken)}; {what}. "
+        "Give them with vizkit.wrap(..., inputs=[...]) in that order, or inputs={name: ...}."
     )
 
 
@@ -107,39 +163,72 @@ def output(result: Any, call: Call, name: str) -> Any:
     """The symbol that counts, of what a network returns when it is traced."""
     wanted = call.output
     if callable(wanted):
-        found, said = wanted(result), "the function given as output="
+        found, said = _chosen(result, wanted, name), "the function given as output="
     elif wanted is not None:
         found, said = _part(result, wanted, name), f"output={wanted!r}"
     else:
         found, said = _only(result), ""
-    if isinstance(found, mx.sym.Symbol) and len(found) == 1:
+    if _is_array(found):
         return found
     if wanted is None:
         raise SettingError(
             f"{name} returns {_described(result)}. Say which part of it counts: vizkit.wrap(..., output=) takes an "
-            "index, or a function of what the network returns when it is called with symbols."
+            "index, a key, or a function of what the network returns when it is called with symbols."
         )
     raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected one array (N, ...).")
 
 
+def _chosen(result: Any, choose: Callable[[Any], Any], name: str) -> Any:
+    try:
+        return choose(result)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError,
+            mx.base.MXNetError) as error:  # fmt: skip
+        raise SettingError(
+            f"The function given as output= fails on what {name} returns, {_described(result)} "
+            f"({type(error).__name__}: {first_line(str(error))}). These are MXNet's symbols: take parts of tuples and "
+            "dictionaries, + and *, and methods such as slice_axis; there are no shapes, values or slices [:, :2]."
+        ) from error
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, mx.sym.Symbol) and len(value) == 1
+
+
+def _fields(result: Any) -> Mapping[str, Any] | None:
+    """Named parts of a result."""
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return dict(zip(result._fields, result, strict=True))
+    return result if isinstance(result, Mapping) else None
+
+
 def _only(result: Any) -> Any:
+    """The result, where it is clear which."""
+    fields = _fields(result)
+    if fields is not None:
+        found = [fields[key] for key in FIELDS if _is_array(fields.get(key))]
+        return found[0] if found else next(iter(fields.values())) if len(fields) == 1 else None
     return result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
 
 
 def _part(result: Any, wanted: int | str, name: str) -> Any:
+    fields = _fields(result)
     try:
-        if isinstance(wanted, str) and not isinstance(result, Mapping):
-            raise KeyError(wanted)
-        if isinstance(result, mx.sym.Symbol) and not -len(result) <= wanted < len(result):  # type: ignore[operator]
-            raise IndexError(wanted)
-        return result[wanted % len(result) if isinstance(result, mx.sym.Symbol) else wanted]
-    except (KeyError, IndexError, TypeError):
+        if isinstance(wanted, str):
+            return (fields or {})[wanted]
+        parts = list(result if fields is None else fields.values())  # a symbol of several arrays is a list of them
+        return parts[wanted]
+    except (LookupError, TypeError):
         raise SettingError(f"{name} returns {_described(result)}; output={wanted!r} names no part of it.") from None
 
 
 def _described(result: Any) -> str:
+    fields = _fields(result)
     if isinstance(result, mx.sym.Symbol):
         return f"{len(result)} arrays" if len(result) > 1 else "an array"
-    if isinstance(result, list | tuple):
-        return f"a {type(result).__name__} of " + ", ".join(f"{i} {_described(one)}" for i, one in enumerate(result))
-    return f"a {type(result).__name__}"
+    if fields is not None:
+        parts = [f"{key!r} {_described(one)}" for key, one in fields.items()]
+    elif isinstance(result, list | tuple):
+        parts = [f"{i} {_described(one)}" for i, one in enumerate(result)]
+    else:
+        return f"a {type(result).__name__}"
+    return f"a {type(result).__name__} of {', '.join(parts)}"

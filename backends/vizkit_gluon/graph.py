@@ -12,7 +12,7 @@ from vizkit.network.graph import Graph, Operation, build
 
 from .execute import NORMS
 from .operations import describe
-from .trace import Entry, resolve
+from .trace import Entry, infer, resolve
 from .trace import Graph as Trace
 
 STATISTICS = 3
@@ -33,6 +33,8 @@ def graph(
     at: dict[int, int] = {}
     operations: list[Operation] = []
     charged: set[int] = set()
+    owed: dict[int, int] = {}
+    """Parameters of what does not depend on the picture, until something that does reads it."""
     for i, node in enumerate(trace.nodes):
         if node.op == "null":
             if node.name == "data":
@@ -44,7 +46,9 @@ def graph(
         fresh = {k for k in own if trace.nodes[k].op == "null" and trace.nodes[k].name in parameters} - charged
         charged |= fresh
         count = sum(math.prod(parameters[trace.nodes[k].name]) for k in fresh)
+        count += sum(owed.pop(k, 0) for k in {source for source, _ in node.inputs})
         if not sources:
+            owed[i] = count
             continue
         inputs = tuple(at[entry[0]] for _, entry in sources)
         source = shapes[sources[0][1]]
@@ -64,9 +68,9 @@ def _shapes(
 ) -> dict[Entry, tuple[int, ...]]:
     """The shape of every result, by inference; nothing is computed. Internals come in the trace's own order."""
     inner = trace.symbol.get_internals()
-    _, found, _ = inner.infer_shape(data=size, **further)
+    found = infer(inner, {"data": size, **further})
     heads = [(node, k) for node, k, *_ in json.loads(inner.tojson())["heads"]]
-    return dict(zip(heads, map(tuple, found), strict=True))
+    return dict(zip(heads, found, strict=True))
 
 
 def _scopes(trace: Trace, paths: Mapping[str, str]) -> dict[int, str]:

@@ -58,7 +58,7 @@ class GluonModel(Model):
         self.ops: GluonOps = GluonOps(device, dtype)
         self._given = given(native, call, self.ops)
         blank = (1, *spec.shape)
-        self._graph = trace(native, blank, self._given.shapes, lambda result: output(result, call, name))
+        self._graph = trace(native, blank, self._given, lambda result: output(result, call, name))
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
@@ -105,16 +105,18 @@ class GluonModel(Model):
     def _shapes(self) -> dict[Entry, tuple[int, ...]]:
         """Of all results, for one input."""
         try:
-            return self._graph.shapes((1, *self.spec.shape), self._given.shapes)
+            return self._graph.shapes((1, *self.spec.shape), self._given.shapes())
         except mx.base.MXNetError as error:
-            raise wrong_size(self, f"{first_line(str(error))}.") from None
+            further = " and ".join(map(str, self._given.shapes().values()))
+            beside = f" With it went inputs= of shape {further}." if further else ""
+            raise wrong_size(self, f"{first_line(str(error))}.{beside}") from None
 
     @legacy()
     def graph(self) -> Graph:
         if self._drawn is None:
             size = (1, *self.spec.shape)
-            shapes = {name: tuple(value.shape) for name, value in self._named.items()}
-            self._drawn = graph(self._graph, self._paths, size, shapes, self._given.shapes)
+            shapes = {name: tuple(self._value(name).shape) for name in self._read}
+            self._drawn = graph(self._graph, self._paths, size, shapes, self._given.shapes())
         return self._drawn
 
     def biases(self) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from .call import given
 from .googlenet import GoogLeNet
 from .legacy import legacy
 from .model import GluonModel
-from .ops import GluonOps, context
+from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
@@ -213,17 +213,12 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
             "vizkit does not know. Build it again before that, and give each parameter its value: "
             "set_data(mx.nd.array(value.asnumpy()))."
         )
-    if any(parameter._data is None for parameter in parameters):
-        _initialise(native, spec, call)
-    first = parameters[0].list_ctx()[0]
-    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
-    if len(found) != 1 or not found <= {"float32", "float64"}:
-        raise SettingError(
-            f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32 or float64."
-        )
-    held = found.pop()
+    held = _dtype(native, parameters)
     if dtype not in (None, held):
         raise SettingError(f"dtype={dtype!r} needs parameters in it; those of {type(native).__name__} are {held}.")
+    if any(parameter._data is None for parameter in parameters):
+        _initialise(native, spec, call, held)
+    first = parameters[0].list_ctx()[0]
     return GluonModel(
         native,
         spec,
@@ -236,13 +231,24 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
     )
 
 
-def _initialise(native: Any, spec: InputSpec, call: Call) -> None:
+def _dtype(native: Any, parameters: list[Any]) -> str:
+    """What a network computes in."""
+    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
+    if len(found) != 1 or not found <= {"float32", "float64"}:
+        raise SettingError(
+            f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32 or float64."
+        )
+    return str(found.pop())
+
+
+def _initialise(native: Any, spec: InputSpec, call: Call, dtype: str) -> None:
     """Let a network whose parameters wait for a first input see one."""
+    further = given(native, call, GluonOps("cpu", dtype)).values
     try:
         with mx.autograd.pause():
-            native(mx.nd.zeros((1, *spec.shape)), *given(native, call, GluonOps("cpu", "float32")).arrays.values())
+            native(mx.nd.zeros((1, *spec.shape), dtype=dtype), *further)
     except (RuntimeError, ValueError, AssertionError, mx.base.MXNetError) as error:
         raise SettingError(
-            f"{type(native).__name__} has parameters without values ({str(error).splitlines()[0]}). Call "
+            f"{type(native).__name__} has parameters without values ({first_line(str(error))}). Call "
             ".initialize() or .load_parameters() before vizkit.wrap."
         ) from None

@@ -233,11 +233,15 @@ def _disconnected(error: str, names: list[str]) -> str:
     )
 
 
+PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+: ")
+"""When, and where in its own source, MXNet noticed."""
+
+
 def first_line(error: str) -> str:
     """The line of an MXNet error that says what is wrong, without its traceback."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("MXNetError", "Check failed", "Error in"))]
-    return (telling or lines or ["unknown"])[-1].removeprefix("MXNetError: ")
+    return PLACE.sub("", (telling or lines or ["unknown"])[-1].removeprefix("MXNetError: "))
 
 
 def detach(value: Any) -> Any:

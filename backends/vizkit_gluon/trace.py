@@ -7,18 +7,25 @@ of the user's network has to be changed later to observe it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from vizkit.backend import OUTPUT
 from vizkit.errors import SettingError
 
+from .call import Given
+from .ops import first_line
+
 Entry = tuple[int, int]
 """A result in the graph: node number, and which of the node's outputs."""
+Made = tuple[str, Any, Any]
+"""A block that ran: its path, what it got, and what it returned."""
 PRIVATE = ("forward", "_forward_hooks", "_forward_pre_hooks")
 
 
@@ -49,8 +56,18 @@ class Graph:
     def shapes(self, x: tuple[int, ...], further: Mapping[str, tuple[int, ...]]) -> dict[Entry, tuple[int, ...]]:
         """Shapes of all layers' results for an input of shape ``x``, and ``further`` ones, by inference; nothing is
         computed."""
-        _, found, _ = self.symbol.infer_shape(data=x, **further)
+        found = infer(self.symbol, {"data": x, **further})
         return dict(zip(self.heads, found, strict=True))
+
+
+def infer(symbol: Any, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Shapes of all that a symbol returns, from those of what it reads; it need not read all. MXNet's own function
+    prints what it cannot infer."""
+    read = set(symbol.list_inputs())
+    _, found, _ = symbol._infer_shape_impl(False, **{name: shape for name, shape in shapes.items() if name in read})
+    if found is None:
+        raise SettingError("The network has results whose shape MXNet cannot infer.")
+    return list(map(tuple, found))
 
 
 def blocks(root: Any) -> dict[str, Any]:
@@ -70,7 +87,7 @@ def blocks(root: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _watched(children: dict[str, Any], calls: list[tuple[str, Any, Any]]) -> Iterator[None]:
+def _watched(children: dict[str, Any], calls: list[Made]) -> Iterator[None]:
     """Note what each block gets and returns. The user's own hooks, which expect arrays, rest meanwhile."""
 
     def watch(path: str, forward: Any) -> Any:
@@ -95,44 +112,32 @@ def _watched(children: dict[str, Any], calls: list[tuple[str, Any, Any]]) -> Ite
             child.__dict__.update(before[path])
 
 
-def trace(
-    root: Any, size: tuple[int, ...], further: Mapping[str, tuple[int, ...]], choose: Callable[[Any], Any]
-) -> Graph:
-    """The graph of a network for inputs of shape ``size``, and ``further`` ones; ``choose`` picks its output from what
-    it returns.
+def trace(root: Any, size: tuple[int, ...], given: Given, choose: Callable[[Any], Any]) -> Graph:
+    """The graph of a network for inputs of shape ``size``, and those ``given`` beside; ``choose`` picks its output from
+    what it returns.
 
     Raises SettingError when the network cannot be written as a graph, that is, when it cannot be hybridised either.
     """
-    calls: list[tuple[str, Any, Any]] = []
+    calls: list[Made] = []
     children = blocks(root)
     try:
         with _watched(children, calls):
-            returned = root.forward(mx.sym.var("data"), *map(mx.sym.var, further))
-    except (AttributeError, TypeError, ValueError, NotImplementedError, AssertionError, mx.base.MXNetError) as error:
+            returned = root.forward(mx.sym.var("data"), *given.symbols())
+    except (AttributeError, TypeError, ValueError, LookupError, NotImplementedError, AssertionError,
+            mx.base.MXNetError) as error:  # fmt: skip
         raise SettingError(
-            f"{type(root).__name__} cannot be traced to a graph ({type(error).__name__}: {error}). vizkit needs a "
-            "network that can be hybridised: hybrid_forward with operators of F alone, not of shapes and values."
+            f"{type(root).__name__} cannot be traced to a graph ({type(error).__name__}: {first_line(str(error))}). "
+            "vizkit needs a network that can be hybridised: hybrid_forward with operators of F alone, not of shapes "
+            "and values."
         ) from error
-    output = choose(returned)
-    with suppress(mx.base.MXNetError):  # of an input that it cannot take, which whoever runs it is told
-        if len(output.infer_shape(data=size, **further)[1][0]) == 1:
-            output = mx.sym.expand_dims(output, axis=1)
-    if not children:
-        inner = output.get_internals()
-        calls = [
-            (name.removesuffix("_output"), output, inner[name])
-            for name in inner.list_outputs()
-            if name not in ("data", *further)
-        ]
-        calls = [call for call in calls if call[0] not in root.collect_params()]
+    output = _batched(choose(returned), size, given, type(root).__name__)
+    calls = _with_operators(children or {"": root}, calls, output)
     single = [
         (path, source, result)
         for path, source, result in calls
         if isinstance(result, mx.sym.Symbol) and isinstance(source, mx.sym.Symbol) and len(result) == len(source) == 1
     ]
-    counts: dict[str, int] = {}
-    for path, _, _ in calls:
-        counts[path] = counts.get(path, 0) + 1
+    counts = Counter(path for path, _, _ in calls)
     group = mx.sym.Group([output, *(result for _, _, result in single), *(source for _, source, _ in single)])
     graph = json.loads(group.tojson())
     heads = [(head[0], head[1]) for head in graph["heads"]]
@@ -141,8 +146,67 @@ def trace(
     sources = dict(zip([path for path, _, _ in single], heads[1 + len(single) :], strict=True))
     nodes = tuple(_node(raw) for raw in graph["nodes"])
     layers = {path: entry for path, entry in results.items() if path not in reused}
-    kinds = {path: type(children[path]).__name__ if children else nodes[layers[path][0]].op for path in layers}
+    kinds = {path: type(children[path]).__name__ if path in children else nodes[layers[path][0]].op for path in layers}
     return Graph(nodes, layers, sources, kinds, reused, heads[0], group, tuple(heads))
+
+
+def _batched(output: Any, size: tuple[int, ...], given: Given, name: str) -> Any:
+    """A network's output, (N,) as (N, 1)."""
+    if given.whole:
+        _check_types(output, given, name)
+
+    def shape(count: int) -> tuple[int, ...] | None:
+        with suppress(mx.base.MXNetError):  # of an input that it cannot take, which whoever runs it is told
+            return infer(output, {"data": (count, *size[1:]), **given.shapes(count)})[0]
+        return None
+
+    found = shape(1)
+    if found is None or len(found) != 1:
+        return output
+    if shape(2) == found:
+        raise SettingError(
+            f"{name} returns an array of shape {found} for any number of pictures; expected one value, or more, for "
+            "each: (N, ...)."
+        )
+    return mx.sym.expand_dims(output, axis=1)
+
+
+def _check_types(output: Any, given: Given, name: str) -> None:
+    """MXNet's operators convert no numbers, where PyTorch's do."""
+    types = {"data": np.dtype(given.dtype).type} | {key: one.dtype for key, one in given.arrays.items()}
+    read = set(output.list_inputs())
+    try:
+        output._infer_type_impl(False, **{key: one for key, one in types.items() if key in read})
+    except mx.base.MXNetError as error:
+        raise SettingError(
+            f"{name} cannot take {' and '.join(given.whole)} beside pictures of {given.dtype}: "
+            f"{first_line(str(error))}. Whole numbers are handed on as they are; give as floating-point numbers what "
+            "the network computes with."
+        ) from None
+
+
+def _with_operators(found: Mapping[str, Any], calls: list[Made], output: Any) -> list[Made]:
+    """``calls``, and before that of each block that is a graph itself its operators, by the graph's names. ``found``
+    are blocks by path; a root without children has "" as its own, and is such a block."""
+    inner = output.get_internals()
+    counts, variables = Counter(inner.list_outputs()), set(inner.list_inputs())
+    ran = Counter(path for path, _, _ in calls)
+    made: list[Made] = []
+    for path, source, result in [*calls, *([("", output, output)] if "" in found else [])]:
+        if path == "":
+            own = set(counts)
+        elif isinstance(found[path], mx.gluon.SymbolBlock) and ran[path] == 1:
+            own = set(found[path]._cached_graph[1].get_internals().list_outputs())
+        else:
+            own = set()
+        made += [
+            (f"{path}.{name}".removeprefix(".").removesuffix("_output"), output, inner[name])
+            for name in counts
+            if name in own - variables and counts[name] == 1
+        ]
+        if path:
+            made.append((path, source, result))
+    return made
 
 
 def _node(raw: dict[str, Any]) -> Node:
