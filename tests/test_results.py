@@ -64,11 +64,11 @@ def test_axes_of_ones_own(model: Any) -> None:
     assert len(found.plot()) == len(found.figure().axes)
 
 
-def test_a_notebook_shows_a_picture_and_a_line(model: Any) -> None:
-    shown = vizkit.gradcam(model, photos(1), target=3)._repr_html_()
-    assert shown.startswith('<img src="data:image/png;base64,')
-    assert "gradcam of" in shown
-    assert "class 3, layer" in shown
+def test_a_notebook_shows_the_picture_and_one_line_says_what_it_is(model: Any) -> None:
+    found = vizkit.gradcam(model, photos(1), target=3)
+    assert found._repr_png_().startswith(b"\x89PNG")
+    assert found.line().startswith("gradcam of ")
+    assert found.line().endswith(f": class 3, layer {found.layer}")
 
 
 SPEC = make_spec(16, (0.5,) * 3, (0.25,) * 3)

@@ -134,7 +134,7 @@ def test_result_remembers_how_it_was_made(name: str, tmp_path: Path) -> None:
         content = result.save(tmp_path / f"map{suffix}").read_bytes()
         assert len(content) > 1000
     assert model.sha256().encode() in (tmp_path / "map.svg").read_bytes()
-    assert "data:image/png;base64" in result._repr_html_()
+    assert result._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(SettingError, match="suffix"):
         result.save(tmp_path / "map.bmp")
     with pytest.raises(SettingError, match="cannot be written"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import os
@@ -100,10 +98,8 @@ class Result:
             save_figure(self.figure(), target, self.provenance)
         return target
 
-    def _repr_html_(self) -> str:
-        picture = base64.b64encode(figure_bytes(self.figure(), self.provenance)).decode()
-        line = html.escape(self.line())
-        return f'<img src="data:image/png;base64,{picture}" alt="{line}" style="max-width: 100%"><div>{line}</div>'
+    def _repr_png_(self) -> bytes:
+        return figure_bytes(self.figure(), self.provenance)
 
     def __repr__(self) -> str:
         made = self.provenance
