@@ -10,11 +10,13 @@ import pytest
 from conftest import INSTALLED
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
+from matplotlib.axes import Axes
 
 import vizkit
+from vizkit import overlay as laid
 from vizkit.cli import maps
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.explain import Explanation, explain, methods
+from vizkit.explain import Explanation, controls, explain, methods
 from vizkit.results import read_provenance
 
 pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
@@ -60,7 +62,7 @@ def test_all_methods_are_those_that_the_network_takes(
     for name in left_out:
         with pytest.raises(SettingError, match="ReLU"):
             explain(bent, picture, [name], layer="0")
-    assert maps._methods(["all"], [bent]) == list(methods([bent]))
+    assert maps._methods(["all"], [bent]) == [*methods([bent]), *controls()]
     said = capsys.readouterr().err
     assert "guided_gradcam: bent has no ReLUs" in said
     assert "attention_rollout: bent has no attention" in said
@@ -88,21 +90,40 @@ def test_the_figure(models: list[Any], pictures: Any, scale: str, overlay: bool)
     shown = explain(models, pictures, ["saliency", "hirescam"], [1, 3], scale=scale, overlay=overlay)
     figure = shown.figure()
     rows = 2 * 2 * len(models)
-    panels = [axes for axes in figure.axes if axes.images]
+    panels = [axes for axes in figure.findobj(Axes) if axes.images]
     assert len(panels) == rows * 3
     assert any(("own scale" if scale == "each" else "one scale for each method") in text for text in texts(figure))
     drawn = [panels[3 * r + 1 + k].images[-1] for r in range(rows) for k in range(2)]
-    for k in range(2):
-        limits = {image.get_clim() for image in drawn[k::2]}
-        assert len(limits) == 1 if scale == "common" else len(limits) > 1
-        assert all(low == (-high if k else 0) for low, high in limits)
-        assert {image.get_cmap().name for image in drawn[k::2]} == {"RdBu_r" if k else "viridis"}
-    assert [len(panel.images) for panel in panels[:3]] == ([1, 2, 2] if overlay else [1, 1, 1])
-    # Rows: for each picture each target in each model; the maps are the very values.
-    np.testing.assert_array_equal(drawn[0].get_array(), shown.values[0, 0, 0, 0])
-    np.testing.assert_array_equal(drawn[-1].get_array(), shown.values[1, -1, 1, 1])
+    # Rows: for each picture each target in each model; the maps are the very values, or laid over the gray picture.
+    for place, image in ((0, drawn[0]), (-1, drawn[-1])):
+        values = shown.values[place, place, place, place]
+        common = laid.end(shown.values[:, :, place]) if scale == "common" else None
+        limits = laid.limits(values, place == -1, common)
+        if overlay:
+            gray = (shown.results[0][0][0].batch.pictures[place] @ np.array([0.299, 0.587, 0.114]))[..., None]
+            over = laid.blend(gray.repeat(3, 2), values, limits, signed=place == -1, alpha=0.85)
+            np.testing.assert_array_equal(image.get_array(), over)
+        else:
+            np.testing.assert_array_equal(image.get_array(), values)
+            assert image.get_clim() == limits
+            assert image.get_cmap().name == ("RdBu_r" if place else "inferno")
     for label in ("b", "d", *INSTALLED, "saliency", "hirescam\n8"):
         assert any(label in text for text in texts(figure)), label
+
+
+def test_many_methods_are_a_grid_with_the_controls_apart(models: list[Any], pictures: Any) -> None:
+    named = ["gradcam", "random_map", "saliency", "layercam", "hirescam", "xgradcam", "gradient_x_input", "edge_map"]
+    named += ["vargrad"]
+    figure = explain(models[0], pictures[0], named).figure()
+    bands = [[axes.get_title().split("\n")[0] for axes in part.axes if axes.images] for part in figure.subfigs]
+    assert [band[1:] for band in bands] == [
+        ["gradcam", "saliency", "layercam", "hirescam"],
+        ["xgradcam", "gradient_x_input", "vargrad"],
+        ["random_map", "edge_map"],
+    ]
+    assert "know nothing of the network" in figure.subfigs[2].get_suptitle()
+    assert figure.get_size_inches()[0] < 12
+    assert not set(methods()) & set(controls())
 
 
 def test_rows_of_another_dtype_say_so(pictures: Any) -> None:

@@ -144,15 +144,16 @@ def test_table_csv_and_state(kit: Any, tmp_path: Path) -> None:
         vizkit.health(model, PIXELS, threshold=2)
 
 
-def test_lines_go_through_rectified_layers_alone(kit: Any) -> None:
-    """The others cannot be always on, so a line through all of them would fall to zero at each."""
+def test_layers_are_marks_and_no_line_joins_them(kit: Any) -> None:
+    """Side by side in a network they are no curve; those that are not rectified cannot be always on, and are pale."""
     found = vizkit.health(small(kit), PIXELS, fit="squash")
     rectified = np.array([layer.rectified for layer in found.layers])
     above, below = found.figure().axes
     for axes, columns in ((above, ("zeros",)), (below, ("dead", "always_on", "saturated", "duplicates"))):
         assert len(axes.lines) == 2 * len(columns)
         for column, line, dots in zip(columns, axes.lines[::2], axes.lines[1::2], strict=True):
-            assert (line.get_linestyle(), dots.get_linestyle()) == ("-", "None")
+            assert (line.get_linestyle(), dots.get_linestyle()) == ("None", "None")
+            assert (line.get_alpha(), dots.get_alpha()) == (None, 0.3)
             for drawn, which in ((line, rectified), (dots, ~rectified)):
                 np.testing.assert_array_equal(drawn.get_xdata(), np.flatnonzero(which))
                 np.testing.assert_array_equal(drawn.get_ydata(), found.column(column)[which])

@@ -49,6 +49,38 @@ def test_a_result_has_places(model: Any) -> None:
         found[3]
 
 
+def test_feature_maps_and_numbers_have_places(model: Any) -> None:
+    found = vizkit.feature_maps(model, photos(3), "2")
+    alone = [one.values[0] for one in found]
+    np.testing.assert_array_equal(np.stack(alone), found.values)
+    assert found[2].batch.names == found.batch.names[2:]
+    statistics = vizkit.activation_statistics(model, photos(1))
+    np.testing.assert_array_equal(np.stack(list(statistics)), statistics.values)
+
+
+def test_tables_are_frames(model: Any) -> None:
+    statistics = vizkit.activation_statistics(model, photos(2))
+    frame = statistics.to_frame()
+    assert list(frame["layer"]) == list(statistics.layers)
+    np.testing.assert_array_equal(frame[["zeros", "blank", "mean", "max"]].to_numpy(), statistics.values)
+    health = vizkit.health(model, photos(3), fit="squash")
+    columns = ["zeros", "dead", "always_on", "saturated", "duplicates"]
+    np.testing.assert_array_equal(health.to_frame()[columns].to_numpy(), health.values)
+    ranking = vizkit.evaluate.rank(model, photos(2), ["saliency"], metrics=["deletion"])
+    assert set(ranking.to_frame().query("control")["method"]) == {"random_map", "edge_map"}
+    np.testing.assert_array_equal(ranking.to_frame()["deletion"], ranking.values[:, 0])
+    patches = vizkit.top_patches(model, photos(3), "2", k=2, fit="squash")
+    rows = patches.to_frame()
+    first = rows.iloc[3]
+    assert (first["unit"], first["place"]) == (1, 2)
+    assert first["activation"] == patches.values[1, 1]
+    assert first["picture"] == patches.names(1)[1]
+    fields = vizkit.receptive_field(model, photos(1)[0])
+    assert list(fields.to_frame()["effective"]) == list(fields.sizes)
+    with pytest.raises(SettingError, match="no table"):
+        vizkit.gradcam(model, photos(1)).to_frame()
+
+
 def test_axes_of_ones_own(model: Any) -> None:
     figure = Figure()
     one, two, three = figure.subplots(1, 3)
@@ -116,12 +148,14 @@ def test_an_overlay_on_the_photo_itself(model: Any, fit: str, tmp_path: Path) ->
 def test_blending_by_hand() -> None:
     photo = np.full((1, 3, 3), 100, np.uint8)
     values = np.array([[-2.0, 0.0, 1.0]])
-    signed = overlay.blend(photo, values, 2.0, signed=True, alpha=0.5)
+    signed = overlay.blend(photo, values, (-2.0, 2.0), signed=True, alpha=0.5)
     red, blue = (np.array(colormaps["RdBu_r"](at)[:3]) * 255 for at in (0.75, 0.0))
     np.testing.assert_allclose(signed[0], [0.5 * 100 + 0.5 * blue, [100] * 3, 0.75 * 100 + 0.25 * red], atol=0.51)
-    plain = overlay.blend(photo, values, 1.0, signed=False, alpha=1.0, cmap="gray")
+    plain = overlay.blend(photo, values, (0.0, 1.0), signed=False, alpha=1.0, cmap="gray")
     np.testing.assert_array_equal(plain[0], [[100] * 3, [100] * 3, [255] * 3])
-    cut = overlay.blend(photo, values, 2.0, signed=True, alpha=0.5, threshold=0.6)
+    lifted = overlay.blend(photo, values + 5, overlay.limits(values + 5, False), signed=False, alpha=1.0, cmap="gray")
+    np.testing.assert_array_equal(lifted[0, 0], [100] * 3)  # an offset of the whole map is no wash over the photo
+    cut = overlay.blend(photo, values, (-2.0, 2.0), signed=True, alpha=0.5, threshold=0.6)
     np.testing.assert_array_equal((cut[0] == 100).all(axis=1), [False, True, True])
 
 

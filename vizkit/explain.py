@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,19 +14,18 @@ from . import techniques
 from .backend import Array, Model
 from .errors import SettingError, unknown
 from .images import ImageInput
-from .overlay import DIVERGING, PERCENTILE
-from .overlay import end as end_of
+from .overlay import COLOURS, check_colours
+from .progress import steps_bar
 from .results import Attribution, Result
 from .targets import Score, Target, Wanted
 from .techniques._attention import attends
 from .techniques._checks import pictures_only
+from .techniques.baselines import CONTROLS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = ("each", "common")
-STRONGEST = 0.9
-"""How much of the picture in gray the strongest places of a map hide."""
 Method = str | tuple[str, Mapping[str, Any]]
 
 
@@ -49,9 +49,11 @@ class Explanation(Result):
         return out
 
     def figure(self) -> Figure:
-        """Methods as columns, beside the picture; a row for each picture, target and model. Every map, or every column
-        for ``scale="common"``, states where its colours end."""
-        return _figure(self)
+        """At most six methods side by side, beside the picture; a row for each picture, target and model. The controls
+        stand apart. Under each map is where its colours end."""
+        from . import plotting
+
+        return plotting.explanation(self)
 
     def __repr__(self) -> str:
         t, m, k, n = self.values.shape[:4]
@@ -67,13 +69,19 @@ NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
 
 def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
     """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
-    :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none."""
-    every = ((name, getattr(techniques, name)) for name in techniques.__all__)
+    :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none, and without
+    the :func:`controls`."""
+    every = ((name, getattr(techniques, name)) for name in techniques.__all__ if name not in CONTROLS)
     found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
     for need, (has, _) in NEEDS.items():
         if not all(map(has, models)):
             found = {name: one for name, one in found.items() if not hasattr(one, need)}
     return found
+
+
+def controls() -> dict[str, Callable[..., Attribution]]:
+    """The maps that know nothing of the network, by name."""
+    return {name: getattr(techniques, name) for name in CONTROLS}
 
 
 def explain(
@@ -85,7 +93,7 @@ def explain(
     layer: str | None = None,
     overlay: bool = True,
     scale: str = "each",
-    cmap: str = "viridis",
+    cmap: str = COLOURS,
     seed: int = 0,
     batch_size: int | None = None,
     input_range: str = "imagenet",
@@ -102,8 +110,8 @@ def explain(
         overlay: lay the maps over the picture in gray, or draw them bare.
         scale: "each" map from zero to its own end, or "common": one end for all maps of a method. Units differ from
             method to method, so there is no scale for all.
-        cmap: matplotlib's colour map of maps without signs; the default, viridis, is safe for colour-blind eyes. Signed
-            maps are red for and blue against, centred on zero.
+        cmap: matplotlib's colour map of maps without signs; the default is perceptually uniform. Signed maps are red
+            for and blue against, centred on zero.
         seed, batch_size, input_range, fit: as the methods have them.
 
     Returns:
@@ -121,6 +129,7 @@ def explain(
     """
     if scale not in SCALES:
         raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+    check_colours(cmap)
     every = [models] if isinstance(models, Model) else list(models)
     single = targets is None or isinstance(targets, int | str | Score)
     wanted: list[Wanted] = [targets] if single else list(targets)  # type: ignore[list-item, arg-type]
@@ -137,11 +146,15 @@ def explain(
     def one(model: Model, target: Wanted, run: Callable[..., Attribution], own: Mapping[str, Any]) -> Attribution:
         known = inspect.signature(run).parameters
         settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
+        advance(next(done), f"{run.__name__} in {model.backend}")
         return run(model, image, **{**settings, **own})
 
-    results = tuple(
-        tuple(tuple(one(model, target, *method) for method in chosen) for model in every) for target in wanted
-    )
+    done = itertools.count()
+    with steps_bar("explain", len(chosen) * len(every) * len(wanted)) as advance:
+        results = tuple(
+            tuple(tuple(one(model, target, *method) for method in chosen) for model in every) for target in wanted
+        )
+        advance(next(done), "")
     values: Array = np.array([[[result.values for result in row] for row in block] for block in results])
     made = {
         "technique": "explain",
@@ -156,74 +169,7 @@ def explain(
 
 def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any]]:
     name, own = (given, {}) if isinstance(given, str) else given
-    known = methods()
+    known = {**methods(), **controls()}
     if name not in known:
         raise unknown("method", name, known)
     return known[name], own
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}" if value else "0, blank"
-
-
-def _shortened(layer: str, most: int = 28) -> str:
-    """A layer's name as it fits over a column: its end tells most."""
-    return layer if len(layer) <= most else "…" + layer[1 - most :]
-
-
-def _figure(shown: Explanation) -> Figure:
-    from . import plotting
-
-    first = shown.results[0][0]
-    pictures = first[0].batch
-    rows = [(i, block) for i in range(len(pictures)) for target in shown.results for block in target]
-    ends = [end_of(shown.values[:, :, k]) for k in range(len(first))]
-    figure = plotting.new(1.5 + 2.05 * (1 + len(first)), 1.1 + 2.2 * len(rows))
-    grid = figure.subplots(len(rows) + 1, 1 + len(first), squeeze=False, height_ratios=[1.0] * len(rows) + [0.05])
-    bars = grid[-1]
-    bars[0].set_axis_off()
-    for r, ((i, block), axes) in enumerate(zip(rows, grid[:-1], strict=True)):
-        picture = pictures.pictures[i]
-        gray = picture @ np.array([0.299, 0.587, 0.114])
-        one = block[0]
-        plotting.panel(axes[0], picture, pictures.names[i] if r % (len(rows) // len(pictures)) == 0 else "")
-        made = one.provenance
-        dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
-        axes[0].set_ylabel(f"{one.labels[i]}\n{made['model']}\n{made['backend']}{dtype}", fontsize=8)
-        for k, (result, axis) in enumerate(zip(block, axes[1:], strict=True)):
-            end = ends[k] if shown.scale == "common" else end_of(result.values[i])
-            low = -end if result.signed else 0.0
-            colours = DIVERGING if result.signed else shown.cmap
-            if shown.overlay:
-                axis.imshow(gray, cmap="gray", vmin=0, vmax=255)
-            strength = np.clip(np.abs(np.nan_to_num(result.values[i])) / (end or 1.0), 0, 1) * STRONGEST
-            drawn = plotting.panel(
-                axis, result.values[i], cmap=colours, vmin=low, vmax=end or 1.0,
-                alpha=strength if shown.overlay else None,
-            )  # fmt: skip
-            if r == 0:
-                where = f"\n{_shortened(result.layer)}" if result.layer else ""
-                axis.set_title(f"{result.provenance['technique']}{where}", fontsize=9)
-            span = f"±{_number(end)}" if result.signed else f"0 to {_number(end)}"
-            if shown.scale == "each" or not end:
-                axis.set_xlabel(span, fontsize=7, color=plotting.GRAY, labelpad=2)
-            if r == 0:
-                _bar(figure, drawn, bars[k + 1], result.signed, end, shown.scale)
-    figure.suptitle(_caption(shown), fontsize=9, color=plotting.GRAY)
-    return figure
-
-
-def _bar(figure: Figure, drawn: Any, axes: Any, signed: bool, end: float, scale: str) -> None:
-    """The colour bar under a column: numbers on a common scale, else the place of each map's end."""
-    bar = figure.colorbar(drawn, cax=axes, orientation="horizontal")
-    text = f"{end:.2g}" if scale == "common" else "end"
-    high = end or 1.0
-    bar.set_ticks([-high, 0, high] if signed else [0, high], labels=[f"−{text}", "0", text] if signed else ["0", text])
-    bar.ax.tick_params(labelsize=7)
-    if bar.solids is not None:
-        bar.solids.set_alpha(1)
-
-
-def _caption(shown: Explanation) -> str:
-    scale = "each map on its own scale, its end below it" if shown.scale == "each" else "one scale for each method"
-    return f"{scale}; colours end at the {PERCENTILE}th percentile of the size"

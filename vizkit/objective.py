@@ -47,6 +47,10 @@ class Objective(ABC):
     def value(self, seen: Seen) -> Tensor:
         """(N,), differentiable."""
 
+    def words(self) -> str:
+        """What is climbed, for a caption."""
+        return repr(self)
+
     def items(self) -> int:
         """How many pictures it distinguishes; 1 where all are treated alike."""
         return 1

@@ -51,6 +51,11 @@ class Unit(Objective):
     def layers(self) -> tuple[str, ...]:
         return (self.layer,)
 
+    def words(self) -> str:
+        several = "unit" if isinstance(self.index, int) else "units"
+        named = self.index if isinstance(self.index, int) else ", ".join(map(str, self.index))
+        return f"{several} {named} of {self.layer}"
+
     def items(self) -> int:
         return 1 if isinstance(self.index, int) else len(self.index)
 
@@ -96,6 +101,9 @@ class WholeLayer(Objective):
 
     def layers(self) -> tuple[str, ...]:
         return (self.name,)
+
+    def words(self) -> str:
+        return f"mean square of {self.name}"
 
     def value(self, seen: Seen) -> Tensor:
         maps = seen.activations[self.name]

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from . import images
 from .backend import Array
-from .errors import SettingError
+from .errors import SettingError, unknown
 from .files import replacing
 
 if TYPE_CHECKING:
@@ -82,6 +82,16 @@ def end(values: Array) -> float:
     return float(np.percentile(size, PERCENTILE)) or float(size.max())
 
 
+def limits(values: Array, signed: bool, high: float | None = None) -> tuple[float, float]:
+    """Where a map's colours begin and end: for signed ones around zero, for others at their smallest value, so that an
+    offset of the whole map is no wash over the picture. ``high`` gives the end, and the colours begin at zero."""
+    top = end(values) if high is None else high
+    if signed:
+        return (-top, top) if top else (-1.0, 1.0)
+    low = 0.0 if high is not None else float(np.nanmin(np.where(np.isfinite(values), values, np.nan), initial=top))
+    return (low, top) if top > low else (low, low + 1.0)
+
+
 def overlay(
     result: Attribution, *, on: str = "network", alpha: float = 0.8, threshold: float = 0.0, cmap: str | None = None
 ) -> Overlay:
@@ -98,13 +108,13 @@ def overlay(
     for i, values in enumerate(result.values):
         photo = result.batch.pictures[i]
         if on == "network":
-            found.append(draw(photo, values, end(values)))
+            found.append(draw(photo, values, limits(values, result.signed)))
             continue
         photo, (left, top, right, bottom) = original(result.batch, i)
         x0, y0, x1, y1 = (round(one) for one in (left, top, right, bottom))
         large = Image.fromarray(values.astype(np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
         part = photo.copy()
-        part[y0:y1, x0:x1] = draw(photo[y0:y1, x0:x1], np.asarray(large, np.float64), end(values))
+        part[y0:y1, x0:x1] = draw(photo[y0:y1, x0:x1], np.asarray(large, np.float64), limits(values, result.signed))
         found.append(part)
     made = {"on": on, "alpha": alpha, "threshold": threshold, "cmap": cmap or _colours(result.signed)}
     settings = {**result.provenance["settings"], "overlay": made}
@@ -129,27 +139,34 @@ def original(batch: images.Batch, i: int) -> tuple[Array, tuple[float, float, fl
 def blend(
     photo: Array,
     values: Array,
-    high: float,
+    ends: tuple[float, float],
     *,
     signed: bool,
     alpha: float,
     threshold: float = 0.0,
     cmap: str | None = None,
 ) -> Array:
-    """uint8 (H, W, 3): ``(1 - a) photo + a colour``, ``a = alpha * min(|v| / high, 1)`` where that share is at least
-    ``threshold``, else 0."""
+    """uint8 (H, W, 3): ``(1 - a) photo + a colour``, ``a = alpha * s`` where the share ``s`` is at least ``threshold``,
+    else 0; ``s = min(|v| / high, 1)`` of signed maps, ``min((v - low) / (high - low), 1)`` of others."""
     from matplotlib import colormaps
 
-    from .errors import unknown
-
     name = cmap or _colours(signed)
-    if name not in colormaps:
-        raise unknown("colour map", name, list(colormaps))
-    share = np.clip(np.nan_to_num(values) / (high or 1.0), -1.0, 1.0)
-    colour = colormaps[name](0.5 + share / 2 if signed else np.clip(share, 0, 1))[..., :3] * 255
-    strength = np.abs(share) if signed else np.clip(share, 0, 1)
+    check_colours(name)
+    low, high = ends
+    known = np.where(np.isfinite(values), values, 0.0 if signed else low)
+    place = np.clip((known - low) / (high - low), 0.0, 1.0)
+    colour = colormaps[name](place)[..., :3] * 255
+    strength = np.abs(2 * place - 1) if signed else place
     weight = (alpha * np.where(strength >= threshold, strength, 0.0))[..., None]
     return np.asarray(((1 - weight) * photo + weight * colour).round().astype(np.uint8))
+
+
+def check_colours(name: str) -> None:
+    """Raise UnknownNameError where matplotlib has no such colour map."""
+    from matplotlib import colormaps
+
+    if name not in colormaps:
+        raise unknown("colour map", name, list(colormaps))
 
 
 def _colours(signed: bool) -> str:

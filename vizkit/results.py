@@ -77,6 +77,28 @@ class Result:
         values = self.values if dtype is None else self.values.astype(dtype, copy=False)
         return values.copy() if copy else values
 
+    def __getitem__(self, which: int | slice) -> Any:
+        return self.values[which]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The result as a table, a dictionary a row. Raises SettingError where it is none."""
+        raise SettingError(f"A result of {self.provenance['technique']} is no table; numpy.asarray gives its values.")
+
+    def to_frame(self) -> Any:
+        """The table as a pandas DataFrame.
+
+        Raises SettingError where the result is no table, or pandas is not installed.
+        """
+        rows = self.records()
+        try:
+            import pandas
+        except ImportError:
+            raise SettingError("to_frame() needs pandas: pip install pandas. records() gives plain rows.") from None
+        return pandas.DataFrame(rows)
+
     def arrays(self) -> dict[str, Array]:
         """What :meth:`save` writes into an ``.npz``."""
         return {"values": self.values}
@@ -161,7 +183,9 @@ class Attribution(Result):
     ) -> Overlay:
         """The maps laid over their photos, pixel by pixel: strong where the map is, the plain photo elsewhere.
 
-        ``out = (1 - a) photo + a colour``, ``a = alpha * min(|v| / end, 1)``, ``end`` the 99.5th percentile of ``|v|``.
+        ``out = (1 - a) photo + a colour``, ``a = alpha * s``. The share ``s`` is ``min(|v| / end, 1)`` of signed maps
+        and ``min((v - low) / (end - low), 1)`` of others: ``end`` is the 99.5th percentile of ``|v|``, ``low`` the
+        map's smallest value.
 
         Args:
             on: "network", the picture as the network sees it; "original", the photo in its own size, of which the part
@@ -192,14 +216,7 @@ class Attribution(Result):
 
     def __getitem__(self, which: int | slice) -> Attribution:
         """One picture's result, or some pictures'."""
-        at = range(len(self))[which]
-        some = list(at) if isinstance(at, range) else [at]
-        made = dict(self.provenance)
-        if "images" in made:
-            made["images"] = [made["images"][i] for i in some]
-        wanted = made["settings"].get("target")
-        if isinstance(wanted, list) and len(wanted) == len(self):
-            made["settings"] = {**made["settings"], "target": [wanted[i] for i in some]}
+        some, made = chosen(self, which)
         return replace(
             self,
             values=self.values[some],
@@ -210,8 +227,18 @@ class Attribution(Result):
             extra={key: one[some] if len(one) == len(self) else one for key, one in self.extra.items()},
         )
 
-    def __iter__(self) -> Iterator[Attribution]:
-        return (self[i] for i in range(len(self)))
+
+def chosen(result: Result, which: int | slice) -> tuple[list[int], dict[str, Any]]:
+    """Places of the pictures asked for, and the provenance of a result of these alone."""
+    at = range(len(result))[which]
+    some = list(at) if isinstance(at, range) else [at]
+    made = dict(result.provenance)
+    if "images" in made:
+        made["images"] = [made["images"][i] for i in some]
+    wanted = made["settings"].get("target")
+    if isinstance(wanted, list) and len(wanted) == len(result):
+        made["settings"] = {**made["settings"], "target": [wanted[i] for i in some]}
+    return some, made
 
 
 def provenance(

@@ -27,7 +27,7 @@ DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
 def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
-    from ..explain import NEEDS, methods
+    from ..explain import NEEDS, controls, methods
 
     if not given:
         return DEFAULT_METHODS
@@ -39,7 +39,7 @@ def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
         if left_out:
             names = " and ".join(sorted({model.name for model in models if not has(model)}))
             typer.echo(f"left out {', '.join(left_out)}: {names} {lack}.", err=True)
-    return found
+    return [*found, *controls()]
 
 
 @app.command()
@@ -56,7 +56,7 @@ def explain(
     layer: LayerName = None,
     overlay: Annotated[bool, typer.Option("--overlay/--bare", help="Over the gray photo, or bare.")] = True,
     scale: Annotated[str, typer.Option("--scale", help="each map to its own end, or common to a method.")] = "each",
-    cmap: Annotated[str, typer.Option("--cmap", help="Colour map of maps without signs.")] = "viridis",
+    cmap: Annotated[str, typer.Option("--cmap", help="Colour map of maps without signs.")] = "inferno",
     input_range: InputRange = None,
     fit: Fit = None,
     seed: Seed = 0,
@@ -67,7 +67,7 @@ def explain(
     save_npz: Annotated[Path | None, typer.Option("--save-npz", help="Keep the raw values, too.")] = None,
     out: Out = None,
 ) -> None:
-    """Many methods in one figure: methods as columns, targets and backends as rows."""
+    """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..explain import explain as technique
 
     if save_npz is not None and save_npz.suffix != ".npz":

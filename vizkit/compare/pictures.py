@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import plotting
 from ..backend import Array
-from ..overlay import DIVERGING, PERCENTILE
+from ..overlay import DIVERGING, end
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +30,6 @@ class Strip:
     picture: Array
     title: str
     maps: Sequence[Array]
-
-
-def end(values: Array) -> float:
-    """Where colours end: a high percentile of the size, or its largest value where that is zero."""
-    size = np.abs(values[np.isfinite(values)])
-    return (float(np.percentile(size, PERCENTILE)) or float(size.max())) if size.size else 0.0
 
 
 def beside(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Figure:

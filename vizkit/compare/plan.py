@@ -14,7 +14,7 @@ from typing import Any
 from .. import images
 from ..backend import cpu_count, get, registered
 from ..errors import BackendMissingError, SettingError, unknown
-from ..explain import methods
+from ..explain import controls, methods
 from ..images import FITS, RANGES
 from ..zoo.weights import seed_of
 
@@ -80,7 +80,7 @@ class Plan:
 
 def techniques() -> dict[str, Callable[..., Any] | None]:
     """What a study can compute: every attribution method, the layers' activations, and the logits."""
-    return {**methods(), FEATURE_MAPS: None, PREDICT: None}
+    return {**methods(), **controls(), FEATURE_MAPS: None, PREDICT: None}
 
 
 def _every() -> tuple[str, ...]:

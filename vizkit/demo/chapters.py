@@ -236,7 +236,8 @@ def late(run: Run) -> Chapter:
         f"For each class, the unit of the late layer {LATE} that is most particular to it, and the picture, made from "
         "noise, that excites this unit most. The network was never shown these: forms and textures of its classes come "
         "out, repeated and exaggerated. Where no unit is particular to a class, its margin is near 1, and its picture "
-        "shows what it shares with others."
+        "shows what it shares with others. At each step the backends compute the same gradient to float32's rounding; "
+        "hundreds of steps enlarge it, so two pictures of one unit differ in detail. Compare what they reach."
     )
     head = ("class", "unit", "margin", *(f"activation, {result.provenance['backend']}" for result in found))
     rows = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def filters(results: Sequence[Filters]) -> Figure:
     for axis, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
         grid, colour = filter_pictures(result)
         tiled = plotting.tile(grid, columns_for(len(grid)), fill=1.0 if colour else np.nan)
-        scale = {} if colour else {"cmap": "viridis", "vmin": 0.0, "vmax": float(np.abs(grid).max())}
+        scale: dict[str, Any] = {} if colour else {"cmap": "viridis", "vmin": 0.0, "vmax": float(np.abs(grid).max())}
         plotting.panel(axis, np.clip(tiled, 0, 1) if colour else tiled, str(result.provenance["backend"]), **scale)
     return figure
 

@@ -21,6 +21,7 @@ from ..images import ImageInput
 from ..results import Result, provenance
 from ..targets import Target
 from ..techniques._perturbation import Probe
+from ..techniques.baselines import CONTROLS
 from ..zoo.shapes import Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Methods = Mapping[str, Method] | Sequence[str | Method]
-CONTROLS = ("random_map", "edge_map", "centre_map")
-"""Methods that know nothing of the network. The centre map belongs to tables with masks."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +47,14 @@ class Ranking(Result):
     def arrays(self) -> dict[str, Array]:
         names = {"methods": np.array(self.methods), "metrics": np.array(self.metrics)}
         return {"values": self.values, "per_image": self.per_image, "mean_rank": self.mean_rank, **names}
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a method, the best first; ``control`` marks those that know nothing of the network."""
+        rows = zip(self.methods, self.mean_rank.tolist(), self.values.tolist(), strict=True)
+        return [
+            {"method": name, "control": name in CONTROLS, "mean_rank": mean} | dict(zip(self.metrics, row, strict=True))
+            for name, mean, row in rows
+        ]
 
     def rows(self) -> list[list[str]]:
         """The table as text, heading first; an arrow says which way is better, parentheses that a metric only

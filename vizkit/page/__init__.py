@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,13 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .. import __version__
 from ..backend import Array
 
+WEBP_SIDE, QUALITY = 16383, 88
+"""The largest side that the format knows, in pixels, and how well the pictures within a page are kept."""
 WORDS = {
     "en": {
         "skip": "Skip to the pictures",
@@ -171,7 +175,7 @@ def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
 
 
 def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], words: Mapping[str, str]) -> str:
-    source = f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}"
+    source = _embedded(picture.png)
     width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
     agreed = "".join(f"<li>{escape(found.text())}</li>" for found in differences)
     label = escape(words["scrolls"].format(picture.title or one.title))
@@ -193,6 +197,16 @@ def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], 
             "</figure>",
         ]
     )
+
+
+def _embedded(png: bytes) -> str:
+    """A picture within the page, a tenth as large as the PNG beside it, which the page links to."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as opened:
+        if max(opened.size) > WEBP_SIDE:
+            return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        opened.convert("RGB").save(stream, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:

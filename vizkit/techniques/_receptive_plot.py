@@ -31,6 +31,8 @@ def draw(results: Sequence[ReceptiveFields]) -> Figure:
     for result, count in zip(results, rows, strict=True):
         for k, panel in zip(range(len(result.layers)), axes[start : start + count].flat, strict=False):
             _panel(panel, result, k)
+        for row in axes[start : start + count]:
+            row[0].set_ylabel(result.provenance["backend"], fontsize=9)
         start += count
     from .receptive_field import REACH
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,11 @@ class ActivationStatistics(Result):
     def column(self, name: str) -> Array:
         """One column: "zeros", "blank", "mean" or "max"."""
         return np.asarray(self.values[:, COLUMNS.index(name)])
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a layer."""
+        named = zip(self.layers, self.shapes, self.rectified, self.values.tolist(), strict=True)
+        return [{"layer": n, "shape": s, "rectified": r, **dict(zip(COLUMNS, v, strict=True))} for n, s, r, v in named]
 
     def table(self) -> str:
         """The table as text, one layer a line, in order of depth."""

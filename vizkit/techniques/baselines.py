@@ -11,6 +11,8 @@ from ..targets import Target
 from ._checks import pictures_only
 from ._perturbation import Probe
 
+CONTROLS = ("random_map", "edge_map", "centre_map")
+"""The methods of this file. The centre map belongs to tables with masks."""
 BLANK = "the picture is of one colour, so it has no edges."
 
 

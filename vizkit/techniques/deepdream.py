@@ -31,11 +31,12 @@ SMALLEST = 48
 @dataclass(frozen=True, repr=False)
 class DeepDream(Result):
     """``values`` (1, C, H, W) in 0..1; ``photo`` uint8 (H, W, 3), what it was; ``trace`` (octaves * steps,) the
-    objective at every step; ``sizes`` (height, width) of every octave."""
+    objective at every step; ``sizes`` (height, width) of every octave; ``aim`` what was climbed, in words."""
 
     photo: Array
     trace: Array
     sizes: tuple[tuple[int, int], ...]
+    aim: str
 
     def arrays(self) -> dict[str, Array]:
         return {"values": self.values, "photo": self.photo, "trace": self.trace}
@@ -164,7 +165,7 @@ def deepdream(
         "jitter": jitter, "size": size, "seed": seed,
     }  # fmt: skip
     made = provenance(model, "deepdream", settings)
-    return DeepDream(values, made, shown, np.array([row[0, 0] for row in trace.rows]), tuple(sizes))
+    return DeepDream(values, made, shown, np.array([row[0, 0] for row in trace.rows]), tuple(sizes), aim.words())
 
 
 def _octaves(final: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:

@@ -58,6 +58,11 @@ class Embedding(Result):
         """The features: the places of a chaotic optimisation part from the first rounding on."""
         return "features", self.features
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row a picture."""
+        rows = zip(self.names, self.labels, self.values.tolist(), strict=True)
+        return [{"picture": name, "label": label, "x": x, "y": y} for name, label, (x, y) in rows]
+
     def text(self) -> str:
         """What the quality measures say, in a line."""
         said = f"trustworthiness {self.trustworthiness:.3f}"

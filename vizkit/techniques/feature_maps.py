@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .. import images
 from ..backend import Model
 from ..errors import SettingError
 from ..images import Batch, ImageInput
-from ..results import Result, provenance
+from ..results import Result, chosen, provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +23,11 @@ class FeatureMaps(Result):
 
     layer: str
     batch: Batch
+
+    def __getitem__(self, which: int | slice) -> FeatureMaps:
+        """One picture's result, or some pictures'."""
+        some, made = chosen(self, which)
+        return replace(self, values=self.values[some], provenance=made, batch=self.batch.part(some))
 
     def figure(self, scale: str = "each") -> Figure:
         """All channels of every image in one figure. ``scale``: "each" map from its own minimum to its maximum, or

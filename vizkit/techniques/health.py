@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,6 +101,14 @@ class Health(Result):
                 f"{layer.name:<{width}}  {units:>6}  {zeros}  {dead:>5}  {on:>9}  {saturated:>9}  {duplicated:>9}{mark}"
             )
         return "\n".join(lines)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a layer: the shares of ``values``, beside the number of units."""
+        return [
+            {"layer": one.name, "units": len(one.zeros), "rectified": one.rectified}
+            | dict(zip(COLUMNS, shares, strict=True))
+            for one, shares in zip(self.layers, self.values.tolist(), strict=True)
+        ]
 
     def rows(self) -> list[tuple[str, ...]]:
         """A row a layer under :data:`HEAD`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,6 +55,16 @@ class ReceptiveFields(Result):
         from . import _receptive_plot
 
         return _receptive_plot.draw([self])
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a layer: the theoretical size and stride, the middle unit's box within the picture, the effective
+        size in pixels."""
+        return [
+            {"layer": name, "size": field.size, "stride": field.stride}
+            | dict(zip(("top", "left", "bottom", "right"), box, strict=True))
+            | {"effective": size}
+            for name, field, box, size in zip(self.layers, self.theoretical, self.boxes, self.sizes, strict=True)
+        ]
 
     def table(self) -> str:
         """A line for each layer: the theoretical size, the stride, the middle unit's pixels, the effective size."""

@@ -56,6 +56,12 @@ class Rendering(Result):
         found = {"values": self.values, "trace": self.trace, **self.evidence.arrays()}
         return found if self.alpha is None else found | {"alpha": self.alpha}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row a picture: its title, and what it is worth."""
+        columns = {name: one.tolist() for name, one in self.evidence.arrays().items()}
+        titles = self.titles or [str(k) for k in range(len(self))]
+        return [{"picture": t} | {name: one[k] for name, one in columns.items()} for k, t in enumerate(titles)]
+
     def comparable(self) -> tuple[str, Array]:
         """The activation reached: the pixels of a chaotic loop part from the first rounding on."""
         return "activation reached", self.evidence.activation

@@ -48,6 +48,17 @@ class TopPatches(Result):
         found = {"values": self.values, "places": self.places, "positions": self.positions, "boxes": self.boxes}
         return {**found, "names": names, **units}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row a patch, by unit, the best first."""
+        return [
+            {"layer": layer, "unit": unit, "place": k + 1, "picture": self.pictures.names[self.places[row, k]]}
+            | {"activation": float(self.values[row, k])}
+            | dict(zip(("top", "left", "bottom", "right"), self.boxes[row, k].tolist(), strict=True))
+            for row, (layer, unit) in enumerate(self.units)
+            for k in range(self.values.shape[1])
+            if self.places[row, k] >= 0
+        ]
+
     def row(self, layer: str, unit: int) -> int:
         """The row of a unit. Raises SettingError when it was not asked for."""
         if (layer, unit) not in self.units:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class TopUnits(Result):
 
     def arrays(self) -> dict[str, Array]:
         return {"values": self.values, "units": np.array(self.units), "every": self.every}
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a unit, the strongest first."""
+        return [{"unit": unit, "strength": float(v)} for unit, v in zip(self.units, self.values, strict=True)]
 
     def figure(self) -> Figure:
         """All units' strengths in order, the chosen ones named."""

@@ -169,15 +169,15 @@ def dream_picture(picture: Array, evidence: str) -> Figure:
 
 
 def health(results: Sequence[Health]) -> Figure:
-    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below: lines through
-    rectified layers, dots for others. A line style for each result."""
+    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below; pale where a
+    layer is not rectified. Marks for each result."""
     longest = max(results, key=lambda result: len(result.layers))
     figure = plotting.new(max(7.5, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.8)
     above, below = figure.subplots(2, 1, sharex=True)
     names = [layer.name for layer in longest.layers]
     kinds = (("dead", "C3"), ("always_on", "C2"), ("saturated", "C1"), ("duplicates", "C4"))
     for k, result in enumerate(results):
-        style = ("-", "--", ":", "-.")[k % 4]
+        mark, fill, size = plotting.MARKS[k % len(plotting.MARKS)]
         shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
         depth = np.array([names.index(result.layers[i].name) for i in shown])
         active = np.array([result.layers[i].rectified for i in shown])
@@ -187,11 +187,12 @@ def health(results: Sequence[Health]) -> Figure:
             curves.append((below, kind, colour, label))
         for axes, kind, colour, label in curves:
             share = result.column(kind)[shown]
-            axes.plot(depth[active], share[active], style, color=colour, marker="o", markersize=3, label=label or None)
-            axes.plot(depth[~active], share[~active], ".", color=colour, alpha=0.3, markersize=4)
+            marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
+            axes.plot(depth[active], share[active], label=label or None, **marks)
+            axes.plot(depth[~active], share[~active], alpha=0.3, **marks)
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share of zero activations", fontsize=8)
-    above.set_title("lines: rectified layers; dots: layers with negative activations", fontsize=9, color=plotting.GRAY)
+    above.set_title("pale: layers with negative activations", fontsize=9, color=plotting.GRAY)
     below.set_ylabel("share of units", fontsize=8)
     below.set_ylim(bottom=-0.01)
     every = max(1, len(longest.layers) // 60)

@@ -1,0 +1,29 @@
+"""Figures of results. Every function takes a list of results of one kind, one for each backend or model, and draws
+them in one figure; nothing is registered with pyplot."""
+
+from .base import GRAY, columns_for, new, origin, panel, tile
+from .dreams import deepdream, dream, inversion, rendering
+from .explanation import explanation
+from .layers import MARKS, activation_statistics, feature_maps, filters
+from .maps import attributions, curves, slices
+
+__all__ = [
+    "GRAY",
+    "MARKS",
+    "activation_statistics",
+    "attributions",
+    "columns_for",
+    "curves",
+    "deepdream",
+    "dream",
+    "explanation",
+    "feature_maps",
+    "filters",
+    "inversion",
+    "new",
+    "origin",
+    "panel",
+    "rendering",
+    "slices",
+    "tile",
+]
