@@ -215,6 +215,23 @@ def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:
     return {"results": made}, figure
 
 
+def hero(maps: Any) -> Any:
+    """A photo, its overlay in each framework, and what the maps differ by."""
+    import numpy as np
+
+    from vizkit import plotting
+
+    first, second = maps
+    gap = np.abs(first.values[0] - second.values[0]) / first.values[0].max()
+    figure = plotting.new(11.4, 3.45)
+    photo, one, two, last = figure.subplots(1, 4)
+    plotting.panel(photo, first.batch.pictures[0], "photo\n")
+    for axes, result, name in ((one, first, "PyTorch"), (two, second, "MXNet Gluon")):
+        plotting.panel(axes, result.overlay()[0], f"Grad-CAM, {name}\n{result.labels[0]}")
+    plotting.panel(last, gap, f"difference: at most {gap.max():.0e}\nof the largest value", cmap="viridis")
+    return figure
+
+
 @app.command()
 def pictures(weights: Path) -> None:
     """Draw README's pictures: SqueezeNet 1.0 with these weights on the bundled photo, in both backends."""
@@ -228,7 +245,7 @@ def pictures(weights: Path) -> None:
     maps = [vizkit.gradcam(model, photo, target="Egyptian cat") for model in models]
     folder = ROOT / "benchmarks" / "pictures"
     made = {"results": [dict(one.provenance) for one in maps]}
-    results.save_figure(plotting.attributions(maps), folder / "gradcam.png", made, dpi=84)
+    results.save_figure(hero(maps), folder / "gradcam.png", made, dpi=84)
     names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]
     figure = vizkit.explain(models, photo, names, ["Egyptian cat"])
     results.save_figure(figure.figure(), folder / "explain.png", figure.provenance, dpi=58)

@@ -42,7 +42,7 @@ def explanation(shown: Explanation) -> Figure:
     rows = [(i, block) for i in range(shown.values.shape[3]) for target in shown.results for block in target]
     ends = [end_of(shown.values[:, :, k]) for k in range(len(names))]
     columns = 1 + max(len(band.methods) for band in bands)
-    figure = new(0.5 + SIDE * columns, len(bands) * (0.45 + (SIDE + 0.2) * len(rows)) + 0.6)
+    figure = new(0.5 + SIDE * columns, len(bands) * (0.4 + (SIDE + 0.1) * len(rows)) + 0.55)
     parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
     for part, band in zip(parts, bands, strict=True):
         axes = part.subplots(len(rows), columns, squeeze=False)
