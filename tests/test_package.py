@@ -15,6 +15,8 @@ from conftest import INSTALLED
 from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
+from vizkit.backend import get
+from vizkit.zoo.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +44,52 @@ def test_importing_vizkit_imports_little() -> None:
     own = {"vizkit", "vizkit_torch", "vizkit_gluon", "numpy", "PIL", "safetensors", "cython_runtime"}
     assert {one for one in others if not one.startswith("_")} <= own
     assert int(count) < 450
+
+
+HEAVY = "{'torch', 'torchvision', 'mxnet', 'skimage', 'matplotlib'}"
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (["models"], set()),
+        (["backends"], set()),
+        (["predict", "-m", "shapes", "-b", "torch"], {"torch"}),
+        (["saliency", "-m", "shapes", "-b", "torch"], {"torch", "matplotlib"}),
+        (["gradcam", "-m", "shapes", "-b", "torch"], {"torch", "matplotlib"}),
+        (["saliency", "-m", "shapes", "-b", "gluon"], {"mxnet", "matplotlib"}),
+    ],
+)
+def test_a_command_imports_what_it_needs(command: list[str], needed: set[str], tmp_path: Path) -> None:
+    """Torchvision takes as long as PyTorch, and MXNet too: who asks for none of them does not wait for them."""
+    if needed & {"torch", "mxnet"} and command[-1] not in INSTALLED:
+        pytest.skip(f"{command[-1]} is not installed")
+    drawn = ["-o", str(tmp_path / "x.png")] if "matplotlib" in needed else []
+    code = f"import sys\nfrom vizkit.cli import main\ntry:\n    main({[*command, *drawn]})\n"
+    code += "except SystemExit:\n    pass\n"
+    code += f"print('imported', *sorted({{name.split('.')[0] for name in sys.modules}} & {HEAVY}))"
+    assert set(python(code).splitlines()[-1].split()) == {"imported"} | needed
+
+
+def test_names_read_from_files_are_those_of_the_frameworks() -> None:
+    """Lists and versions come from the frameworks' own files, so that nobody waits for an import."""
+    for name in INSTALLED:
+        backend = get(name)
+        if name == "torch":
+            import torchvision
+
+            named = torchvision.models.list_models(module=torchvision.models)
+            assert torchvision.__version__.startswith(backend.versions()["torchvision"])
+        else:
+            import mxnet
+            from mxnet.gluon.model_zoo import vision
+
+            with pytest.raises(ValueError, match="resnet18_v1") as said:
+                vision.get_model("")
+            named = [line.strip() for line in str(said.value).splitlines()[1:] if line.strip()]
+            assert mxnet.__version__ == backend.versions()["mxnet"]
+        canonical = {entry.gluon_name for entry in CATALOG.values()} | set(CATALOG)
+        assert set(named) - canonical == set(backend.models()) - set(CATALOG)
 
 
 def test_vizkit_knows_no_framework() -> None:

@@ -170,7 +170,7 @@ def backends() -> list[BackendInfo]:
 
 def models(backend: str | None = None) -> list[str]:
     """Names that :func:`load` takes in a backend: the canonical ones, then the framework's own."""
-    return contract.get(backend).models()
+    return contract.find(backend).models()
 
 
 def set_threads(count: int) -> None:

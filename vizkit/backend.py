@@ -106,11 +106,11 @@ class Backend(ABC):
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """Versions of the framework's packages."""
+        """Versions of the framework's packages; needs no :meth:`start`, and should import nothing."""
 
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
-        """Devices present, "cpu" first."""
+        """Devices present, "cpu" first; needs no :meth:`start`."""
 
     @abstractmethod
     def threads(self) -> int:
@@ -122,7 +122,7 @@ class Backend(ABC):
 
     @abstractmethod
     def models(self) -> list[str]:
-        """Names that :meth:`load` takes."""
+        """Names that :meth:`load` takes; needs no :meth:`start`, and should import nothing."""
 
     @abstractmethod
     def load(self, name: str, weights: str, device: str, dtype: str) -> Model:
@@ -165,10 +165,10 @@ def registered() -> dict[str, type[Backend]]:
     return found
 
 
-def get(name: str | None = None) -> Backend:
-    """A started backend. ``None`` takes the one installed; with several, PyTorch before the rest by name order.
+def find(name: str | None = None) -> Backend:
+    """A backend by name, not started; the last of the alphabet among those installed when name is None.
 
-    Raises UnknownNameError for a name nobody registered, BackendMissingError when its framework is not installed.
+    Raises as :func:`get`.
     """
     known = registered()
     if name is None:
@@ -179,15 +179,26 @@ def get(name: str | None = None) -> Backend:
         name = sorted(installed, reverse=True)[0]
     if name not in known:
         raise unknown("backend", name, known)
-    if name not in _started:
-        if not known[name].installed():
-            missing = [module for module in known[name].requires if importlib.util.find_spec(module) is None]
-            raise BackendMissingError(
-                f"The backend {name!r} needs {' and '.join(missing)}, which this Python does not have. "
-                f"Install it with: {known[name].install}"
-            )
-        _start(known[name]())
-    return _started[name]
+    if name in _started:
+        return _started[name]
+    if not known[name].installed():
+        missing = [module for module in known[name].requires if importlib.util.find_spec(module) is None]
+        raise BackendMissingError(
+            f"The backend {name!r} needs {' and '.join(missing)}, which this Python does not have. "
+            f"Install it with: {known[name].install}"
+        )
+    return known[name]()
+
+
+def get(name: str | None = None) -> Backend:
+    """A started backend. ``None`` takes the one installed; with several, PyTorch before the rest by name order.
+
+    Raises UnknownNameError for a name nobody registered, BackendMissingError when its framework is not installed.
+    """
+    backend = find(name)
+    if backend.name not in _started:
+        _start(backend)
+    return _started[backend.name]
 
 
 def _start(backend: Backend) -> None:
@@ -212,6 +223,13 @@ def _start(backend: Backend) -> None:
     if fresh and others and wanted is None and backend.threads() == 1 and "OMP_NUM_THREADS" not in os.environ:
         backend.set_threads(cpu_count())
     _started[backend.name] = backend
+
+
+def gpu_driver() -> bool:
+    """Whether this machine may have a GPU: on Linux, whether a driver shows one. Without, no framework sees any, and
+    none needs to be imported to be asked."""
+    shown = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+    return sys.platform != "linux" or any(map(os.path.exists, shown))
 
 
 def cpu_count() -> int:
@@ -247,7 +265,7 @@ def describe() -> list[BackendInfo]:
     for name, known in registered().items():
         info = BackendInfo(name, known.framework, known.installed(), install=known.install)
         if info.installed:
-            backend = get(name)
+            backend = known()
             info = BackendInfo(name, known.framework, True, backend.versions(), backend.devices(), known.install)
         out.append(info)
     return out

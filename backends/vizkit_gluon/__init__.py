@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import PLAIN, Backend, Call, Model, cpu_count
+from vizkit.backend import PLAIN, Backend, Call, Model, cpu_count, gpu_driver
 from vizkit.errors import SettingError
 from vizkit.zoo.spec import InputSpec
 
@@ -30,11 +30,13 @@ class GluonBackend(Backend):
         start.import_mxnet(threads or cpu_count(), asked=threads is not None)
 
     def versions(self) -> dict[str, str]:
-        import mxnet
+        from . import listing
 
-        return {"mxnet": mxnet.__version__}
+        return listing.versions()
 
     def devices(self) -> tuple[str, ...]:
+        if not gpu_driver():
+            return ("cpu",)
         from . import networks
 
         return ("cpu", *(f"cuda:{i}" for i in range(networks.gpus())))
@@ -53,9 +55,9 @@ class GluonBackend(Backend):
             )
 
     def models(self) -> list[str]:
-        from . import networks
+        from . import listing
 
-        return networks.names()
+        return listing.names()
 
     def load(self, name: str, weights: str, device: str, dtype: str) -> Model:
         from . import networks

@@ -12,8 +12,9 @@ from vizkit.backend import AS_GIVEN, Array, Weights
 from vizkit.doctor.cases import Case, Part, Probe, Run, Way
 
 from .legacy import legacy
+from .listing import versions
 from .model import GluonModel
-from .networks import check_device, versions
+from .networks import check_device
 from .ops import context
 
 ADVICE = (

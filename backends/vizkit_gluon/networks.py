@@ -21,31 +21,12 @@ from vizkit.zoo.spec import InputSpec
 from .call import given
 from .googlenet import GoogLeNet
 from .legacy import legacy
+from .listing import names, versions
 from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute."""
-    return {"mxnet": mx.__version__}
-
-
-def zoo_names() -> list[str]:
-    """Names of Gluon's model zoo. It lists them only in the error for a name that it lacks."""
-    try:
-        vision.get_model("")
-    except ValueError as error:
-        return [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-    return []
-
-
-def names() -> list[str]:
-    """The canonical models, then every other network of Gluon's zoo."""
-    taken = {entry.gluon_name for entry in CATALOG.values()}
-    return [*CATALOG, *(name for name in zoo_names() if name not in taken)]
 
 
 def gpus() -> int:
@@ -120,7 +101,7 @@ def parameter_paths(network: Any, paths: dict[str, str]) -> dict[str, str]:
 @legacy()
 def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     """See :func:`vizkit.load`."""
-    if name not in names():
+    if name not in CATALOG and name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
     if name not in CATALOG:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import PLAIN, Backend, Call, Model
+from vizkit.backend import PLAIN, Backend, Call, Model, gpu_driver
 from vizkit.zoo.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -22,17 +22,18 @@ class TorchBackend(Backend):
     dtypes = ("float32", "float64", "bfloat16", "tf32")
 
     def start(self, threads: int | None) -> None:
-        importlib.import_module("torchvision")
+        importlib.import_module("torch")
         if threads is not None:
             self.set_threads(threads)
 
     def versions(self) -> dict[str, str]:
-        import torch
-        import torchvision
+        from . import listing
 
-        return {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        return listing.versions()
 
     def devices(self) -> tuple[str, ...]:
+        if not gpu_driver():
+            return ("cpu",)
         import torch
 
         return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
@@ -48,9 +49,9 @@ class TorchBackend(Backend):
         torch.set_num_threads(count)
 
     def models(self) -> list[str]:
-        from . import networks
+        from . import listing
 
-        return networks.names()
+        return listing.names()
 
     def load(self, name: str, weights: str, device: str, dtype: str) -> Model:
         from . import networks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models import detection
 
 from vizkit.backend import Call
 from vizkit.errors import SettingError
@@ -32,7 +32,7 @@ class Caller:
         named = isinstance(call.inputs, Mapping)
         self._named = {name: _native(one, ops) for name, one in dict(call.inputs).items()} if named else {}
         self._more = () if named else tuple(_native(one, ops) for one in call.inputs)
-        self.classes = classes_of(native) if isinstance(native, DETECTORS) else 0
+        self.classes = classes_of(native) if detects(native) else 0
         """Of a detector of torchvision's; of other networks 0."""
         _check(native, self._more, self._named)
 
@@ -71,12 +71,19 @@ class Caller:
         raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected a tensor (N, ...).")
 
 
-DETECTORS = (detection.FasterRCNN, detection.RetinaNet, detection.FCOS, detection.ssd.SSD)
-"""Masks and key points are found by descendants of the first."""
+def detects(network: Any) -> bool:
+    """Whether a network is one of torchvision's detectors, of boxes, masks or key points."""
+    if "torchvision.models.detection" not in sys.modules:  # then nobody can have made one
+        return False
+    from torchvision.models import detection
+
+    return isinstance(network, (detection.FasterRCNN, detection.RetinaNet, detection.FCOS, detection.ssd.SSD))
 
 
 def classes_of(detector: Any) -> int:
     """How many classes a detector of torchvision's tells apart, the background among them."""
+    from torchvision.models import detection
+
     if isinstance(detector, detection.FasterRCNN):
         return int(detector.roi_heads.box_predictor.cls_score.out_features)
     head = detector.head.classification_head

@@ -11,8 +11,9 @@ from torch import nn
 from vizkit.backend import AS_GIVEN, Array, Weights
 from vizkit.doctor.cases import Case, Part, Probe, Run, Way
 
+from .listing import versions
 from .model import TorchModel
-from .networks import check_device, versions
+from .networks import check_device
 from .ops import DTYPES
 
 ADVICE = (

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from vizkit.backend import AS_GIVEN, PLAIN, Call, Weights
@@ -19,21 +18,11 @@ from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.spec import InputSpec, make_spec
 
 from . import timm
+from .listing import names, torchvision, versions
 from .model import TorchModel
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute."""
-    return {"torch": torch.__version__, "torchvision": torchvision.__version__}
-
-
-def names() -> list[str]:
-    """The canonical models, then every other classification network of torchvision."""
-    others = torchvision.models.list_models(module=torchvision.models)
-    return [*CATALOG, *(name for name in others if name not in CATALOG)]
 
 
 def check_device(device: str) -> str:
@@ -59,7 +48,7 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
     if name not in CATALOG:
         more = {} if found is None or found.classes is None else {"num_classes": found.classes}
-        network: nn.Module = torchvision.models.get_model(name, weights=None, **more)
+        network: nn.Module = torchvision().models.get_model(name, weights=None, **more)
         return network
     if name == "shapes":
         with torch.device("meta"):
@@ -71,10 +60,10 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     if found is not None and found.classes is not None:
         options["num_classes"] = found.classes
     with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None, **options)
+        network = torchvision().models.get_model(name, weights=None, **options)
     if found is not None and found.has("stride_in_1x1"):
         for block in network.modules():
-            if isinstance(block, torchvision.models.resnet.Bottleneck):
+            if isinstance(block, torchvision().models.resnet.Bottleneck):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
     return network
 
@@ -87,7 +76,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     """See :func:`vizkit.load`."""
-    if name not in names() and not name.startswith(timm.PREFIX):
+    if not (name in CATALOG or name.startswith(timm.PREFIX) or name in names()):
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
     check_dtype(device, dtype)
@@ -120,7 +109,7 @@ def _whole_numbers(name: str, network: nn.Module) -> dict[str, torch.Tensor]:
     whole = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
     found = {key: torch.zeros((), dtype=torch.long) for key in whole if key.endswith(zoo.COUNTER)}
     if len(found) < len(whole):
-        made = torchvision.models.get_model(name, weights=None).state_dict()
+        made = torchvision().models.get_model(name, weights=None).state_dict()
         found |= {key: made[key] for key in whole if key not in found}
     return found
 
@@ -143,7 +132,7 @@ def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters,
 
 def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:
     """Weights and input of a torchvision network outside the catalog, as torchvision publishes them."""
-    choices = torchvision.models.get_model_weights(name)
+    choices = torchvision().models.get_model_weights(name)
     best = next(iter(choices))
     transforms = best.transforms()
     spec = make_spec(
