@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,17 @@ class Explanation(Result):
     overlay: bool
     scale: str
     cmap: str
+
+    def __len__(self) -> int:
+        return int(self.values.shape[3])
+
+    def __getitem__(self, which: int | slice) -> Explanation:
+        """One picture's maps, or some pictures'."""
+        at = range(len(self))[which]
+        some = slice(at, at + 1) if isinstance(at, int) else which
+        results = tuple(tuple(tuple(one[some] for one in row) for row in block) for block in self.results)
+        made = dict(self.provenance) | {"results": [[[one.provenance for one in row] for row in b] for b in results]}
+        return replace(self, values=self.values[:, :, :, some], provenance=made, results=results)
 
     def arrays(self) -> dict[str, Array]:
         """``values``, ``pictures``, and each result's further arrays as "TARGET/MODEL/METHOD/NAME", by number."""

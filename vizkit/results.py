@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+
+
+COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
+"""The command line that is running, without its --out, as the user wrote it; None in a Python session."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +271,8 @@ def provenance(
         "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
         "settings": dict(settings),
     }
+    if COMMAND.get() is not None:
+        made["command"] = COMMAND.get()
     if batch is not None:
         made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, digests or batch.digest(), strict=True)]
     plain: dict[str, Any] = json.loads(json.dumps(made, default=_plain))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ import typer
 
 from ..errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..memory import keep_memory
+from ..results import COMMAND
 from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
+from .checks import Checked
 
 ORDER = [
     "demo",
@@ -41,6 +44,8 @@ ORDER = [
     "backends",
     "doctor",
 ]
+for registered in app.registered_commands:
+    registered.cls = Checked
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
@@ -75,16 +80,32 @@ def _say(
         typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
+def _without_out(given: Sequence[str]) -> list[str]:
+    """A command line that makes the same wherever it is run."""
+    kept: list[str] = []
+    rest = iter(given)
+    for one in rest:
+        if one in ("-o", "--out"):
+            next(rest, None)
+        elif not one.startswith(("-o", "--out=")):
+            kept.append(one)
+    return kept
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake is one message on the error stream and exit code 2."""
     with warnings.catch_warnings():
         warnings.showwarning = _say
         keep_memory()
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        running = COMMAND.set(shlex.join(["vizkit", *_without_out(given)]))
         try:
-            app(args=None if arguments is None else list(arguments))
+            app(args=given)
         except (VizkitError, OSError) as error:
             typer.echo(f"vizkit: {error}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             typer.echo("vizkit: stopped; nothing half-written was left behind.", err=True)
             sys.exit(130)
+        finally:
+            COMMAND.reset(running)

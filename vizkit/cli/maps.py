@@ -70,29 +70,34 @@ def explain(
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..explain import explain as technique
 
-    if save_npz is not None and save_npz.suffix != ".npz":
-        raise SettingError(f"--save-npz {save_npz}: the file must end in .npz.")
+    work = options.Work(photo, None, out, f"explain-{model}")
+    if save_npz is not None and work.folder is not None:
+        raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
     models = options.load(model, backend, weights, device, dtype, threads)
-    found = technique(
-        models,
-        options.photos(photo),
-        _methods(method, models),
-        list(target) if target else None,
-        layer=layer,
-        overlay=overlay,
-        scale=scale,
-        cmap=cmap,
-        seed=seed,
-        batch_size=batch_size,
-        input_range=input_range or "imagenet",
-        fit=fit or "crop",
-    )
-    path = found.save(out or Path(f"explain-{model}.png"))
-    typer.echo(f"wrote {path}")
-    if save_npz is not None:
-        typer.echo(f"wrote {found.save(save_npz)}")
-    if found.values.shape[1] > 1:
-        _agreement(found)
+    chosen = _methods(method, models)
+
+    def run(some: list[Any], _: Any) -> list[Any]:
+        found = technique(
+            models,
+            some,
+            chosen,
+            list(target) if target else None,
+            layer=layer,
+            overlay=overlay,
+            scale=scale,
+            cmap=cmap,
+            seed=seed,
+            batch_size=batch_size,
+            input_range=input_range or "imagenet",
+            fit=fit or "crop",
+        )
+        if save_npz is not None:
+            typer.echo(f"wrote {found.save(save_npz)}")
+        if found.values.shape[1] > 1:
+            _agreement(found)
+        return [found]
+
+    work.write(run, lambda found: found[0].figure())
 
 
 def _agreement(found: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import SettingError
+
 if TYPE_CHECKING:
     from ..backend import Model
     from ..results import Result
@@ -83,6 +85,94 @@ def target(target: list[str] | None) -> Any:
     return target[0] if len(target) == 1 else target
 
 
+MOST = 40
+"""Photos that one figure, or one contact sheet, may show."""
+TOGETHER = 16
+"""Photos in memory at once where each gets a file of its own."""
+THUMBNAIL = 220
+
+
+class Work:
+    """Photos, their targets, and where their pictures go: one figure, or a folder with a file for each photo.
+
+    A folder is taken where ``out`` has no suffix, and where there are more than :data:`MOST` photos. It mirrors the
+    folders that the photos came from, and a contact sheet shows the first of them.
+    """
+
+    def __init__(self, photo: list[str] | None, target: list[str] | None, out: Path | None, default: str) -> None:
+        self.photos = photos(photo)
+        self.target, self.default = target, default
+        folder = out is not None and (not out.suffix or out.is_dir())
+        if len(self.photos) > MOST and out is not None and not folder:
+            raise SettingError(
+                f"--out {out}: {len(self.photos)} photos do not fit into one picture of at most {MOST}. Give a folder, "
+                "without a suffix: each photo gets a file of its own."
+            )
+        if target and len(target) not in (1, len(self.photos)):
+            raise SettingError(
+                f"{len(target)} targets for {len(self.photos)} photos: give one for all, or one for each."
+            )
+        self.folder = out if folder else Path(default) if len(self.photos) > MOST else None
+        self.out = out
+        self.names = mirrored(photo or [], self.photos)
+
+    def write(self, run: Callable[[list[Any], Any], list[Any]], draw: Callable[[Any], Any]) -> None:
+        """Draw what ``run`` makes of the photos and their targets, a result for each model."""
+        if self.folder is None:
+            write(run(self.photos, target(self.target)), draw, self.out, f"{self.default}.png")
+            return
+        from .. import plotting
+        from .. import results as writing
+        from ..progress import steps_bar
+
+        sheet: list[Any] = []
+        with steps_bar(self.default, len(self.photos)) as advance:
+            for start in range(0, len(self.photos), TOGETHER):
+                some = slice(start, start + TOGETHER)
+                aims = self.target[some] if self.target and len(self.target) > 1 else target(self.target)
+                found = run(self.photos[some], aims)
+                for i, name in enumerate(self.names[some]):
+                    of_one = [result[i] if len(result) > 1 else result for result in found]
+                    file = self.folder / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    figure = draw(of_one)
+                    writing.save_figure(figure, file, _made(of_one))
+                    if len(sheet) < MOST:
+                        sheet.append(_thumbnail(file))
+                    advance(start + i + 1, str(name))
+        shown = f"{len(sheet)} of {len(self.photos)} photos"
+        figure = plotting.contact_sheet(sheet, [str(name) for name in self.names], shown)
+        writing.save_figure(figure, self.folder / "contact-sheet.png", _made(found))
+        typer.echo(f"wrote {len(self.photos)} files and contact-sheet.png to {self.folder}")
+
+
+def _made(results: Sequence[Result]) -> Any:
+    return results[0].provenance if len(results) == 1 else {"results": [result.provenance for result in results]}
+
+
+def _thumbnail(file: Path) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        small = opened.convert("RGB")
+        small.thumbnail((3 * THUMBNAIL, THUMBNAIL))
+        return np.asarray(small)
+
+
+def mirrored(given: Sequence[str], photos: Sequence[Any]) -> list[Path]:
+    """A file for each photo, under the folders below the one that was named; equal names are numbered."""
+    folders = [Path(one) for one in given if Path(one).is_dir()]
+    seen: dict[Path, int] = {}
+    out = []
+    for photo in map(Path, photos):
+        above = next((one for one in folders if photo.is_relative_to(one)), photo.parent)
+        name = photo.relative_to(above).with_suffix(".png")
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else name.with_stem(f"{name.stem}-{seen[name]}"))
+    return out
+
+
 def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | None, default: str) -> None:
     """One figure of all results with all their provenances inside, or one ``.npz`` a result."""
     from .. import results as writing
@@ -93,10 +183,7 @@ def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | Non
             name = target if len(results) == 1 else target.with_stem(f"{target.stem}-{result.provenance['backend']}")
             typer.echo(f"wrote {result.save(name)}")
     else:
-        made: Any = results[0].provenance
-        if len(results) > 1:
-            made = {"results": [result.provenance for result in results]}
-        writing.save_figure(draw(results), target, made)
+        writing.save_figure(draw(results), target, _made(results))
         typer.echo(f"wrote {target}")
     differences(results)
 

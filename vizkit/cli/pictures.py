@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from csv import DictWriter
+from json import dump
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from ..errors import SettingError
+from ..files import replacing
 from . import options
 from .app import app
 from .options import (
@@ -25,7 +28,7 @@ from .options import (
     Threads,
     WeightsName,
 )
-from .rendered import PUBLISHED, Images, Rendered, was_given
+from .rendered import MOVING, PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, was_given
 
 if TYPE_CHECKING:
     from ..backend import Model
@@ -56,22 +59,18 @@ def saliency(
     from .. import plotting
     from ..techniques import saliency as technique
 
-    results = [
-        technique(
-            loaded,
-            options.photos(photo),
-            target=options.target(target),
-            input_range=input_range,
-            mode=mode,
-            fit=fit,
-            seed=seed,
-        )
-        for loaded in options.load(model, backend, weights, device, dtype, threads)
-    ]
-    for result in results:
-        for name, label in zip(result.batch.names, result.labels, strict=True):
-            typer.echo(f"{result.provenance['backend']}: {name}: {label}")
-    options.write(results, plotting.attributions, out, f"saliency-{model}.png")
+    work = options.Work(photo, target, out, f"saliency-{model}")
+    loaded = options.load(model, backend, weights, device, dtype, threads)
+
+    def run(some: list[Any], aims: Any) -> list[Any]:
+        settings: dict[str, Any] = {"input_range": input_range, "mode": mode, "fit": fit, "seed": seed}
+        results = [technique(one, some, target=aims, **settings) for one in loaded]
+        for result in results:
+            for name, label in zip(result.batch.names, result.labels, strict=True):
+                typer.echo(f"{result.provenance['backend']}: {name}: {label}")
+        return results
+
+    work.write(run, plotting.attributions)
 
 
 @app.command()
@@ -95,28 +94,25 @@ def gradcam(
 ) -> None:
     """Where in the photo the evidence for a class is: Grad-CAM, beside the photo and laid over it."""
     from .. import plotting
-    from ..overlay import ON
     from ..techniques import gradcam as technique
 
-    if on is not None and (on not in ON or (out is not None and out.suffix != ".png")):
-        raise SettingError(f"--on {on}, --out {out}: expected {' or '.join(ON)}, and a file that ends in .png.")
-    results = [
-        technique(
-            loaded,
-            options.photos(photo),
-            target=options.target(target),
-            layer=layer,
-            input_range=input_range or "imagenet",
-            fit=fit or "crop",
-        )
-        for loaded in options.load(model, backend, weights, device, dtype, threads)
-    ]
-    for result in results:
-        for name, label in zip(result.batch.names, result.labels, strict=True):
-            typer.echo(f"{result.provenance['backend']}: {name}: {label}, at {result.layer}")
+    if on is not None and out is not None and out.suffix != ".png":
+        raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
+    work = options.Work(photo, target, out, f"gradcam-{model}")
+    loaded = options.load(model, backend, weights, device, dtype, threads)
+
+    def run(some: list[Any], aims: Any) -> list[Any]:
+        settings: dict[str, Any] = {"layer": layer, "input_range": input_range or "imagenet", "fit": fit or "crop"}
+        results = [technique(one, some, target=aims, **settings) for one in loaded]
+        for result in results:
+            for name, label in zip(result.batch.names, result.labels, strict=True):
+                typer.echo(f"{result.provenance['backend']}: {name}: {label}, at {result.layer}")
+        return results
+
     if on is None:
-        options.write(results, plotting.attributions, out, f"gradcam-{model}.png")
+        work.write(run, plotting.attributions)
         return
+    results = run(work.photos, options.target(target))
     path = out or Path(f"gradcam-{model}.png")
     for result in results:
         one = path if len(results) == 1 else path.with_stem(f"{path.stem}-{result.provenance['backend']}")
@@ -186,14 +182,13 @@ def features(
 
     if noise and photo:
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
-    if scale not in ("each", "common"):
-        raise SettingError(f"scale={scale!r}: expected 'each' or 'common'.")
+    work = options.Work(photo, None, out, f"features-{model}")
     loaded = options.load(model, backend, weights, device, dtype, threads)
     reading = input_range or "imagenet"
     fitting = fit or ("squash" if noise else "crop")
 
     def source(one: Model) -> list[Any]:
-        return [images.noise(size=min(one.spec.size), seed=seed)] if noise else options.photos(photo)
+        return [images.noise(size=min(one.spec.size), seed=seed)] if noise else work.photos
 
     if statistics:
         chosen = [layer] if layer else None
@@ -205,8 +200,14 @@ def features(
             typer.echo(result.table())
         options.write(found, plotting.activation_statistics, out, f"statistics-{model}.png")
         return
-    results = [techniques.feature_maps(one, source(one), layer, input_range=reading, fit=fitting) for one in loaded]
-    options.write(results, lambda all_of_them: plotting.feature_maps(all_of_them, scale), out, f"features-{model}.png")
+
+    def run(some: list[Any], _: Any) -> list[Any]:
+        return [
+            techniques.feature_maps(one, source(one) if noise else some, layer, input_range=reading, fit=fitting)
+            for one in loaded
+        ]
+
+    work.write(run, lambda all_of_them: plotting.feature_maps(all_of_them, scale))
 
 
 @app.command()
@@ -219,20 +220,22 @@ def dream(
     unit: Annotated[
         list[int] | None, typer.Option("--unit", "-u", help="A channel; more of them run as one batch.")
     ] = None,
-    stages: Annotated[int, typer.Option("--stages", help="Sizes from first to last.")] = 46,
-    steps: Annotated[int, typer.Option("--steps", help="Adam steps a stage.")] = 20,
-    size: Annotated[int, typer.Option("--size", help="First side in pixels.")] = 28,
-    scale: Annotated[float, typer.Option("--scale", help="Growth between stages.")] = 1.05,
-    lr: Annotated[float, typer.Option("--lr", help="Adam's learning rate.")] = 0.4,
-    activation_weight: Annotated[float, typer.Option("--activation-weight", help="Of the unit's rms.")] = 0.5,
-    pixel_weight: Annotated[float, typer.Option("--pixel-weight", help="Of the pixels' rms.")] = 1.0,
+    stages: Annotated[int, typer.Option("--stages", help="Published: sizes from first to last.")] = 46,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Adam steps; 512, for a class 256, published 20 a stage.")
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; 128, published first 28.")] = None,
+    scale: Annotated[float, typer.Option("--scale", help="Published: growth between stages.")] = 1.05,
+    lr: Annotated[float | None, typer.Option("--lr", help="Adam's learning rate; 0.05, published 0.4.")] = None,
+    activation_weight: Annotated[float, typer.Option("--activation-weight", help="Published: the unit's rms.")] = 0.5,
+    pixel_weight: Annotated[float, typer.Option("--pixel-weight", help="Published: of the pixels' rms.")] = 1.0,
     gradient_weight: Annotated[float, typer.Option("--gradient-weight", help="Of the derivatives' rms.")] = 1.0,
-    beta: Annotated[float, typer.Option("--beta", help="Exponent of the derivatives.")] = 1.0,
+    beta: Annotated[float, typer.Option("--beta", help="Published: exponent of the derivatives.")] = 1.0,
     gradient_filter: Annotated[str, typer.Option("--gradient-filter", help="scharr, sobel or 5x5.")] = "scharr",
     target: Targets = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="published, or rendered as fourier, phase, laplacian or pixels.")
-    ] = PUBLISHED,
+        str, typer.Option("--recipe", help="Rendered as fourier, phase, laplacian or pixels; or the published one.")
+    ] = RECIPES[0],
     tv_weight: Annotated[
         float | None, typer.Option("--tv-weight", help="Of the total variation, rendered; 20 for a class, else 0.")
     ] = None,
@@ -247,34 +250,42 @@ def dream(
 ) -> None:
     """The picture that a unit, or with --target a class, responds to most.
 
-    A unit is grown from noise by the published recipe; a class, and a unit with another --recipe, is rendered.
+    It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
     """
     from .. import plotting
     from ..techniques import dream as technique
 
-    loaded = options.load(model, backend, weights, device, dtype, threads)
-    if target or recipe != PUBLISHED:
-        given = {"steps": steps, "lr": lr, "size": size}
-        told = {name: value for name, value in given.items() if was_given(context, name)}
+    told: dict[str, Any] = {
+        name: value for name, value in {"steps": steps, "lr": lr, "size": size}.items() if value is not None
+    }
+    own = PUBLISHED_ONLY if recipe != PUBLISHED else RENDERED_ONLY
+    foreign = [name for name in own if was_given(context, name)]
+    if foreign:
+        others = f"--recipe {PUBLISHED}" if recipe != PUBLISHED else f"--recipe {' or '.join(RECIPES)}"
+        named = " and ".join("--" + name.replace("_", "-") for name in foreign)
+        raise SettingError(f"{named} belongs to {others}; this is --recipe {recipe}.")
+    if recipe != PUBLISHED:
         rendering = Rendered(recipe, layer, unit, target, tv_weight, images, every, checkpoint, seed, told)
-        rendering.write(loaded, out, model)
+        rendering.check(out, backend)
+        rendering.write(options.load(model, backend, weights, device, dtype, threads), out, model)
         return
+    if out is not None and out.suffix in MOVING:
+        raise SettingError(f"--out {out}: --recipe published keeps six stages, which make no film. Leave it out.")
+    loaded = options.load(model, backend, weights, device, dtype, threads)
     results = [
         technique(
             one,
             layer,
             unit or None,
             stages=stages,
-            steps=steps,
-            size=size,
             scale=scale,
-            lr=lr,
             activation_weight=activation_weight,
             pixel_weight=pixel_weight,
             gradient_weight=gradient_weight,
             beta=beta,
             gradient_filter=gradient_filter,
             seed=seed,
+            **told,
         )
         for one in loaded
     ]
@@ -296,13 +307,34 @@ def predict(
     device: Device = "cpu",
     dtype: Dtype = "float32",
     threads: Threads = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row for each photo and class.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="The same rows as JSON.")] = None,
 ) -> None:
     """The most probable classes of each photo."""
     photos = options.photos(photo)
+    table: list[dict[str, Any]] = []
     for one in options.load(model, backend, weights, device, dtype, threads):
         for start in range(0, len(photos), PHOTOS):
             part = photos[start : start + PHOTOS]
             for name, rows in zip(part, one.predict(part, top, fit=fit or "crop"), strict=True):
                 typer.echo(f"{one.backend}: {Path(name).name}")
-                for found in rows:
+                for place, found in enumerate(rows):
                     typer.echo(f"  {found.probability:8.4f}  {found.index:4d}  {found.label}")
+                    told = {"backend": one.backend, "model": one.name, "photo": str(name), "place": place + 1}
+                    numbers = {"probability": float(found.probability), "logit": float(found.logit)}
+                    table.append(told | {"index": found.index, "label": found.label} | numbers)
+    for target, write in ((csv, _csv), (json_file, _json)):
+        if target is not None:
+            with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+                write(table, stream)
+            typer.echo(f"wrote {target}")
+
+
+def _csv(table: list[dict[str, Any]], stream: TextIO) -> None:
+    writer = DictWriter(stream, list(table[0]))
+    writer.writeheader()
+    writer.writerows(table)
+
+
+def _json(table: list[dict[str, Any]], stream: TextIO) -> None:
+    dump(table, stream, indent=1, ensure_ascii=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SettingError, unknown
+from ..errors import SettingError
 from . import options
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 RECIPES = ("fourier", "phase", "laplacian", "pixels")
+PUBLISHED_ONLY = ("stages", "scale", "activation_weight", "pixel_weight", "gradient_weight", "beta", "gradient_filter")
+RENDERED_ONLY = ("target", "tv_weight", "images", "every", "checkpoint")
+FRAMES = 40
+"""Of a film for which nobody said how many."""
 MOVING = (".gif", ".mp4")
 
 Images = Annotated[
@@ -60,19 +65,25 @@ class Rendered:
     seed: int
     told: Mapping[str, Any]
 
-    def write(self, models: Sequence[Model], out: Path | None, name: str) -> None:
-        """Render in every backend, say what was reached, and write the figure or the animation."""
-        from .. import plotting
-
-        if self.recipe not in (PUBLISHED, *RECIPES):
-            raise unknown("recipe", self.recipe, (PUBLISHED, *RECIPES))
+    def check(self, out: Path | None, backends: Sequence[str] | None) -> None:
+        """Raise SettingError for what makes no sense together, before anything is loaded."""
         if self.target and (self.layer or self.unit):
             raise SettingError("--target asks for a class, --layer and --unit for a unit; give one of the two.")
-        if self.target and self.recipe not in (PUBLISHED, "fourier"):
+        if self.target and self.recipe != RECIPES[0]:
             raise SettingError(f"--target is rendered as fourier; --recipe {self.recipe} is for units.")
+        if out is not None and out.suffix in MOVING and backends is not None and len(set(backends)) > 1:
+            raise SettingError(f"--out {out}: a film is of one backend; give --backend once.")
+
+    def write(self, models: Sequence[Model], out: Path | None, name: str) -> None:
+        """Render in every backend, say what was reached, and write the figure or the film."""
+        from .. import plotting
+
         moving = out is not None and out.suffix in MOVING
-        if moving and (self.every is None or len(models) > 1):
-            raise SettingError(f"--out {out}: an animation needs --every STEPS, and one backend.")
+        if moving and self.every is None:
+            from ..techniques import class_pictures, render
+
+            usual = inspect.signature(class_pictures if self.target else render).parameters["steps"].default
+            self = replace(self, every=max(1, self.told.get("steps", usual) // FRAMES))
         shown = real_pictures(self.images)
         results = [self._render(model, shown) for model in models]
         for result in results:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from .. import __version__
 from ..backend import Array
+from ..results import COMMAND
 
 WEBP_SIDE, QUALITY = 16383, 88
 """The largest side that the format knows, in pixels, and how well the pictures within a page are kept."""
@@ -138,8 +139,10 @@ def render(
     language: str = "en",
 ) -> str:
     """The page as text; the same chapters give the same bytes. ``generator`` is the command that made it, by which an
-    earlier page is known; ``language`` is "en" or "zh"."""
+    earlier page is known; the
+    command line that is running, or else ``command``, is said to have made the page; ``language`` is "en" or "zh"."""
     words = WORDS[language]
+    command = COMMAND.get() or command
     made = words["made"].format(escape(command))
     return _template().substitute(
         {name: escape(text) for name, text in words.items() if "{" not in text},

@@ -1,7 +1,7 @@
 """Figures of results. Every function takes a list of results of one kind, one for each backend or model, and draws
 them in one figure; nothing is registered with pyplot."""
 
-from .base import GRAY, columns_for, new, origin, panel, tile
+from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
 from .layers import MARKS, activation_statistics, feature_maps, filters
@@ -13,6 +13,7 @@ __all__ = [
     "activation_statistics",
     "attributions",
     "columns_for",
+    "contact_sheet",
     "curves",
     "deepdream",
     "dream",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,3 +66,18 @@ def columns_for(count: int, shape: tuple[int, ...], aspect: float = 1.6) -> int:
 
 def wrapped(text: str) -> str:
     return text.replace(", weights", "\nweights")
+
+
+def contact_sheet(pictures: Sequence[Array], names: Sequence[str], shown: str) -> Figure:
+    """Pictures of any size in a grid under their names."""
+    aspect = max(one.shape[1] / one.shape[0] for one in pictures)
+    columns = min(len(pictures), max(1, round(5 / aspect)))
+    rows = -(-len(pictures) // columns)
+    figure = new(12.0, rows * (12.0 / columns / aspect + 0.3) + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, one, name in zip(axes.flat, pictures, names, strict=False):
+        panel(axis, one, name, smooth=True)
+    figure.suptitle(shown, fontsize=9, color=GRAY)
+    return figure
