@@ -1,4 +1,4 @@
-"""The tables of SPEED.md, from the committed results."""
+"""The tables of speed, from the committed results."""
 
 from __future__ import annotations
 

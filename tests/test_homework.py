@@ -278,6 +278,9 @@ def test_command_and_function_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert str(command["out"].default) == function["out"].default == homework.FOLDER
     called: dict[str, Any] = {}
     monkeypatch.setattr("vizkit.homework.make", lambda *given, **options: called.update(options) or tmp_path / "i.html")
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "v.pth"):
+        (tmp_path / name).touch()
     with pytest.raises(SystemExit) as stopped:
         cli.main(["homework", "a.png", "-w", "random:7", "-w", "vgg19=v.pth", "--language", "zh", "--as-published"])
     assert not stopped.value.code

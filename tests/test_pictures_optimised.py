@@ -140,7 +140,6 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) 
         (("dream", "-m", "shapes", "--target", "ring", "--unit", "3"), "one of the two"),
         (("dream", "-m", "shapes", "--recipe", "magic"), "Unknown recipe"),
         (("dream", "-m", "shapes", "--target", "nothing"), "Unknown label"),
-        (("dream", "-m", "shapes", "--target", "ring", "-o", "a.gif"), "--every"),
         (("dream", "-m", "shapes", "--recipe", "pixels", "--images", "absent"), "absent"),
         (("deepdream", "-m", "shapes", "--size", "10"), "size=10"),
         (("invert", "-m", "shapes", "-l", "feature.2"), "features.2"),

@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from conftest import BOTH
 from typer.main import get_command
 
 from vizkit import cli
@@ -19,51 +16,20 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not BOTH, reason="the example names a backend that is not installed")
 def test_the_api_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = re.search(r"```python\n(import vizkit\n.*?)```", README, re.DOTALL)
     assert code is not None
-    assert len(code[1].strip().splitlines()) <= 22
+    assert len(code[1].strip().splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
     exec(compile(code[1], "README.md", "exec"), {})
-    made = {path.name for path in tmp_path.iterdir()}
-    assert made == {
-        "saliency.png",
-        "gradcam.png",
-        "overlay.png",
-        "filters.png",
-        "maps.png",
-        "dream.png",
-        "saliency.npz",
-    }
-    assert "(1, 224, 224)" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"overlay.png", "methods.png", "units.png"}
+    assert "(1, 96, 96)" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not BOTH, reason="the example is tried on a network")
-def test_the_rendering_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = re.search(r"```python\n(import vizkit\nfrom vizkit\.objectives.*?)```", README, re.DOTALL)
-    assert code is not None
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(code[1], "README.md", "exec"), names)
-    assert {path.name for path in tmp_path.iterdir()} == {"facets.png", "facets.gif"}
-    first, second = names["found"].values
-    assert np.abs(first - second).mean() > 0.05, "two facets are two pictures"
-
-
-@pytest.mark.skipif(not BOTH, reason="the example is tried on a network")
-def test_the_technique_example_runs() -> None:
-    import vizkit
-    from vizkit import images, targets
-
-    code = re.search(r"```python\n(def gradient\(.*?)```", README, re.DOTALL)
-    assert code is not None
-    names = {"images": images, "targets": targets}
-    exec(compile(code[1], "README.md", "exec"), names)
-    model = vizkit.load("squeezenet1_1", weights="random:7")
-    assert names["gradient"](model, images.sample()).shape == (1, 3, 224, 224)
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 200
 
 
 def test_commands_named_exist() -> None:
@@ -95,5 +61,5 @@ def test_tables_are_what_the_commands_wrote() -> None:
 
 
 def test_pictures_exist() -> None:
-    for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README):
+    for path in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path

@@ -16,7 +16,7 @@ from .errors import SettingError, unknown
 from .images import ImageInput
 from .overlay import COLOURS, check_colours
 from .progress import steps_bar
-from .results import Attribution, Result
+from .results import Attribution, Result, command
 from .targets import Score, Target, Wanted
 from .techniques._attention import attends
 from .techniques._checks import pictures_only
@@ -174,6 +174,7 @@ def explain(
         "cmap": cmap,
         "axes": ["target", "model", "method", "image", "height", "width"],
         "results": [[[result.provenance for result in row] for row in block] for block in results],
+        **command(),
     }
     return Explanation(values, made, results, overlay, scale, cmap)
 

@@ -246,6 +246,12 @@ def chosen(result: Result, which: int | slice) -> tuple[list[int], dict[str, Any
     return some, made
 
 
+def command() -> dict[str, str]:
+    """What provenance says of the command line that is running; nothing in a Python session."""
+    line = COMMAND.get()
+    return {} if line is None else {"command": line}
+
+
 def provenance(
     model: Model,
     technique: str,
@@ -271,8 +277,7 @@ def provenance(
         "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
         "settings": dict(settings),
     }
-    if COMMAND.get() is not None:
-        made["command"] = COMMAND.get()
+    made |= command()
     if batch is not None:
         made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, digests or batch.digest(), strict=True)]
     plain: dict[str, Any] = json.loads(json.dumps(made, default=_plain))

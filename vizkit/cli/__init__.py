@@ -6,6 +6,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from ..errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..memory import keep_memory
 from ..results import COMMAND
-from . import compare, data, demo, doctor, dreams, homework, lists, maps, network, pictures, weights
+from . import compare, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 from .checks import Checked
 
@@ -43,6 +44,7 @@ ORDER = [
     "weights",
     "backends",
     "doctor",
+    "docs",
 ]
 for registered in app.registered_commands:
     registered.cls = Checked
@@ -53,6 +55,7 @@ __all__ = [
     "compare",
     "data",
     "demo",
+    "docs",
     "doctor",
     "dreams",
     "homework",
@@ -81,14 +84,16 @@ def _say(
 
 
 def _without_out(given: Sequence[str]) -> list[str]:
-    """A command line that makes the same wherever it is run."""
+    """A command line that makes the same wherever its files lie: without --out, and of whole paths the names alone,
+    since what is shown to others names no folder of this machine."""
     kept: list[str] = []
     rest = iter(given)
     for one in rest:
         if one in ("-o", "--out"):
             next(rest, None)
         elif not one.startswith(("-o", "--out=")):
-            kept.append(one)
+            option, equals, value = one.partition("=") if one.startswith("--") else ("", "", one)
+            kept.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
     return kept
 
 

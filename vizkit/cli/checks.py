@@ -48,8 +48,8 @@ class Checked(TyperCommand):
         given: Mapping[str, Any] = ctx.params
         for name, one in _each(given, READ):
             if not Path(one).exists():
-                what = "photo" if name in ("photo", "photos") else "file"
-                raise ImageError(f"There is no such {what}: '{one}'. Check the path; nothing was loaded.")
+                what = "file" if name in ("study", "file") else "image"
+                raise ImageError(f"There is no {what} '{one}'. Check the path; nothing was loaded.")
         for _, one in _each(given, ("weights",)):
             file = one.split("=", 1)[-1]
             if file.endswith(WEIGHTS) and not Path(file).is_file():

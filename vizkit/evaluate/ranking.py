@@ -22,7 +22,7 @@ from ..results import Result, provenance
 from ..targets import Target
 from ..techniques._perturbation import Probe
 from ..techniques.baselines import CONTROLS
-from ..zoo.shapes import Samples
+from ..zoo.shapes import TOLERANCE, Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case
 from .statistics import ranks
@@ -140,7 +140,8 @@ def rank(
         target: None explains each image's top-1, and each sample's label.
         metrics: names of :data:`METRICS`. None takes the three localisation metrics where there are masks, deletion,
             insertion, average drop, increase in confidence, faithfulness correlation, sparseness and complexity.
-        options: settings of metrics by name, for example ``{"deletion": {"steps": 20}}``.
+        options: settings of metrics by name, for example ``{"deletion": {"steps": 20}}``. The pointing game of samples
+            of ``shapes`` allows 3 pixels.
         seed: of the random map and of all metrics. The same seed gives the same table.
 
     Returns:
@@ -156,7 +157,9 @@ def rank(
         >>> sorted(found.methods)
         ['edge_map', 'random_map', 'saliency']
     """
+    settings = {} if options is None else {key: dict(value) for key, value in options.items()}
     if isinstance(image, Samples):
+        settings["pointing_game"] = {"tolerance": TOLERANCE, **settings.get("pointing_game", {})}
         masks = image.masks if masks is None else masks
         target = [int(label) for label in image.labels.ravel()] if target is None else target
         image, fit = list(image.images), "squash"
@@ -164,7 +167,6 @@ def rank(
     found = None if masks is None else as_masks(masks, np.empty((len(job), *job.size)))
     case = Case(model, job.batch, job.handed, found, seed, batch_size)
     names = _metrics(metrics, found is not None)
-    settings = {} if options is None else {key: dict(value) for key, value in options.items()}
     for name in settings:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,9 @@ def explanation(shown: Explanation) -> Figure:
                 axis.set_axis_on()
                 title = _title(block[k].provenance["technique"], block[k].layer) if r == 0 else ""
                 _map(axis, shown, block[k], i, ends[k], title)
-    figure.supxlabel(_legend(shown), fontsize=8, color=GRAY)
+    fits = round(figure.get_figwidth() * 13)
+    legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
+    figure.supxlabel(legend, fontsize=8, color=GRAY)
     return figure
 
 

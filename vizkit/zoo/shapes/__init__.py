@@ -29,7 +29,7 @@ from vizkit.zoo.shapes.network import (
     layers,
     parameter_shapes,
 )
-from vizkit.zoo.shapes.sampling import Samples, sample
+from vizkit.zoo.shapes.sampling import TOLERANCE, Samples, sample
 
 __all__ = [
     "BATCH_NORM_EPSILON",
@@ -40,6 +40,7 @@ __all__ = [
     "INPUT_SIZE",
     "MEAN",
     "STD",
+    "TOLERANCE",
     "Layer",
     "Samples",
     "layers",

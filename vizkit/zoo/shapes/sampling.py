@@ -24,6 +24,10 @@ _BLOCK = 24
 _STRIP = 8
 """Pictures rendered at once: few enough that what they need stays in a core's cache."""
 
+TOLERANCE = 3.0
+"""Pixels by which a map may miss an object in the pointing game: on pictures of a hundred pixels the paper's fifteen
+would forgive everything."""
+
 _CANDIDATES = 16
 _RADII = {1: (15.0, 30.0), 2: (15.0, 21.0)}
 
