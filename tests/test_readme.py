@@ -33,7 +33,7 @@ def test_it_is_short() -> None:
 
 
 def test_commands_named_exist() -> None:
-    listed = re.search(r"`vizkit ((?:\w+\s+)+\w+)`, each with `--help`", README)
+    listed = re.search(r"`vizkit ((?:\w+\s+)+\w+)`,\seach with `--help`", README)
     assert listed is not None
     assert set(listed[1].split()) == set(get_command(cli.app).commands)
 

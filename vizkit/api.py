@@ -42,7 +42,7 @@ def load(
 
     ``dtype``: "float32"; "float64" for proofs; or, in PyTorch, "bfloat16" or, on a GPU, "tf32" for speed. Then the
     network computes with 8 or 11 significant bits in place of 24, while images, gradients and results stay float32. In
-    bfloat16 activations are off by some 0.5 %, gradients with respect to the image by a fifth and more (the documentation has
+    bfloat16 activations are off by some 0.5 %, gradients with respect to the image by a fifth and more (the docs have
     figures by technique); in TF32, which other toolkits use without a word, some maps are off by a tenth. Training
     mode, which only reproduces published mistakes, stays float32.
 

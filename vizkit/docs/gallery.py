@@ -12,7 +12,8 @@ from PIL import Image, PngImagePlugin
 from ..results import PROVENANCE
 
 PAGES = Path(__file__).parent / "pages"
-WIDTH = 1100
+WIDTH, LARGE = 1100, 250_000
+"""Of a picture on the page: pixels at most, and bytes from which it is kept in 256 colours."""
 PHOTO = (
     "from PIL import Image; from vizkit.zoo import shapes; "
     "Image.fromarray(shapes.sample(1, 4, objects=2).images[0]).save('photo.png')"
@@ -80,14 +81,16 @@ def _run(command: str, target: Path) -> None:
 
 
 def _smaller(source: Path, target: Path) -> None:
-    """At most so wide, in 256 colours, with the provenance."""
+    """At most so wide, and small, with the provenance."""
     with Image.open(source) as opened:
         said = PngImagePlugin.PngInfo()
         said.add_text(PROVENANCE, str(opened.info[PROVENANCE]), zip=True)
         picture = opened.convert("RGB")
         if picture.width > WIDTH:
             picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-        picture.quantize(256, Image.Quantize.MEDIANCUT).save(target, optimize=True, pnginfo=said)
+        picture.save(target, optimize=True, pnginfo=said)
+        if target.stat().st_size > LARGE:
+            picture.quantize(256, Image.Quantize.MEDIANCUT).save(target, optimize=True, pnginfo=said)
 
 
 if __name__ == "__main__":
