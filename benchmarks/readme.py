@@ -59,7 +59,8 @@ def oracles() -> list[dict[str, Any]]:
         path = Path(folder) / "oracles.json"
         tests = sorted(str(path) for path in (ROOT / "tests").glob("test_attribution_*.py"))
         tests += [str(ROOT / "tests" / "test_perturbation.py"), str(ROOT / "tests" / "test_techniques.py")]
-        subprocess.run([sys.executable, "-m", "pytest", "-n", "0", *tests, "--oracles", str(path)], cwd=ROOT, check=True)
+        command = [sys.executable, "-m", "pytest", "-n", "0", *tests, "--oracles", str(path)]
+        subprocess.run(command, cwd=ROOT, check=True)
         found: list[dict[str, Any]] = json.loads(path.read_text())
     return found
 

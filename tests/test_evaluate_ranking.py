@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,21 @@ def test_methods_beat_the_controls_on_shapes(name: str) -> None:
     assert rows["saliency"][0] > controls[0] + 0.1
     assert (rows["occlusion"][1:] > controls[1:] + 0.05).all()
     assert [list(samples.labels)] == [[target["index"] for target in found.provenance["settings"]["target"]]]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_pointing_game_on_shapes_allows_what_the_published_table_allows(name: str) -> None:
+    """One tolerance for ``vizkit evaluate`` and for the table, small beside pictures of a hundred pixels."""
+    drawn = shapes.sample(6, seed=3)
+    model = vizkit.load("shapes", backend=name)
+    found = rank(model, drawn, ["vargrad", "deconvnet"], metrics=["pointing_game"])
+    assert found.provenance["settings"]["options"]["pointing_game"] == {"tolerance": shapes.TOLERANCE}
+    row = found.methods.index("edge_map")
+    maps = vizkit.edge_map(model, list(drawn.images), fit="squash").values
+    hits = [evaluate.pointing_game(maps, drawn.masks, tolerance=t) for t in (shapes.TOLERANCE, 15.0)]
+    np.testing.assert_array_equal(found.per_image[row, 0], hits[0])
+    assert hits[0].sum() < hits[1].sum(), "the paper's tolerance would forgive more"
+    other = rank(model, drawn, ["vargrad"], metrics=["pointing_game"], options={"pointing_game": {"tolerance": 15.0}})
+    np.testing.assert_array_equal(other.per_image[other.methods.index("edge_map"), 0], hits[1])
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "methods.json"
+    assert json.loads(results.read_text())["localisation"]["tolerance"] == shapes.TOLERANCE

@@ -112,7 +112,7 @@ def dreams(results: Sequence[Dream | Rendering], titles: Sequence[Sequence[str]]
         for axis in part.ravel()[count:]:
             axis.set_axis_off()
         for axis, one, title in zip(part.ravel(), result.pictures(), titles[b], strict=False):
-            plotting.panel(axis, one, title)
+            plotting.panel(axis, one, title, smooth=True)
         for row in part[:, 0]:
             row.set_ylabel(str(result.provenance["backend"]), fontsize=9)
     return figure

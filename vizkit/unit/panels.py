@@ -163,7 +163,7 @@ def dream_picture(picture: Array, evidence: str) -> Figure:
     """The optimised picture over what it is worth."""
     figure = plotting.new(2.6, 3.0)
     axis = figure.subplots()
-    plotting.panel(axis, picture)
+    plotting.panel(axis, picture, smooth=True)
     axis.set_xlabel(evidence, fontsize=8)
     return figure
 
