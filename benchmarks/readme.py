@@ -23,8 +23,7 @@ from benchmarks import readme_speed as speed
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-DOCS = ROOT / "vizkit" / "docs" / "pages"
-PAGES = (README, *(DOCS / f"{name}.md" for name in ("benchmarks", "dreams", "shapes")))
+PAGES = (README, ROOT / "vizkit" / "docs" / "pages" / "benchmarks.md", ROOT / "benchmarks" / "SPEED.md")
 SAMPLES = 60
 SEED = 2026
 app = typer.Typer(add_completion=False)
@@ -263,7 +262,7 @@ def pictures(weights: Path) -> None:
     os.chdir(weights.resolve().parent)  # so that the pictures' provenance names the file and no folder of this machine
     models = [vizkit.load("squeezenet1_0", backend=name, weights=weights.name) for name in ("torch", "gluon")]
     maps = [vizkit.gradcam(model, photo, target="Egyptian cat") for model in models]
-    folder = DOCS / "pictures"
+    folder = ROOT / "benchmarks" / "pictures"
     made = {"results": [dict(one.provenance) for one in maps]}
     results.save_figure(hero(maps), folder / "gradcam.png", made, dpi=84)
     names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]

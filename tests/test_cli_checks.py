@@ -177,6 +177,11 @@ def test_a_film_by_its_suffix_alone(capsys: Any, here: Path) -> None:
     assert code == 0, err
     with Image.open(here / "x.gif") as film:
         assert film.n_frames == 40
+    published = ("--recipe", "published", "--stages", "4", "--steps", "2")
+    code, _, err = call(capsys, "dream", "-m", "shapes", "-u", "3", *published, "-o", "y.gif")
+    assert code == 0, err
+    with Image.open(here / "y.gif") as film:
+        assert film.n_frames == 4
 
 
 def made_by(file: Path) -> str:

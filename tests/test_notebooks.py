@@ -24,7 +24,7 @@ pytest.importorskip("ipykernel", reason="notebooks need nbformat, nbclient and i
 NAMES = ("comparing_backends", "feature_visualisation", "homework", "judging_maps", "own_network")
 ONE_BACKEND = ("feature_visualisation", "judging_maps")
 """Notebooks that run with either backend; the others compare the two."""
-LARGEST = 1_000_000
+LARGEST = 1_500_000
 
 
 @pytest.fixture(params=NAMES)

@@ -92,8 +92,8 @@ def _without_out(given: Sequence[str]) -> list[str]:
         if one in ("-o", "--out"):
             next(rest, None)
         elif not one.startswith(("-o", "--out=")):
-            option, equals, value = one.partition("=") if one.startswith("--") else ("", "", one)
-            kept.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+            before, equals, value = one.rpartition("=")
+            kept.append(before + equals + (Path(value).name if Path(value).is_absolute() else value))
     return kept
 
 

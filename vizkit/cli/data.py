@@ -10,6 +10,7 @@ import typer
 from ..errors import SettingError
 from . import options
 from .app import app
+from .checks import FIGURE
 from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Seed, Threads, WeightsName
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def unit(
     from .. import techniques
     from ..unit import make
 
+    if unit is not None and out is not None and out.suffix in FIGURE:
+        raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     found = pictures(images, samples, seed)
     loaded = options.load(model, backend, weights, device, dtype, threads)
     reading, fitting = input_range or "imagenet", fit or "crop"

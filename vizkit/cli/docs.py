@@ -11,14 +11,14 @@ from .app import app
 
 @app.command()
 def docs(
-    show: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the browser, or only say where they are.")
-    ] = True,
+    show: Annotated[bool, typer.Option("--print", help="Print the address of the pages and open nothing.")] = False,
+    anew: Annotated[bool, typer.Option("--build", help="In a checkout: build the pages anew first.")] = False,
 ) -> None:
-    """These pages in full: guide, methods, notebooks, reference, benchmarks; on this machine, without a network."""
-    from ..docs.build import index
+    """The documentation, offline, in the browser; in a checkout it is built at the first call."""
+    import webbrowser
 
-    page = index()
-    typer.echo(page.as_uri())
-    if show:
-        typer.launch(page.as_uri())
+    from ..docs import pages
+
+    address = pages(anew=anew).as_uri()
+    if show or not webbrowser.open(address):
+        typer.echo(address)

@@ -252,7 +252,8 @@ def dream(
 
     It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
     """
-    from .. import plotting
+    from .. import animation, plotting
+    from .. import images as pixels
     from ..techniques import dream as technique
 
     told: dict[str, Any] = {
@@ -269,8 +270,10 @@ def dream(
         rendering.check(out, backend)
         rendering.write(options.load(model, backend, weights, device, dtype, threads), out, model)
         return
-    if out is not None and out.suffix in MOVING:
-        raise SettingError(f"--out {out}: --recipe published keeps six stages, which make no film. Leave it out.")
+    moving = out is not None and out.suffix in MOVING
+    if moving and backend is not None and len(set(backend)) > 1:
+        raise SettingError(f"--out {out}: a film is of one backend; give --backend once.")
+    frames: list[Any] = []
     loaded = options.load(model, backend, weights, device, dtype, threads)
     results = [
         technique(
@@ -285,6 +288,7 @@ def dream(
             beta=beta,
             gradient_filter=gradient_filter,
             seed=seed,
+            on_stage=(lambda stage: frames.append(pixels.picture(stage.pictures))) if moving else None,
             **told,
         )
         for one in loaded
@@ -293,6 +297,9 @@ def dream(
         for one_unit, reached in zip(result.units, result.activation[-1], strict=True):
             name = result.provenance["backend"]
             typer.echo(f"{name}: {result.layer} unit {one_unit}: activation {reached:.4g} at {result.sizes[-1]} px")
+    if moving and out is not None:
+        typer.echo(f"wrote {animation.write(frames, out, results[0].provenance)}")
+        return
     options.write(results, plotting.dream, out, f"dream-{model}.png")
 
 

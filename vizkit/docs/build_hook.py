@@ -1,31 +1,41 @@
-"""Builds the pages into a wheel. An editable install, of a checkout, needs none."""
+"""How vizkit is built: by Hatchling, and a wheel gets the documentation's pages with it.
+
+This file is the build backend of pyproject.toml, which adds what MkDocs needs to a wheel's requirements alone, and the
+build hook that runs MkDocs. An editable installation builds no pages and needs nothing more than Hatchling.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from hatchling import build as hatchling_build
+from hatchling.build import *  # noqa: F403 - the backend's other functions
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NEEDED = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "mkdocs-jupyter>=0.25"]
+NEEDED = ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.29", "mkdocs-jupyter>=0.25"]
+HERE = Path(__file__).resolve().parent
 
 
-class Pages(BuildHookInterface):  # type: ignore[type-arg, misc, unused-ignore]
-    """Runs MkDocs over the sources, and adds what it makes to the wheel."""
+def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
+    """See PEP 517."""
+    return [*hatchling_build.get_requires_for_build_wheel(config_settings), *NEEDED]
 
-    PLUGIN_NAME = "pages"
 
-    def dependencies(self) -> list[str]:
-        """MkDocs and its plugins, for a wheel. An editable install is asked the same; its caller names it."""
-        return [] if any("editable" in one for one in sys.argv) else NEEDED
+class Pages(BuildHookInterface):
+    """Builds the pages into ``vizkit/docs/site`` and takes them into the wheel."""
+
+    PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the pages, and add them to the wheel."""
+        """Called by Hatchling before a wheel is put together."""
         if version == "editable":
             return
-        here = Path(self.root) / "vizkit" / "docs"
-        command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--clean"]
-        subprocess.run([*command, "--config-file", str(here / "mkdocs.yml")], check=True)
-        build_data["force_include"][str(here / "site")] = "vizkit/docs/site"
+        site = HERE / "site"
+        options = ["--strict", "-f", str(HERE / "mkdocs.yml"), "-d", str(site)]
+        silent = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+        subprocess.run([sys.executable, "-m", "mkdocs", "build", *options], check=True, env=silent)
+        build_data["artifacts"].append("/vizkit/docs/site/")
