@@ -20,8 +20,8 @@ from PIL import Image
 
 PAGES = Path(__file__).resolve().parent / "pages"
 PICTURES = PAGES / "pictures"
-LARGEST = 150_000
-WIDEST = 1400
+LARGEST = 400_000
+WIDEST = 1100
 SEED = 2026
 
 
@@ -154,7 +154,7 @@ CHAPTERS: dict[str, list[Entry]] = {
 HEAD = """\
 # Gallery
 
-Each picture was made by the command above it, with the bundled network `shapes`, and then reduced to few colours to
+Each picture was made by the command above it, with the bundled network `shapes`, and then reduced to 256 colours to
 keep the pages small. Anything your own network and photo can do works the same way: replace `shapes` by a name from
 `vizkit models`.
 
@@ -215,20 +215,19 @@ def run(command: str) -> str:
 
 
 def reduce(source: Path, target: Path) -> None:
-    """A copy of a picture with few colours, and smaller where that is not enough."""
+    """A copy of a picture in 256 colours, and smaller where that is not enough."""
     with Image.open(source) as opened:
         rgb = Image.new("RGB", opened.size, "white")
         rgb.paste(opened.convert("RGBA"), mask=opened.convert("RGBA").split()[3])
     if rgb.width < 200:
         rgb = rgb.resize((4 * rgb.width, 4 * rgb.height), Image.Resampling.NEAREST)
     side = min(WIDEST, rgb.width)
-    for colours in (256, 128, 64, 64, 64, 64):
+    while True:
         shown = rgb.resize((side, round(rgb.height * side / rgb.width)), Image.Resampling.LANCZOS)
-        shown.quantize(colours, dither=Image.Dither.NONE).save(target, optimize=True)
+        shown.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
         if target.stat().st_size < LARGEST:
             return
-        if colours == 64:
-            side = round(side * 0.8)
+        side = round(side * 0.9)
 
 
 def name_of(entry: Entry) -> str:
