@@ -10,13 +10,22 @@ from types import ModuleType
 
 from vizkit.zoo.catalog import CATALOG
 
+VERSION = re.compile(r"^__version__ = ['\"](.+)['\"]", re.MULTILINE)
+"""In their own files, with the build that a distribution's metadata leave out."""
 REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 """What torchvision writes over each network of its own."""
 
 
 def versions() -> dict[str, str]:
     """Versions of the packages that compute."""
-    return {name: metadata.version(name) for name in ("torch", "torchvision")}
+    found = {}
+    for name in ("torch", "torchvision"):
+        spec = util.find_spec(name)
+        text = (
+            "" if spec is None or spec.origin is None else Path(spec.origin).with_name("version.py").read_text("utf-8")
+        )
+        found[name] = next(iter(VERSION.findall(text)), "") or metadata.version(name)
+    return found
 
 
 def torchvision() -> ModuleType:

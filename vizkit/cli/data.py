@@ -77,6 +77,8 @@ def unit(
 
     if unit is not None and out is not None and out.suffix in FIGURE:
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
+    if unit is None and out is not None and out.suffix not in FIGURE:
+        raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
     found = pictures(images, samples, seed)
     loaded = options.load(model, backend, weights, device, dtype, threads)
     reading, fitting = input_range or "imagenet", fit or "crop"

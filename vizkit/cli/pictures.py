@@ -98,7 +98,7 @@ def gradcam(
 
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
-    work = options.Work(photo, target, out, f"gradcam-{model}")
+    work = options.Work(photo, target, out, f"gradcam-{model}") if on is None else None
     loaded = options.load(model, backend, weights, device, dtype, threads)
 
     def run(some: list[Any], aims: Any) -> list[Any]:
@@ -109,10 +109,10 @@ def gradcam(
                 typer.echo(f"{result.provenance['backend']}: {name}: {label}, at {result.layer}")
         return results
 
-    if on is None:
+    if work is not None:
         work.write(run, plotting.attributions)
         return
-    results = run(work.photos, options.target(target))
+    results = run(options.photos(photo), options.target(target))
     path = out or Path(f"gradcam-{model}.png")
     for result in results:
         one = path if len(results) == 1 else path.with_stem(f"{path.stem}-{result.provenance['backend']}")
@@ -182,6 +182,8 @@ def features(
 
     if noise and photo:
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
+    if (statistics or noise) and out is not None and not out.suffix:
+        raise SettingError(f"--out {out}: this is one figure of all photos; give a file, such as {out}.png.")
     work = options.Work(photo, None, out, f"features-{model}")
     loaded = options.load(model, backend, weights, device, dtype, threads)
     reading = input_range or "imagenet"
