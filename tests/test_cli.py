@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, both
+from conftest import INSTALLED, both, call
 from PIL import Image
 
 import vizkit
@@ -23,14 +23,6 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """`vizkit ARGUMENTS` in a folder."""
     command = [sys.executable, "-c", "from vizkit.cli import main; main()", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """The same within this process, for speed: exit code, output, error stream."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    out, err = capsys.readouterr()
-    return int(stopped.value.code or 0), out, err
 
 
 @pytest.fixture(autouse=True)

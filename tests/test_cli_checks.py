@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED
+from conftest import INSTALLED, call
 from PIL import Image
 from typer.main import get_command
 
@@ -42,15 +42,9 @@ NEEDED: dict[str, list[str]] = {
 }
 
 
-def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    out, err = capsys.readouterr()
-    return int(stopped.value.code or 0), out, err
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
