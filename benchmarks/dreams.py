@@ -25,9 +25,9 @@ import vizkit
 from benchmarks.dreams_by_hand import LOOPS
 from benchmarks.timing import paired, processor
 from vizkit import objectives, transforms
-from vizkit.optimise import optimiser
 from vizkit.parametrisations import Fourier
-from vizkit.techniques.render import render
+from vizkit.techniques.dreams.optimise import optimiser
+from vizkit.techniques.dreams.render import render
 
 NETWORK = "squeezenet1_0"
 LAYERS = ("features.7", "features.12")
@@ -175,7 +175,8 @@ def distance(model: Any, layer: str) -> float:
 
 def by_loop(model: Any, layer: str, steps: int) -> Any:
     """The renderer's loop alone: pictures after ``steps`` steps, without the evidence that follows."""
-    from vizkit.techniques.render import Ascent, _begin, _shown
+    from vizkit.techniques.dreams.ascent import Ascent
+    from vizkit.techniques.dreams.render import _begin, _shown
 
     moving = optimiser("adam", model.ops, LR)
     loop = _begin(model, Fourier(SIZE), moving, 0, UNITS, differ=False)

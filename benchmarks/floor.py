@@ -22,7 +22,7 @@ import typer
 import vizkit
 from benchmarks.timing import Contestant, Timing, paired, processor
 from vizkit import images
-from vizkit.techniques.dream import Recipe
+from vizkit.techniques.dreams.recipe import Recipe
 
 SIZE = 224
 DREAM_LAYERS = {"vgg19": "features.18", "resnet152": "layer2", "googlenet": "inception4a"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vizkit.techniques.dream import GRADIENT_FILTERS
+from vizkit.techniques.dreams.recipe import GRADIENT_FILTERS
 
 Run = Callable[[], Any]
 

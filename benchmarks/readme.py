@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False)
 def localisation(samples: int = SAMPLES) -> dict[str, Any]:
     """Every attribution method on ``shapes``, in every installed backend: three metrics against the objects' masks."""
     import vizkit
-    from vizkit.explain import methods
+    from vizkit.reports.explain import methods
     from vizkit.zoo import shapes
 
     found: dict[str, Any] = {}
@@ -196,7 +196,7 @@ def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:
 
     import vizkit
     from vizkit import plotting
-    from vizkit.techniques._evidence import measure
+    from vizkit.techniques.dreams.evidence import measure
     from vizkit.transforms import Scale
 
     recipe = vizkit.dream(model, layer, unit, stages=24)

@@ -12,7 +12,7 @@ import vizkit
 from benchmarks import floor, peers
 from benchmarks.timing import Contestant
 from vizkit import images
-from vizkit.techniques.dream import Recipe
+from vizkit.techniques.dreams.recipe import Recipe
 
 SIZE = 224
 STEPS, SAMPLES, NOISE = 50, 25, 0.15

@@ -12,10 +12,10 @@ from kits import TRAPS, TRAPS_SIZE
 from PIL import Image, ImageSequence
 
 import vizkit
-from vizkit import animation
 from vizkit.errors import SettingError
 from vizkit.objectives import unit
 from vizkit.parametrisations import Fourier
+from vizkit.results import animation
 
 MADE = {"technique": "render", "note": "ü" * 300}
 

@@ -12,9 +12,9 @@ from kits.attention import HEADS, LAST, METHODS, WIDTH, photo, vit, wrapped
 import vizkit
 from vizkit.cli import maps
 from vizkit.errors import LayerError, MapWarning, SettingError, UnknownNameError
-from vizkit.explain import explain, methods
 from vizkit.grid import Grid
-from vizkit.network import table
+from vizkit.reports.explain import explain, methods
+from vizkit.techniques.network import table
 
 
 @pytest.mark.parametrize("aside", [2, 3])

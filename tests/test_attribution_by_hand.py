@@ -12,12 +12,12 @@ from kits import TRAPS, TRAPS_SIZE, parameters, perturb
 from kits import kit as kit_of
 
 import vizkit
-from vizkit import draws
+from vizkit.contract import draws
 from vizkit.errors import LayerError, MapWarning, SettingError, UnknownNameError
 from vizkit.ops import bilinear_matrix
-from vizkit.techniques._attribution import Job
-from vizkit.techniques._noise import Noise, generator
-from vizkit.techniques.integrated_gradients import RULES, quadrature
+from vizkit.techniques.attribution.quadrature import RULES, quadrature
+from vizkit.techniques.common.job import Job
+from vizkit.techniques.common.noise import Noise, generator
 
 SIZE = 4
 # Convolution 1x1, ReLU, dense: every gradient can be written down.

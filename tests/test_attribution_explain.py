@@ -16,8 +16,9 @@ import vizkit
 from vizkit import overlay as laid
 from vizkit.cli import maps
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.explain import Explanation, controls, explain, methods
-from vizkit.results import read_provenance
+from vizkit.reports.explain import controls, explain, methods
+from vizkit.results.explanation import Explanation
+from vizkit.results.files import read_provenance
 
 pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
 

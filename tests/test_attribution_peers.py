@@ -14,8 +14,8 @@ import pytest
 from conftest import INSTALLED, shared_file
 
 import vizkit
-from vizkit import draws
-from vizkit.techniques.gradient_shap import draw
+from vizkit.contract import draws
+from vizkit.techniques.attribution.path import draw
 
 if "torch" not in INSTALLED:
     pytest.skip("compares with PyTorch's toolkits; PyTorch is not installed", allow_module_level=True)

@@ -10,8 +10,8 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
-from vizkit import batching, memory
 from vizkit.backend import Layer
+from vizkit.support import batching, memory
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from PIL import Image
 
 import vizkit
 from vizkit import cli, errors
-from vizkit.compare import cells, plan, study
-from vizkit.compare import run as running
+from vizkit.reports.compare import cells, plan, study
+from vizkit.reports.compare import run as running
 
 FIRST = sorted(INSTALLED)[0]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from kits import recompute
 
-from vizkit.compare import cells, numbers, pairs
-from vizkit.compare.cells import Cell
-from vizkit.compare.numbers import Side
+from vizkit.reports.compare import cells, numbers, pairs
+from vizkit.reports.compare.cells import Cell
+from vizkit.reports.compare.numbers import Side
 
 
 def compared(a: Any, b: Any) -> numbers.Numbers:

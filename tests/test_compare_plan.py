@@ -11,7 +11,7 @@ from PIL import Image
 
 import vizkit
 from vizkit import cli, errors
-from vizkit.compare import plan, study
+from vizkit.reports.compare import plan, study
 
 TOML = """
 model = ["vgg19", "resnet152"]

@@ -15,8 +15,8 @@ from kits import recompute
 from PIL import Image
 
 import vizkit
-from vizkit.compare import machine, worker
-from vizkit.compare import run as running
+from vizkit.reports.compare import machine, worker
+from vizkit.reports.compare import run as running
 from vizkit.zoo import shapes
 
 COMMON = {"repeats": 3, "threads": 1}

@@ -12,7 +12,7 @@ from kits import recompute
 from test_demo_browser import CHROMIUM, FRAME, PROBE, browse
 
 import vizkit
-from vizkit.compare import plan
+from vizkit.reports.compare import plan
 
 STUDIES = sorted((Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*/results.json"))
 LARGEST = 2 << 20

@@ -14,10 +14,11 @@ from conftest import INSTALLED
 
 import vizkit
 from vizkit.objectives import diversity, unit
-from vizkit.optimise import optimiser
 from vizkit.parametrisations import Fourier, Pixels
-from vizkit.techniques import _checkpoint, _trace
-from vizkit.techniques.render import RESCUE, Ascent, _begin
+from vizkit.techniques.dreams import checkpoint as _checkpoint
+from vizkit.techniques.dreams import trace as _trace
+from vizkit.techniques.dreams.ascent import RESCUE, Ascent
+from vizkit.techniques.dreams.optimise import optimiser
 from vizkit.transforms import STANDARD, Blur, ColourJitter, Crop, Flip, Noise, Pad, Resize
 
 if "torch" not in INSTALLED:
@@ -265,8 +266,8 @@ def test_a_steady_step_of_a_rendering(device: blind.Device, which: str, alpha: b
     model, objective = blind.small_on_gpu(), unit("5", [1, 2]) - 0.1 * diversity("2")
     shape = Pixels(16, alpha=alpha)
     moving = optimiser(which, model.ops, 0.05)
-    loop = _begin(model, shape, moving, 0, 2, differ=False)
     ascent = Ascent(model, objective, EVERY, moving, 0)
+    loop = ascent.begin(shape, 2)
     for _ in range(8):
         ascent.step(loop, rescued=True)
     device.story.clear()

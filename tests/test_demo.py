@@ -16,7 +16,7 @@ from PIL import Image
 import vizkit
 from vizkit import cli, demo, images, results
 from vizkit import page as pages
-from vizkit.demo.run import GENERATOR
+from vizkit.reports.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
 SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
@@ -199,7 +199,7 @@ def test_same_run_same_bytes(index: Path, tmp_path: Path) -> None:
 
 def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """From the command line, over an earlier page, whose other pictures go."""
-    monkeypatch.setattr("vizkit.demo.build.Scale", lambda: SMALL)
+    monkeypatch.setattr("vizkit.reports.demo.build.Scale", lambda: SMALL)
     Image.open(images.sample()).save(tmp_path / "a <cat> & co.png")
     out = tmp_path / "out"
     out.mkdir()

@@ -14,9 +14,9 @@ from PIL import Image
 import vizkit
 from vizkit import cli, demo
 from vizkit import page as pages
-from vizkit.demo import chapters
-from vizkit.demo.run import GENERATOR, Run
 from vizkit.errors import MapWarning, SettingError
+from vizkit.reports.demo import chapters
+from vizkit.reports.demo.run import GENERATOR, Run
 
 SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
 
@@ -58,7 +58,7 @@ def test_failures_are_told_in_their_place(monkeypatch: pytest.MonkeyPatch) -> No
         warnings.warn("a blank map", MapWarning, stacklevel=1)
         return real(model, *arguments, **options)
 
-    monkeypatch.setattr("vizkit.techniques.saliency", fails_in_one)
+    monkeypatch.setattr("vizkit.techniques.attribution.saliency", fails_in_one)
     done = run.finish("saliency", "Saliency", chapters.saliency)
     assert f"{last}: out of <luck>" in done.notes
     assert bool(done.pictures) == BOTH
@@ -76,7 +76,7 @@ def test_bugs_and_other_warnings_come_through(monkeypatch: pytest.MonkeyPatch) -
         warnings.warn("something else", UserWarning, stacklevel=1)
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vizkit.techniques.saliency", bug)
+    monkeypatch.setattr("vizkit.techniques.attribution.saliency", bug)
     with pytest.raises(ZeroDivisionError):
         run_of().finish("saliency", "Saliency", chapters.saliency)
 

@@ -16,11 +16,11 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import backend as contract
 from vizkit import cli
-from vizkit.doctor import Check, Diagnosis, Examination, reference
-from vizkit.doctor.cases import Case, Part, Probe, Way, cases, inputs
-from vizkit.doctor.examine import deviation, examine
-from vizkit.doctor.result import COARSE, OWN, RIGHT, WRONG
+from vizkit.contract.probes import Case, Part, Probe, Way, cases, inputs
 from vizkit.errors import SettingError, UnknownNameError
+from vizkit.reports.doctor import Check, Diagnosis, Examination, reference
+from vizkit.reports.doctor.examine import deviation, examine
+from vizkit.reports.doctor.result import COARSE, OWN, RIGHT, WRONG
 
 Spoil = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

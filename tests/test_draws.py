@@ -13,7 +13,7 @@ from kits import TRAPS, TRAPS_SIZE, kit
 from scipy import stats
 
 import vizkit
-from vizkit import draws
+from vizkit.contract import draws
 from vizkit.errors import SettingError
 
 WORD = 2**64

@@ -12,7 +12,7 @@ from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
 from vizkit.errors import DivergedError, LayerError, SettingError
-from vizkit.techniques.dream import GRADIENT_FILTERS, default_layer
+from vizkit.techniques.dreams.recipe import GRADIENT_FILTERS, default_layer
 
 
 def wrap(kit: Any) -> Any:

@@ -17,9 +17,9 @@ from PIL import Image
 
 import vizkit
 from vizkit import embedding, folders
-from vizkit.embedding import scatter
+from vizkit.draw import scatter
 from vizkit.errors import BackendMissingError, SettingError
-from vizkit.techniques.embedding import neighbour_accuracy, principal
+from vizkit.techniques.features.placing import neighbour_accuracy, principal
 from vizkit.zoo import shapes
 
 manifold = pytest.importorskip("sklearn.manifold")

@@ -18,7 +18,7 @@ from vizkit import evaluate
 from vizkit.errors import SettingError, ShapeError, VizkitError
 from vizkit.evaluate.faithfulness import places
 from vizkit.evaluate.fidelity import subset_of
-from vizkit.references import reference
+from vizkit.inputs.references import reference
 
 EXACT = 1e-8
 SIDE = TRAPS_SIZE

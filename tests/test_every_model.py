@@ -11,9 +11,9 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import targets
 from vizkit.targets import Dense, Table
-from vizkit.techniques._attribution import VALUES, differentiate
-from vizkit.techniques._cam import MapOf, choose_layer
-from vizkit.techniques.gradcam import channel_means
+from vizkit.techniques.cam.combining import MapOf, choose_layer
+from vizkit.techniques.cam.gradcam import channel_means
+from vizkit.techniques.common.job import VALUES, differentiate
 
 SMALLEST = {
     "torch": (

@@ -11,7 +11,7 @@ import pytest
 import vizkit
 from vizkit import gallery, results
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.techniques import _panels
+from vizkit.techniques.dreams import panels as _panels
 from vizkit.zoo import shapes
 
 LAYERS = ["features.3", "features.17"]

@@ -83,7 +83,7 @@ def test_planted_faults(kit: Any) -> None:
 
 def test_saturated_units(kit: Any) -> None:
     """A unit that stands at its maximum at a quarter of all positions, seen in batches in which the maximum grows."""
-    from vizkit.techniques.health import Tally
+    from vizkit.techniques.features.tally import Tally
 
     rng = np.random.default_rng(0)
     values = rng.random((40, 3, 4, 4))

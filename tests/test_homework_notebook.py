@@ -13,9 +13,9 @@ from test_homework import DREAM, networks
 import vizkit
 from vizkit import homework, images
 from vizkit.errors import SettingError
-from vizkit.homework import notebook, sections
-from vizkit.homework.run import Run
-from vizkit.homework.words import WORDS
+from vizkit.reports.homework import notebook, sections
+from vizkit.reports.homework.run import Run
+from vizkit.reports.homework.words import WORDS
 
 
 def written(folder: Path, backend: str, language: str = "en", as_published: bool = False) -> Path:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import vizkit
-from vizkit import memory
+from vizkit.support import memory
 
 CODE = """
 import resource

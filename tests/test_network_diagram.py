@@ -19,11 +19,11 @@ from test_cli import call
 
 import vizkit
 from vizkit import results
+from vizkit.draw.network.layout import layout
+from vizkit.draw.network.steps import items, steps
 from vizkit.errors import SettingError
 from vizkit.network import scene
 from vizkit.network.diagram import Diagram, diagram
-from vizkit.network.layout import layout
-from vizkit.network.steps import items, steps
 
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch's own DenseNet")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,9 +10,9 @@ from conftest import INSTALLED, both
 from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
-from vizkit.network import table
 from vizkit.network.graph import canonical
-from vizkit.network.receptive import fields
+from vizkit.techniques.network import table
+from vizkit.techniques.network.receptive import fields
 
 SPEC: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 SMALL = ("shapes", "squeezenet1_1", "resnet18", "googlenet")

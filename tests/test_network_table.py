@@ -13,8 +13,8 @@ from test_cli import call
 
 import vizkit
 from vizkit.network import diagram as drawing
-from vizkit.network import table
 from vizkit.network.graph import AFFINE
+from vizkit.techniques.network import table
 
 NETWORKS = ("squeezenet1_1", "resnet18", "googlenet", "shapes")
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="torchinfo and fvcore read PyTorch's networks")

@@ -15,7 +15,7 @@ from conftest import BOTH, INSTALLED
 from PIL import Image
 
 from vizkit.docs import notebooks
-from vizkit.results import PROVENANCE
+from vizkit.results.files import PROVENANCE
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat, nbclient and ipykernel")
 nbclient = pytest.importorskip("nbclient", reason="notebooks need nbformat, nbclient and ipykernel")

@@ -11,7 +11,7 @@ from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
 from vizkit.errors import UnknownNameError
-from vizkit.optimise import OPTIMISERS, Adam, optimiser
+from vizkit.techniques.dreams.optimise import OPTIMISERS, Adam, optimiser
 
 CURVE = np.array([1.0, 30.0, 0.01])
 STEPS = 25

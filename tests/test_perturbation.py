@@ -14,10 +14,9 @@ import pytest
 from kits.perturb import EXACT, INPUT, SIDE, SIXTEEN, pictures, run, score, small, torch_only
 
 import vizkit
-from vizkit.references import reference
-from vizkit.techniques.kernel_shap import coalitions, shapley_weights
-from vizkit.techniques.lime import lime_samples, lime_weights
-from vizkit.techniques.rise import rise_masks
+from vizkit.inputs.references import reference
+from vizkit.techniques.perturbation.coalitions import coalitions, lime_samples, lime_weights, shapley_weights
+from vizkit.techniques.perturbation.masks import rise_masks
 
 
 @pytest.fixture

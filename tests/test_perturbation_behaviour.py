@@ -15,7 +15,7 @@ from kits.perturb import EVERY, INPUT, QUARTERS, SIDE, pictures, run, small
 
 import vizkit
 from vizkit.errors import MapWarning, SettingError, ShapeError, VizkitError
-from vizkit.references import reference
+from vizkit.inputs.references import reference
 
 
 @both()

@@ -17,12 +17,13 @@ import vizkit
 from vizkit.cli import main
 from vizkit.errors import SettingError, SpeedWarning
 from vizkit.model import Mode
-from vizkit.results import read_provenance
+from vizkit.results.files import read_provenance
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 import torch
 from torch import nn
+
 from vizkit_torch.precision import check_dtype, settled
 
 pytestmark = pytest.mark.cpu

@@ -12,7 +12,7 @@ from test_cli import call
 import vizkit
 from vizkit import images, results
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.network.receptive import fields
+from vizkit.techniques.network.receptive import fields
 
 SPEC: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch's networks")

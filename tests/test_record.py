@@ -17,6 +17,7 @@ if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 import torch
 from torch import nn
+
 from vizkit_torch import record
 from vizkit_torch.model import TorchModel
 from vizkit_torch.record import FIRST, FIRST_KEYED, Recorder, Tape

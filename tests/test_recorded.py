@@ -13,9 +13,9 @@ from kits import TRAPS, TRAPS_SIZE, kit
 
 import vizkit
 from vizkit.objectives import content, diversity, unit
-from vizkit.optimise import OPTIMISERS
 from vizkit.parametrisations import Fourier, Laplacian, Phase, Pixels
 from vizkit.regularisers import alpha_sum, total_variation
+from vizkit.techniques.dreams.optimise import OPTIMISERS
 from vizkit.transforms import STANDARD, Blur, ColourJitter, Crop, Flip, Noise, Pad, Resize
 
 VIEWS = (*STANDARD, Pad(2, "reflect"), Blur(2.0), Flip(), Noise(0.1), Crop(), ColourJitter(), Resize(16))

@@ -14,11 +14,11 @@ from kits import TRAPS, TRAPS_SIZE, kit
 import vizkit
 from vizkit.errors import DivergedError, SettingError, UnknownNameError
 from vizkit.objectives import Objective, Seen, content, diversity, logit, unit
-from vizkit.optimise import OPTIMISERS, optimiser
 from vizkit.parametrisations import Fourier, Laplacian, Parametrisation, Phase, Pixels, sides
 from vizkit.regularisers import alpha_sum, total_variation
-from vizkit.techniques import _checkpoint
-from vizkit.techniques.render import Ascent, _begin
+from vizkit.techniques.dreams import checkpoint as _checkpoint
+from vizkit.techniques.dreams.ascent import Ascent
+from vizkit.techniques.dreams.optimise import OPTIMISERS, optimiser
 from vizkit.transforms import STANDARD, ColourJitter, Crop, Jitter, Noise, Resize, Transform, draw
 
 KINDS: dict[str, Parametrisation] = {
@@ -95,8 +95,8 @@ def test_it_can_fit_an_image(model: Any, kind: str, views: str, which: str) -> N
 def step_by_step(model: Any, shape: Parametrisation, which: str, layer: str, steps: int, count: int = 2) -> Any:
     """The leaves after each step."""
     moving = optimiser(which, model.ops, 0.02)
-    loop = _begin(model, shape, moving, 5, count, differ=False)
     ascent = Ascent(model, unit(layer, list(range(count))) - 0.1 * total_variation(), STANDARD, moving, 5)
+    loop = ascent.begin(shape, count)
     for _ in range(steps):
         ascent.step(loop, rescued=loop.step < 3)
         yield {name: model.ops.numpy(leaf) for name, leaf in loop.leaves.items()}
@@ -204,9 +204,9 @@ def test_a_transparent_picture_lies_over_other_colours_at_each_step(model: Any) 
     """Smooth fields, drawn after what the transforms draw, the same for every picture."""
     noted, shape = Noted([]), Pixels(16, alpha=True)
     moving = optimiser("adam", model.ops, 1e-6)
-    loop = _begin(model, shape, moving, 3, 2, differ=False)
-    loop.leaves["alpha"] = loop.leaves["alpha"] * 0.0 - 40.0
     ascent = Ascent(model, unit("2", [1, 2]) - 0.1 * alpha_sum(), (noted,), moving, 3)
+    loop = ascent.begin(shape, 2)
+    loop.leaves["alpha"] = loop.leaves["alpha"] * 0.0 - 40.0
     for step in range(3):
         ascent.step(loop, rescued=False)
         rng = np.random.default_rng([3, step, 1])

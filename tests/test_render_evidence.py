@@ -13,7 +13,7 @@ from vizkit.model import Mode
 from vizkit.objectives import Seen, content, unit
 from vizkit.parametrisations import Fourier, Pixels
 from vizkit.regularisers import l2
-from vizkit.techniques._evidence import shifted
+from vizkit.techniques.dreams.evidence import shifted
 from vizkit.transforms import Flip
 
 DEEP = [("conv", 3, 4, 3, 1), ("relu",), ("conv", 4, 4, 3, 1), ("relu",)]

@@ -15,6 +15,7 @@ if "torch" not in INSTALLED:
 import torch
 import torch.nn.functional as F
 from torch import nn
+
 from vizkit_torch.prepare import Folded, Pair
 
 pytestmark = pytest.mark.cpu

@@ -17,7 +17,7 @@ import vizkit
 from vizkit import overlay
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.images import prepare, seen_part
-from vizkit.results import read_provenance
+from vizkit.results.files import read_provenance
 from vizkit.zoo.spec import make_spec
 
 

@@ -11,7 +11,7 @@ from conftest import BOTH, INSTALLED
 
 import vizkit
 from vizkit.errors import ImageError, SettingError, VizkitError
-from vizkit.results import read_provenance
+from vizkit.results.files import read_provenance
 
 if "torch" not in INSTALLED:
     pytest.skip("most of these are PyTorch's", allow_module_level=True)

@@ -12,7 +12,7 @@ import vizkit
 from vizkit import targets
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.targets import Dense, Table
-from vizkit.techniques._attribution import pick
+from vizkit.techniques.common.job import pick
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 

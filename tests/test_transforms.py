@@ -11,8 +11,8 @@ from kits import TRAPS, TRAPS_SIZE, kit
 from scipy import ndimage
 
 import vizkit
-from vizkit import draws
 from vizkit import transforms as t
+from vizkit.contract import draws
 from vizkit.errors import SettingError, ShapeError
 
 SHAPE = (2, 3, 13, 17)

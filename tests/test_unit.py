@@ -14,9 +14,9 @@ from kits import TRAPS, TRAPS_SIZE
 import vizkit
 from vizkit import cli, images, unit
 from vizkit.errors import SettingError
-from vizkit.unit import build
-from vizkit.unit.histogram import BINS
-from vizkit.unit.votes import DIRECT
+from vizkit.reports.unit import build
+from vizkit.reports.unit.histogram import BINS
+from vizkit.reports.unit.votes import DIRECT
 from vizkit.zoo import shapes
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (6, TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)

@@ -14,8 +14,8 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import objectives, targets
 from vizkit.targets import Dense, Table
-from vizkit.techniques import _trace
-from vizkit.techniques._attribution import INPUT, LOGITS, differentiate
+from vizkit.techniques.common.job import INPUT, LOGITS, differentiate
+from vizkit.techniques.dreams import trace as _trace
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)

@@ -1,15 +1,17 @@
 """vizkit: CNN visualisation, written once and proved equal on MXNet Gluon and PyTorch."""
 
-__version__ = "0.1.0"
-
-from . import evaluate, folders, images, objectives, parametrisations, regularisers, targets, transforms
-from .api import backends, load, models, set_threads, wrap
-from .backend import announce as _announce
-from .compare import compare
-from .doctor import doctor
-from .errors import VizkitError
-from .explain import explain
-from .memory import keep_memory
+from . import evaluate
+from .contract import errors
+from .contract.backend import announce as _announce
+from .contract.errors import VizkitError
+from .inputs import folders, images, targets
+from .reports.compare import compare
+from .reports.doctor import doctor
+from .reports.explain import explain
+from .results.base import drawn_by as _drawn_by
+from .support import version as _version
+from .support.addresses import keep as _keep_addresses
+from .support.memory import keep_memory
 from .techniques import (
     ablationcam,
     activation_statistics,
@@ -55,8 +57,14 @@ from .techniques import (
     vargrad,
     xgradcam,
 )
+from .techniques.dreams import objectives, parametrisations, regularisers, transforms
+from .zoo.loading import backends, load, models, set_threads, wrap
+
+__version__ = _version.VERSION
 
 _announce()
+_drawn_by("vizkit.draw")
+_keep_addresses()
 
 __all__ = [
     "VizkitError",
@@ -76,6 +84,7 @@ __all__ = [
     "edge_map",
     "eigencam",
     "embed",
+    "errors",
     "evaluate",
     "explain",
     "feature_maps",

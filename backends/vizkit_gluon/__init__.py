@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import PLAIN, Backend, Call, Model, cpu_count, gpu_driver
-from vizkit.errors import SettingError
-from vizkit.zoo.spec import InputSpec
+from vizkit.contract.backend import PLAIN, Backend, Call, Model, cpu_count, gpu_driver
+from vizkit.contract.errors import SettingError
+from vizkit.contract.spec import InputSpec
 
 from .start import install
 
 if TYPE_CHECKING:
-    from vizkit.doctor.cases import Case, Probe
+    from vizkit.contract.probes import Case, Probe
 
 install()
 

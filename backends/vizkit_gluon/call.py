@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import mxnet as mx
 import numpy as np
 
-from vizkit.backend import Call
-from vizkit.errors import SettingError
+from vizkit.contract.backend import Call
+from vizkit.contract.errors import SettingError
 
 from .ops import GluonOps, first_line
 

@@ -8,8 +8,8 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
-from vizkit.backend import AS_GIVEN, Array, Weights
-from vizkit.doctor.cases import Case, Part, Probe, Run, Way
+from vizkit.contract.backend import AS_GIVEN, Array, Weights
+from vizkit.contract.probes import Case, Part, Probe, Run, Way
 
 from .legacy import legacy
 from .listing import versions

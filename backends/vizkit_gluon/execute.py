@@ -10,8 +10,8 @@ import mxnet as mx
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
-from vizkit.backend import Mode
-from vizkit.errors import SettingError, ShapeError
+from vizkit.contract.backend import Mode
+from vizkit.contract.errors import SettingError, ShapeError
 
 from .ops import first_line
 from .relu import RULES

@@ -10,8 +10,8 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
+from vizkit.contract.spec import IMAGENET_MEAN, IMAGENET_STD
 from vizkit.zoo.architecture import INCEPTIONS
-from vizkit.zoo.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
 def _sequence(*blocks: Any) -> Any:

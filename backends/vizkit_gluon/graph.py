@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vizkit.backend import OUTPUT
-from vizkit.network.graph import Graph, Operation, build
+from vizkit.contract.backend import OUTPUT
+from vizkit.contract.graph import Graph, Operation, build
 
 from .execute import NORMS
 from .operations import describe

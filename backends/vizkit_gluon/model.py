@@ -10,11 +10,11 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from vizkit.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
-from vizkit.errors import LayerError
-from vizkit.model import wrong_size
-from vizkit.network.graph import Graph
-from vizkit.zoo.spec import InputSpec
+from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
+from vizkit.contract.errors import LayerError
+from vizkit.contract.graph import Graph
+from vizkit.contract.model import wrong_size
+from vizkit.contract.spec import InputSpec
 
 from .call import given, output
 from .execute import NORMS, Executor, is_relu

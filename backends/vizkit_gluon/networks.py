@@ -9,14 +9,14 @@ import mxnet as mx
 from mxnet import gluon
 from mxnet.gluon.model_zoo import model_store, vision
 
-from vizkit.backend import AS_GIVEN, PLAIN, Call, Weights
-from vizkit.errors import DeviceError, SettingError, UnknownNameError, unknown
+from vizkit.contract.backend import AS_GIVEN, PLAIN, Call, Weights
+from vizkit.contract.errors import DeviceError, SettingError, UnknownNameError, unknown
+from vizkit.contract.spec import InputSpec
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
 from vizkit.zoo.architecture import parameter_shapes
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
-from vizkit.zoo.spec import InputSpec
 
 from .call import given
 from .googlenet import GoogLeNet

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from mxnet import autograd, nd
 from mxnet.base import _LIB, check_call
 
-from vizkit.backend import SAMPLES, Array, Leaves, Ops, Scores
-from vizkit.errors import DisconnectedError, ShapeError
-from vizkit.memory import Scattered
+from vizkit.contract.backend import SAMPLES, Array, Leaves, Ops, Scores
+from vizkit.contract.errors import DisconnectedError, ShapeError
+from vizkit.support.memory import Scattered
 
 from .legacy import legacy
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import mxnet as mx
 import numpy as np
 
-from vizkit.backend import Array, cpu_count
+from vizkit.contract.backend import Array, cpu_count
 
 from .call import NAME
 from .compile import Program, compiled

@@ -16,8 +16,8 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from vizkit.backend import OUTPUT
-from vizkit.errors import SettingError
+from vizkit.contract.backend import OUTPUT
+from vizkit.contract.errors import SettingError
 
 from .call import Given
 from .ops import first_line

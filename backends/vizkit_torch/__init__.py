@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vizkit.backend import PLAIN, Backend, Call, Model, gpu_driver
-from vizkit.zoo.spec import InputSpec
+from vizkit.contract.backend import PLAIN, Backend, Call, Model, gpu_driver
+from vizkit.contract.spec import InputSpec
 
 if TYPE_CHECKING:
-    from vizkit.doctor.cases import Case, Probe
+    from vizkit.contract.probes import Case, Probe
 
 
 class TorchBackend(Backend):

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vizkit.backend import Layer, Ops
-from vizkit.probabilities import is_attention, may_be, noted
+from vizkit.contract.backend import Layer, Ops
+from vizkit.contract.probabilities import is_attention, may_be, noted
 
 from .still import ATTENTION
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import Call
-from vizkit.errors import SettingError
+from vizkit.contract.backend import Call
+from vizkit.contract.errors import SettingError
 
 from .ops import DTYPES, TorchOps
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vizkit.backend import AS_GIVEN, Array, Weights
-from vizkit.doctor.cases import Case, Part, Probe, Run, Way
+from vizkit.contract.backend import AS_GIVEN, Array, Weights
+from vizkit.contract.probes import Case, Part, Probe, Run, Way
 
 from .listing import versions
 from .model import TorchModel

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vizkit.backend import OUTPUT
-from vizkit.errors import SettingError
-from vizkit.network.graph import Graph, Operation, build
+from vizkit.contract.backend import OUTPUT
+from vizkit.contract.errors import SettingError
+from vizkit.contract.graph import Graph, Operation, build
 
 from .operations import describe
 

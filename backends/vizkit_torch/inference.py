@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import Mode
-from vizkit.errors import SettingError
+from vizkit.contract.backend import Mode
+from vizkit.contract.errors import SettingError
 
 from .modules import Modules
 from .prepare import BATCH_NORMS

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
-from vizkit.errors import LayerError, ShapeError
-from vizkit.model import wrong_size
-from vizkit.network.graph import Graph
-from vizkit.ops import Step
-from vizkit.zoo.spec import InputSpec
+from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
+from vizkit.contract.errors import LayerError, ShapeError
+from vizkit.contract.graph import Graph
+from vizkit.contract.model import wrong_size
+from vizkit.contract.ops import Step
+from vizkit.contract.spec import InputSpec
 
 from .attention import observed, probe
 from .call import Caller

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vizkit.backend import AS_GIVEN, PLAIN, Call, Weights
-from vizkit.errors import DeviceError, SettingError, unknown
+from vizkit.contract.backend import AS_GIVEN, PLAIN, Call, Weights
+from vizkit.contract.errors import DeviceError, SettingError, unknown
+from vizkit.contract.spec import InputSpec, make_spec
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
-from vizkit.zoo.spec import InputSpec, make_spec
 
 from . import timm
 from .listing import names, torchvision, versions

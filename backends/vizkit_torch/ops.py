@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from vizkit import draws
-from vizkit.backend import Array, Leaves, Ops, Scores
-from vizkit.errors import DisconnectedError, ShapeError
+from vizkit.contract import draws
+from vizkit.contract.backend import Array, Leaves, Ops, Scores
+from vizkit.contract.errors import DisconnectedError, ShapeError
 
 from .precision import settled
 

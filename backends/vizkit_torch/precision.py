@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vizkit.errors import SettingError, SpeedWarning
+from vizkit.contract.errors import SettingError, SpeedWarning
 
 _BACKENDS: Any = torch.backends
 FULL, SHORT = "ieee", "tf32"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from vizkit import batching
-from vizkit.ops import Leaves, Step
+from vizkit.contract.ops import Leaves, Step
+from vizkit.support import batching
 
 if TYPE_CHECKING:
     from .model import TorchModel

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from vizkit.errors import SettingError
+from vizkit.contract.errors import SettingError
 
 DROPOUTS = {
     F.dropout,

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from vizkit.backend import Weights
-from vizkit.errors import BackendMissingError, WeightsError, unknown
+from vizkit.contract.backend import Weights
+from vizkit.contract.errors import BackendMissingError, WeightsError, unknown
+from vizkit.contract.spec import InputSpec, imagenet_labels, make_spec
 from vizkit.zoo import weights as zoo
-from vizkit.zoo.spec import InputSpec, imagenet_labels, make_spec
 
 PREFIX = "timm/"
 HUB = "hf-hub:"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vizkit.backend import SAMPLES
+from vizkit.contract.backend import SAMPLES
 
 from .modules import same
 from .record import Tape

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from vizkit_torch.model import TorchModel
-from vizkit_torch.ops import TorchOps
-from vizkit_torch.record import Recorder
-from vizkit_torch.watch import Watch
 
 from vizkit.backend import Weights
 from vizkit.zoo.catalog import imagenet_spec
 from vizkit.zoo.spec import InputSpec
+from vizkit_torch.model import TorchModel
+from vizkit_torch.ops import TorchOps
+from vizkit_torch.record import Recorder
+from vizkit_torch.watch import Watch
 
 from . import TRAPS, TRAPS_SIZE
 from .torch import sequential

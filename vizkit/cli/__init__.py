@@ -11,9 +11,9 @@ from typing import TextIO
 
 import typer
 
-from ..errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
-from ..memory import keep_memory
-from ..results import COMMAND
+from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
+from ..results.files import COMMAND
+from ..support.memory import keep_memory
 from . import compare, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 from .checks import Checked

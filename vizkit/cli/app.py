@@ -21,7 +21,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from .. import __version__
+        from ..support.version import VERSION
 
-        typer.echo(f"vizkit {__version__}")
+        typer.echo(f"vizkit {VERSION}")
         raise typer.Exit

@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from ..errors import ImageError, SettingError, WeightsError, unknown
+from ..contract.errors import ImageError, SettingError, WeightsError, unknown
 
 FIGURE = (".png", ".pdf", ".svg", ".npz")
 FOLDER = ""
@@ -101,7 +101,7 @@ def writable(path: Path, suffixes: Sequence[str], option: str) -> None:
 
 def _words(command: str) -> dict[str, Callable[[], Sequence[str]]]:
     """Options with few values, by name; what they may be is looked up when they are given."""
-    from ..images import FITS, RANGES
+    from ..inputs.images import FITS, RANGES
 
     words: dict[str, Callable[[], Sequence[str]]] = {
         "fit": lambda: FITS,
@@ -126,13 +126,13 @@ def _words(command: str) -> dict[str, Callable[[], Sequence[str]]]:
 
 
 def _registered() -> Iterable[str]:
-    from ..backend import registered
+    from ..contract.backend import registered
 
     return registered()
 
 
 def _api() -> Any:
-    from .. import api
+    from ..zoo import loading as api
 
     return api
 
@@ -144,7 +144,7 @@ def _colours() -> Sequence[str]:
 
 
 def _methods() -> Sequence[str]:
-    from ..explain import controls, methods
+    from ..reports.explain import controls, methods
 
     return ["all", *methods(), *controls()]
 
@@ -156,6 +156,6 @@ def _recipes() -> Sequence[str]:
 
 
 def _filters() -> Sequence[str]:
-    from ..techniques.dream import GRADIENT_FILTERS
+    from ..techniques.dreams.recipe import GRADIENT_FILTERS
 
     return list(GRADIENT_FILTERS)

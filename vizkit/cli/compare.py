@@ -75,7 +75,7 @@ def compare(
     ] = Path("vizkit-compare"),
 ) -> None:
     """Models x backends x weights x techniques x images, measured and compared in one report folder."""
-    from ..compare import compare as run
+    from ..reports.compare import compare as run
 
     found = run(
         list(photo) if photo else None,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SettingError
+from ..contract.errors import SettingError
 from . import options
 from .app import app
 from .checks import FIGURE
 from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Seed, Threads, WeightsName
 
 if TYPE_CHECKING:
-    from ..folders import Pictures
-    from ..results import Result
+    from ..inputs.folders import Pictures
+    from ..results.base import Result
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `vizkit models`.")]
 Images = Annotated[
@@ -34,7 +34,7 @@ Page = Annotated[
 
 def pictures(given: list[Path] | None, samples: int, seed: int) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
-    from .. import folders
+    from ..inputs import folders
     from ..zoo import shapes
 
     if given:
@@ -73,7 +73,7 @@ def unit(
 ) -> None:
     """The page of one unit over a folder of images: weights, receptive field, top patches, histogram, dream, votes."""
     from .. import techniques
-    from ..unit import make
+    from ..reports.unit import make
 
     if unit is not None and out is not None and out.suffix in FIGURE:
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
@@ -134,7 +134,7 @@ def health(
 ) -> None:
     """Dead, saturated and near-duplicate units of each layer over a folder of images, and sparsity by depth."""
     from .. import techniques
-    from ..unit import panels
+    from ..draw import units as panels
 
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"--csv {csv}: the file must end in .csv.")
@@ -181,7 +181,7 @@ def embed(
 ) -> None:
     """A map of a folder's images by a layer's features: a page with thumbnails and search, and an image scatter."""
     from .. import techniques
-    from ..embedding import write
+    from ..reports.embedding import write
 
     found = pictures(images, samples, seed)
     loaded = options.load(model, backend, weights, device, dtype, threads)

@@ -28,8 +28,8 @@ def demo(
     ),
 ) -> None:
     """Everything on one page, with no download: a folder of pictures and a self-contained index.html."""
-    from .. import api
-    from ..demo import make
+    from ..reports.demo import make
+    from ..zoo import loading as api
 
     if threads is not None:
         api.set_threads(threads)

@@ -29,8 +29,8 @@ def doctor(
 
     from rich.console import Console
 
-    from ..doctor import doctor as examine
-    from ..doctor.show import WIDTH, show
+    from ..reports.doctor import doctor as examine
+    from ..reports.doctor.show import WIDTH, show
 
     found = examine(backend=backend, device=device, dtype=dtype, seed=seed, threads=threads)
     if as_json:

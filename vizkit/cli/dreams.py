@@ -37,7 +37,7 @@ def gallery(
     ),
 ) -> None:
     """What the units of every layer respond to most: a sheet a layer, and a page of them all."""
-    from ..gallery import chosen_layers, make
+    from ..reports.gallery import chosen_layers, make
 
     index = make(
         options.load(model, backend, weights, device, dtype, threads),
@@ -74,10 +74,10 @@ def deepdream(
     out: Out = None,
 ) -> None:
     """A photo in which a layer, or one unit, sees more of what it already sees."""
-    from .. import plotting
-    from ..objectives import unit as channel
+    from .. import draw as plotting
     from ..techniques import deepdream as technique
-    from ..techniques.dream import default_layer
+    from ..techniques.dreams.objectives import unit as channel
+    from ..techniques.dreams.recipe import default_layer
 
     results = []
     for one in options.load(model, backend, weights, device, dtype, threads):
@@ -119,7 +119,7 @@ def invert(
     out: Out = None,
 ) -> None:
     """What each layer still knows of a photo: pictures that it cannot tell from it."""
-    from .. import plotting
+    from .. import draw as plotting
     from ..techniques import invert as technique
 
     results = [

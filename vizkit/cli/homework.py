@@ -39,8 +39,8 @@ def homework(
     ),
 ) -> None:
     """The published Gluon notebook, section by section, on one page; then the same with GoogLeNet, and its dream."""
-    from .. import api
-    from ..homework import make, weights_of
+    from ..reports.homework import make, weights_of
+    from ..zoo import loading as api
 
     if threads is not None:
         api.set_threads(threads)

@@ -11,7 +11,7 @@ from .options import BackendNames
 @app.command()
 def models(backend: BackendNames = None) -> None:
     """Names of all networks, those with canonical layer names in every backend first."""
-    from .. import api
+    from ..zoo import loading as api
     from ..zoo.catalog import CATALOG
 
     for name in backend or [found.name for found in api.backends() if found.installed]:
@@ -24,7 +24,7 @@ def models(backend: BackendNames = None) -> None:
 @app.command()
 def backends() -> None:
     """Which backends are installed, with versions and devices, and how to install the others."""
-    from .. import api
+    from ..zoo import loading as api
 
     for found in api.backends():
         if found.installed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SettingError
+from ..contract.errors import SettingError
 from . import options
 from .app import app
 from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Out, Photos, Seed, Threads, WeightsName
@@ -15,8 +15,8 @@ from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Ou
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..backend import Model
-    from ..images import ImageInput
+    from ..contract.backend import Model
+    from ..inputs.images import ImageInput
     from ..zoo.shapes import Samples
 
 Methods = Annotated[
@@ -27,7 +27,7 @@ DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
 def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
-    from ..explain import NEEDS, controls, methods
+    from ..reports.explain import NEEDS, controls, methods
 
     if not given:
         return DEFAULT_METHODS
@@ -68,7 +68,7 @@ def explain(
     out: Out = None,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
-    from ..explain import explain as technique
+    from ..reports.explain import explain as technique
 
     work = options.Work(photo, None, out, f"explain-{model}")
     if save_npz is not None and work.folder is not None:

@@ -23,7 +23,7 @@ def layers(
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, with every field's start.")] = False,
 ) -> None:
     """Every operation of a network: shape, parameters, multiply-adds, receptive field, stride, and the totals."""
-    from ..network import table
+    from ..techniques.network import table
 
     for one in options.load(model, backend, weights, "cpu", "float32", None):
         found = table.rows(one)
@@ -40,7 +40,7 @@ def diagram(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
 ) -> None:
     """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""
-    from ..network.diagram import diagram as draw
+    from ..draw.network.diagram import diagram as draw
 
     target = out or Path(f"diagram-{model}.svg")
     loaded = options.load(model, backend, weights, "cpu", "float32", None)
@@ -70,7 +70,8 @@ def receptive(
     out: Out = None,
 ) -> None:
     """What the middle unit of each layer can see (theoretical) and looks at (effective), drawn on a photo."""
-    from ..techniques import _receptive_plot, receptive_field
+    from ..draw import receptive_fields
+    from ..techniques import receptive_field
 
     results = [
         receptive_field(
@@ -87,4 +88,4 @@ def receptive(
     ]
     for result in results:
         typer.echo(result.table())
-    options.write(results, _receptive_plot.draw, out, f"receptive-{model}.png")
+    options.write(results, receptive_fields, out, f"receptive-{model}.png")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SettingError
+from ..contract.errors import SettingError
 
 if TYPE_CHECKING:
-    from ..backend import Model
-    from ..results import Result
+    from ..contract.backend import Model
+    from ..results.base import Result
 
 Photos = Annotated[
     list[str] | None,
@@ -48,7 +48,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 def load(
     model: str, backends: list[str] | None, weights: str, device: str, dtype: str, threads: int | None
 ) -> list[Model]:
-    from .. import api
+    from ..zoo import loading as api
 
     if threads is not None:
         api.set_threads(threads)
@@ -63,7 +63,7 @@ def load(
 def photos(photos: list[str] | None) -> list[Any]:
     """The files that the user named, folders with everything below them; of a folder, what cannot be read is reported
     and left out. The bundled photo when nothing is named."""
-    from .. import folders, images
+    from ..inputs import folders, images
 
     if not photos:
         return [str(images.sample())]
@@ -121,9 +121,9 @@ class Work:
         if self.folder is None:
             write(run(self.photos, target(self.target)), draw, self.out, f"{self.default}.png")
             return
-        from .. import plotting
+        from .. import draw as plotting
         from .. import results as writing
-        from ..progress import steps_bar
+        from ..support.progress import steps_bar
 
         sheet: list[Any] = []
         with steps_bar(self.default, len(self.photos)) as advance:

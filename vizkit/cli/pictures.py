@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from ..errors import SettingError
-from ..files import replacing
+from ..contract.errors import SettingError
+from ..support.files import replacing
 from . import options
 from .app import app
 from .options import (
@@ -31,7 +31,7 @@ from .options import (
 from .rendered import MOVING, PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, was_given
 
 if TYPE_CHECKING:
-    from ..backend import Model
+    from ..contract.backend import Model
 
 PHOTOS = 32
 """Photos that are predicted at once."""
@@ -56,7 +56,7 @@ def saliency(
     out: Out = None,
 ) -> None:
     """Which pixels move a class's score: the photo, its map, and both in one, a row for each photo and backend."""
-    from .. import plotting
+    from .. import draw as plotting
     from ..techniques import saliency as technique
 
     work = options.Work(photo, target, out, f"saliency-{model}")
@@ -93,7 +93,7 @@ def gradcam(
     out: Out = None,
 ) -> None:
     """Where in the photo the evidence for a class is: Grad-CAM, beside the photo and laid over it."""
-    from .. import plotting
+    from .. import draw as plotting
     from ..techniques import gradcam as technique
 
     if on is not None and out is not None and out.suffix != ".png":
@@ -139,7 +139,7 @@ def filters(
     out: Out = None,
 ) -> None:
     """A layer's weights as one grid of pictures; with --text, as numbers."""
-    from .. import plotting
+    from .. import draw as plotting
     from ..techniques import filters as technique
 
     loaded = options.load(model, backend, weights, device, dtype, threads)
@@ -178,7 +178,9 @@ def features(
     out: Out = None,
 ) -> None:
     """What a layer makes of a photo: all its channels in one figure; with --statistics, how active every layer is."""
-    from .. import images, plotting, techniques
+    from .. import draw as plotting
+    from .. import techniques
+    from ..inputs import images
 
     if noise and photo:
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
@@ -254,8 +256,9 @@ def dream(
 
     It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
     """
-    from .. import animation, plotting
-    from .. import images as pixels
+    from .. import draw as plotting
+    from ..inputs import images as pixels
+    from ..results import animation
     from ..techniques import dream as technique
 
     told: dict[str, Any] = {

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SettingError
+from ..contract.errors import SettingError
 from . import options
 
 if TYPE_CHECKING:
-    from ..backend import Model
-    from ..parametrisations import Parametrisation
-    from ..techniques.render import Rendering
+    from ..contract.backend import Model
+    from ..results.dreams import Rendering
+    from ..techniques.dreams.parametrisations import Parametrisation
 
 PUBLISHED = "published"
 RECIPES = ("fourier", "phase", "laplacian", "pixels")
@@ -42,7 +42,7 @@ def real_pictures(folder: Path | None) -> list[Any] | None:
     """The readable images of a folder; what cannot be read is told and left out."""
     if folder is None:
         return None
-    from .. import folders
+    from ..inputs import folders
 
     found = folders.readable(folders.find(folder))
     for one in found.skipped:
@@ -76,7 +76,7 @@ class Rendered:
 
     def write(self, models: Sequence[Model], out: Path | None, name: str) -> None:
         """Render in every backend, say what was reached, and write the figure or the film."""
-        from .. import plotting
+        from .. import draw as plotting
 
         moving = out is not None and out.suffix in MOVING
         if moving and self.every is None:
@@ -96,10 +96,10 @@ class Rendered:
             options.write(results, plotting.rendering, out, f"dream-{name}.png")
 
     def _render(self, model: Model, shown: list[Any] | None) -> Rendering:
-        from ..objectives import unit
-        from ..regularisers import total_variation
         from ..techniques import class_pictures, render
-        from ..techniques.dream import DEFAULT_UNIT, default_layer
+        from ..techniques.dreams.objectives import unit
+        from ..techniques.dreams.recipe import DEFAULT_UNIT, default_layer
+        from ..techniques.dreams.regularisers import total_variation
 
         checkpoint = self.checkpoint
         if checkpoint is not None:
@@ -120,7 +120,7 @@ class Rendered:
         return render(model, objective, parametrisation=shape, titles=titles, **common, **told)
 
     def _parametrisation(self, model: Model) -> Parametrisation:
-        from .. import parametrisations as known
+        from ..techniques.dreams import parametrisations as known
 
         kinds: dict[str, type[Parametrisation]] = {
             "fourier": known.Fourier,

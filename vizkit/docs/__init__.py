@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..errors import VizkitError
+from ..contract.errors import VizkitError
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "mkdocs.yml"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ..files import replacing
+from ..support.files import replacing
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

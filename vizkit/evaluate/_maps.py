@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import Array, Model
-from ..errors import SettingError, ShapeError
-from ..images import Batch, denormalise, picture
-from ..results import Attribution
-from ..targets import Wanted
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, ShapeError
+from ..inputs.images import Batch, denormalise, picture
+from ..inputs.targets import Wanted
+from ..results.attribution import Attribution
 
 Maps = Attribution | npt.ArrayLike
 """An attribution of vizkit, or an array (N, H, W), one map of (H, W) included, of anybody's."""

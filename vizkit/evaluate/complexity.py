@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array
+from ..contract.backend import Array
 from ._maps import Maps, as_maps
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend import Array, Model
-from ..errors import SettingError
-from ..images import ImageInput
-from ..references import reference
-from ..targets import Target
-from ..techniques._noise import generator
-from ..techniques._perturbation import Probe
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError
+from ..inputs.images import ImageInput
+from ..inputs.references import reference
+from ..inputs.targets import Target
+from ..techniques.common.noise import generator
+from ..techniques.common.probe import Probe
 from ._maps import Maps, as_maps
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import Array, Model
-from ..errors import SettingError, ShapeError
-from ..images import ImageInput
-from ..references import reference
-from ..results import Attribution
-from ..targets import Target
-from ..techniques._noise import generator
-from ..techniques._perturbation import Probe
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, ShapeError
+from ..inputs.images import ImageInput
+from ..inputs.references import reference
+from ..inputs.targets import Target
+from ..results.attribution import Attribution
+from ..techniques.common.noise import generator
+from ..techniques.common.probe import Probe
 from ._maps import Maps, as_maps
 from .statistics import pearson
 

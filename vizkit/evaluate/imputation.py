@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Model
-from ..errors import SettingError, VizkitError
-from ..images import ImageInput
-from ..targets import Target
-from ..techniques._noise import generator
-from ..techniques._perturbation import Probe
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, VizkitError
+from ..inputs.images import ImageInput
+from ..inputs.targets import Target
+from ..techniques.common.noise import generator
+from ..techniques.common.probe import Probe
 from ._maps import Maps, as_maps
 from .faithfulness import Curves, places
 

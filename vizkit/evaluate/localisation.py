@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import Array
-from ..errors import SettingError
+from ..contract.backend import Array
+from ..contract.errors import SettingError
 from ._maps import Maps, as_maps, as_masks
 
 

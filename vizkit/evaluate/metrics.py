@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Model
-from ..images import Batch
-from ..targets import Wanted
+from ..contract.backend import Array, Model
+from ..inputs.images import Batch
+from ..inputs.targets import Wanted
 from . import faithfulness, fidelity, imputation, localisation, randomisation, robustness
 from ._maps import Method
 from .complexity import complexity, sparseness

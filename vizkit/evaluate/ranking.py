@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import targets, techniques
-from ..backend import Array, Model
-from ..errors import SettingError, unknown
-from ..files import replacing
-from ..images import ImageInput
-from ..results import Result, provenance
-from ..targets import Target
-from ..techniques._perturbation import Probe
-from ..techniques.baselines import CONTROLS
+from .. import techniques
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, unknown
+from ..inputs import targets
+from ..inputs.images import ImageInput
+from ..inputs.targets import Target
+from ..results.base import Result
+from ..results.files import provenance
+from ..support.files import replacing
+from ..techniques.common.probe import Probe
+from ..techniques.perturbation.controls import CONTROLS
 from ..zoo.shapes import TOLERANCE, Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case
 from .statistics import ranks
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 Methods = Mapping[str, Method] | Sequence[str | Method]
 
@@ -78,25 +80,6 @@ class Ranking(Result):
             for row in rows
         ]
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-    def figure(self) -> Figure:
-        """The table as a figure; shades show the rank within each column, dark the best."""
-        from .. import plotting
-
-        rows = self.rows()
-        figure = plotting.new(1.6 + 1.15 * len(rows[0]), 0.8 + 0.35 * len(rows))
-        axes = figure.subplots()
-        shades = np.stack([_places(self.values[:, k], name) for k, name in enumerate(self.metrics)], axis=1)
-        shades = np.column_stack([ranks(self.mean_rank), shades])
-        plotting.panel(axes, shades, cmap="Blues_r", vmin=0, vmax=1.4 * len(self.methods), aspect="auto")
-        for (y, x), shade in np.ndenumerate(shades):
-            dark = shade < 0.55 * len(self.methods)
-            axes.text(x, y, rows[y + 1][x + 1], ha="center", va="center", fontsize=8, color="w" if dark else "k")
-        axes.set_yticks(range(len(self.methods)), self.methods, fontsize=8)
-        axes.set_xticks(range(len(rows[0]) - 1), rows[0][1:], rotation=35, ha="left", fontsize=8)
-        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-        axes.set_title(f"{plotting.origin(self)}; {self.per_image.shape[2]} images", fontsize=9)
-        return figure
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """As every result, and the table as ``.csv`` (full precision) or ``.txt``."""
@@ -225,11 +208,12 @@ def _named(method: str | Method) -> tuple[str, Method]:
     return str(name), method
 
 
-def _places(column: Array, name: str) -> Array:
+def places(column: Array, name: str) -> Array:
+    """Ranks from 1, the best first, of one metric's values."""
     return ranks(-column if METRICS[name].higher else column)
 
 
 def _mean_rank(values: Array, names: Sequence[str]) -> Array:
     """The mean place of each method over the metrics that judge; over all, when none does."""
     judging = [k for k, name in enumerate(names) if METRICS[name].judges] or list(range(len(names)))
-    return np.asarray(np.mean([_places(values[:, k], names[k]) for k in judging], axis=0))
+    return np.asarray(np.mean([places(values[:, k], names[k]) for k in judging], axis=0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Model
-from ..errors import SettingError
-from ..images import ImageInput
-from ..progress import steps_bar
-from ..targets import Target
-from ..techniques._noise import generator
-from ..techniques._perturbation import Probe
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError
+from ..inputs.images import ImageInput
+from ..inputs.targets import Target
+from ..support.progress import steps_bar
+from ..techniques.common.noise import generator
+from ..techniques.common.probe import Probe
 from ._maps import Method, explain, with_tensor
 
 

@@ -1,42 +1,44 @@
 """The techniques, one a file."""
 
-from .ablationcam import ablationcam
-from .activation_statistics import activation_statistics
-from .attention import attention
-from .attention_relevance import attention_relevance
-from .attention_rollout import attention_rollout
-from .baselines import centre_map, edge_map, random_map
-from .class_pictures import class_pictures
-from .deepdream import deepdream
-from .dream import dream
-from .eigencam import eigencam
-from .embedding import embed
-from .feature_maps import feature_maps
-from .filters import filters
-from .full_gradient import full_gradient
-from .gradcam import gradcam
-from .gradcam_plus_plus import gradcam_plus_plus, smooth_gradcam_plus_plus
-from .gradient_shap import gradient_shap
-from .gradient_x_input import gradient_x_input
-from .guided_backprop import deconvnet, guided_backprop
-from .guided_gradcam import guided_gradcam
-from .health import health
-from .hirescam import hirescam
-from .integrated_gradients import integrated_gradients
-from .invert import invert
-from .kernel_shap import kernel_shap
-from .layercam import layercam
-from .lime import lime
-from .occlusion import occlusion
-from .receptive_field import receptive_field
-from .render import render
-from .rise import rise
-from .saliency import saliency
-from .scorecam import scorecam
-from .smoothgrad import smoothgrad, squaregrad, vargrad
-from .top_patches import top_patches
-from .top_units import top_units
-from .xgradcam import xgradcam
+from .attribution.attention import attention
+from .attribution.attention_relevance import attention_relevance
+from .attribution.attention_rollout import attention_rollout
+from .attribution.full_gradient import full_gradient
+from .attribution.gradient_shap import gradient_shap
+from .attribution.gradient_x_input import gradient_x_input
+from .attribution.guided_backprop import deconvnet, guided_backprop
+from .attribution.integrated_gradients import integrated_gradients
+from .attribution.saliency import saliency
+from .attribution.smoothgrad import smoothgrad
+from .attribution.squaregrad import squaregrad
+from .attribution.vargrad import vargrad
+from .cam.ablationcam import ablationcam
+from .cam.eigencam import eigencam
+from .cam.gradcam import gradcam
+from .cam.gradcam_plus_plus import gradcam_plus_plus, smooth_gradcam_plus_plus
+from .cam.guided_gradcam import guided_gradcam
+from .cam.hirescam import hirescam
+from .cam.layercam import layercam
+from .cam.scorecam import scorecam
+from .cam.xgradcam import xgradcam
+from .dreams.class_pictures import class_pictures
+from .dreams.deepdream import deepdream
+from .dreams.dream import dream
+from .dreams.invert import invert
+from .dreams.render import render
+from .dreams.top_units import top_units
+from .features.activation_statistics import activation_statistics
+from .features.embedding import embed
+from .features.feature_maps import feature_maps
+from .features.filters import filters
+from .features.health import health
+from .features.top_patches import top_patches
+from .network.receptive_field import receptive_field
+from .perturbation.controls import centre_map, edge_map, random_map
+from .perturbation.kernel_shap import kernel_shap
+from .perturbation.lime import lime
+from .perturbation.occlusion import occlusion
+from .perturbation.rise import rise
 
 __all__ = [
     "ablationcam",

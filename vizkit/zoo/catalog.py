@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..contract.spec import InputSpec, imagenet_labels
 from . import shapes
-from .spec import InputSpec, imagenet_labels
 
 
 @dataclass(frozen=True)

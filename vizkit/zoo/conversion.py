@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SettingError, WeightsWarning, unknown
+from ..contract.errors import SettingError, WeightsWarning, unknown
 from . import formats, metadata, naming, store
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG, spec_of

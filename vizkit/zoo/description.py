@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import WeightsError
-from ..model import digest
+from ..contract.errors import WeightsError
+from ..contract.model import digest
 from . import formats, naming, weights
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG

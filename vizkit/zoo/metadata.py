@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import VizkitError, WeightsError
+from ..contract.errors import VizkitError, WeightsError
+from ..contract.spec import InputSpec, imagenet_labels, make_spec
 from .architecture import is_bottleneck
 from .catalog import spec_of
-from .spec import InputSpec, imagenet_labels, make_spec
 
 LARGEST = 1024
 """Of any number that describes an input: a file cannot ask for a pass over a picture that fills the memory."""

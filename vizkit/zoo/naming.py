@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..ops import Array
+from ..contract.ops import Array
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG
 from .names import PARAMETER_OF_NORM, gluon_paths

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import WeightsError
-from ..progress import bytes_bar
+from ..contract.errors import WeightsError
+from ..support.progress import bytes_bar
 from . import download, weights
 from .architecture import parameter_shapes
 from .catalog import CATALOG

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import Array, Weights
-from ..errors import SettingError, WeightsError
+from ..contract.backend import Array, Weights
+from ..contract.errors import SettingError, WeightsError
+from ..contract.spec import InputSpec
 from . import formats, naming
 from . import metadata as saying
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG
-from .spec import InputSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 RESIDUAL_GAIN = 0.25

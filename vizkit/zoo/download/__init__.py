@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vizkit.errors import WeightsError
-from vizkit.files import replacing
+from vizkit.contract.errors import WeightsError
+from vizkit.support.files import replacing
 from vizkit.zoo.download.digest import Digest
 from vizkit.zoo.download.part import Part, part_of
 from vizkit.zoo.download.transfer import Transfer, TransferError

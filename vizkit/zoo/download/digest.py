@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vizkit.errors import SettingError
+from vizkit.contract.errors import SettingError
 
 _CHUNK = 1 << 20
 

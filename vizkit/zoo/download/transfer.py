@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import IO
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 
 _CHUNK = 1 << 18
 _WORTH_ANOTHER_TRY = {408, 425, 429}

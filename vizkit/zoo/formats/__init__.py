@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vizkit.errors import WeightsError
-from vizkit.files import replacing
+from vizkit.contract.errors import WeightsError
+from vizkit.support.files import replacing
 from vizkit.zoo.formats import neutral, params, pth
 from vizkit.zoo.formats.kinds import Array
 from vizkit.zoo.formats.source import Source, opened

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 
 Array = NDArray[np.generic]
 

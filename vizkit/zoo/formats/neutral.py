@@ -14,7 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.kinds import KINDS, MAX_TENSORS, Array, plain, shown
 from vizkit.zoo.formats.source import Source
 

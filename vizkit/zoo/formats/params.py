@@ -21,7 +21,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.kinds import KINDS, MAX_TENSORS, Array, plain, raw_bytes, shown
 from vizkit.zoo.formats.source import Source, metadata_from
 

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.admitted import STORAGES
 from vizkit.zoo.formats.archive import Record, enter, records
 from vizkit.zoo.formats.kinds import MAX_TENSORS, Array, plain, raw_bytes, shown

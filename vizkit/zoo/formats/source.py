@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vizkit.errors import WeightsError
+from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.kinds import Array, Kind
 
 _CHUNK = 1 << 20

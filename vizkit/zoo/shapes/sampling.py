@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vizkit.errors import SettingError
+from vizkit.contract.errors import SettingError
 from vizkit.zoo.shapes import backgrounds
 from vizkit.zoo.shapes.draws import SIZE, Floats, Ints, apart, from_hsv, pick, uniform
 from vizkit.zoo.shapes.forms import CLASSES, HUES, TEXTURED, Objects, rasterise

@@ -1,0 +1,470 @@
+"""A network as every technique sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LayerError, SettingError, ShapeError, unknown
+from .grid import CHANNELS_FIRST, Grid, grid_of
+from .ops import Array, Ops, Step, Tensor
+from .probabilities import is_attention, may_be, noted
+
+if TYPE_CHECKING:
+    from .graph import Graph
+    from .spec import InputSpec
+
+AS_GIVEN = "as given"
+"""The origin of the weights of a user's own network."""
+SAMPLES = 64
+"""Values of each parameter that are compared to see whether it was written."""
+SHAPING = ("reshape", "flatten", "identity", "dropout")
+"""Kinds of operations that change no value in inference."""
+OUTPUT = "output"
+"""The name of the network's last result, its logits, in every model."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One observable activation: its canonical name, the kind of module, and its shape for a batch of one."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a network is called. ``inputs`` are what it gets beside the picture, by position or by name: an array with a
+    leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output`` says which of its
+    results counts: an index or a key, or a function of what the network returns; None takes the only one there is."""
+
+    inputs: tuple[Any, ...] | Mapping[str, Any] = ()
+    output: int | str | Callable[[Any], Tensor] | None = None
+
+
+PLAIN = Call()
+"""With a picture alone, for one tensor."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's parameters came from: ``source`` as the user asked for it, and the file when there was one."""
+
+    source: str
+    file: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a prediction; ``probability``, in 0..1, is the softmax over all logits, or the sigmoid of a single
+    one. Of a network that ends in a sigmoid, ``logit`` is what goes into it."""
+
+    index: int
+    label: str
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a detector found: a class, its score in 0..1, and ``corners``, left, top, right and bottom, in pixels of the
+    picture as the network sees it."""
+
+    index: int
+    label: str
+    score: float
+    corners: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a forward pass differs from plain inference.
+
+    ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
+    from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
+    ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
+    (Springenberg et al. 2014), ``"deconvnet"`` (Zeiler & Fergus 2013), or ``"redirected"``: where the gradient of a
+    score to be raised is zero for a whole picture, it passes where it would raise the ReLU's input. None is the true
+    gradient.
+    """
+
+    training: np.random.Generator | None = None
+    relu: str | None = None
+
+
+INFERENCE = Mode()
+RELU_RULES = ("guided", "deconvnet")
+"""Rules after which maps are called: where no ReLU follows one it would be another map."""
+SPACINGS = 32
+"""Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
+SHORT = {"bfloat16": 2.0**-6, "tf32": 2.0**-9}
+"""Twice the distance between neighbours of those numbers, near 1."""
+
+
+def digest(parameters: Iterable[tuple[str, Array]]) -> str:
+    """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
+    found = hashlib.sha256()
+    for name, value in parameters:
+        plain = np.ascontiguousarray(value, dtype="<f4")
+        found.update(f"{name}:{plain.shape}:".encode())
+        found.update(plain.tobytes())
+    return found.hexdigest()
+
+
+class Model(ABC):
+    """One network in one framework.
+
+    ``name`` its canonical name, ``backend`` the backend's name, ``native`` the framework's own network, ``spec`` what
+    it expects as input, ``ops`` the framework's functions on ``device``, ``weights`` their origin. ``dtype`` is what
+    the network computes in, ``ops.dtype`` that of every tensor that goes in or out: float32 for bfloat16 and tf32, else
+    equal.
+    """
+
+    name: str
+    backend: str
+    device: str
+    dtype: str
+    native: Any
+    spec: InputSpec
+    ops: Ops
+    weights: Weights
+    versions: dict[str, str]
+    detects: bool = False
+    """Whether the output is a detector's boxes, (N, boxes, 4 + classes): left, top, right and bottom in pixels, and the
+    score of the box in its class' column; rows of zeros are no box."""
+    layout: Mapping[str, Grid] = MappingProxyType({})
+    """How layers cover the picture, where the user has said it; see :func:`vizkit.wrap`."""
+    reader: ClassVar[Callable[..., Any]]
+    """Makes a user's pictures the network's input: :func:`vizkit.images.prepare`, once it is there."""
+    optimise: bool = True
+    """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
+
+    _hash: tuple[object, str] | None = None
+    _held: object = None
+    _attention: Mapping[str, Layer] | None = None
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding alone may move a logit, as a part of the largest: :data:`SPACINGS` distances between
+        neighbouring numbers, or two of the shorter numbers that are multiplied, where sums are still kept in
+        float32."""
+        return SHORT[self.dtype] if self.dtype in SHORT else SPACINGS * float(np.finfo(self.dtype).eps)
+
+    @property
+    @abstractmethod
+    def layers(self) -> Mapping[str, Layer]:
+        """Every observable layer by name, in the order in which they finish; found with one pass, once."""
+
+    @property
+    def attention(self) -> Mapping[str, Layer]:
+        """Every layer of attention probabilities by name, in order of computation; found with one pass, once.
+
+        Of shape (1, heads, T, T): each row, over the T tokens that are looked at, adds up to one. Where there are
+        windows, the first axis counts them, or one more. Some are among :attr:`layers`, blocks that give nothing else.
+        Where a function computes them inside of a block, they are named after it, ``"BLOCK:attention"`` (the second in
+        one block ``":attention2"``), if the backend can see that. :attr:`layers` does not list those, but
+        :meth:`forward` keeps and adds to them all.
+        """
+        if self._attention is None:
+            self._attention = self._find_attention()
+        return self._attention
+
+    def _find_attention(self) -> Mapping[str, Layer]:
+        """What :attr:`attention` promises, as far as it is among :attr:`layers`."""
+        names = [
+            name
+            for name, layer in self.layers.items()
+            if may_be(layer.shape) and not layer.kind.startswith(CHANNELS_FIRST)
+        ]
+        if not names:
+            return {}
+        picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
+        kept = self.forward(self.ops.asarray(picture), names)
+        found = ((self.layers[name], kept[name]) for name in names if is_attention(self.ops, kept[name]))
+        return noted(self.ops, found)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name, among :attr:`layers` or :attr:`attention`, or the output.
+
+        Raises UnknownNameError, LayerError.
+        """
+        if name == OUTPUT:
+            return Layer(OUTPUT, "", self.output_shape)
+        if name not in self.layers and name not in self.attention:
+            self.check_layer(name)
+        return self.layers[name] if name in self.layers else self.attention[name]
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
+
+    def grid(self, layer: str) -> Grid | None:
+        """How a layer's output covers the picture; None where it does not."""
+        if layer in self.layout:
+            return self.layout[layer]
+        return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
+
+    @abstractmethod
+    def has_relu(self) -> bool:
+        """Whether ReLUs are among the network's operations, so that another backward rule means something."""
+
+    @abstractmethod
+    def graph(self) -> Graph:
+        """Every operation and what it reads, as the framework computes them for one image; found once.
+
+        Raises SettingError when the framework cannot show it.
+        """
+
+    @abstractmethod
+    def biases(self) -> dict[str, Array]:
+        """The constant (C,), float64, that each observable affine layer adds to its output, per channel: the bias of a
+        convolution or dense layer; of a batch norm, in inference, ``beta - gamma * mean / sqrt(variance + eps)``."""
+
+    @abstractmethod
+    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
+        """What :meth:`forward` promises, for names that exist."""
+
+    @abstractmethod
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all parameters and stored statistics by canonical name, e.g. ``features.0.weight``."""
+
+    @abstractmethod
+    def parameter(self, name: str) -> Array:
+        """A float32 copy of one parameter."""
+
+    @abstractmethod
+    def _state(self) -> object:
+        """Something that differs whenever a parameter has been written since; compared with ``==``."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block the network is taken to be as it is at its start: it is looked over once, and not at every
+        pass. For loops in which nobody has a say between two passes: leave it before a user's callback is called."""
+        before = self._held
+        self._held = self._state() if before is None else before
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def looked(self) -> object:
+        """What :meth:`_state` is now, or was when :meth:`held` began."""
+        return self._state() if self._held is None else self._held
+
+    def recorded(self, step: Step, key: Hashable = None) -> Step:
+        """``step``, to be called again and again with tensors of the same names and shapes.
+
+        A backend may record what it does, and replay that as long as the network stays as it is. So a step must do
+        the same each time: no random numbers of the host's, nothing brought to the device but by ``ops.constant``,
+        nothing read from it. ``key`` says that it is the same step as in another call: all that it closes over, but for
+        the network's state. Here it is just called.
+        """
+        return step
+
+    @abstractmethod
+    def _with_parameters(self, changes: Mapping[str, Array]) -> Model:
+        """What :meth:`with_parameters` promises, for arrays that fit, before ``weights`` say so."""
+
+    def with_parameters(self, changes: Mapping[str, npt.ArrayLike]) -> Model:
+        """This network with other values of some parameters or stored statistics, by canonical name.
+
+        A new model; this one, and the user's network, stay as they are. What is not named has the values it has now.
+        The new model's ``native`` is the backend's own affair: in Gluon it is still the user's network, beside which
+        the new values lie. Raises UnknownNameError for a parameter that does not exist, ShapeError for another shape.
+        """
+        shapes = self.parameter_shapes()
+        arrays = {name: np.asarray(value) for name, value in changes.items()}
+        for name, value in arrays.items():
+            if name not in shapes:
+                raise unknown(f"parameter of {self.name}", name, shapes)
+            if value.shape != tuple(shapes[name]):
+                raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
+        model = self._with_parameters(arrays)
+        model._hash = model._held = None
+        model.weights = replace(self.weights, note=f"{len(arrays)} of {len(shapes)} parameters replaced")
+        return model
+
+    def forward(
+        self,
+        x: Tensor,
+        keep: Sequence[str] = (OUTPUT,),
+        add: Mapping[str, Tensor] | None = None,
+        mode: Mode = INFERENCE,
+    ) -> dict[str, Tensor]:
+        """The activations named in ``keep``, by name: of :attr:`layers` and :attr:`attention`, and the output.
+
+        Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
+        anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. Works
+        inside and outside ``ops.value_and_grad``. Dropout is off and batch norm uses its stored statistics, whatever
+        mode the user left the network in, unless ``mode`` says otherwise; the network is as before afterwards.
+
+        Raises UnknownNameError for a layer that does not exist, LayerError for one that runs more than once in a pass
+        or never, ShapeError for an input the network cannot take, SettingError for a rule that no ReLU can follow.
+        """
+        add = {} if add is None else add
+        if not keep:
+            raise SettingError("forward(keep=()) keeps nothing; name at least one layer, or 'output' for the logits.")
+        if self.spec.extent and len(x.shape) == 4 and tuple(x.shape[2:]) == self.spec.size:
+            x = self.ops.reshape(x, (-1, *self.spec.shape))
+        if len(x.shape) != 1 + len(self.spec.shape) or x.shape[1] != self.spec.channels:
+            axes = {2: "T", 3: "H, W", 4: "D, H, W"}[len(self.spec.shape)]
+            raise ShapeError(
+                f"{self.name} takes a batch of shape (N, {self.spec.channels}, {axes}); got {tuple(x.shape)}. "
+                "One image needs a leading axis of 1."
+            )
+        for name in {*keep, *add} - self.layers.keys() - {OUTPUT}:
+            if name not in self.attention:
+                self.check_layer(name)
+        if mode.relu in RELU_RULES and not self.has_relu():
+            raise SettingError(
+                f"The rule {mode.relu!r} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
+                f"{self.backend} shows, so that its map would be that of vizkit.saliency. Take that, or wrap a network "
+                "that calls ReLU."
+            )
+        return self._forward(x, tuple(keep), add, mode)
+
+    def check_layer(self, name: str) -> None:
+        """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for
+        attention inside of a block LayerError."""
+        if name == OUTPUT or name in self.layers:
+            return
+        if name in self.attention:
+            raise LayerError(
+                f"{name!r} of {self.name} is attention that is computed inside of a block, {self.attention[name].shape}"
+                ": it has no channels over the picture. vizkit.attention maps it, vizkit.feature_maps and "
+                "model.forward give it as it is; for anything else name a layer of model.layers."
+            )
+        known = {**self.layers, **self.attention}
+        raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
+
+    def weight(self, layer: str) -> Array:
+        """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.
+
+        Raises UnknownNameError when the layer does not exist, LayerError when it has no such weights.
+        """
+        name = f"{layer}.weight"
+        if len(self.parameter_shapes().get(name, ())) in (2, 4):
+            return self.parameter(name)
+        self.check_layer(layer)
+        raise LayerError(
+            f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {_some(self.filter_layers())}."
+        )
+
+    def architecture(self) -> str:
+        """The network as its framework prints it."""
+        return repr(self.native)
+
+    def filter_layers(self) -> list[str]:
+        """Names of the layers with convolution weights, in order."""
+        shapes = self.parameter_shapes().items()
+        return [name.removesuffix(".weight") for name, shape in shapes if name.endswith(".weight") and len(shape) == 4]
+
+    def sha256(self) -> str:
+        """SHA-256 over all parameters by sorted canonical name, as float32: the same weights give the same digest in
+        every backend and file format. Computed again only after a parameter was written."""
+        state = self.looked()
+        if self._hash is None or self._hash[0] != state:
+            self._hash = (state, digest((name, self.parameter(name)) for name in sorted(self.parameter_shapes())))
+        return self._hash[1]
+
+    def logits(self, image: Any, *, fit: str = "crop") -> Array:
+        """Logits (N, classes), in the model's dtype, of an image or a list of images."""
+        batch = self.reader(image, self.spec, fit=fit)
+        return self.ops.numpy(self.forward(self.ops.asarray(batch.tensor))[OUTPUT])
+
+    def predict(self, image: Any, top: int = 5, *, fit: str = "crop") -> list[Any]:
+        """The ``top`` most probable classes: a list of :class:`Prediction` for one image, a list of such lists for a
+        list of images.
+
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_0", weights="random:7")  # doctest: +SKIP
+        >>> model.predict("photo.jpg")[0].label                        # doctest: +SKIP
+        """
+        logits = self.logits(image, fit=fit).astype(np.float64)
+        if logits.ndim != 2:
+            other = "model.detections" if self.detects else "model.logits"
+            raise ShapeError(
+                f"{self.name} gives an output of shape {logits.shape}; a prediction needs (N, classes). See {other}."
+            )
+        if top < 1:
+            raise SettingError(f"top={top}: ask for at least one class.")
+        probability = logits if logits.shape[1] == 1 and self.ends_in_sigmoid() else probabilities(logits)
+        if probability is logits:
+            with np.errstate(divide="ignore"):
+                logits = np.log(logits / (1.0 - logits))
+        rows = [
+            [
+                Prediction(int(i), self.spec.label(int(i)), float(probability[row, i]), float(logits[row, i]))
+                for i in np.argsort(-logits[row], kind="stable")[:top]
+            ]
+            for row in range(len(logits))
+        ]
+        return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
+
+    def detections(self, image: Any, *, fit: str = "crop") -> list[Any]:
+        """The boxes that a detector finds, the surest first: a list of :class:`Box` for one image, a list of such lists
+        for a list of images. ``target=vizkit.targets.Detection(i)``, or ``"box:i"``, explains the one at place i.
+
+        Raises SettingError for a network that is no detector.
+        """
+        if not self.detects:
+            raise SettingError(f"{self.name} detects no boxes; its output is {self.output_shape}.")
+        rows = []
+        for found in self.logits(image, fit=fit).astype(np.float64):
+            scores = found[:, 4:]
+            order = [int(i) for i in np.argsort(-scores.max(axis=1), kind="stable") if scores[i].max() > 0]
+            best = [(i, int(scores[i].argmax())) for i in order]
+            rows.append([
+                Box(k, self.spec.label(k), float(scores[i, k]), (*map(float, found[i, :4]),)) for i, k in best
+            ])  # fmt: skip
+        return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
+
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the network's own last step makes probabilities; False where the framework does not show it."""
+        try:
+            graph = self.graph()
+        except SettingError:
+            return False
+        step = graph[graph.layers[OUTPUT]]
+        while step.kind in SHAPING and len(step.inputs) == 1:
+            step = graph[step.inputs[0]]
+        return step.kind == "sigmoid"
+
+    def __repr__(self) -> str:
+        return (
+            f"<vizkit model {self.name} in {self.backend} on {self.device}, {self.dtype}, "
+            f"weights {self.weights.source}>"
+        )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")
+
+
+def wrong_size(model: Model, why: str) -> ShapeError:
+    """That a network cannot take the inputs that it was wrapped for."""
+    return ShapeError(
+        f"{model.name} cannot take an input of shape {(1, *model.spec.shape)}: {why} Say what it takes when it is "
+        "wrapped: input_size=224 or (height, width) for pictures, (samples,) for signals (N, C, T), (depth, height, "
+        "width) for volumes, and a mean and std for each channel."
+    )
+
+
+def probabilities(logits: Array) -> Array:
+    """Of logits (N, C) the softmax over all classes, of a single one (N, 1) the sigmoid."""
+    if logits.shape[1] == 1:
+        return np.asarray(1.0 / (1.0 + np.exp(-logits)))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

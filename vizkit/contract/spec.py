@@ -1,0 +1,102 @@
+"""What a network expects as input and what its outputs are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from math import prod
+
+from .errors import SettingError, UnknownNameError, unknown
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@lru_cache(maxsize=1)
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 class names of ILSVRC 2012, by index."""
+    text = (files("vizkit.zoo") / "data" / "imagenet_labels.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Size (height, width) in pixels, the shorter side before the centre crop, and the normalisation per channel:
+    ``(pixel / 255 - mean) / std``. ``labels`` name the outputs, None when nobody said."""
+
+    size: tuple[int, int]
+    resize: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    labels: tuple[str, ...] | None = None
+    extent: tuple[int, ...] = ()
+    """Axes behind the channels where they are not two: (T,) of signals, (D, H, W) of volumes. Then ``size`` is how they
+    lie as a picture: (1, T), (D * H, W)."""
+
+    @property
+    def channels(self) -> int:
+        """Channels: 3 of colour pictures, 1 of gray ones, any number of others."""
+        return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input, (C, H, W), (C, T) or (C, D, H, W), as the network takes it."""
+        return (self.channels, *(self.extent or self.size))
+
+    def label(self, index: int) -> str:
+        """The name of an output, ``class 7`` where there is none."""
+        if self.labels is not None and 0 <= index < len(self.labels):
+            return self.labels[index]
+        return f"class {index}"
+
+    def index(self, target: int | str, classes: int) -> int:
+        """The output that ``target`` means: an index, a label, or a label's words in any case.
+
+        Raises UnknownNameError with the nearest labels, or when several outputs carry the name.
+        """
+        if isinstance(target, str) and target.strip().lstrip("-").isdigit():
+            target = int(target)
+        if not isinstance(target, str):
+            if not 0 <= target < classes:
+                raise UnknownNameError(
+                    f"Target {target} is outside this network's {classes} classes, 0 to {classes - 1}."
+                )
+            return int(target)
+        wanted = target.strip().lower()
+        labels = () if self.labels is None else self.labels
+        found = [i for i, label in enumerate(labels) if label.lower() == wanted]
+        if len(found) > 1:
+            raise UnknownNameError(f"The label {target!r} names {len(found)} classes: {found}. Give the index instead.")
+        if not found:
+            if not labels:
+                raise UnknownNameError(f"This network has no labels, so {target!r} means nothing; give an index.")
+            raise unknown("label", target, labels, "Or give the class index.")
+        return found[0]
+
+
+def make_spec(
+    input_size: int | tuple[int, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    labels: tuple[str, ...] | None = None,
+    resize: int | None = None,
+) -> InputSpec:
+    """A checked spec; the shorter side before the crop is 256/224 of the input's unless given."""
+    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    if not 1 <= len(size) <= 3 or min(size) < 1:
+        raise SettingError(
+            f"input_size={input_size!r}: give one positive side in pixels, or (height, width); (samples,) of a signal, "
+            "(depth, height, width) of a volume."
+        )
+    if len(mean) != len(std) or not mean:
+        raise SettingError(
+            f"mean has {len(mean)} values and std {len(std)}; give one for each channel, 3 for RGB or 1 for gray."
+        )
+    if min(std) <= 0:
+        raise SettingError(f"std={tuple(std)}: every value must be positive, since pixels are divided by it.")
+    side = round(min(size) * 256 / 224) if resize is None else resize
+    names = None if labels is None else tuple(str(label) for label in labels)
+    extent = () if len(size) == 2 else size
+    flat = (prod(size[:-1]), size[-1])
+    return InputSpec(flat, side, tuple(map(float, mean)), tuple(map(float, std)), names, extent)

@@ -1,0 +1,87 @@
+"""Figures of results; only here is Matplotlib imported. Every function takes a list of results of one kind, one for
+each backend or model, and draws them in one figure; nothing is registered with pyplot."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..evaluate.ranking import Ranking
+from ..results.attribution import Attribution
+from ..results.base import Result
+from ..results.dreams import DeepDream, Dream, Inversion, Rendering
+from ..results.explanation import Explanation
+from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+from ..results.fields import ReceptiveFields
+from ..results.folders import Embedding, TopPatches
+from ..results.health import Health
+from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
+from .dreams import deepdream, dream, inversion, rendering
+from .explanation import explanation
+from .layers import MARKS, activation_statistics, feature_maps, filters, top_units
+from .maps import attributions, curves, maps, slices
+from .overlay import overlay
+from .receptive import receptive_fields
+from .scatter import embedding
+from .tables import ranking, top_patches
+from .units import health
+
+FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
+    ActivationStatistics: activation_statistics,
+    Attribution: maps,
+    DeepDream: deepdream,
+    Dream: dream,
+    Embedding: embedding,
+    Explanation: explanation,
+    FeatureMaps: feature_maps,
+    Filters: filters,
+    Health: health,
+    Inversion: inversion,
+    Ranking: ranking,
+    ReceptiveFields: receptive_fields,
+    Rendering: rendering,
+    TopPatches: top_patches,
+    TopUnits: top_units,
+}
+"""What draws each kind of result."""
+
+
+def figure(results: Sequence[Result]) -> Figure:
+    """Results of one kind in one figure. Raises TypeError for a kind that has no picture."""
+    for kind in type(results[0]).__mro__:
+        if kind in FIGURES:
+            return FIGURES[kind](results)
+    raise TypeError(f"{type(results[0]).__name__} has no picture of its own.")
+
+
+__all__ = [
+    "FIGURES",
+    "GRAY",
+    "MARKS",
+    "activation_statistics",
+    "attributions",
+    "columns_for",
+    "contact_sheet",
+    "curves",
+    "deepdream",
+    "dream",
+    "embedding",
+    "explanation",
+    "feature_maps",
+    "figure",
+    "filters",
+    "health",
+    "inversion",
+    "maps",
+    "new",
+    "origin",
+    "overlay",
+    "panel",
+    "ranking",
+    "receptive_fields",
+    "rendering",
+    "slices",
+    "tile",
+    "top_patches",
+    "top_units",
+]

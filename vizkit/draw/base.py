@@ -1,0 +1,83 @@
+"""What every figure is made of: canvases, panels without ticks, grids, titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..contract.backend import Array
+
+if TYPE_CHECKING:
+    from ..results.base import Result
+
+GRAY = "0.35"
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure, inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panel(axes: Any, image: Array, title: str = "", *, smooth: bool = False, **options: Any) -> Any:
+    """One picture without ticks; ``smooth`` where it is one for the eye, whose pixels mean nothing each."""
+    drawn = axes.imshow(image, interpolation="bicubic" if smooth else "nearest", **options)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=9)
+    return drawn
+
+
+def origin(result: Result) -> str:
+    """Model, backend and weights of a result, for a title."""
+    made = result.provenance
+    source = made["weights"]["source"].replace("\\", "/").rsplit("/", 1)[-1]
+    dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
+    return f"{made['model']} in {made['backend']}, weights {source}{dtype}"
+
+
+def tile(pictures: Array, columns: int, gap: int = 1, fill: float = np.nan) -> Array:
+    """(n, H, W) or (n, H, W, 3) pictures as one grid, ``gap`` pixels of ``fill`` between them."""
+    n, height, width = pictures.shape[:3]
+    rows = -(-n // columns)
+    grid = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, *pictures.shape[3:]), fill, dtype=np.float64
+    )
+    for i, one in enumerate(pictures):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        grid[top : top + height, left : left + width] = one
+    return grid
+
+
+def columns_for(count: int, shape: tuple[int, ...], aspect: float = 1.6) -> int:
+    """Columns that make ``count`` pictures a grid about ``aspect`` times as wide as high, with few places over."""
+    ideal = np.sqrt(count * aspect * (shape[0] + 1) / (shape[1] + 1))
+    near = range(max(1, round(ideal * 0.8)), max(1, round(ideal * 1.25)) + 1)
+    return min(near, key=lambda columns: -count % columns / count + abs(np.log(columns / ideal)) * 0.3)
+
+
+def wrapped(text: str) -> str:
+    return text.replace(", weights", "\nweights")
+
+
+def contact_sheet(pictures: Sequence[Array], names: Sequence[str], shown: str) -> Figure:
+    """Pictures of any size in a grid under their names."""
+    aspect = max(one.shape[1] / one.shape[0] for one in pictures)
+    columns = min(len(pictures), max(1, round(5 / aspect)))
+    rows = -(-len(pictures) // columns)
+    figure = new(12.0, rows * (12.0 / columns / aspect + 0.3) + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, one, name in zip(axes.flat, pictures, names, strict=False):
+        panel(axis, one, name, smooth=True)
+    figure.suptitle(shown, fontsize=9, color=GRAY)
+    return figure

@@ -1,0 +1,116 @@
+"""The figure of many methods: a grid that fits on a page, with the controls apart."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..techniques.perturbation.controls import CONTROLS
+from .base import GRAY, new, panel
+from .overlay import DIVERGING, PERCENTILE, blend, limits
+from .overlay import end as end_of
+
+if TYPE_CHECKING:
+    from ..contract.backend import Array
+    from ..results.explanation import Explanation
+
+COLUMNS = 6
+"""Of methods in a row."""
+SIDE = 1.85
+"""Of a map, inches."""
+HIDDEN = 0.85
+"""How much of the photo the strongest places of a map hide."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Methods that stand side by side: their places in the explanation, and a heading above them."""
+
+    methods: Sequence[int]
+    heading: str = ""
+
+
+def explanation(results: Sequence[Explanation]) -> Figure:
+    """At most six methods side by side, beside the picture, in bands below one another; within a band a row for each
+    picture, target and model. The controls have a band of their own. Of the first result alone."""
+    shown = results[0]
+    names = [result.provenance["technique"] for result in shown.results[0][0]]
+    bands = _bands(names)
+    rows = [(i, block) for i in range(shown.values.shape[3]) for target in shown.results for block in target]
+    ends = [end_of(shown.values[:, :, k]) for k in range(len(names))]
+    columns = 1 + max(len(band.methods) for band in bands)
+    figure = new(0.5 + SIDE * columns, len(bands) * (0.4 + (SIDE + 0.1) * len(rows)) + 0.55)
+    parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
+    for part, band in zip(parts, bands, strict=True):
+        axes = part.subplots(len(rows), columns, squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        if band.heading:
+            part.suptitle(band.heading, fontsize=10)
+        for r, ((i, block), row) in enumerate(zip(rows, axes, strict=True)):
+            _picture(row[0], shown, i, block, name=r % (len(rows) // shown.values.shape[3]) == 0)
+            for k, axis in zip(band.methods, row[1:], strict=False):
+                axis.set_axis_on()
+                title = _title(block[k].provenance["technique"], block[k].layer) if r == 0 else ""
+                _map(axis, shown, block[k], i, ends[k], title)
+    fits = round(figure.get_figwidth() * 13)
+    legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
+    figure.supxlabel(legend, fontsize=8, color=GRAY)
+    return figure
+
+
+def _bands(names: Sequence[str]) -> list[Band]:
+    """Rows of about equal length, and the controls after them."""
+    methods = [k for k, name in enumerate(names) if name not in CONTROLS]
+    controls = [k for k, name in enumerate(names) if name in CONTROLS]
+    count = -(-len(methods) // COLUMNS)
+    bands = [Band(list(part)) for part in np.array_split(methods, count)] if methods else []
+    return [*bands, Band(controls, "controls: maps that know nothing of the network")] if controls else bands
+
+
+def _picture(axis: Any, shown: Explanation, i: int, block: Sequence[Any], name: bool) -> None:
+    first = block[0]
+    axis.set_axis_on()
+    panel(axis, first.batch.pictures[i], _short(first.batch.names[i], 24) if name else "")
+    made = first.provenance
+    dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
+    label = _short(first.labels[i].split(",")[0], 24)
+    axis.set_ylabel(f"{label}\n{_short(made['model'], 24)}\n{made['backend']}{dtype}", fontsize=8)
+
+
+def _map(axis: Any, shown: Explanation, result: Any, i: int, common: float, title: str) -> None:
+    values: Array = result.values[i]
+    low, high = limits(values, result.signed, common if shown.scale == "common" else None)
+    if shown.overlay:
+        cmap = None if result.signed else shown.cmap
+        photo = result.batch.pictures[i]
+        gray = (photo @ np.array([0.299, 0.587, 0.114]))[..., None].repeat(3, axis=2)
+        panel(axis, blend(gray, values, (low, high), signed=result.signed, alpha=HIDDEN, cmap=cmap), title)
+    else:
+        colours = DIVERGING if result.signed else shown.cmap
+        panel(axis, values, title, cmap=colours, vmin=low, vmax=high)
+    span = f"±{high:.2g}" if result.signed else f"{low:.2g} to {high:.2g}"
+    axis.set_xlabel(span if np.any(values) else "0, blank", fontsize=7, color=GRAY, labelpad=2)
+
+
+def _title(method: str, layer: str | None) -> str:
+    return f"{method}\n{_short(layer)}" if layer else method
+
+
+def _short(text: str, most: int = 28) -> str:
+    """A name as it fits over a column: its end tells most."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def _legend(shown: Explanation) -> str:
+    signed = {result.signed for target in shown.results for block in target for result in block}
+    words = ["the brighter a place, the more it counts for the target"] if False in signed else []
+    words += ["red speaks for the target, blue against it"] if True in signed else []
+    scale = "each map on its own scale" if shown.scale == "each" else "one scale for each method"
+    end = f"below it, from where to where its colours go: to the {PERCENTILE}th percentile of its size"
+    return f"{'; '.join(words)}\n{scale}: {end}"

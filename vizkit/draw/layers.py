@@ -1,0 +1,119 @@
+"""Figures of what a layer holds: weights, maps, statistics."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..contract.backend import Array
+from ..techniques.features.filters import pictures
+from .base import GRAY, columns_for, new, origin, panel, tile
+
+if TYPE_CHECKING:
+    from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+
+MARKS = (("o", "full", 4), ("s", "none", 8), ("D", "none", 11), ("^", "none", 14))
+"""Shape, filling and size for each result in one figure: those of one place lie around one another. Layers are marked,
+never joined: side by side in a network, they are no curve."""
+
+
+def filters(results: Sequence[Filters]) -> Figure:
+    """One grid a result; colour filters each on their own scale, the rest on one common scale with its bar."""
+    shown = [pictures(result) for result in results]
+    figure = new(8.0, 6.2 * len(results))
+    all_axes = figure.subplots(len(results), 1, squeeze=False)[:, 0]
+    for axes, result, (grid, colour) in zip(all_axes, results, shown, strict=True):
+        tiled = tile(grid, columns_for(len(grid), grid.shape[1:3], 1.2), fill=1.0 if colour else np.nan)
+        total, inputs, *_ = result.values.shape
+        rest = f", first {len(grid)} shown, {total - len(grid)} more" if len(grid) < total else ""
+        kind = {"colour": "colour, each on its own scale", "mean": f"mean |w| over {inputs} input channels"}
+        what = kind.get(str(result.channel), f"input channel {result.channel} of {inputs}")
+        title = f"{origin(result)}\n{result.layer}: {total} filters {result.values.shape[2]}x{result.values.shape[3]}"
+        if colour:
+            panel(axes, np.clip(tiled, 0, 1), f"{title}, {what}{rest}")
+        else:
+            low = 0.0 if result.channel == "mean" else -float(np.abs(grid).max())
+            cmap = "viridis" if result.channel == "mean" else "RdBu_r"
+            drawn = panel(axes, tiled, f"{title}, {what}{rest}", cmap=cmap, vmin=low, vmax=float(np.abs(grid).max()))
+            figure.colorbar(drawn, ax=axes, shrink=0.7)
+    return figure
+
+
+def feature_maps(results: Sequence[FeatureMaps], scale: str = "each") -> Figure:
+    """All channels of every image of every result in one figure; blank channels stay dark and are counted."""
+    rows = [(result, i) for result in results for i in range(len(result.values))]
+    tiles = [_tiled(result.values[i], scale) for result, i in rows]
+    wide = 8.4
+    heights = [max(2.9, wide * one.shape[0] / one.shape[1] + 0.35) for one, *_ in tiles]
+    figure = new(wide + 2.6, sum(heights))
+    axes = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(2.3, wide), height_ratios=heights)
+    for (result, i), (left, right), (tiled, blank, low, high) in zip(rows, axes, tiles, strict=True):
+        maps = result.values[i]
+        panel(left, result.batch.pictures[i], result.batch.names[i])
+        left.set_anchor("N")
+        left.set_xlabel(textwrap.fill(origin(result), 28), fontsize=8, color=GRAY)
+        stated = f"one scale, {low:.3g} to {high:.3g}" if scale == "common" else "each map on its own scale"
+        size = "x".join(map(str, maps.shape[1:])) or "1x1"
+        title = f"{result.layer}: {len(maps)} channels {size}, {blank} blank; {stated}"
+        panel(right, tiled, title, cmap="viridis", vmin=0, vmax=1)
+        right.set_anchor("N")
+    return figure
+
+
+def _tiled(maps: Array, scale: str) -> tuple[Array, int, float, float]:
+    """A picture's maps as one grid in 0..1, how many are blank, and the lowest and the highest value."""
+    maps = maps if maps.ndim == 3 else maps[:, None, None]
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    blank = int((np.abs(flat).max(axis=1) == 0).sum())
+    if scale == "common" or flat.shape[1] == 1:
+        low, high = np.full_like(low, flat.min()), np.full_like(high, flat.max())
+    span = np.where(high > low, high - low, 1.0)
+    shown = (maps - low[:, None, None]) / span[:, None, None]
+    tiled = tile(shown, columns_for(len(shown), maps.shape[1:], 1.5), gap=1 if maps.shape[1] > 1 else 0)
+    return tiled, blank, float(flat.min()), float(flat.max())
+
+
+def activation_statistics(results: Sequence[ActivationStatistics]) -> Figure:
+    """Shares of zeros and of blank channels by depth above, mean and maximum below; marks for each result."""
+    longest = max(results, key=lambda result: len(result.layers))
+    figure = new(max(7.0, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.5)
+    above, below = figure.subplots(2, 1, sharex=True)
+    below.set_yscale("symlog", linthresh=1e-2)
+    curves = ((above, "zeros", "zero activations"), (above, "blank", "blank channels"), (below, "mean", "mean"))
+    for k, result in enumerate(results):
+        active = np.array(result.rectified)
+        depth = np.arange(len(result.layers))
+        mark, fill, size = MARKS[k % len(MARKS)]
+        for colour, (axes, name, what) in enumerate((*curves, (below, "max", "maximum"))):
+            column = result.column(name)
+            marks = {"color": f"C{colour}", "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
+            axes.plot(depth[active], column[active], label=f"{what}, {origin(result)}", **marks)
+            axes.plot(depth[~active], column[~active], alpha=0.3, **marks)
+    above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
+    above.set_ylim(-0.02, 1.02)
+    above.set_ylabel("share")
+    below.set_ylabel("activation")
+    every = max(1, len(longest.layers) // 60)
+    below.set_xticks(np.arange(len(longest.layers))[::every], longest.layers[::every], rotation=90, fontsize=6)
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    return figure
+
+
+def top_units(results: Sequence[TopUnits]) -> Figure:
+    """All units' strengths in order, the chosen ones named; a row for each result."""
+    figure = new(7.0, 2.8 * len(results))
+    for axes, result in zip(figure.subplots(len(results), 1, squeeze=False)[:, 0], results, strict=True):
+        axes.plot(np.sort(result.every)[::-1], color="0.6", lw=1)
+        axes.plot(result.values, "o", ms=3)
+        for rank, (one, value) in enumerate(zip(result.units, result.values, strict=True)):
+            axes.annotate(str(one), (rank, value), fontsize=6, rotation=60)
+        axes.set_xlabel(f"units of {result.layer}, strongest first")
+        axes.set_ylabel("mean activation")
+    return figure

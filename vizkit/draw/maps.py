@@ -1,0 +1,107 @@
+"""Figures of attribution maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..contract.backend import Array
+from ..results.overlay import COLOURS
+from . import overlay
+from .base import GRAY, new, origin, panel, wrapped
+
+if TYPE_CHECKING:
+    from ..results.attribution import Attribution
+
+MOST_SLICES = 6
+"""Of a volume in a figure."""
+
+
+def maps(results: Sequence[Attribution]) -> Figure:
+    """Maps of pictures as :func:`attributions`; of the first result alone, those of volumes as :func:`slices`, of
+    signals as :func:`curves`."""
+    axes = results[0].values.ndim
+    if axes == 3:
+        return attributions(results)
+    return slices(results[0]) if axes == 4 else curves(results[0])
+
+
+def attributions(results: Sequence[Attribution]) -> Figure:
+    """Three panels a row: the picture, its map, and the map laid over it; a row for every image of every result. Each
+    map on its own scale, which its bar shows; what colour means stands below, in words."""
+    rows = [(result, i) for result in results for i in range(len(result.values))]
+    figure = new(9.4, 3.05 * len(rows) + 0.5)
+    axes = figure.subplots(len(rows), 3, squeeze=False)
+    for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
+        values, picture, made = result.values[i], result.batch.pictures[i], result.provenance
+        low, high = overlay.limits(values, result.signed)
+        cmap = overlay.DIVERGING if result.signed else COLOURS
+        panel(left, picture, f"{result.batch.names[i]}: {result.labels[i]}")
+        drawn = panel(middle, values, _technique(made, result.layer), cmap=cmap, vmin=low, vmax=high)
+        figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02).ax.tick_params(labelsize=7)
+        panel(
+            right, overlay.blend(picture, values, (low, high), signed=result.signed, alpha=0.8), "laid over the picture"
+        )
+        left.set_ylabel(wrapped(origin(result)), fontsize=8, color=GRAY)
+    figure.supxlabel(overlay.legend(results), fontsize=8, color=GRAY)
+    return figure
+
+
+def _technique(made: Mapping[str, Any], layer: str | None) -> str:
+    settings = made["settings"]
+    where = f" at {layer}" if layer else ""
+    mode = settings.get("mode", "inference")
+    rest = "" if mode == "inference" else f", {mode} mode, input {settings['input_range']}"
+    return f"{made['technique']}{where}{rest}"
+
+
+def slices(result: Attribution) -> Figure:
+    """For each volume two rows, at most :data:`MOST_SLICES` slices of it and of its map, on one scale each, which the
+    titles state."""
+    count, depth = len(result.values), result.values.shape[1]
+    shown = np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int))
+    figure = new(1.5 * len(shown) + 1.2, 3.4 * count + 0.4)
+    axes = figure.subplots(2 * count, len(shown), squeeze=False)
+    tensor = result.batch.tensor.reshape(count, -1, *result.values.shape[1:])[:, 0]
+    for i, (volume, values) in enumerate(zip(tensor, result.values, strict=True)):
+        low, high, cmap = _scale(values, result.signed)
+        for k, at in enumerate(shown):
+            title = f"{result.batch.names[i]}, slice {at}" if k == 0 else f"slice {at}"
+            panel(axes[2 * i, k], volume[at], title, cmap="gray", vmin=volume.min(), vmax=volume.max())
+            panel(axes[2 * i + 1, k], values[at], cmap=cmap, vmin=low, vmax=high)
+        axes[2 * i + 1, 0].set_title(_said(result, i, low, high), fontsize=8, loc="left")
+    figure.suptitle(origin(result), fontsize=9, color=GRAY)
+    return figure
+
+
+def curves(result: Attribution) -> Figure:
+    """For each signal its channels as lines, above the map as an area over the same samples."""
+    count, samples = result.values.shape
+    figure = new(8.4, 2.9 * count + 0.3)
+    axes = figure.subplots(2 * count, 1, squeeze=False, sharex=True)[:, 0]
+    tensor = result.batch.tensor.reshape(count, -1, samples)
+    for i, (signal, values) in enumerate(zip(tensor, result.values, strict=True)):
+        low, high, _ = _scale(values, result.signed)
+        for c, channel in enumerate(signal):
+            axes[2 * i].plot(channel, linewidth=0.9, label=f"channel {c}")
+        axes[2 * i].set_title(result.batch.names[i], fontsize=9)
+        axes[2 * i].legend(fontsize=7, loc="upper right", ncols=4, frameon=False)
+        axes[2 * i + 1].fill_between(np.arange(samples), values, step="mid", linewidth=0, alpha=0.7, color="C3")
+        axes[2 * i + 1].axhline(0, linewidth=0.6, color=GRAY)
+        axes[2 * i + 1].set_ylim(low, high)
+        axes[2 * i + 1].set_title(_said(result, i, low, high), fontsize=9)
+    axes[-1].set_xlabel(f"sample; {origin(result)}", fontsize=8)
+    return figure
+
+
+def _scale(values: Array, signed: bool) -> tuple[float, float, str]:
+    """Limits and colour map of one map: from zero, or both sides of it."""
+    high = float(np.abs(values).max()) or 1.0
+    return (-high, high, "RdBu_r") if signed else (min(0.0, float(values.min())), high, "viridis")
+
+
+def _said(result: Attribution, i: int, low: float, high: float) -> str:
+    return f"{result.provenance['technique']} for {result.labels[i]}, {low:.3g} to {high:.3g}"

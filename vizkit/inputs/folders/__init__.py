@@ -1,0 +1,11 @@
+"""Folders of images: which files they hold, and thousands of them through a network in little memory.
+
+:func:`find` lists a folder; :func:`collect` takes whatever a user has (a folder, files, arrays); :func:`stream` runs it
+through a network, loading ahead while the network computes, and can go on where an earlier run stopped.
+"""
+
+from ..listing import SUFFIXES, Pictures, Skipped, collect, find, readable
+from .loading import Loader
+from .streaming import Passed, Reader, stream
+
+__all__ = ["SUFFIXES", "Loader", "Passed", "Pictures", "Reader", "Skipped", "collect", "find", "readable", "stream"]

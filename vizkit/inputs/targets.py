@@ -1,0 +1,523 @@
+"""What a target means: which number of a network's output is explained.
+
+Of a classifier that is a class's logit. Of a network with another output it is a :class:`Score`: a class at a pixel, in
+a box or under a mask of a segmentation, a detected box, the similarity of an embedding to another picture's, any
+function. Scores can be added, subtracted and multiplied by numbers: ``Class("cat") - Class("dog")``.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.backend import OUTPUT, Array, Model, Ops, Tensor
+from ..contract.errors import ImageError, SettingError, ShapeError
+
+if TYPE_CHECKING:
+    from .images import Batch, ImageInput
+
+ALL = "all"
+PREDICTED = "predicted"
+OVERLAP = 0.5
+"""How much a detected box must have in common with the one that is meant: intersection over union."""
+CORNERS = 4
+"""Numbers before the classes' scores in a row of a detector's output: left, top, right, bottom."""
+Of = Callable[[Ops, Tensor], Tensor]
+"""From a network's output (N, ...) to scores (N,), native."""
+
+
+class Score(ABC):
+    """A number for each picture, from a network's output."""
+
+    @abstractmethod
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        """This score on a network, for a picture whose output (1, ...) is given; None stands for any picture.
+
+        Raises SettingError or UnknownNameError where the network's output has no such thing.
+        """
+
+    @property
+    def own(self) -> bool:
+        """Whether it depends on the picture which of its outputs is meant."""
+        return False
+
+    def __add__(self, other: Score) -> Score:
+        return Sum(((1.0, self), (1.0, other)))
+
+    def __sub__(self, other: Score) -> Score:
+        return Sum(((1.0, self), (-1.0, other)))
+
+    def __mul__(self, factor: float) -> Score:
+        return Sum(((float(factor), self),))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Score:
+        return self * -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A score on a network: its name, and how it is computed."""
+
+    label: str
+    of: Of
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Score):
+    """What adding and multiplying scores gives."""
+
+    terms: tuple[tuple[float, Score], ...]
+
+    @property
+    def own(self) -> bool:
+        return any(score.own for _, score in self.terms)
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        columns = [(factor, score.bound(model, logits)) for factor, score in self.terms]
+
+        def of(ops: Ops, output: Tensor) -> Tensor:
+            parts = [factor * one.of(ops, output) for factor, one in columns]
+            return sum(parts[1:], parts[0])
+
+        return Column(" ".join(_term(factor, one.label, i) for i, (factor, one) in enumerate(columns)), of)
+
+
+def _term(factor: float, label: str, i: int) -> str:
+    sign = "- " if factor < 0 else "+ " if i else ""
+    return f"{sign}{label}" if abs(factor) == 1 else f"{sign}{abs(factor):g} * {label}"
+
+
+@dataclass(frozen=True, eq=False)
+class Class(Score):
+    """The logit of a class: an index or a label. Of a network with logits at every place, a segmentation, their sum
+    over all places, or over those that are meant: ``at=(row, column)``, ``box=(left, top, right, bottom)``, both in
+    pixels of the picture as the network sees it, ``mask`` (h, w) in the size of that or of the output, each place
+    counted with the mask's value there; or :data:`PREDICTED` as mask, the places at which this class is the first."""
+
+    target: int | str
+    at: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
+    mask: npt.ArrayLike | str | None = None
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        dense = Dense.of(model)
+        index = model.spec.index(self.target, dense.classes)
+        label = model.spec.label(index)
+        said = [one for one in (self.at, self.box, self.mask) if one is not None]
+        if len(said) > 1:
+            raise SettingError(f"Class({self.target!r}): give one of at=, box= and mask=.")
+        if said and dense.size is None:
+            raise SettingError(
+                f"{self} asks for a place, and the output of {model.name}, {model.output_shape}, has none. Give the "
+                "class alone."
+            )
+        if isinstance(self.mask, str) and self.mask == PREDICTED:
+            return Column(f"{label} where it is predicted", partial(_predicted, dense, index))
+        if not said:
+            return Column(label, partial(_picked, dense, index))
+        mask, where = self._mask(model.spec.size, dense.size or (1, 1))
+        return Column(f"{label} {where}", partial(_masked, dense, index, mask))
+
+    def _mask(self, picture: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, str]:
+        """Weights (h, w) of the output's places, and what they are called."""
+        if self.at is not None:
+            row, column = self.at
+            if not (0 <= row < picture[0] and 0 <= column < picture[1]):
+                raise SettingError(f"at={self.at}: the picture has {picture[0]} rows and {picture[1]} columns.")
+            mask = np.zeros(grid)
+            mask[row * grid[0] // picture[0], column * grid[1] // picture[1]] = 1
+            return mask, f"at row {row}, column {column}"
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if not (0 <= left < right <= picture[1] and 0 <= top < bottom <= picture[0]):
+                raise SettingError(
+                    f"box={self.box}: expected left < right and top < bottom inside of {picture[1]} x {picture[0]}."
+                )
+            rows, columns = (
+                np.clip(np.minimum(cells[1:], high) - np.maximum(cells[:-1], low), 0, None) / np.diff(cells)
+                for low, high, cells in (
+                    (top, bottom, np.linspace(0, picture[0], grid[0] + 1)),
+                    (left, right, np.linspace(0, picture[1], grid[1] + 1)),
+                )
+            )
+            return np.outer(rows, columns), f"in the box {left:g}, {top:g}, {right:g}, {bottom:g}"
+        mask = np.asarray(self.mask, dtype=np.float64)
+        if mask.shape not in (grid, picture):
+            raise SettingError(f"A mask of shape {mask.shape}: expected the picture's, {picture}, or {grid}.")
+        for axis, count in enumerate(grid):
+            mask = np.moveaxis(np.tensordot(_shares(mask.shape[axis], count), mask, (1, axis)), 0, axis)
+        if not mask.any():
+            raise SettingError("The mask of the target is zero everywhere, so that nothing is meant.")
+        return mask, "under a mask"
+
+
+def _shares(source: int, target: int) -> Array:
+    """(target, source): of which cells of an axis a coarser or finer one is the mean."""
+    edges = np.linspace(0, source, target + 1)
+    low, high = np.maximum(edges[:-1, None], np.arange(source)), np.minimum(edges[1:, None], np.arange(1, source + 1))
+    return np.asarray(np.clip(high - low, 0, None) / np.diff(edges)[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity(Score):
+    """The cosine between the network's output for a picture, flat, and that for another one, ``reference``."""
+
+    reference: ImageInput
+    fit: str = "crop"
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        from . import images
+
+        batch = images.prepare(self.reference, model.spec, fit=self.fit)
+        if len(batch) != 1:
+            raise SettingError(f"Similarity to {len(batch)} pictures: give one.")
+        output = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor))[OUTPUT]).astype(np.float64).ravel()
+        length = float(np.linalg.norm(output))
+        if length == 0:
+            raise SettingError(f"The output of {model.name} for {batch.names[0]} is zero, so nothing is similar to it.")
+        return Column(f"similarity to {batch.names[0]}", partial(_cosine, output / length))
+
+
+@dataclass(frozen=True, eq=False)
+class Detection(Score):
+    """The score of a detector's box. ``Detection(0)`` is the surest one in a picture, ``Detection(0, "dog")`` the
+    surest dog; ``box=(left, top, right, bottom)``, in pixels of the picture as the network sees it, says it itself. In
+    a changed picture it is the box that covers it best, half of both together at least, with the same class; there may
+    be none, and the score is 0."""
+
+    index: int = 0
+    target: int | str | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def own(self) -> bool:
+        return self.box is None or self.target is None
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        if not model.detects:
+            raise SettingError(f"{model.name} detects no boxes; its output is {model.output_shape}.")
+        classes = model.output_shape[2] - CORNERS
+        index = None if self.target is None else model.spec.index(self.target, classes)
+        box = self.box
+        if box is None or index is None:
+            assert logits is not None
+            found = model.ops.numpy(logits)[0].astype(np.float64)
+            scores = found[:, CORNERS:] if index is None else found[:, [CORNERS + index]]
+            best = np.argsort(-scores.max(axis=1), kind="stable")
+            if box is not None:
+                best = np.argsort(-_overlaps(found[:, :CORNERS], box), kind="stable")
+            if not self.index < int((scores.max(axis=1) > 0).sum()):
+                raise SettingError(
+                    f"{model.name} finds {int((scores.max(axis=1) > 0).sum())} such boxes in this picture; {self} "
+                    "asks for one more. Look at model.detections(image)."
+                )
+            row = found[best[self.index]]
+            box = tuple(row[:CORNERS].tolist())
+            index = int(row[CORNERS:].argmax()) if index is None else index
+        label = f"{model.spec.label(index)} in the box " + ", ".join(f"{one:.0f}" for one in box)
+        return Column(label, partial(_detected, np.array(box), index))
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Score):
+    """Any function of the network's output: ``function(ops, output)`` gives (N,) from (N, ...), both native, with the
+    functions of :class:`vizkit.ops.Ops`, so that it works in every backend."""
+
+    function: Of
+    name: str = "function"
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        return Column(self.name, self.function)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Where the classes lie in a network's output: (N, C), or with places (N, C, h, w) or (N, h, w, C); in that of a
+    detector, (N, boxes, 4 + C)."""
+
+    classes: int
+    size: tuple[int, int] | None = None
+    order: str = "NC"
+
+    @classmethod
+    def of(cls, model: Model) -> Dense:
+        """That of a model. Raises ShapeError for an output of another form."""
+        shape = model.output_shape
+        if model.detects:
+            return cls(shape[2] - CORNERS, None, "boxes")
+        if len(shape) == 2:
+            return cls(shape[1])
+        grid = model.grid(OUTPUT)
+        if grid is not None:
+            return cls(grid.channels, (grid.height, grid.width), grid.order)
+        if len(shape) < 3:
+            raise ShapeError(f"{model.name} gives an output of shape {shape}; a target needs (N, classes, ...).")
+        return cls(shape[1], (int(np.prod(shape[2:-1])), shape[-1]), "NC...")
+
+    def places(self, ops: Ops, output: Tensor) -> Tensor:
+        """(N, C, h * w)."""
+        height, width = self.size or (1, 1)
+        if self.order == "NHWC":
+            return ops.transpose(ops.reshape(output, (-1, height * width, self.classes)), (0, 2, 1))
+        if self.order == "NTC":
+            return ops.transpose(output[:, -height * width :], (0, 2, 1))
+        return ops.reshape(output, (-1, self.classes, height * width))
+
+    def table(self, ops: Ops, output: Tensor) -> Tensor:
+        """The scores (N, C) of the classes: logits, their sum over all places, the sum over all boxes."""
+        if self.order == "NC":
+            return output
+        if self.order == "boxes":
+            return ops.sum(output[:, :, CORNERS:], 1)
+        return ops.sum(self.places(ops, output), 2)
+
+    def first(self, ops: Ops, output: Tensor) -> Tensor:
+        """(N, C, h * w): one where a class has the largest logit of a place, else zero."""
+        found = ops.transpose(self.places(ops, ops.detach(output)), (0, 2, 1))
+        n, places, classes = found.shape
+        top = ops.reshape(ops.top(ops.reshape(found, (n * places, classes))), (n, places, classes))
+        return ops.transpose(top, (0, 2, 1))
+
+
+def _picked(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
+    return dense.table(ops, output)[:, index]
+
+
+def _predicted(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
+    return ops.sum(dense.places(ops, output)[:, index] * dense.first(ops, output)[:, index], 1)
+
+
+def _masked(dense: Dense, index: int, mask: Array, ops: Ops, output: Tensor) -> Tensor:
+    return ops.sum(dense.places(ops, output)[:, index] * ops.constant(np.reshape, mask, (1, -1)), 1)
+
+
+def _cosine(direction: Array, ops: Ops, output: Tensor) -> Tensor:
+    flat = ops.reshape(output, (-1, len(direction)))
+    return ops.sum(flat * ops.constant(np.reshape, direction, (1, -1)), 1) / ops.sqrt(ops.sum(flat * flat, 1))
+
+
+def _overlaps(boxes: Array, box: Sequence[float]) -> Array:
+    """Intersection over union of boxes (D, 4) with one."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    both = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + (box[2] - box[0]) * (box[3] - box[1])
+    return np.asarray(common / np.maximum(both - common, np.finfo(np.float64).tiny))
+
+
+def _detected(box: Array, index: int, ops: Ops, output: Tensor) -> Tensor:
+    corners = ops.detach(output[:, :, :CORNERS])
+    scores = output[:, :, CORNERS + index]
+    meant = ops.constant(np.reshape, box, (1, 1, CORNERS)) + 0.0 * corners
+    low, high = ops.maximum(corners[:, :, :2], meant[:, :, :2]), ops.minimum(corners[:, :, 2:], meant[:, :, 2:])
+    sides = ops.maximum(high - low, 0.0)
+    common = sides[:, :, 0] * sides[:, :, 1]
+    areas = [(one[:, :, 2] - one[:, :, 0]) * (one[:, :, 3] - one[:, :, 1]) for one in (corners, meant)]
+    share = common / (areas[0] + areas[1] - common)
+    # Among the boxes of this class, the one with the largest share, if that is enough.
+    known = ops.where(ops.detach(scores), share, 0.0 * share)
+    enough = ops.maximum(known - OVERLAP, 0.0)
+    return ops.sum(ops.where(ops.top(known) * enough, scores, 0.0 * scores), 1)
+
+
+Wanted = int | str | Score | None
+Target = Wanted | Sequence[Wanted]
+"""What every technique takes: None (the top-1), a class's index or label, "all", a :class:`Score`, or a list with one
+of these for each picture. In a text, ``cat@12,30`` is ``Class("cat", at=(12, 30))``, ``cat@5,5,60,40`` a box,
+``cat@predicted`` and ``cat@mask.png`` masks, ``like:photo.jpg`` a :class:`Similarity`, ``box:0`` a
+:class:`Detection`, and `` + ``, `` - `` between two of these, with spaces, what it says."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The scores (N, K) that one call looks at: the classes of the network, then those that it was given as
+    :class:`Score`; and, of the pictures, which of them: None is the sum of all classes, unresolved a None of ``asked``
+    the top-1."""
+
+    dense: Dense
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """K."""
+        return self.dense.classes + len(self.columns)
+
+    def __call__(self, ops: Ops, output: Tensor) -> Tensor:
+        found = self.dense.table(ops, output)
+        if not self.columns:
+            return found
+        own = [ops.reshape(one.of(ops, output), (-1, 1)) for one in self.columns]
+        return ops.concat([found, *own], 1)
+
+    def label(self, model: Model, index: int) -> str:
+        """The name of a column."""
+        beyond = index - self.dense.classes
+        return model.spec.label(index) if beyond < 0 else self.columns[beyond].label
+
+    def probability(self, ops: Ops, table: Tensor, sigmoid: bool) -> Tensor:
+        """The classes' columns as probabilities: the softmax over all, the sigmoid of a single one, and that itself
+        where the network's own last step is one."""
+        if self.width > 1:
+            return ops.softmax(table)
+        return table if sigmoid else ops.sigmoid(table)
+
+
+def look(model: Model, target: Target, batch: Batch) -> tuple[Table, list[int | str | None], list[Wanted]]:
+    """The table of a call; for each picture a column of it, "all", or None for the top-1; and what was asked for.
+
+    Raises UnknownNameError for a class that does not exist, SettingError for a list of the wrong length or a score that
+    the network's output cannot have.
+    """
+    dense = Dense.of(model)
+    wanted = [_read(model, one) for one in listed(target, len(batch))]
+    columns: list[Column] = []
+    known: dict[int, int] = {}
+    found: list[int | str | None] = []
+    for i, one in enumerate(wanted):
+        score: Score | None = one if isinstance(one, Score) else None
+        if one is None and dense.order == "boxes":
+            score = Detection()
+        elif one is None and dense.size is not None:
+            found.append(_most(model, dense, batch.tensor[i : i + 1]))
+            continue
+        if score is None:
+            found.append(one)  # type: ignore[arg-type]
+            continue
+        if score.own or id(score) not in known:
+            logits = _output(model, batch.tensor[i : i + 1]) if score.own else None
+            columns.append(score.bound(model, logits))
+            known[id(score)] = dense.classes + len(columns) - 1
+        found.append(known[id(score)])
+    table = Table(dense, tuple(columns))
+    for one in found:
+        _one(model, table, one)
+    return table, found, wanted
+
+
+def _output(model: Model, x: Array) -> Tensor:
+    return model.forward(model.ops.asarray(x))[OUTPUT]
+
+
+def _most(model: Model, dense: Dense, x: Array) -> int:
+    """The class that is the first at the most places of a picture."""
+    ops = model.ops
+    votes = ops.numpy(ops.sum(dense.first(ops, _output(model, x)), 2))[0]
+    return int(votes.argmax())
+
+
+def _read(model: Model, target: Wanted) -> Wanted:
+    """A target that is a text and no label, as the score that it describes."""
+    if not isinstance(target, str) or target == ALL or target in (model.spec.labels or ()):
+        return target
+    parts = re.split(r"\s+([+-])\s+", target.strip())
+    if len(parts) == 1 and not re.search(r"@|^like:|^box:", target):
+        return target
+    total = _term_of(parts[0])
+    for sign, text in zip(parts[1::2], parts[2::2], strict=True):
+        total = total + _term_of(text) if sign == "+" else total - _term_of(text)
+    return total
+
+
+def _term_of(text: str) -> Score:
+    kind, _, rest = text.partition(":")
+    if kind == "like" and rest:
+        return Similarity(rest)
+    if kind == "box" and rest.isdigit():
+        return Detection(int(rest))
+    name, at, where = text.rpartition("@")
+    if not at:
+        return Class(text)
+    numbers = where.split(",")
+    if where == PREDICTED:
+        return Class(name, mask=PREDICTED)
+    if all(re.fullmatch(r"\s*\d+(\.\d+)?\s*", one) for one in numbers) and len(numbers) in (2, 4):
+        if len(numbers) == 2:
+            return Class(name, at=(int(float(numbers[0])), int(float(numbers[1]))))
+        left, top, right, bottom = map(float, numbers)
+        return Class(name, box=(left, top, right, bottom))
+    if Path(where).suffix:
+        return Class(name, mask=_mask_file(where))
+    raise SettingError(
+        f"target={text!r}: after @ expected row,column or left,top,right,bottom or 'predicted' or a picture's file."
+    )
+
+
+def _mask_file(path: str) -> Array:
+    from . import images
+
+    if not Path(path).is_file():
+        raise ImageError(f"There is no mask {path!r} (looked in {Path(path).resolve().parent}).")
+    return np.asarray(np.asarray(images.read(path).convert("L")) / 255.0)
+
+
+def choose(model: Model, table: Table, asked: Sequence[int | str | None], scores: Array) -> list[int | None]:
+    """The column for each row of ``scores`` (N, K); None stands for the sum of all classes. Of targets that are None it
+    is the largest of the classes."""
+    return [_one(model, table, one, row) for one, row in zip(asked, scores, strict=True)]
+
+
+def _one(model: Model, table: Table, target: int | str | None, row: Array | None = None) -> int | None:
+    if target == ALL:
+        return None
+    if target is None:
+        return None if row is None else int(np.argmax(row[: table.dense.classes]))
+    classes = table.dense.classes
+    if isinstance(target, int | np.integer) and classes <= target < table.width:
+        return int(target)
+    return model.spec.index(target, classes)
+
+
+def listed(target: Target, rows: int) -> list[Any]:
+    """One target a row. Raises SettingError for a list of another length."""
+    if target is None or isinstance(target, int | str | np.integer | Score):
+        return [target] * rows
+    if len(target) != rows:
+        raise SettingError(f"{len(target)} targets for {rows} images: give one target for all, or one for each.")
+    return list(target)
+
+
+def several(target: Target) -> int:
+    """How many maps of a single picture are asked for."""
+    single = target is None or isinstance(target, int | str | np.integer | Score)
+    return 1 if single else len(target)  # type: ignore[arg-type]
+
+
+def labels(model: Model, table: Table, chosen: Sequence[int | None]) -> list[str]:
+    """Names of the chosen columns; "all logits" for the sum."""
+    return ["all logits" if index is None else table.label(model, index) for index in chosen]
+
+
+def marks(model: Model, table: Table, asked: Sequence[int | str | None]) -> Array:
+    """What a device needs to find the targets' scores by itself: (N, K + 1), float64. A row has ones at the columns
+    that are added up, or, where its target is None, a single one at its end.
+
+    Raises what :func:`look` raises.
+    """
+    found = np.zeros((len(asked), table.width + 1))
+    for row, item in zip(found, asked, strict=True):
+        if item == ALL:
+            row[: table.dense.classes] = 1
+        else:
+            index = None if item is None else _one(model, table, item)
+            row[-1 if index is None else index] = 1
+    return found
+
+
+def score(ops: Ops, table: Table, scores: Tensor, marks: Tensor) -> Tensor:
+    """The columns of ``scores`` (N, K) that the rows of :func:`marks` mean, added up: (N,)."""
+    classes = table.dense.classes
+    if table.columns:
+        top = ops.concat([ops.top(ops.detach(scores[:, :classes])), 0.0 * marks[:, classes:-1]], 1)
+    else:
+        top = ops.top(ops.detach(scores))
+    chosen = marks[:, :-1] + marks[:, -1:] * top
+    return ops.sum(ops.where(chosen, scores, 0.0 * chosen), 1)

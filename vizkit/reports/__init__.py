@@ -1,0 +1,1 @@
+"""Whole studies: pages, figures of many methods, comparisons, diagnoses."""

@@ -1,0 +1,89 @@
+"""One run of the demo: the networks, and how a chapter is computed in each and becomes a picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from ... import results
+from ...contract.backend import Array, Model
+from ...contract.errors import MapWarning, VizkitError
+from ..page import Chapter, Picture, Table, difference
+from .subjects import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+R = TypeVar("R", bound=results.Result)
+DPI = 120
+GENERATOR = "vizkit demo"
+"""What the page's generator tag begins with, by which an earlier page is known."""
+
+
+@dataclass
+class Run:
+    """The networks, one for each backend, what they look at, and the notes of the chapter being made."""
+
+    models: Sequence[Model]
+    subject: Subject
+    seed: int
+    tell: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)
+
+    def each(self, what: str, technique: Callable[[Model], R]) -> list[R]:
+        """The technique in every backend that can; the others' errors, and all warnings of maps, become notes.
+
+        Raises the first error when no backend can. Anything but a VizkitError is a bug and comes through.
+        """
+        found: list[R] = []
+        failed: list[VizkitError] = []
+        for model in self.models:
+            self.tell(f"{what} in {model.backend}")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", MapWarning)
+                try:
+                    found.append(technique(model))
+                except VizkitError as error:
+                    failed.append(error)
+                    self.notes.append(f"{model.backend}: {error}")
+            for one in caught:
+                if issubclass(one.category, MapWarning):
+                    self.notes.append(f"{model.backend}: {one.message}")
+                else:
+                    warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        if not found:
+            raise failed[0]
+        return found
+
+    def chapter(
+        self,
+        key: str,
+        title: str,
+        text: str,
+        figure: Figure,
+        alt: str,
+        made: Sequence[results.Result],
+        numbers: Mapping[str, Sequence[Array]],
+        *,
+        origin: str,
+        tables: Sequence[Table] = (),
+        wide: bool = True,
+    ) -> Chapter:
+        """A finished chapter. ``numbers`` are what is compared between the backends, by name: an array a result."""
+        inside = {"page": GENERATOR, "subject": origin, "results": [result.provenance for result in made]}
+        names = [str(result.provenance["backend"]) for result in made]
+        found = [
+            one for what, arrays in numbers.items() for one in difference(what, list(zip(names, arrays, strict=True)))
+        ]
+        picture = Picture(f"{key}.png", alt, results.figure_bytes(figure, inside, DPI), inside, wide)
+        return Chapter(key, title, text, [picture], tables, found, tuple(self.notes))
+
+    def finish(self, key: str, title: str, make: Callable[[Run], Chapter]) -> Chapter:
+        """The chapter, or in its place one that says why there is none."""
+        self.notes.clear()
+        try:
+            return make(self)
+        except VizkitError as error:
+            return Chapter(key, title, "This picture could not be made.", notes=[*self.notes] or [str(error)])

@@ -1,0 +1,148 @@
+"""Many methods, targets and models on the same pictures, in one figure."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import techniques
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, unknown
+from ..inputs.images import ImageInput
+from ..inputs.targets import Score, Target, Wanted
+from ..results.attribution import Attribution
+from ..results.explanation import Explanation
+from ..results.files import command
+from ..results.overlay import COLOURS
+from ..support.progress import steps_bar
+from ..techniques.attribution.matrices import attends
+from ..techniques.common.checks import pictures_only
+from ..techniques.perturbation.controls import CONTROLS
+
+if TYPE_CHECKING:
+    pass
+
+SCALES = ("each", "common")
+Method = str | tuple[str, Mapping[str, Any]]
+
+
+NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
+    "needs_relu": (lambda model: model.has_relu(), "has no ReLUs to follow their rules"),
+    "needs_attention": (attends, "has no attention, or not all of it over the whole picture"),
+}
+"""Marks of methods that not every network takes: whether one does, and what is to be said of one that does not."""
+
+
+def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
+    """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
+    :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none, and without
+    the :func:`controls`."""
+    every = ((name, getattr(techniques, name)) for name in techniques.__all__ if name not in CONTROLS)
+    found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
+    for need, (has, _) in NEEDS.items():
+        if not all(map(has, models)):
+            found = {name: one for name, one in found.items() if not hasattr(one, need)}
+    return found
+
+
+def controls() -> dict[str, Callable[..., Attribution]]:
+    """The maps that know nothing of the network, by name."""
+    return {name: getattr(techniques, name) for name in CONTROLS}
+
+
+def explain(
+    models: Model | Sequence[Model],
+    image: ImageInput,
+    methods: Sequence[Method],
+    targets: Target = None,
+    *,
+    layer: str | None = None,
+    overlay: bool = True,
+    scale: str = "each",
+    cmap: str = COLOURS,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Explanation:
+    """Draw several methods for the same pictures, targets and models.
+
+    Args:
+        models: a network, or several with one input size, for example the same in two backends.
+        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them.
+        methods: names of attribution methods, such as "gradcam", or (name, settings) for settings of a method's own.
+        targets: None (top-1), an index, a label, "all", or a list of these: a row of the figure for each.
+        layer: for the methods that look at a layer; None as in :func:`vizkit.gradcam`.
+        overlay: lay the maps over the picture in gray, or draw them bare.
+        scale: "each" map from zero to its own end, or "common": one end for all maps of a method. Units differ from
+            method to method, so there is no scale for all.
+        cmap: matplotlib's colour map of maps without signs; the default is perceptually uniform. Signed maps are red
+            for and blue against, centred on zero.
+        seed, batch_size, input_range, fit: as the methods have them.
+
+    Returns:
+        :class:`Explanation`; ``.figure()`` is the figure, ``.save("x.png")`` writes it, ``.save("x.npz")`` the raw
+        values.
+
+    Raises:
+        UnknownNameError for a method, layer or label, SettingError, and what the methods raise.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.explain(model, vizkit.images.sample(), ["saliency", "gradcam"], ["tabby", 7])
+        <explanation: 2 methods of 1 pictures, 2 targets, 1 models>
+    """
+    if scale not in SCALES:
+        raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+    from ..draw.overlay import check_colours
+
+    check_colours(cmap)
+    every = [models] if isinstance(models, Model) else list(models)
+    single = targets is None or isinstance(targets, int | str | Score)
+    wanted: list[Wanted] = [targets] if single else list(targets)  # type: ignore[list-item, arg-type]
+    chosen = [_method(one) for one in methods]
+    if not (every and wanted and chosen):
+        raise SettingError("explain needs at least one model, one method and one target.")
+    for model in every:
+        pictures_only(model, "explain")
+    sizes = {model.spec.size for model in every}
+    if len(sizes) > 1:
+        raise SettingError(f"One figure needs one input size; these models take {sorted(sizes)}.")
+    common = {"layer": layer, "seed": seed, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+
+    def one(model: Model, target: Wanted, run: Callable[..., Attribution], own: Mapping[str, Any]) -> Attribution:
+        known = inspect.signature(run).parameters
+        settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
+        advance(next(done), f"{run.__name__} in {model.backend}")
+        return run(model, image, **{**settings, **own})
+
+    done = itertools.count()
+    with steps_bar("explain", len(chosen) * len(every) * len(wanted)) as advance:
+        results = tuple(
+            tuple(tuple(one(model, target, *method) for method in chosen) for model in every) for target in wanted
+        )
+        advance(next(done), "")
+    values: Array = np.array([[[result.values for result in row] for row in block] for block in results])
+    made = {
+        "technique": "explain",
+        "overlay": overlay,
+        "scale": scale,
+        "cmap": cmap,
+        "axes": ["target", "model", "method", "image", "height", "width"],
+        "results": [[[result.provenance for result in row] for row in block] for block in results],
+        **command(),
+    }
+    return Explanation(values, made, results, overlay, scale, cmap)
+
+
+def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any]]:
+    name, own = (given, {}) if isinstance(given, str) else given
+    known = {**methods(), **controls()}
+    if name not in known:
+        raise unknown("method", name, known)
+    return known[name], own

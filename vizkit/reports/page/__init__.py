@@ -1,0 +1,257 @@
+"""One self-contained HTML page from chapters of pictures, tables and numbers: nothing is loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...contract.backend import Array
+from ...results.files import COMMAND
+from ...support.version import VERSION
+
+WEBP_SIDE, QUALITY = 16383, 88
+"""The largest side that the format knows, in pixels, and how well the pictures within a page are kept."""
+WORDS = {
+    "en": {
+        "skip": "Skip to the pictures",
+        "contents": "Contents",
+        "run": "This run",
+        "settings": "Settings of “{}”",
+        "whole": "Complete provenance (JSON, also inside {})",
+        "scrolls": "{}, scrolls sideways",
+        "enlarge": "Enlarge",
+        "enlarged": "Enlarged picture",
+        "previous": "Previous picture",
+        "next": "Next picture",
+        "close": "Close",
+        "made": "Made by <code>{}</code>. Every picture lies beside this page as a PNG that carries its own settings.",
+    },
+    "zh": {
+        "skip": "跳到圖片",
+        "contents": "目錄",
+        "run": "本次執行",
+        "settings": "「{}」的設定",
+        "whole": "完整來源紀錄（JSON，也存於 {} 內）",
+        "scrolls": "{}，可左右捲動",
+        "enlarge": "放大",
+        "enlarged": "放大的圖片",
+        "previous": "上一張圖片",
+        "next": "下一張圖片",
+        "close": "關閉",
+        "made": "由 <code>{}</code> 產生。每張圖片都以 PNG 檔存於本頁旁，並帶有自己的設定。",
+    },
+}
+"""The page's own words; Chinese is that of Taiwan."""
+LANGUAGES = {"en": "en", "zh": "zh-Hant-TW"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a backend's numbers lie from the first backend's: the relative L2 norm, and the largest single difference
+    as a share of the largest value. ``what`` names the numbers."""
+
+    what: str
+    against: str
+    l2: float
+    largest: float
+
+    def text(self) -> str:
+        """One line for the reader."""
+        share = f"largest difference {self.largest:.1e} of the maximum"
+        return f"{self.what}, {self.against}: relative L2 {self.l2:.1e}, {share}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with what it shows in words, and how it was made: the provenance of one result, or ``{"results": [several],
+    "subject": what they were made of}``. ``wide`` pictures keep a legible size and scroll."""
+
+    file: str
+    alt: str
+    png: bytes
+    provenance: Mapping[str, Any]
+    wide: bool = True
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a head; ``folded`` tables open on request."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One part of the page: what it shows in words for everybody, its pictures, tables, differences, and what went
+    wrong. ``key`` is its anchor, ``pre`` text in fixed width, ``widget`` HTML of its own that is put in as it is."""
+
+    key: str
+    title: str
+    text: str
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    differences: Sequence[Difference] = ()
+    notes: Sequence[str] = ()
+    pre: str = ""
+    widget: str = ""
+
+
+def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference]:
+    """Every further array against the first, in float64.
+
+    >>> difference("maps", [("torch", np.array([3.0, 4.0])), ("gluon", np.array([3.0, 4.5]))])
+    [Difference(what='maps', against='gluon against torch', l2=0.1, largest=0.125)]
+    """
+    out = []
+    for name, other in named[1:]:
+        first, b = named[0][1].astype(np.float64), other.astype(np.float64)
+        norm, high = float(np.linalg.norm(first)) or 1.0, float(np.abs(first).max()) or 1.0
+        gap = first - b
+        l2, largest = float(np.linalg.norm(gap)) / norm, float(np.abs(gap).max()) / high
+        out.append(Difference(what, f"{name} against {named[0][0]}", l2, largest))
+    return out
+
+
+def render(
+    title: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    chapters: Sequence[Chapter],
+    command: str,
+    *,
+    generator: str,
+    language: str = "en",
+) -> str:
+    """The page as text; the same chapters give the same bytes. ``generator`` is the command that made it, by which an
+    earlier page is known; the
+    command line that is running, or else ``command``, is said to have made the page; ``language`` is "en" or "zh"."""
+    words = WORDS[language]
+    command = COMMAND.get() or command
+    made = words["made"].format(escape(command))
+    return _template().substitute(
+        {name: escape(text) for name, text in words.items() if "{" not in text},
+        language=LANGUAGES[language],
+        generator=escape(f"{generator} {VERSION}"),
+        title=escape(title),
+        lead=escape(lead),
+        facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts),
+        list="".join(f'<li><a href="#{one.key}">{escape(one.title)}</a></li>' for one in chapters),
+        chapters="\n".join(_chapter(one, words) for one in chapters),
+        made=made,
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    return Template((files("vizkit.reports.page") / "page.html").read_text(encoding="utf-8"))
+
+
+def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
+    parts = [f'<section class="card" id="{one.key}">', f"<h2>{escape(one.title)}</h2>"]
+    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in one.text.split("\n\n") if paragraph]
+    parts += [f'<p class="note" role="note">{escape(note)}</p>' for note in one.notes]
+    if one.pre:
+        parts.append(f'<pre tabindex="0">{escape(one.pre)}</pre>')
+    if one.widget:
+        parts.append(one.widget)
+    for number, picture in enumerate(one.pictures):
+        agreed = one.differences if number == len(one.pictures) - 1 else ()
+        parts.append(_picture(one, picture, agreed, words))
+    parts += [_table(table) for table in one.tables]
+    return "\n".join([*parts, "</section>"])
+
+
+def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], words: Mapping[str, str]) -> str:
+    source = _embedded(picture.png)
+    width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
+    agreed = "".join(f"<li>{escape(found.text())}</li>" for found in differences)
+    label = escape(words["scrolls"].format(picture.title or one.title))
+    caption = f'<p class="caption">{escape(picture.title)}</p>' if picture.title else ""
+    return "\n".join(
+        [
+            "<figure>",
+            f'<div class="scroller" role="region" tabindex="0" aria-label="{label}">',
+            f'<a class="zoom{" wide" if picture.wide else ""}" href="{escape(picture.file)}" '
+            f'title="{escape(words["enlarge"])}">'
+            f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}" '
+            f'style="max-width:{width}px"></a>',
+            "</div>",
+            "<figcaption>",
+            caption,
+            f'<ul class="differences">{agreed}</ul>' if agreed else "",
+            _settings(picture.title or one.title, picture, words),
+            "</figcaption>",
+            "</figure>",
+        ]
+    )
+
+
+def _embedded(png: bytes) -> str:
+    """A picture within the page, a tenth as large as the PNG beside it, which the page links to."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as opened:
+        if max(opened.size) > WEBP_SIDE:
+            return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        opened.convert("RGB").save(stream, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in settings(picture.provenance)
+    )
+    whole = escape(json.dumps(picture.provenance, indent=1, ensure_ascii=False))
+    file = escape(picture.file)
+    return (
+        f'<details><summary>{escape(words["settings"].format(title))}</summary><dl class="settings">{rows}</dl>'
+        f"<details><summary>{words['whole'].format(file)}</summary>"
+        f'<pre tabindex="0" class="provenance" data-file="{file}">{whole}</pre></details></details>'
+    )
+
+
+def settings(made: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Technique, model, dtype and settings of a picture's first result, as text."""
+    several = made.get("results") or [made]
+    first = several[0]
+    fixed = [("technique", first["technique"]), ("model", first["model"]), ("dtype", first["dtype"])]
+    backends = ", ".join(f"{one['backend']} on {one['device']}" for one in several)
+    shown = [(name, _value(value)) for name, value in first["settings"].items()]
+    pictures = [("pictures", str(made["subject"]))] if "subject" in made else []
+    return [*fixed, ("backends", backends), *pictures, *shown]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(dict.fromkeys(map(_value, value)))
+    if isinstance(value, dict) and set(value) == {"index", "label"}:
+        return f"{value['label']} ({value['index']})"
+    return "default" if value is None else str(value)
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in table.rows
+    )
+    drawn = (
+        f'<div class="scroller" role="region" tabindex="0" aria-label="{escape(table.caption)}"><table>'
+        f"<caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+    return f"<details><summary>{escape(table.caption)}</summary>{drawn}</details>" if table.folded else drawn

@@ -1,0 +1,53 @@
+"""What in the picture drives one position of a unit, by deconvnet and guided backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...contract.backend import RELU_RULES, Array, Mode, Model, Tensor
+from ...contract.errors import SettingError
+from ...inputs.images import Batch
+from ...support import batching
+
+RULES = (*RELU_RULES, "gradient")
+
+
+def neuron_maps(
+    model: Model,
+    batch: Batch,
+    layer: str,
+    unit: int,
+    positions: Sequence[Sequence[int]],
+    *,
+    rule: str = "guided",
+    batch_size: int | None = None,
+) -> Array:
+    """The gradient (N, C, H, W) of one neuron of each picture at the picture's pixels.
+
+    ``d A[unit, y, x] / d x`` with ``(y, x)`` the picture's own of ``positions`` (N, 2); every ReLU before the layer,
+    and the layer's own, follows ``rule``: "guided" (Springenberg et al. 2014, arXiv 1412.6806), "deconvnet" (Zeiler &
+    Fergus 2013, arXiv 1311.2901), or "gradient", the true one. Nothing after the layer is computed. Raises
+    SettingError for another rule, or one that no ReLU of the network can follow.
+    """
+    if rule not in RULES:
+        raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
+    ops = model.ops
+    mode = Mode() if rule == "gradient" else Mode(relu=rule)
+    found: list[Array] = []
+
+    def step(start: int, stop: int) -> None:
+        chosen = np.zeros((stop - start, *model.layers[layer].shape[1:]))
+        for row, (y, x) in enumerate(positions[start:stop]):
+            chosen[(row, unit, y, x)[: chosen.ndim]] = 1
+        mask = ops.asarray(chosen)
+
+        def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
+            maps = model.forward(leaves["x"], (layer,), mode=mode)[layer]
+            return ops.sum(maps * mask, tuple(range(1, chosen.ndim))), None
+
+        found.append(ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(batch.tensor[start:stop])})[1]["x"]))
+
+    batching.run(model, len(batch), batch_size, step, rule)
+    return np.concatenate(found)

@@ -1,0 +1,44 @@
+"""What techniques return: values, how they were made, and their files. Pictures of them are drawn by vizkit.draw."""
+
+from .attribution import Attribution
+from .base import Result, chosen
+from .dreams import DeepDream, Dream, Evidence, Inversion, Rendering, Stage
+from .explanation import Explanation
+from .features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+from .fields import Field, ReceptiveFields
+from .files import COMMAND, FIGURE_SUFFIXES, PROVENANCE, command, figure_bytes, provenance, read_provenance, save_figure
+from .folders import Embedding, TopPatches
+from .health import Health, LayerHealth
+from .overlay import Overlay
+
+__all__ = [
+    "COMMAND",
+    "FIGURE_SUFFIXES",
+    "PROVENANCE",
+    "ActivationStatistics",
+    "Attribution",
+    "DeepDream",
+    "Dream",
+    "Embedding",
+    "Evidence",
+    "Explanation",
+    "FeatureMaps",
+    "Field",
+    "Filters",
+    "Health",
+    "Inversion",
+    "LayerHealth",
+    "Overlay",
+    "ReceptiveFields",
+    "Rendering",
+    "Result",
+    "Stage",
+    "TopPatches",
+    "TopUnits",
+    "chosen",
+    "command",
+    "figure_bytes",
+    "provenance",
+    "read_provenance",
+    "save_figure",
+]

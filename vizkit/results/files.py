@@ -1,0 +1,119 @@
+"""How a result was made, and where its files keep it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..contract.backend import Model
+from ..contract.errors import SettingError
+from ..inputs.images import Batch
+from ..support.files import replacing
+from ..support.version import VERSION
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+PROVENANCE = "vizkit"
+"""The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
+
+
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+
+
+COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
+"""The command line that is running, without its --out, as the user wrote it; None in a Python session."""
+
+
+def command() -> dict[str, str]:
+    """What provenance says of the command line that is running; nothing in a Python session."""
+    line = COMMAND.get()
+    return {} if line is None else {"command": line}
+
+
+def provenance(
+    model: Model,
+    technique: str,
+    settings: Mapping[str, Any],
+    batch: Batch | None = None,
+    sha256: str | None = None,
+    digests: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256 and the pictures'
+    (``sha256``, ``digests`` where they were taken before), and every setting."""
+    made: dict[str, Any] = {
+        "technique": technique,
+        "model": model.name,
+        "backend": model.backend,
+        "versions": {
+            "vizkit": VERSION,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            **model.versions,
+        },
+        "device": model.device,
+        "dtype": model.dtype,
+        "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
+        "settings": dict(settings),
+    }
+    made |= command()
+    if batch is not None:
+        made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, digests or batch.digest(), strict=True)]
+    plain: dict[str, Any] = json.loads(json.dumps(made, default=_plain))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return str(value)
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The provenance inside a PNG or ``.npz`` that :meth:`Result.save` wrote; SettingError where there is none."""
+    source = Path(path)
+    text: str | None = None
+    if source.suffix == ".npz":
+        with np.load(source) as arrays:
+            text = str(arrays[PROVENANCE]) if PROVENANCE in arrays else None
+    else:
+        with Image.open(source) as opened:
+            text = opened.info.get(PROVENANCE)
+    if text is None:
+        raise SettingError(f"{source} holds no provenance; vizkit did not write it, or it was converted since.")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _metadata(suffix: str, made: Mapping[str, Any]) -> dict[str, str]:
+    text = json.dumps(made)
+    if suffix == ".png":
+        return {PROVENANCE: text, "Software": f"vizkit {VERSION}"}
+    return {"Keywords": text} if suffix == ".pdf" else {"Description": text}
+
+
+def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int = 150) -> None:
+    """Write a figure with its provenance inside, whole or not at all."""
+    if target.suffix not in FIGURE_SUFFIXES:
+        raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
+    with replacing(target) as temporary:
+        figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
+
+
+def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:
+    """A figure as PNG bytes with its provenance inside."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi, metadata=_metadata(".png", made))
+    return stream.getvalue()

@@ -1,0 +1,3 @@
+"""Which vizkit this is."""
+
+VERSION = "0.1.0"

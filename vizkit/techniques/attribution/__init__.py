@@ -1,0 +1,1 @@
+"""Which part of the input an output comes from, by gradients and by attention."""

@@ -1,0 +1,71 @@
+"""Full-gradient decomposition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.checks import completeness
+from ..common.job import VALUES, Job, held
+from .terms import SCORE, TOTAL, Term, Terms, lies
+
+SCALES = ("channel", "none")
+
+
+@held
+def full_gradient(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    scale: str = "channel",
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """FullGrad (Srinivas & Fleuret 2019, arXiv 1905.00780).
+
+    A network of affine layers, ReLUs and pools has ``S_t = sum(I * dS_t/dI) + sum_l sum(b_l * dS_t/dz_l)`` exactly,
+    with ``z_l`` the output of affine layer ``l`` and ``b_l`` its constant: a bias, or a batch norm's implicit one,
+    ``beta - gamma mean / sqrt(var + eps)``. The map adds up these terms where they lie: ``M = sum_c psi(I * dS_t/dI) +
+    sum_l sum_c psi(b_l * dS_t/dz_l)``, ``psi`` the absolute value, rescaled, then upsampled bilinearly (half-pixel
+    centres). Layers without extent (dense) are in the sum, not in the map.
+
+    Args: as :func:`vizkit.saliency` has them, and
+        scale: "channel" rescales every channel of every layer to 0..1 before the sum, as the paper does, so that the
+            map counts channels; "none" keeps the terms' own size.
+
+    Returns:
+        :class:`Attribution` (N, H, W) >= 0; ``extra["completeness_error"]`` (N,), relative: large where a constant
+        cannot be observed (functional layers with a bias, layers used twice) or the network has other nonlinearities.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError. Warns with MapWarning when the completeness error exceeds
+        5 %, and of flat or non-finite maps.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.full_gradient(model, vizkit.images.sample()).values.shape
+        (1, 224, 224)
+    """
+    if scale not in SCALES:
+        raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+    job = Job(
+        "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
+    )
+    biases = model.biases()
+    places = tuple(Term(name, len(bias), *lies(model, name)) for name, bias in biases.items())
+    terms = Terms(scale, model.spec, places, np.concatenate([[0.0], *biases.values()]))
+    found = job.passes(terms, layers=tuple(biases))
+    advice = (
+        "Some constants are out of reach (functional layers with a bias, layers used twice), or the network is not "
+        "made of affine layers, ReLUs and pools; the map lacks their part."
+    )
+    error = completeness(found[TOTAL], found[SCORE], job.whats, advice)
+    extra = {"completeness_error": error}
+    return job.result(found[VALUES], extra=extra, completeness_error=error.tolist())

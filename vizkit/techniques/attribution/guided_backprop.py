@@ -1,0 +1,89 @@
+"""Gradients with another rule at every ReLU: guided backpropagation and the deconvolutional network."""
+
+from __future__ import annotations
+
+from ...contract.backend import Array, Mode, Model
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.job import VALUES, Job, held, input_gradient, needs_relu, strongest
+
+
+@needs_relu
+@held
+def guided_backprop(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806).
+
+    ``M[y, x] = max_c |G[c, y, x]|``, ``G`` the gradient of the target's logit at the input in which every ReLU ``y =
+    max(z, 0)`` passes back ``max(dy, 0) * (z > 0)``. All ReLUs follow the rule: modules, in-place, used several times,
+    functions. Other activations pass their true gradient. The map hardly depends on the layers near the output (Adebayo
+    et al. 2018, arXiv 1810.03292): it shows edges, and is no explanation of the class.
+
+    Args: as :func:`vizkit.saliency` has them; defaults: top-1 target, normalised pixels, centre crop.
+
+    Returns:
+        :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is ``G``, signed.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError, also for a network without ReLUs, whose map would be that of
+        :func:`vizkit.saliency`. Warns with MapWarning of flat or non-finite maps.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.guided_backprop(model, vizkit.images.sample()).values.shape
+        (1, 224, 224)
+    """
+    return _with_rule("guided", "guided_backprop", model, image, target, batch_size, input_range, fit)
+
+
+@needs_relu
+@held
+def deconvnet(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Deconvolutional network (Zeiler & Fergus 2013, arXiv 1311.2901) for a class score.
+
+    As :func:`vizkit.guided_backprop`, and every ReLU passes back ``max(dy, 0)`` whatever its input was. Max-pools pass
+    back to where the maximum was, the paper's switches.
+
+    Args, returns, raises, example: as :func:`vizkit.guided_backprop`.
+    """
+    return _with_rule("deconvnet", "deconvnet", model, image, target, batch_size, input_range, fit)
+
+
+def _with_rule(
+    rule: str,
+    technique: str,
+    model: Model,
+    image: ImageInput,
+    target: Target,
+    batch_size: int | None,
+    input_range: str,
+    fit: str,
+) -> Attribution:
+    job = Job(technique, model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    gradient = relu_gradient(job, rule)
+    cause = (
+        "at some layer every gradient on the way back is negative, and the rule clips that; vizkit.saliency does not."
+    )
+    return job.result(strongest(gradient), extra={"attribution": gradient}, cause=cause)
+
+
+def relu_gradient(job: Job, rule: str) -> Array:
+    """The gradient (N, C, H, W) at the input with that rule at every ReLU."""
+    return job.passes(input_gradient, mode=Mode(relu=rule))[VALUES]

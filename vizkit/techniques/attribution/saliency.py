@@ -1,0 +1,84 @@
+"""Saliency maps by the gradient at the input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Mode, Model
+from ...contract.errors import SettingError
+from ...inputs import targets
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.job import VALUES, Job, held, strongest_gradient
+
+MODES = ("inference", "published")
+
+
+@held
+def saliency(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    input_range: str | None = None,
+    mode: str = "inference",
+    fit: str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Attribution:
+    """Saliency by the gradient of a class score (Simonyan, Vedaldi & Zisserman 2013, arXiv 1312.6034).
+
+    ``M[y, x] = max_c |d S_t / d I[c, y, x]|`` with ``S_t`` the target's logit, not its probability, and ``I`` the
+    normalised input.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, an array or tensor that is ready, or a list of them, see
+            :func:`vizkit.images.prepare`.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
+        input_range: "imagenet" feeds normalised pixels, "unit" pixels in 0..1. None means "imagenet", and "unit" in
+            published mode.
+        mode: "inference" (dropout off, batch norm on stored statistics), or "published": what the Gluon homework
+            computed, i.e. the sum of all logits of pixels in 0..1, squashed to the input's size, in a training-mode
+            forward pass with dropout and with batch statistics of each single image.
+        fit: "crop" or "squash", see :func:`vizkit.images.prepare`; None means "crop", and "squash" in published mode.
+        seed: of the dropout masks in published mode.
+        batch_size: images differentiated together; bounds memory, does not change the maps. None fits 1 GiB.
+
+    Returns:
+        :class:`Attribution` with ``values`` (N, H, W) >= 0 in the model's dtype, per unit of normalised input.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.saliency(model, vizkit.images.sample(), target="tabby").values.shape
+        (1, 224, 224)
+    """
+    if mode not in MODES:
+        raise SettingError(f"mode={mode!r}: expected {' or '.join(map(repr, MODES))}.")
+    published = mode == "published"
+    if published and target not in (None, targets.ALL):
+        raise SettingError(f"mode='published' differentiates the sum of all logits; target={target!r} contradicts it.")
+    if published:
+        target, batch_size = targets.ALL, 1
+    input_range = input_range or ("unit" if published else "imagenet")
+    fit = fit or ("squash" if published else "crop")
+    shown_seed = seed if published else None
+    job = Job(
+        "saliency",
+        model,
+        image,
+        target,
+        input_range=input_range,
+        fit=fit,
+        batch_size=batch_size,
+        mode=mode,
+        seed=shown_seed,
+    )
+    forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
+    return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])

@@ -1,0 +1,57 @@
+"""Statistics of the gradient under noise: its mean, its variance, its mean square."""
+
+from __future__ import annotations
+
+from ...contract.backend import Leaves, Model
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.job import INPUT, State, added, held, strongest
+from .noisy import folded
+
+
+@held
+def smoothgrad(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    samples: int = 50,
+    noise: float = 0.15,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """SmoothGrad: the mean gradient over noisy copies (Smilkov et al. 2017, arXiv 1706.03825).
+
+    ``M[y, x] = max_c |1/n sum_s d S_t(I + e_s) / d I[c, y, x]|`` with ``e_s`` Gaussian of standard deviation
+    ``noise * (max I - min I)``; ``samples=1, noise=0`` is :func:`vizkit.saliency`.
+
+    Args: as :func:`vizkit.saliency` has them, and
+        samples: noisy copies of each image; 50 as in the paper.
+        noise: standard deviation as a fraction of the image's range; the paper finds 0.1 to 0.2 good.
+        seed: of the noise. A sample's noise depends on the seed and its number alone.
+        batch_size: noisy copies differentiated together; does not change the result. None fits 1 GiB.
+
+    Returns:
+        :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is the mean gradient, signed.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.smoothgrad(model, vizkit.images.sample(), samples=2).values.shape
+        (1, 224, 224)
+    """
+
+    ops = model.ops
+
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        return added(state, ops.sum(ops.double(gradients[INPUT]), 0))
+
+    job, (total,) = folded("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
+    mean = total / samples
+    return job.result(strongest(mean), extra={"attribution": mean})

@@ -1,0 +1,56 @@
+"""The variance of the gradient under noise."""
+
+from __future__ import annotations
+
+from ...contract.backend import Leaves, Model
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.job import INPUT, State, held
+from .noisy import folded
+
+
+@held
+def vargrad(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    samples: int = 50,
+    noise: float = 0.15,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """VarGrad: the variance of the gradient over noisy copies (Adebayo et al. 2018, arXiv 1810.03307).
+
+    ``M[y, x] = sum_c 1/n sum_s (g_s - mean g)[c, y, x]^2``, ``g_s`` the gradients that :func:`vizkit.smoothgrad`
+    averages.
+
+    Args, raises, example: as :func:`vizkit.smoothgrad`. One sample has no variance, and its map is zero.
+
+    Returns:
+        :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
+    """
+
+    ops = model.ops
+
+    def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
+        # Mean and scatter of each batch by itself, then joined (Chan, Golub & LeVeque 1983), without cancellation.
+        here = ops.double(gradients[INPUT])
+        mean = ops.mean(here, 0)
+        off = here - ops.mean(here, 0, keepdims=True)
+        scatter = ops.sum(off * off, 0)
+        if state is None:
+            return mean, scatter
+        gap = mean - state[0]
+        share = len(which) / which.stop
+        return state[0] + share * gap, state[1] + scatter + which.start * share * gap * gap
+
+    job, (_, scatter) = folded(
+        "vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold
+    )
+    variance = scatter / samples
+    cause = "the gradients of all samples are the same. Take samples >= 2 and noise > 0."
+    return job.result(variance.sum(axis=1), extra={"attribution": variance}, cause=cause)

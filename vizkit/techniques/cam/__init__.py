@@ -1,0 +1,1 @@
+"""Class-activation maps: a layer's maps, weighted and added up."""

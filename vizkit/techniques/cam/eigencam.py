@@ -1,0 +1,63 @@
+"""Eigen-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Array, Model, Tensor
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.job import Job, held
+from .combining import choose_layer, combined, finish
+
+
+@held
+def eigencam(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    centre: bool = False,
+    relu: bool = False,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Eigen-CAM (Muhammad & Yeasin 2020, arXiv 2008.00299): what the layer holds most of, whatever the class.
+
+    ``M = up(A v)``: ``A`` (h*w, C) the layer's activations, ``v`` its first right singular vector, signed so that the
+    map agrees with the channels' mean. After a ReLU it is nowhere negative. It is the same for every ``target``, which
+    is only noted in the result.
+
+    Args: ``model``, ``image``, ``target``, ``layer``, ``batch_size``, ``input_range``, ``fit`` as
+        :func:`vizkit.gradcam` has them, and centre: subtract each channel's mean over the positions first, as
+        pytorch-grad-cam does and the paper does not. relu: clip what is negative.
+
+    Returns:
+        :class:`Attribution` (N, H, W), signed unless clipped; ``extra["cam"]`` (N, h, w).
+
+    Raises, example: as :func:`vizkit.gradcam`.
+    """
+    job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
+    name, grid = choose_layer(model, layer)
+    _, kept = job.scores((name,))
+    ops = model.ops
+
+    def maps(i: int) -> Tensor:
+        return ops.asarray(_projection(ops.numpy(grid.maps(ops, kept[name][i]))[0].astype(np.float64), centre)[None])
+
+    cause = "the layer's activations are the same everywhere; take another layer."
+    return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
+
+
+def _projection(activations: Array, centre: bool) -> Array:
+    """(C, h, w) to (h, w): projected on the first singular vector."""
+    flat = activations.reshape(len(activations), -1).T
+    mean = flat.mean(axis=1)
+    if centre:
+        flat = flat - flat.mean(axis=0)
+    _, _, right = np.linalg.svd(flat, full_matrices=False)
+    found = flat @ right[0]
+    return np.asarray(found.reshape(activations.shape[1:]) * (1 if found @ mean >= 0 else -1))

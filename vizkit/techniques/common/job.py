@@ -1,0 +1,419 @@
+"""What all attribution methods share: images in batches, targets resolved once, one differentiating pass, and a result
+that says how it was made. Everything stays on the model's device until it is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...contract.backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.errors import SettingError
+from ...contract.spec import InputSpec
+from ...inputs import images, targets
+from ...inputs.images import ImageInput
+from ...inputs.targets import Dense, Score, Table, Target, Wanted
+from ...results.attribution import Attribution
+from ...results.files import provenance
+from ...support import batching
+from .checks import check_maps
+
+INPUT = ":input"
+"""The leaf that stands for the image; no layer has such a name."""
+LOGITS = ":logits"
+"""Under this name a pass gives the logits beside what was asked of it."""
+SCORES = ":scores"
+"""The same for the targets' logits."""
+VALUES = "values"
+"""Under this name a reduction gives the maps."""
+State = tuple[Tensor, ...]
+Make = Callable[[int, range], Tensor]
+"""Inputs (B, C, H, W) of an image's samples with these numbers, native."""
+Fold = Callable[[int, range, Leaves, State | None], State]
+"""The sums of an image, given its samples' numbers, gradients (B, ...) and scores, and the sums before, None at
+first."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Attribution])
+
+
+def needs_relu(method: Method) -> Method:
+    """Marks a method that a network without ReLUs does not take."""
+    method.__dict__["needs_relu"] = True
+    return method
+
+
+def held(method: Method) -> Method:
+    """Has the network looked over once for all passes of a method."""
+
+    @wraps(method)
+    def within(model: Model, *args: Any, **options: Any) -> Attribution:
+        with model.held():
+            return method(model, *args, **options)
+
+    return within  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass over a batch, native: the images, scores (N,), activations and gradients by layer,
+    the gradient at the image under :data:`INPUT`."""
+
+    image: Tensor
+    scores: Tensor
+    activations: Leaves
+    gradients: Leaves
+
+
+Reduce = Callable[[Ops, Pass], Leaves]
+"""What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
+Inferred = Callable[[Ops, Leaves], Leaves]
+"""The same of a forward pass alone, given activations by layer."""
+
+
+def differentiate(
+    model: Model,
+    reduce: Reduce,
+    *,
+    table: Table | None = None,
+    layers: Sequence[str] = (),
+    at_input: bool = True,
+    mode: Mode = INFERENCE,
+) -> Step:
+    """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
+    gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
+    that of the classes alone.
+
+    At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
+    differentiated, so that memory and time of the backward pass are those of the tail.
+    """
+    ops, names = model.ops, tuple(layers)
+    table = table or Table(Dense.of(model))
+
+    def step(given: Leaves) -> Leaves:
+        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
+        if at_input:
+            leaves[INPUT] = given["x"]
+
+        def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
+            add = {name: leaves[name] for name in names}
+            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
+            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
+
+        scores, gradients, kept = ops.value_and_grad(score, leaves)
+        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
+
+    if mode.training is not None:
+        return step
+    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu, table))
+
+
+class Job:
+    """One call of one method. ``chosen`` are the class indices, from the first :meth:`passes`, :meth:`scores` or
+    :meth:`settle` on; ``settings`` go to the provenance."""
+
+    def __init__(
+        self,
+        technique: str,
+        model: Model,
+        image: ImageInput,
+        target: Target,
+        *,
+        input_range: str,
+        fit: str,
+        batch_size: int | None,
+        **settings: Any,
+    ) -> None:
+        self.technique = technique
+        self.model = model
+        batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
+        count = targets.several(target)
+        self.batch = batch.repeated(count) if len(batch) == 1 and count > 1 else batch
+        self.table, self.targets, self._wanted = targets.look(model, target, self.batch)
+        self.batch_size = batch_size
+        self.settings = {"input_range": self.batch.input_range, "fit": fit, **settings}
+        self.chosen: list[int | None] = [None] * len(self.batch)
+        self._sha256: str | None = None
+        self._digests: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def settled(self) -> list[int | str | None]:
+        """The chosen targets, as targets."""
+        return [targets.ALL if index is None else index for index in self.chosen]
+
+    @property
+    def handed(self) -> list[Wanted]:
+        """The chosen targets, for another call on these images."""
+        pairs = zip(self._wanted, self.settled, strict=True)
+        return [asked if isinstance(asked, Score) else index for asked, index in pairs]
+
+    @cached_property
+    def x(self) -> Array:
+        """The images (N, C, H, W) as float64."""
+        return self.batch.tensor.astype(np.float64)
+
+    @property
+    def whats(self) -> list[str]:
+        """What each map is of, for warnings."""
+        names = targets.labels(self.model, self.table, self.chosen)
+        where = f"on {self.model.name} in {self.model.backend}"
+        return [f"{self.technique} of {i} for {t!r} {where}" for i, t in zip(self.batch.names, names, strict=True)]
+
+    def uploaded(self, arrays: Array) -> Callable[[int], Tensor]:
+        """Gives ``arrays[i : i + 1]`` on the device, once for all samples of an image."""
+        return lru_cache(maxsize=2)(lambda i: self.model.ops.asarray(arrays[i : i + 1]))
+
+    @cached_property
+    def image(self) -> Callable[[int], Tensor]:
+        """Gives an image (1, C, H, W) on the device."""
+        return self.uploaded(self.batch.tensor)
+
+    def passes(self, reduce: Reduce, **options: Any) -> dict[str, Array]:
+        """What ``reduce`` makes of all images, differentiated in batches; ``options`` as :func:`differentiate` has
+        them."""
+        ops, found = self.model.ops, list[Leaves]()
+        run = differentiate(self.model, reduce, table=self.table, **options)
+        marks = ops.asarray(targets.marks(self.model, self.table, self.targets))
+
+        def step(start: int, stop: int) -> None:
+            found.append(run({"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}))
+
+        self._run(len(self), step)
+        self._choose([one.pop(LOGITS) for one in found])
+        return {name: self._read([one[name] for one in found]) for name in found[0]}
+
+    def _read(self, parts: list[Tensor]) -> Array:
+        """Batches as one array on the host."""
+        read = [self.model.ops.numpy(one) for one in parts]
+        return read[0] if len(read) == 1 else np.concatenate(read)
+
+    def _choose(self, logits: list[Tensor]) -> None:
+        """Resolve the targets; logits are read only where a target is None: a device must finish what it is doing
+        before it can be read."""
+        blank = np.zeros((len(self), self.table.width))
+        read = self._read(logits) if None in self.targets else blank
+        self.chosen = targets.choose(self.model, self.table, self.targets, read)
+
+    def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, list[Tensor]]]:
+        """The targets' logits (N,), and each image's activations (1, ...) of ``layers`` on the device, by inference
+        alone; resolves the targets."""
+        ops, names = self.model.ops, tuple(layers)
+        logits: list[Array] = []
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+
+        def look(given: Leaves) -> Leaves:
+            kept = self.model.forward(given["x"], (*names, OUTPUT))
+            return {**kept, LOGITS: self.table(ops, kept[OUTPUT])}
+
+        run = self.model.recorded(look, ("scores", names, self.table))
+
+        def step(start: int, stop: int) -> None:
+            kept = run({"x": ops.asarray(self.batch.tensor[start:stop])})
+            logits.append(ops.numpy(kept[LOGITS]))
+            for name in names:
+                found[name] += [kept[name][i : i + 1] for i in range(stop - start)]
+
+        self._run(len(self), step, ": activations")
+        read = np.concatenate(logits)
+        self.chosen = targets.choose(self.model, self.table, self.targets, read)
+        return pick(read, self.chosen), found
+
+    def inferences(
+        self, reduce: Inferred, layers: Sequence[str], host: Callable[[dict[str, Array]], dict[str, Array]] = dict
+    ) -> dict[str, Array]:
+        """What ``host`` makes of what ``reduce`` makes of the activations of ``layers``, of all images, by inference
+        in batches; resolves the targets."""
+        ops, names, found = self.model.ops, tuple(layers), list[dict[str, Array]]()
+        logits: list[Tensor] = []
+
+        def infer(given: Leaves) -> Leaves:
+            kept = self.model.forward(given["x"], (*names, OUTPUT))
+            return {**reduce(ops, kept), LOGITS: self.table(ops, kept[OUTPUT])}
+
+        run = self.model.recorded(infer, ("inferences", reduce, names, self.table))
+
+        def step(start: int, stop: int) -> None:
+            made = run({"x": ops.asarray(self.batch.tensor[start:stop])})
+            last = made.pop(LOGITS)
+            found.append(host({name: ops.numpy(one) for name, one in made.items()}))
+            logits.append(last)
+
+        self._run(len(self), step)
+        self._choose(logits)
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+    def settle(self) -> None:
+        """Resolve the targets, by inference only if one of them is None, the top-1."""
+        if None in self.targets:
+            self.scores()
+        else:
+            self._choose([])
+
+    def samples(self, count: int, make: Make, fold: Fold, **options: Any) -> list[Array]:
+        """Differentiate ``count`` inputs for each image in batches that span images, and add up what comes of it on the
+        device: the sums of every image, each (N, ...).
+
+        Sums are float64, so that they hardly depend on the batch size, and memory does not on ``count``. Options as
+        :func:`differentiate` has them.
+        """
+        ops, states = self.model.ops, dict[int, State]()
+        finished: dict[int, list[Array]] = {}
+        run = differentiate(self.model, gradients_and_scores, table=self.table, **options)
+
+        def step(runs: list[tuple[int, range]], given: Leaves) -> None:
+            made, at, fresh = run(given), 0, dict[int, State]()
+            for i, which in runs:
+                part = {name: value[at : at + len(which)] for name, value in made.items()}
+                fresh[i] = fold(i, which, part, states.get(i))
+                at += len(which)
+            _settled(ops, [one for state in fresh.values() for one in state])
+            states.update(fresh)
+            for i, which in runs:
+                if which.stop == count:
+                    finished[i] = [ops.numpy(one) for one in states.pop(i)]
+
+        self._runs(count, make, step)
+        return [np.stack(sums) for sums in zip(*(finished[i] for i in range(len(self))), strict=True)]
+
+    def forwards(self, count: int, make: Make, add: Callable[[int, range], Leaves] | None = None) -> Array:
+        """The targets' logits (N, count) for ``count`` inputs of each image, by inference; ``add(image, samples)``
+        gives terms to be added at layers. Batches span images as in :meth:`samples`."""
+        ops, model = self.model.ops, self.model
+        scores: list[Tensor] = []
+
+        def score(given: Leaves) -> Leaves:
+            terms = {name: one for name, one in given.items() if name not in ("x", "marks")}
+            scores = self.table(ops, model.forward(given["x"], add=terms)[OUTPUT])
+            return {"scores": targets.score(ops, self.table, scores, given["marks"])}
+
+        run = model.recorded(score, ("forwards", self.table))
+
+        def step(runs: list[tuple[int, range]], given: Leaves) -> None:
+            terms = [add(i, which) if add else {} for i, which in runs]
+            added = {name: _joined(ops, [one[name] for one in terms]) for name in terms[0]}
+            found = run({**given, **added})["scores"]
+            _settled(ops, [found])
+            scores.append(found)
+
+        self._runs(count, make, step)
+        return ops.numpy(_joined(ops, scores)).reshape(len(self), count).astype(np.float64)
+
+    def _runs(
+        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None], what: str = ""
+    ) -> None:
+        """Call ``step`` with which samples of which images are in a batch, and the batch."""
+        if count < 1:
+            raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
+        ops = self.model.ops
+        marks = ops.asarray(targets.marks(self.model, self.table, self.settled))
+
+        def take(start: int, stop: int) -> None:
+            runs = list(_split(start, stop, count))
+            x = _joined(ops, [make(i, which) for i, which in runs])
+            rows = _joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
+            step(runs, {"x": x, "marks": rows})
+
+        self._run(len(self) * count, take, what)
+
+    def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
+        with self.model.held():
+            batching.run(self.model, total, self.batch_size, step, self.technique + what)
+            # Here, where the network needs no look of its own, and a device is still at work.
+            self._sha256 = self.model.sha256()
+            self._digests = self._digests or self.batch.digest()
+
+    def result(
+        self,
+        values: Array,
+        *,
+        signed: bool = False,
+        layer: str | None = None,
+        extra: Mapping[str, Array] | None = None,
+        cause: str = "",
+        **settings: Any,
+    ) -> Attribution:
+        """The result, in the model's dtype; warns of maps that are flat or not finite, with ``cause`` as the reason."""
+        names = targets.labels(self.model, self.table, self.chosen)
+        made = {**self.settings, **settings}
+        made["target"] = [{"index": i, "label": name} for i, name in zip(self.chosen, names, strict=True)]
+        if layer is not None:
+            made["layer"] = layer
+        values = values.astype(self.model.ops.dtype, copy=False)
+        check_maps(values, self.whats, cause)
+        spec = self.model.spec
+        if spec.extent:
+            values = values.reshape(len(values), *spec.extent)
+            extra = {name: _unfolded(one, spec) for name, one in (extra or {}).items()}
+        return Attribution(
+            values,
+            provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests),
+            self.batch,
+            tuple(self.chosen),
+            tuple(names),
+            signed,
+            layer,
+            {key: value.astype(self.model.ops.dtype, copy=False) for key, value in (extra or {}).items()},
+        )
+
+
+def _unfolded(value: Array, spec: InputSpec) -> Array:
+    """An array over the input's places, in the input's own axes; anything else as it is."""
+    if value.ndim < 3 or value.shape[-2:] != spec.size:
+        return value
+    return value.reshape(*value.shape[:-2], *spec.extent)
+
+
+def pick(logits: Array, chosen: Sequence[int | None]) -> Array:
+    """The chosen logit of each row (N,), the sum of the row where the choice is None."""
+    rows = zip(logits, chosen, strict=True)
+    return np.array([row.sum() if index is None else row[index] for row, index in rows])
+
+
+def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
+    """The gradients as they are, and the scores (N,)."""
+    return {**done.gradients, SCORES: done.scores}
+
+
+def input_gradient(ops: Ops, done: Pass) -> Leaves:
+    """The gradient (N, C, H, W) at the image."""
+    return {VALUES: done.gradients[INPUT]}
+
+
+def strongest_gradient(ops: Ops, done: Pass) -> Leaves:
+    """:func:`strongest` of the gradient at the image."""
+    return {VALUES: ops.max(ops.abs(done.gradients[INPUT]), 1)}
+
+
+def strongest(gradient: Array) -> Array:
+    """(N, C, H, W) to (N, H, W): the largest absolute value over the colour channels."""
+    return np.asarray(np.abs(gradient).max(axis=1))
+
+
+def added(state: State | None, *terms: Tensor) -> State:
+    """Sums with the float64 ``terms`` added to them."""
+    return terms if state is None else tuple(a + b for a, b in zip(state, terms, strict=True))
+
+
+def _split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
+    """Which samples of which images the places ``start`` to ``stop`` are, with ``count`` samples for each image."""
+    while start < stop:
+        i, first = divmod(start, count)
+        which = range(first, min(count, first + stop - start))
+        yield i, which
+        start += len(which)
+
+
+def _settled(ops: Ops, tensors: list[Tensor]) -> None:
+    """Only now do they count: a framework that runs ahead says here that memory has run out."""
+    for one in tensors:
+        ops.wait(one)
+
+
+def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else ops.concat(parts)

@@ -1,0 +1,85 @@
+"""The state of a rendering on disk, so that a stopped one goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...contract.backend import Ops, Tensor
+from ...contract.errors import SettingError
+from ...results.dreams import Frame
+from ...support.files import replacing
+from .optimise import State
+from .parametrisations import Parametrisation
+from .trace import Trace
+
+EVERY = 64
+"""Steps between two writings."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file that is no checkpoint, or half of one, may raise."""
+
+
+@dataclass
+class Loop:
+    """What changes from step to step: ``states`` are what the optimiser remembers of each leaf, ``rows`` the numbers
+    that the steps of one block draw, with the number of the block."""
+
+    parametrisation: Parametrisation
+    leaves: dict[str, Tensor]
+    states: dict[str, State]
+    trace: Trace
+    step: int = 0
+    frames: list[Frame] = field(default_factory=list)
+    rows: tuple[int, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An ``.npz`` with the leaves, what the optimiser remembers, the trace and the frames; ``key`` stands for every
+    setting that made them. What a step draws depends on its number alone."""
+
+    path: Path
+    key: str
+
+    def save(self, loop: Loop, ops: Ops) -> None:
+        arrays: dict[str, Any] = {f"leaf:{name}": ops.numpy(leaf) for name, leaf in loop.leaves.items()}
+        for name, state in loop.states.items():
+            arrays |= {f"state:{name}:{part}": ops.numpy(value) for part, value in state.items()}
+        arrays |= {f"frame:{step}": frame for step, frame in loop.frames}
+        known = {"key": self.key, "step": loop.step, "size": loop.parametrisation.sides}
+        with replacing(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays, trace=np.concatenate(loop.trace.rows), known=np.array(json.dumps(known)))
+
+    def load(self, loop: Loop, ops: Ops) -> None:
+        """Put the loop where it was, if there is a file; SettingError where that is of another rendering."""
+        if self.path.suffix != ".npz":
+            raise SettingError(f"checkpoint='{self.path}': the file must end in .npz.")
+        if not self.path.exists():
+            return
+        try:
+            with np.load(self.path) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            known = json.loads(str(arrays["known"]))
+        except UNREADABLE as error:
+            raise SettingError(f"'{self.path}' is no checkpoint of a rendering ({error}); delete it.") from None
+        if known["key"] != self.key:
+            raise SettingError(
+                f"'{self.path}' is the checkpoint of a rendering with other settings, of another network or by another "
+                "backend. Delete it, or give another checkpoint."
+            )
+        loop.step = int(known["step"])
+        loop.trace.rows[:] = [row[None] for row in arrays["trace"]]
+        loop.frames = [(int(name[6:]), frame) for name, frame in arrays.items() if name.startswith("frame:")]
+        height, width = known["size"]
+        loop.parametrisation = loop.parametrisation.resized((height, width))
+        loop.leaves = {name: ops.asarray(arrays[f"leaf:{name}"]) for name in loop.leaves}
+        loop.states = {
+            name: {part: ops.asarray(arrays[f"state:{name}:{part}"]) for part in state}
+            for name, state in loop.states.items()
+        }

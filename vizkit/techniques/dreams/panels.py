@@ -1,0 +1,41 @@
+"""Which of a network's many layers are worth a picture each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...contract.backend import Model
+from ...contract.errors import LayerError
+
+PLUMBING = ("Conv", "BatchNorm", "Dropout", "Flatten", "AdaptiveAvg", "GlobalAvg")
+"""What the kinds of layers begin with whose values something right behind them finishes."""
+
+
+def panels(models: Sequence[Model]) -> list[str]:
+    """The outermost layers with feature maps of more than one position that all networks have, in order of depth.
+
+    Of ``inception4a`` and ``inception4a.branch1`` that is the first. Bare convolutions and batch norms are left out
+    where activations or blocks are there to show instead. Of GoogLeNet these are its 16 stages.
+    """
+    first, *others = models
+    spatial = [
+        name
+        for name, layer in first.layers.items()
+        if len(layer.shape) == 4
+        and layer.shape[2] > 1
+        and not layer.kind.endswith("Sequential")
+        and all(name in other.layers for other in others)
+    ]
+    known = set(spatial)
+    outer = [name for name in spatial if not any(name[:cut] in known for cut, sign in enumerate(name) if sign == ".")]
+    finished = [name for name in outer if not first.layers[name].kind.startswith(PLUMBING)]
+    if not outer:
+        raise LayerError(f"{first.name} has no layer with feature maps.")
+    return finished or outer
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """``count`` of them, evenly from first to last."""
+    if count >= len(names):
+        return list(names)
+    return [names[round(k * (len(names) - 1) / (count - 1))] for k in range(count)]

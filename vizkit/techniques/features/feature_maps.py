@@ -1,0 +1,53 @@
+"""What a layer makes of an image: all its channels, in one figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from ...inputs import images
+from ...inputs.images import ImageInput
+from ...results.features import FeatureMaps
+from ...results.files import provenance
+
+if TYPE_CHECKING:
+    pass
+
+
+def feature_maps(
+    model: Model,
+    image: ImageInput,
+    layer: str | None = None,
+    *,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> FeatureMaps:
+    """The activations of a layer, every channel of it (Zeiler & Fergus 2013, arXiv 1311.2901).
+
+    Args:
+        model: a network.
+        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them; noise from :func:`vizkit.images.noise`.
+        layer: any layer, or "output"; None takes the first convolution. Nothing after it is computed.
+        input_range: "imagenet" (normalised) or "unit" (0..1).
+        fit: "crop" or "squash", see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`FeatureMaps` with ``values`` (N, C, H, W), or (N, C) where the layer is dense.
+
+    Raises:
+        ImageError, UnknownNameError, LayerError, SettingError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.feature_maps(model, vizkit.images.noise(150, 180), "features.3", fit="squash").values.shape
+        (1, 128, 55, 55)
+    """
+    layer = layer or next(iter(model.filter_layers()), next(iter(model.layers)))
+    batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
+    values = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer])
+    if values.ndim not in (2, 4):
+        raise SettingError(f"Layer {layer!r} gives shape {values.shape}; maps need (N, C, H, W) or (N, C).")
+    settings = {"layer": layer, "input_range": input_range, "fit": fit}
+    return FeatureMaps(values, provenance(model, "feature_maps", settings, batch), layer, batch)

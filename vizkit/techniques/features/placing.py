@@ -1,0 +1,115 @@
+"""Features as places in a plane, and how far the places keep their neighbourhoods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...contract.backend import Array
+from ...contract.errors import BackendMissingError, SettingError
+from ...results.folders import NEIGHBOURS
+from .pooled import POOLS
+
+if TYPE_CHECKING:
+    pass
+
+
+METHODS = ("tsne", "umap", "pca")
+
+
+JUDGED = 5000
+"""Pictures on which trustworthiness is computed at most; beyond, a seeded sample of so many is judged."""
+
+
+def check_settings(method: str, pool: str, components: int, perplexity: float) -> None:
+    for name, value, known in (("method", method, METHODS), ("pool", pool, POOLS)):
+        if value not in known:
+            raise SettingError(f"{name}={value!r}: expected {', '.join(map(repr, known))}.")
+    if components < 2 or perplexity < 1:
+        raise SettingError(f"components={components}, perplexity={perplexity}: take at least 2 and at least 1.")
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise BackendMissingError(
+            "An embedding needs scikit-learn, which this Python does not have. Install it with: "
+            "pip install 'vizkit[explain]'"
+        ) from None
+    if method == "umap":
+        umap_module()
+
+
+def umap_module() -> Any:
+    try:
+        import umap
+    except ImportError:
+        raise BackendMissingError(
+            "method='umap' needs umap-learn, which this Python does not have. Install it with: "
+            "pip install 'vizkit[umap]', or take method='tsne'."
+        ) from None
+    return umap
+
+
+def principal(features: Array, components: int) -> Array:
+    """(N, D) projected on its first principal components: (N, min(components, N, D)) float64, the largest entry of
+    each direction positive, so that the signs are the same everywhere."""
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    count, size = centred.shape
+    if size <= count:
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        scores = centred @ vectors[:, ::-1][:, :components]
+    else:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        scores = vectors[:, ::-1][:, :components] * np.sqrt(np.maximum(values[::-1][:components], 0))
+    peaks = np.take_along_axis(scores, np.abs(scores).argmax(axis=0)[None], axis=0)
+    return np.asarray(scores * np.where(peaks < 0, -1.0, 1.0))
+
+
+def place(reduced: Array, method: str, perplexity: float, seed: int) -> Array:
+    if method == "pca":
+        return reduced[:, :2].copy()
+    few = min(perplexity, (len(reduced) - 1) / 3)
+    if method == "umap":
+        fitted = umap_module().UMAP(n_neighbors=max(2, round(few)), random_state=seed, n_jobs=1)
+        return np.asarray(fitted.fit_transform(reduced), np.float64)
+    from sklearn.manifold import TSNE
+
+    fitted = TSNE(2, perplexity=few, init="pca", learning_rate="auto", random_state=seed, n_jobs=-1)
+    return np.asarray(fitted.fit_transform(reduced), np.float64)
+
+
+def trust(features: Array, places: Array, seed: int) -> float:
+    from sklearn.manifold import trustworthiness
+
+    if len(places) > JUDGED:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(places), JUDGED, replace=False))
+        features, places = features[chosen], places[chosen]
+    return float(trustworthiness(features, places, n_neighbors=min(NEIGHBOURS, (len(places) - 1) // 2)))
+
+
+def accuracies(features: Array, places: Array, labels: Sequence[str | None]) -> dict[str, float]:
+    known = np.array([label is not None for label in labels])
+    names, truth = np.unique([label for label in labels if label is not None], return_inverse=True)
+    if len(names) < 2 or known.sum() <= NEIGHBOURS:
+        return {}
+    chance = float(np.bincount(truth).max() / len(truth))
+    return {
+        "features": neighbour_accuracy(features[known], truth),
+        "places": neighbour_accuracy(places[known], truth),
+        "chance": chance,
+    }
+
+
+def neighbour_accuracy(points: Array, truth: Array, count: int = NEIGHBOURS) -> float:
+    """Share of points (N, D) whose class ``truth`` (N,) most of the ``count`` nearest others have, by Euclidean
+    distance; of equally many votes the class of the nearest counts."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=count).fit(points).kneighbors(return_distance=False)
+    votes = truth[nearest]
+    scores = np.zeros((len(points), int(truth.max()) + 1))
+    weights = 1 + 1e-3 * 0.5 ** np.arange(count)
+    for rank, weight in enumerate(weights):
+        scores[np.arange(len(points)), votes[:, rank]] += weight
+    return float((scores.argmax(axis=1) == truth).mean())

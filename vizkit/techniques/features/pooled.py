@@ -1,0 +1,92 @@
+"""Pooled activations and thumbnails of many pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ...contract.backend import OUTPUT, Array, Model
+from ...contract.errors import SettingError, ShapeError
+from ...inputs.images import Batch
+
+if TYPE_CHECKING:
+    pass
+
+
+POOLS = ("mean", "max", "none")
+
+
+THUMBNAIL = 64
+"""Side of a thumbnail in pixels."""
+
+
+BUDGET = 2 << 30
+"""Bytes of features beyond which they are refused."""
+
+
+class Features:
+    """Pooled activations and thumbnails, one after the other."""
+
+    def __init__(self, layer: str, pool: str, count: int) -> None:
+        self.layer, self.pool, self.count = layer, pool, count
+        self.places: list[int] = []
+        self.features: list[Array] = []
+        self.thumbnails: list[Array] = []
+
+    def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
+        found = activations[self.layer]
+        found = found.reshape(*found.shape[:2], -1)
+        if self.pool == "none":
+            found = found.reshape(len(found), -1)
+        else:
+            found = found.mean(axis=2, dtype=np.float64) if self.pool == "mean" else found.max(axis=2)
+        self.features.append(found.astype(activations[self.layer].dtype))
+        self.thumbnails += [thumbnail(picture) for picture in batch.pictures]
+        self.places += places
+
+    def state(self) -> dict[str, Array]:
+        return {
+            "places": np.array(self.places, np.int64),
+            "features": np.concatenate(self.features),
+            "thumbnails": np.stack(self.thumbnails),
+        }
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        self.places = [int(place) for place in arrays["places"]]
+        self.features, self.thumbnails = [arrays["features"]], list(arrays["thumbnails"])
+
+
+def thumbnail(picture: Array) -> Array:
+    """A small square copy, uint8 (64, 64, 3)."""
+    return np.asarray(Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def default_layer(model: Model) -> str:
+    """The last layer whose maps have an extent and are not those of the classes."""
+    deep = [
+        name
+        for name, one in model.layers.items()
+        if len(one.shape) == 4 and one.shape[2] * one.shape[3] > 1 and one.shape[1] != model.output_shape[1]
+        if "dropout" not in one.kind.lower()
+    ]
+    return deep[-1] if deep else list(model.layers)[-1]
+
+
+def check_size(model: Model, layer: str, pool: str, count: int) -> None:
+    """Raises ShapeError for a layer without features, SettingError for more than :data:`BUDGET` bytes of them or for
+    too few pictures."""
+    shape = model.output_shape if layer == OUTPUT else model.layers[layer].shape
+    if len(shape) not in (2, 4):
+        raise ShapeError(f"Layer {layer!r} gives shape {shape}; features need (N, C, H, W) or (N, C).")
+    size = math.prod(shape[1:] if pool == "none" else shape[1:2]) * count * np.dtype(model.dtype).itemsize
+    if size > BUDGET:
+        raise SettingError(
+            f"The features of {count} pictures at {layer!r} take {size / 2**30:.1f} GiB; {BUDGET >> 30} are "
+            "allowed. Take pool='mean', a smaller layer, or fewer pictures."
+        )
+    if count < 5:
+        raise SettingError(f"{count} pictures have no neighbourhoods worth a map; give at least 5.")

@@ -1,0 +1,72 @@
+"""The image patches to which units respond most, over a folder of any size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from ...inputs.folders import Pictures, collect, stream
+from ...inputs.images import ImageInput
+from ...results.files import provenance
+from ...results.folders import TopPatches
+from .best import Best, assemble, units_of
+
+
+def top_patches(
+    model: Model,
+    pictures: Pictures | ImageInput,
+    layer: str | Sequence[str],
+    unit: int | Sequence[int] | None = None,
+    *,
+    k: int = 9,
+    state: str | os.PathLike[str] | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+    batch_size: int | None = None,
+) -> TopPatches:
+    """What makes a unit fire: the patches of a folder's images at which it responds most (Zeiler & Fergus 2013, arXiv
+    1311.2901; Girshick et al. 2014, arXiv 1311.2524).
+
+    For unit ``u`` and image ``i`` with map ``A``: ``v = max_yx A_i[u, y, x]``; the k images of highest ``v``, each
+    cropped to the receptive field of the (first) position of its maximum. One patch an image. The numbers do not depend
+    on the batch size, and memory not on the number of images; files are read while the network computes.
+
+    Args:
+        model: a network.
+        pictures: a folder, a list of files, or whatever :func:`vizkit.folders.collect` takes.
+        layer: a layer, or several that are done in one pass.
+        unit: a channel, several, or None for all.
+        k: patches for each unit.
+        state: a file in which the run is kept, so that it goes on where it was stopped; refused when the network, the
+            folder or a setting changed.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+        batch_size: images in one pass; None fits 1 GiB.
+
+    Returns:
+        :class:`TopPatches` with ``values`` (R, k), a row for each unit in the order of ``layer`` and ``unit``. Images
+        that cannot be read are named in the provenance.
+
+    Raises:
+        ImageError, UnknownNameError, LayerError, ShapeError, SettingError, DivergedError.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("shapes")
+        >>> found = vizkit.top_patches(model, vizkit.zoo.shapes.sample(24, seed=1).images, "features.9", [3, 5], k=4)
+        >>> found.values.shape, found.patches(0)[0].shape[2]
+        ((2, 4), 3)
+    """
+    if k < 1:
+        raise SettingError(f"k={k}: ask for at least one patch.")
+    layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
+    wanted = {name: units_of(model, name, unit) for name in layers}
+    listed = collect(pictures)
+    best = Best(wanted, k, model.ops.dtype)
+    passed = stream(
+        model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
+        state=state, settings={"units": list(wanted.values()), "k": k},
+    )  # fmt: skip
+    settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit}
+    return assemble(model, listed, best, provenance(model, "top_patches", settings) | {"images": passed.described()})

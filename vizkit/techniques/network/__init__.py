@@ -1,0 +1,1 @@
+"""What a network's structure alone says."""

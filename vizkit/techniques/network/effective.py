@@ -1,0 +1,70 @@
+"""Which pixels a unit listens to, by its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...contract.backend import Array, Model, Tensor
+from ...contract.errors import SettingError, ShapeError
+from ...inputs.images import Batch
+from .receptive import fields
+
+if TYPE_CHECKING:
+    pass
+
+
+INPUT = "input"
+
+
+ALL = "all"
+
+
+def chosen_layers(model: Model, layer: str | Sequence[str] | None) -> tuple[str, ...]:
+    if layer is None:
+        return ends(model)
+    names = (layer,) if isinstance(layer, str) else tuple(layer)
+    if names == (ALL,):
+        return tuple(model.layers)
+    if not names:
+        raise SettingError("layer=[] names no layer; give some, 'all', or None.")
+    for name in names:
+        model.check_layer(name)
+    return names
+
+
+def ends(model: Model) -> tuple[str, ...]:
+    """The last layer at each stride, in order, of those whose units see part of the picture."""
+    graph = model.graph()
+    found = fields(graph)
+    last: dict[tuple[float, float], str] = {}
+    for name in model.layers:
+        stride = found[graph.layers[name]].stride
+        if stride is not None and name.count(".") < 2:
+            last[stride] = name
+    return tuple(last.values()) or tuple(model.layers)[-1:]
+
+
+def middle(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (shape[2] // 2, shape[3] // 2) if len(shape) == 4 else (0, 0)
+
+
+def effective(model: Model, batch: Batch, name: str, at: tuple[int, int], unit: int | None) -> Array:
+    """(H, W) float64, its largest value 1."""
+    ops = model.ops
+
+    def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
+        out = model.forward(leaves[INPUT], (name,))[name]
+        if len(out.shape) not in (2, 4):
+            raise ShapeError(f"Layer {name!r} gives shape {tuple(out.shape)}; expected (N, C, H, W) or (N, C).")
+        if unit is not None and not 0 <= unit < out.shape[1]:
+            raise SettingError(f"Layer {name!r} has units 0 to {out.shape[1] - 1}; there is no {unit}.")
+        values = out[:, :, at[0], at[1]] if len(out.shape) == 4 else out
+        return (ops.sum(values, 1) if unit is None else ops.pick(values, [unit] * len(batch.tensor))), None
+
+    _, gradients, _ = ops.value_and_grad(score, {INPUT: ops.asarray(batch.tensor)})
+    found = np.abs(ops.numpy(gradients[INPUT]).astype(np.float64)).sum(axis=1).mean(axis=0)
+    high = float(found.max())
+    return np.asarray(found / high) if high > 0 else found

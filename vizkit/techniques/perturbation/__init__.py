@@ -1,0 +1,1 @@
+"""What an output loses when a part of the input is taken away."""

@@ -1,0 +1,96 @@
+"""Kernel SHAP on superpixels: Shapley values of the game in which superpixels are switched on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...contract.backend import Model, Tensor
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.checks import pictures_only
+from ..common.job import held
+from ..common.probe import Probe
+from .coalitions import all_coalitions, coalitions, shapley_weights
+from .superpixels import Moments, Segments, Switches, fill, paint, superpixels
+
+
+@held
+def kernel_shap(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    segments: Segments = 50,
+    samples: int = 1000,
+    baseline: str = "black",
+    output: str = "logit",
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Kernel SHAP (Lundberg & Lee 2017, arXiv 1705.07874) over superpixels.
+
+    ``b = argmin sum_z w(z) (S(I with the superpixels z kept) - S(baseline) - z b)^2`` subject to
+    ``sum b = S(I) - S(baseline)``, and a pixel's value is its superpixel's coefficient: an estimate of its Shapley
+    value. ``w(z) = (K - 1) / (C(K, k) k (K - k))`` for z with k of K ones. When all ``2^K - 2`` such z are no more than
+    ``samples``, they are all taken and the Shapley values are exact. Else, as in captum, k is drawn with probability
+    proportional to ``1 / (k (K - k))`` and z uniformly among those with k ones, each weighing the same. captum puts a
+    weight of a million on the two end points where the constraint stands here; the limit of its weight is this.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
+        segments: about how many SLIC superpixels (needs scikit-image), or integer labels (H, W) or (N, H, W).
+        samples: evaluations of the network per image besides the two end points; at least the number of superpixels.
+        baseline: what switched-off superpixels show: "black", "mean", "blurred", or "segment" (their mean colour).
+        output: "logit" or "probability".
+        seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
+        batch_size: samples scored together; bounds memory, does not change the map. None fits 1 GiB.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit: each superpixel's share of
+        ``S(I) - S(baseline)``, on all of its pixels. ``extra["segments"]`` are the labels (N, H, W).
+
+    Raises:
+        VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import numpy as np, vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> quarters = np.kron([[0, 1], [2, 3]], np.ones((112, 112), dtype=int))
+        >>> vizkit.kernel_shap(model, vizkit.images.sample(), segments=quarters, samples=14).values.shape
+        (1, 224, 224)
+    """
+    pictures_only(model, "kernel_shap")
+    job = Probe(
+        "kernel_shap", model, image, target, output=output, input_range=input_range, fit=fit, batch_size=batch_size,
+        baseline=baseline, seed=seed,
+    )  # fmt: skip
+    labels = superpixels(job.batch, segments)
+    features = [int(one.max()) + 1 for one in labels]
+    if samples < max(features):
+        raise SettingError(f"samples={samples} cannot tell {max(features)} superpixels apart: give at least as many.")
+    baselines = fill(baseline, job, labels)
+    switches = Switches(job, labels, baselines)
+    counts = [min(samples, all_coalitions(count)) for count in features]
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.make(i, which, coalitions(features[i], samples, seed, which))
+
+    values = np.empty((len(job), *job.size))
+    for i, scores in enumerate(job.variants(counts, switched)):
+        z, moments = switches.rows(i), Moments.empty(features[i])
+        moments.add(z, scores, shapley_weights(z, samples))
+        nothing = switches.make(i, range(counts[i], counts[i] + 1), np.zeros((1, features[i])))
+        empty = float(job.probe(i, nothing)[0])
+        values[i] = paint(labels[i], moments.constrained(empty, float(job.original[i])))
+    found = job.result(values, signed=True, segments=features, samples=counts)
+    return replace(found, extra={"segments": labels})

@@ -1,0 +1,100 @@
+"""LIME on superpixels: a linear model of the score around the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...contract.backend import Model, Tensor
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.checks import pictures_only
+from ..common.job import held
+from ..common.probe import Probe
+from .coalitions import lime_samples, lime_weights
+from .superpixels import Moments, Segments, Switches, fill, paint, superpixels
+
+
+@held
+def lime(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    segments: Segments = 50,
+    samples: int = 1000,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+    baseline: str = "segment",
+    output: str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """LIME (Ribeiro, Singh & Guestrin 2016, arXiv 1602.04938), as its authors' code does it for images.
+
+    ``b, c = argmin sum_i w_i (S(I with the superpixels z_i kept) - z_i b - c)^2 + alpha |b|^2`` and a pixel's value is
+    its superpixel's coefficient in b. ``z_0`` is all ones, the other ``z_i`` keep each superpixel with probability 1/2.
+    ``w_i = sqrt(exp(-d_i^2 / kernel_width^2))`` with ``d_i`` the cosine distance of ``z_i`` to all ones, 1 for none.
+    The same ridge regression as scikit-learn's, solved from its moments, so memory does not grow with ``samples``.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
+        segments: about how many SLIC superpixels (needs scikit-image), or integer labels (H, W) or (N, H, W).
+        samples: evaluations of the network per image, the unchanged one included.
+        kernel_width: of the weights; smaller stays nearer to the picture.
+        alpha: strength of the ridge penalty; 0 is least squares.
+        baseline: what switched-off superpixels show: "segment" (their mean colour, as the authors do), "black", "mean"
+            or "blurred".
+        output: "probability" or "logit"; None is the authors' probability, and the logit when a target is "all".
+        seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
+        batch_size: samples scored together; bounds memory, does not change the map. None fits 1 GiB.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit; ``extra["segments"]`` are the labels
+        (N, H, W), ``extra["constant"]`` (N,) the constants c.
+
+    Raises:
+        VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
+
+    Example:
+        >>> import numpy as np, vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> quarters = np.kron([[0, 1], [2, 3]], np.ones((112, 112), dtype=int))
+        >>> vizkit.lime(model, vizkit.images.sample(), segments=quarters, samples=8).values.shape
+        (1, 224, 224)
+    """
+    if samples < 2 or kernel_width <= 0 or alpha < 0:
+        raise SettingError(
+            f"samples={samples}, kernel_width={kernel_width}, alpha={alpha}: expected at least 2 samples, a positive "
+            "width and a penalty that is not negative."
+        )
+    pictures_only(model, "lime")
+    job = Probe(
+        "lime", model, image, target, output=output, input_range=input_range, fit=fit, batch_size=batch_size,
+        samples=samples, kernel_width=kernel_width, alpha=alpha, baseline=baseline, seed=seed,
+    )  # fmt: skip
+    labels = superpixels(job.batch, segments)
+    baselines = fill(baseline, job, labels)
+    switches = Switches(job, labels, baselines)
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.make(i, which, lime_samples(int(labels[i].max()) + 1, seed, which))
+
+    fits = []
+    for i, scores in enumerate(job.variants(samples, switched)):
+        z = switches.rows(i)
+        moments = Moments.empty(z.shape[1])
+        moments.add(z, scores, lime_weights(z, kernel_width))
+        fits.append(moments.ridge(alpha))
+    values = np.stack([paint(one, coefficients) for one, (coefficients, _) in zip(labels, fits, strict=True)])
+    found = job.result(values, signed=True, segments=[int(one.max()) + 1 for one in labels])
+    return replace(found, extra={"segments": labels, "constant": np.array([constant for _, constant in fits])})

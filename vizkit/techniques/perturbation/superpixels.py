@@ -1,0 +1,129 @@
+"""Superpixels, and images of which some are switched off: what LIME and Kernel SHAP share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...contract.backend import Array, Tensor
+from ...contract.errors import SettingError, ShapeError, VizkitError
+from ...inputs.images import Batch
+from ...inputs.references import reference
+from ..common.probe import Probe
+
+Segments = int | Array
+EXTRA = "pip install 'vizkit[explain]'"
+
+
+def superpixels(batch: Batch, segments: Segments, compactness: float = 10.0) -> Array:
+    """Labels (N, H, W), from 0 without gaps in each image.
+
+    ``segments``: about how many superpixels SLIC (Achanta et al. 2012) makes of each picture, or labels of one's own,
+    (H, W) for all images or (N, H, W). SLIC needs scikit-image and raises VizkitError with the pip line without it.
+    """
+    n, _, height, width = batch.tensor.shape
+    if isinstance(segments, int):
+        if segments < 2:
+            raise SettingError(f"segments={segments}: give at least 2, or an array of labels.")
+        return np.stack([_slic(picture, segments, compactness) for picture in batch.pictures])
+    labels = np.asarray(segments)
+    if labels.ndim == 2:
+        labels = np.broadcast_to(labels, (n, *labels.shape))
+    if labels.shape != (n, height, width) or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"segments is {labels.dtype} of shape {np.shape(segments)}; give a number, or integer labels of shape "
+            f"{(height, width)} or {(n, height, width)}."
+        )
+    return np.stack([np.unique(one, return_inverse=True)[1].reshape(height, width) for one in labels])
+
+
+def _slic(picture: Array, count: int, compactness: float) -> Array:
+    try:
+        from skimage.segmentation import slic
+    except ImportError:
+        raise VizkitError(
+            f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
+        ) from None
+    labels = slic(picture, n_segments=count, compactness=compactness, sigma=1.0, start_label=0, channel_axis=-1)
+    return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(labels.shape))
+
+
+@dataclass
+class Moments:
+    """Sums of a weighted least-squares problem over samples ``(z, y, w)``, z in {0, 1}^K: all that its solution needs,
+    whatever the number of samples. The last row and column of ``zz`` belong to the constant."""
+
+    zz: Array
+    zy: Array
+
+    @classmethod
+    def empty(cls, features: int) -> Moments:
+        return cls(np.zeros((features + 1, features + 1)), np.zeros(features + 1))
+
+    def add(self, z: Array, y: Array, w: Array) -> None:
+        """Take in samples z (B, K), y (B,) with weights w (B,)."""
+        whole = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+        self.zz += (whole * w[:, None]).T @ whole
+        self.zy += (whole * w[:, None]).T @ y
+
+    def ridge(self, alpha: float) -> tuple[Array, float]:
+        """Coefficients (K,) and constant that minimise ``sum w (y - z b - c)^2 + alpha |b|^2``."""
+        penalty = np.diag([*[alpha] * (len(self.zy) - 1), 0.0])
+        found = np.linalg.lstsq(self.zz + penalty, self.zy, rcond=None)[0]
+        return found[:-1], float(found[-1])
+
+    def constrained(self, empty: float, full: float) -> Array:
+        """Coefficients (K,) that minimise ``sum w (y - z b - empty)^2`` with ``sum b = full - empty`` exactly."""
+        zz, zy = self.zz[:-1, :-1], self.zy[:-1] - empty * self.zz[:-1, -1]
+        ones = np.ones((len(zz), 1))
+        system = np.block([[zz, ones], [ones.T, np.zeros((1, 1))]])
+        return np.asarray(np.linalg.lstsq(system, np.append(zy, full - empty), rcond=None)[0][:-1])
+
+
+class Switches:
+    """Images with some superpixels switched off, made on the device: ``labels`` (N, H, W), and what switched-off ones
+    show, ``baselines`` (N, C, H, W). Drawn rows of zeros and ones are kept by the number of their first."""
+
+    def __init__(self, job: Probe, labels: Array, baselines: Array) -> None:
+        self.job = job
+        self.labels = labels
+        self._fill = job.uploaded(baselines)
+        self._members = lru_cache(maxsize=1)(self._one_hot)
+        self._rows: list[dict[int, Array]] = [{} for _ in range(len(job))]
+
+    def _one_hot(self, i: int) -> Tensor:
+        """(K, H * W): ones where a superpixel is."""
+        flat = self.labels[i].ravel()
+        return self.job.model.ops.asarray(np.arange(flat.max() + 1)[:, None] == flat)
+
+    def make(self, i: int, which: range, z: Array) -> Tensor:
+        """Inputs in which only those superpixels are kept that rows z (B, K) mark 1."""
+        ops = self.job.model.ops
+        self._rows[i][which.start] = z.astype(bool)
+        keep = ops.matmul(ops.asarray(z), self._members(i))
+        return self.job.mixed(i, ops.reshape(keep, (len(z), 1, *self.job.size)), self._fill(i))
+
+    def rows(self, i: int) -> Array:
+        """All rows (count, K) that were made of an image."""
+        none = np.empty((0, int(self.labels[i].max()) + 1))
+        return np.concatenate([none, *(rows for _, rows in sorted(self._rows[i].items()))])
+
+
+def paint(labels: Array, coefficients: Array) -> Array:
+    """A map (H, W) with each superpixel's coefficient on its pixels."""
+    return np.asarray(coefficients[labels])
+
+
+def fill(kind: str, job: Probe, labels: Array) -> Array:
+    """Baseline images (N, C, H, W): "segment", each superpixel's own mean colour, or one of
+    :data:`vizkit.references.REFERENCES`."""
+    if kind != "segment":
+        return reference(kind, job.batch, job.model.spec)
+    filled = np.empty_like(job.batch.tensor)
+    for image, one, out in zip(job.batch.tensor, labels, filled, strict=True):
+        counts = np.bincount(one.ravel())
+        for channel, painted in zip(image, out, strict=True):
+            painted[:] = (np.bincount(one.ravel(), channel.ravel()) / counts)[one]
+    return filled
