@@ -10,7 +10,8 @@ import numpy as np
 from ...contract.backend import Array, Mode, Model, Ops, Step, Tensor
 from ...contract.errors import DivergedError, SettingError
 from ...contract.model import INFERENCE
-from .checkpoint import EVERY, Loop
+from . import checkpoint as checkpoints
+from .checkpoint import Loop
 from .objectives import Objective, Seen
 from .optimise import Optimiser, State
 from .parametrisations import Leaves, Parametrisation
@@ -107,11 +108,11 @@ class Ascent:
     def _drawn(self, loop: Loop) -> Tensor:
         """The numbers (1, K) of this step. They depend on its number alone, and are brought to the device many steps at
         a time."""
-        block, at = divmod(loop.step, EVERY)
+        block, at = divmod(loop.step, checkpoints.EVERY)
         if loop.rows is None or loop.rows[0] != block:
             fields = loop.parametrisation.channels * BACKGROUND**2 if loop.parametrisation.alpha else 0
             rows = []
-            for number in range(block * EVERY, (block + 1) * EVERY):
+            for number in range(block * checkpoints.EVERY, (block + 1) * checkpoints.EVERY):
                 rng = np.random.default_rng([self._seed, number, 1])  # apart from those of the start
                 rows.append([*draw(self._views, rng), *rng.random(fields)] or [0.0])
             loop.rows = block, self.model.ops.asarray(rows)

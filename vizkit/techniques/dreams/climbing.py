@@ -12,8 +12,9 @@ from ...contract.errors import SettingError
 from ...contract.model import OUTPUT
 from ...inputs import images as pixels
 from ...support.progress import steps_bar
+from . import checkpoint as checkpoints
 from .ascent import Ascent
-from .checkpoint import EVERY, Checkpoint, Loop
+from .checkpoint import Checkpoint, Loop
 from .objectives import Objective
 from .parametrisations import Fourier, Parametrisation
 
@@ -89,7 +90,7 @@ def run(
         file.load(loop, model.ops)
     with steps_bar("render", steps) as advance:
         while loop.step < steps:
-            stop = min(n * (loop.step // n + 1) for n in (EVERY, every or EVERY))
+            stop = min(n * (loop.step // n + 1) for n in (checkpoints.EVERY, every or checkpoints.EVERY))
             with model.held():
                 while loop.step < min(stop, steps):
                     ascent.grow(loop, grown[loop.step * len(grown) // steps])
@@ -101,7 +102,7 @@ def run(
                 loop.frames.append((loop.step, pixels.picture(composite(*shown(model, loop)))))
                 if on_frame is not None:
                     on_frame(*loop.frames[-1])
-            if file is not None and (loop.step % EVERY == 0 or loop.step == steps):
+            if file is not None and (loop.step % checkpoints.EVERY == 0 or loop.step == steps):
                 loop.trace.read()
                 file.save(loop, model.ops)
     loop.trace.read()
