@@ -22,8 +22,9 @@ class Part:
     """One layer: ``kind``, ``settings`` by name, ``arrays`` (float64, each value exact in float32) by parameter.
 
     Kinds and settings: conv (stride, padding, groups; weight, bias), dense (weight, bias), batch_norm (eps; weight,
-    bias, mean, var), max_pool and avg_pool (size, stride, padding, ceil), global_pool, relu, dropout (rate), softmax
-    (over axis 1), flatten, concat (of the input and its ReLU, axis 1), add (the same two), resize (height, width).
+    bias, mean, var), max_pool and avg_pool (size, stride, padding, ceil), global_pool, relu, sigmoid, dropout (rate),
+    softmax (over axis 1), flatten, concat (of the input and its ReLU, axis 1), add (the same two), resize (height,
+    width).
     """
 
     kind: str

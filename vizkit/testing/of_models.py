@@ -1,0 +1,446 @@
+"""What the contract requires of :class:`vizkit.backend.Model`.
+
+Where a number is expected, it comes from :mod:`vizkit.doctor.reference`, NumPy in float64 with central differences, or
+is written out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vizkit.backend import INFERENCE, OUTPUT, Array, Mode, Model
+from vizkit.doctor import reference
+from vizkit.doctor.cases import Case
+from vizkit.errors import DisconnectedError, LayerError, SettingError, ShapeError, UnknownNameError
+from vizkit.model import digest
+
+from .assertions import assert_close, optional, required
+from .kit import EPSILON, TRAPS, TRAPS_SIZE, Kit, case, wrap
+
+LAST = str(len(TRAPS) - 1)
+
+
+def pictures(count: int, size: int = TRAPS_SIZE) -> Array:
+    """The same numbers in every backend."""
+    return np.random.default_rng(12345).normal(size=(count, 3, size, size))
+
+
+def logit(model: Model, index: int, *layers: str) -> Any:
+    """A score function for value_and_grad: one logit, with zero tensors added at some layers."""
+
+    def score(leaves: dict[str, Any]) -> Any:
+        kept = model.forward(leaves["x"], (OUTPUT, *layers), {name: leaves[name] for name in layers})
+        return kept[OUTPUT][:, index], kept
+
+    return score
+
+
+def zeros(model: Model, layer: str, n: int) -> Any:
+    """What is added at a layer to differentiate there."""
+    return model.ops.zeros((n, *model.layers[layer].shape[1:]))
+
+
+def output(model: Model, x: Array, mode: Mode = INFERENCE) -> Array:
+    """The network's last result for arrays."""
+    return model.ops.numpy(model.forward(model.ops.asarray(x), mode=mode)[OUTPUT])
+
+
+def gradient(model: Model, x: Array, score: Callable[[dict[str, Any]], Any]) -> Array:
+    """Of a score at the input."""
+    return model.ops.numpy(model.ops.value_and_grad(score, {"x": model.ops.asarray(x)})[1]["x"])
+
+
+def summed(model: Model, mode: Mode) -> Callable[[dict[str, Any]], Any]:
+    """The sum of all logits, in a mode."""
+    return lambda leaves: (model.ops.sum(model.forward(leaves["x"], mode=mode)[OUTPUT], 1), None)
+
+
+@lru_cache(maxsize=1)
+def true_values() -> tuple[dict[str, Array], dict[str, Array]]:
+    """Every layer's output for two pictures, and the gradients of their third logits at the input, "3" and "5"."""
+    parts, x = case(TRAPS).parts, pictures(2)
+    outputs = {str(i): reference.forward(Case("", parts[: i + 1], (3, 1, 1)), x) for i in range(len(parts))}
+    slopes = {}
+    for name, at in {"x": x, "3": outputs["3"], "5": outputs["5"]}.items():
+        rest = Case("", parts[0 if name == "x" else int(name) + 1 :], (3, 1, 1))
+        slopes[name] = reference.gradient(rest, at, np.eye(5)[[2, 2]])
+    return outputs, slopes
+
+
+class Boom(Exception):
+    """A fault in the user's objective."""
+
+
+class ModelTests:
+    """Extended by :class:`vizkit.testing.ContractTests`."""
+
+    @required("Model.forward, Ops.value_and_grad")
+    def test_a_network_computed_by_hand(self, kit: Kit) -> None:
+        """The logits are the dense layer's of the largest window sum, and the gradient at the input is the
+        convolution's weight, times the dense layer's, in that window."""
+        model = kit.model([("conv", 3, 1, 2, 0), ("relu",), ("pool",), ("flatten",), ("dense", 1, 2)], 3)
+        w, b, v, c = (model.parameter(key).astype(float) for key in ("0.weight", "0.bias", "4.weight", "4.bias"))
+        x = np.arange(27.0).reshape(1, 3, 3, 3) / 10
+        windows = {(i, j): (x[0, :, i : i + 2, j : j + 2] * w[0]).sum() + b[0] for i in (0, 1) for j in (0, 1)}
+        i, j = max(windows, key=lambda at: windows[at])
+        hidden = max(windows[i, j], 0.0)
+        np.testing.assert_allclose(output(model, x)[0], v[:, 0] * hidden + c, rtol=1e-6)
+        expected = np.zeros_like(x)
+        expected[0, :, i : i + 2, j : j + 2] = w[0] * v[1, 0] * (hidden > 0)
+        np.testing.assert_allclose(gradient(model, x, logit(model, 1)), expected, rtol=1e-6, atol=1e-12)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    @required("Model.forward, Model.layers, Ops.value_and_grad")
+    def test_layers_and_gradients_are_the_references(self, kit: Kit, dtype: str) -> None:
+        """Every layer's output, and in one backward pass the gradients at the input and at two layers, are those of
+        NumPy in float64 and central differences, in every guise of the network, in inference semantics: dropout off,
+        batch norm on stored statistics."""
+        if dtype not in kit.framework().dtypes:
+            pytest.skip(f"{kit.backend} does not compute in {dtype}")
+        x, (truth, slopes) = pictures(2), true_values()
+        for guise, native in kit.variants(kit.sequential(TRAPS, dtype=dtype)).items():
+            model = wrap(native)
+            assert list(model.layers) == list(truth), f"{guise}: layers in the order in which they run"
+            kept = model.forward(model.ops.asarray(x), [*truth, OUTPUT])
+            for name, expected in truth.items():
+                found = model.ops.numpy(kept[name])
+                assert found.dtype == dtype
+                assert_close(found, expected, f"layer {name!r} ({guise})")
+                assert model.layers[name].shape == (1, *expected.shape[1:])
+            assert_close(model.ops.numpy(kept[OUTPUT]), truth[LAST], "the output")
+            leaves = {"x": model.ops.asarray(x), "3": zeros(model, "3", 2), "5": zeros(model, "5", 2)}
+            _, gradients, _ = model.ops.value_and_grad(logit(model, 2, "3", "5"), leaves)
+            for name, expected in slopes.items():
+                assert np.abs(expected).max() > 0.01
+                got = model.ops.numpy(gradients[name])
+                assert got.shape == expected.shape
+                limit = 3e-5 if dtype == "float32" else 1e-7  # central differences are good to 1e-9
+                assert np.abs(got - expected).max() <= limit * np.abs(expected).max(), f"gradient at {name!r} ({guise})"
+
+    @required("Model.layers, Model.output_shape, Model.layer")
+    def test_shapes(self, kit: Kit) -> None:
+        """Layers carry their names and shapes for a batch of one, and the output its own."""
+        model = kit.model()
+        assert [layer.name for layer in model.layers.values()] == list(model.layers)
+        assert model.layers["3"].shape == (1, 6, 8, 8)
+        assert tuple(model.output_shape) == model.layers[LAST].shape == model.layer(OUTPUT).shape == (1, 5)
+
+    @required("Model.forward")
+    def test_batch_equals_one_by_one(self, kit: Kit) -> None:
+        """A batch gives what its pictures give one by one, scores and gradients."""
+        model, x = kit.model(), pictures(3)
+        score = logit(model, 1)
+        for i in range(3):
+            one = x[i : i + 1]
+            assert_close(output(model, x)[i : i + 1], output(model, one))
+            assert_close(gradient(model, x, score)[i : i + 1], gradient(model, one, score))
+
+    @required("Ops.value_and_grad")
+    def test_asking_for_one_gradient_more_changes_no_other(self, kit: Kit) -> None:
+        """Every gradient is complete, whatever else is asked for."""
+        model = kit.model()
+        leaves = {"x": model.ops.asarray(pictures(1)), "2": zeros(model, "2", 1), "5": zeros(model, "5", 1)}
+        _, more, _ = model.ops.value_and_grad(logit(model, 0, "2", "5"), leaves)
+        assert_close(model.ops.numpy(more["x"]), gradient(model, pictures(1), logit(model, 0)))
+
+    @optional("Kit.watch")
+    def test_the_forward_pass_stops(self, kit: Kit) -> None:
+        """Nothing is computed after the last activation that is kept (Model.forward)."""
+        native = kit.sequential(TRAPS)
+        calls = kit.watch(native, "8")
+        model = wrap(native)
+        _ = model.layers
+        calls.clear()
+        kept = model.forward(model.ops.asarray(pictures(1)), ("5", "2"))
+        assert set(kept) == {"5", "2"}
+        assert calls == []
+        assert tuple(kept["5"].shape) == (1, 8, 8, 8)
+
+    @required("Model.forward")
+    def test_truncation_needs_no_later_layer(self, kit: Kit) -> None:
+        """A picture too small for the dense layer is fine as long as that is not asked for, and a ShapeError that names
+        the picture's shape when it is."""
+        model = kit.model()
+        x = model.ops.asarray(np.ones((1, 3, 12, 20)))
+        assert tuple(model.forward(x, ("8",))["8"].shape) == (1, 8, 3, 5)
+        with pytest.raises(ShapeError, match=r"12, 20"):
+            model.ops.numpy(model.forward(x)[OUTPUT])
+
+    @required("Model.forward")
+    def test_kept_activations_are_not_overwritten(self, kit: Kit) -> None:
+        """What is kept before a ReLU that works in place stays as it was, and so does the picture."""
+        model = kit.model([("relu",), *TRAPS])
+        x = model.ops.asarray(pictures(1))
+        kept = {key: model.ops.numpy(value) for key, value in model.forward(x, ("2", "3", OUTPUT)).items()}
+        assert kept["2"].min() < 0
+        np.testing.assert_array_equal(kept["3"], np.maximum(kept["2"], 0))
+        np.testing.assert_array_equal(model.ops.numpy(x), pictures(1).astype(kit.dtype))
+
+    @optional("Kit.side")
+    def test_kept_activations_survive_a_sum_in_place(self, kit: Kit) -> None:
+        """What is kept is what the layer gave, also where the network adds to it in place (Model.forward)."""
+        side, x = wrap(kit.side(), 6), pictures(1, 6)
+        whole, alone = (
+            side.ops.numpy(side.forward(side.ops.asarray(x), names)["conv"]) for names in (("conv", OUTPUT), ("conv",))
+        )
+        np.testing.assert_array_equal(whole, alone)
+
+    @required("Model.forward(add=)")
+    def test_added_tensor_changes_what_follows(self, kit: Kit) -> None:
+        """What is added to a layer's output is in what is kept of it, and in all that reads it."""
+        model, x = kit.model(), pictures(1)
+        plain = model.ops.numpy(model.forward(model.ops.asarray(x), ("10",))["10"])
+        extra = np.random.default_rng(1).normal(size=(1, 10))
+        moved = model.forward(model.ops.asarray(x), ("10", OUTPUT), {"10": model.ops.asarray(extra)})
+        assert_close(model.ops.numpy(moved["10"]), plain + extra)
+        arrays = case(TRAPS).parts[13].arrays
+        expected = np.maximum(plain + extra, 0) @ arrays["weight"].T + arrays["bias"]
+        assert_close(model.ops.numpy(moved[OUTPUT]), expected)
+        shifted = model.forward(model.ops.asarray(x), (OUTPUT,), {OUTPUT: model.ops.asarray(np.ones((1, 5)))})
+        assert_close(model.ops.numpy(shifted[OUTPUT]), output(model, x) + 1)
+
+    @pytest.mark.parametrize("how", ["success", "objective fails", "stops early", "interrupted", "bad layer"])
+    @required("Model.forward, Ops.value_and_grad")
+    def test_nothing_leaks(self, kit: Kit, how: str) -> None:
+        """A pass leaves the user's network as it was, also when it fails: the kit's snapshot is the same."""
+        for native in kit.variants(kit.sequential(TRAPS)).values():
+            kit.leave_gradients(native, pictures(2).astype(kit.dtype))
+            before = kit.snapshot(native)
+            model = wrap(native)
+            leaves = {"x": model.ops.asarray(pictures(2))}
+
+            def score(given: Any, model: Model = model) -> Any:
+                out = model.forward(given["x"], ("5", OUTPUT))
+                if how == "objective fails":
+                    raise Boom
+                if how == "interrupted":
+                    raise KeyboardInterrupt
+                if how == "bad layer":
+                    model.forward(given["x"], ("nowhere",))
+                return model.ops.sum(out[OUTPUT], 1), out
+
+            if how == "success":
+                model.ops.value_and_grad(score, leaves)
+            elif how == "stops early":
+                model.forward(leaves["x"], ("2",))
+            else:
+                expected = {"objective fails": Boom, "interrupted": KeyboardInterrupt, "bad layer": UnknownNameError}
+                with pytest.raises(expected[how]):
+                    model.ops.value_and_grad(score, leaves)
+            assert kit.snapshot(native) == before
+
+    @required("Model.forward")
+    def test_a_fault_inside_the_network_leaks_nothing(self, kit: Kit) -> None:
+        """A picture that the network cannot take is a ShapeError, after which it is as before."""
+        native = kit.sequential(TRAPS)
+        before = kit.snapshot(native)
+        model = wrap(native)
+        with pytest.raises(ShapeError):
+            output(model, np.ones((1, 3, 12, 12)))
+        assert kit.snapshot(native) == before
+
+    @required("Ops.value_and_grad")
+    def test_a_disconnected_request_raises(self, kit: Kit) -> None:
+        """A score that does not depend on a leaf is a DisconnectedError that names the leaf, never a gradient of
+        zero: a constant, a tensor that was cut off, a layer behind the score."""
+        model, x = kit.model(), pictures(1)
+        ops = model.ops
+        with pytest.raises(DisconnectedError, match="'x'"):
+            gradient(model, x, lambda given: (ops.asarray([1.0, 2.0]), None))
+        with pytest.raises(DisconnectedError, match="'x'"):
+            gradient(model, x, lambda given: (model.forward(ops.detach(given["x"]))[OUTPUT][:, 0], None))
+
+        def early(given: Any) -> Any:
+            return ops.sum(model.forward(given["x"], ("2",), {"7": given["7"]})["2"], (1, 2, 3)), None
+
+        with pytest.raises(DisconnectedError, match="'7'"):
+            ops.value_and_grad(early, {"x": ops.asarray(x), "7": zeros(model, "7", 1)})
+
+    @optional("Kit.side")
+    def test_a_layer_whose_result_is_thrown_away_is_disconnected(self, kit: Kit) -> None:
+        """A gradient at a layer that nobody reads is a DisconnectedError (Ops.value_and_grad)."""
+        model = wrap(kit.side(), 6)
+        leaves = {"x": model.ops.asarray(pictures(1, 6)), "side": zeros(model, "side", 1)}
+        with pytest.raises(DisconnectedError, match="'side'"):
+            model.ops.value_and_grad(logit(model, 0, "side"), leaves)
+
+    @optional("Kit.reuse")
+    def test_a_layer_that_runs_twice_is_refused(self, kit: Kit) -> None:
+        """A layer that runs more than once in a pass is not among Model.layers, and a LayerError when it is named."""
+        model = wrap(kit.reuse(), 6)
+        assert list(model.layers) == ["conv", "last"]
+        with pytest.raises(LayerError, match="more than once"):
+            model.forward(model.ops.asarray(pictures(1, 6)), ("relu",))
+
+    @required("Model.forward, Ops.value_and_grad")
+    def test_names_shapes_and_scores_are_checked(self, kit: Kit) -> None:
+        """An unknown layer, a picture of other channels, nothing to keep, and scores that are not (N,) are errors."""
+        model = kit.model()
+        x = model.ops.asarray(pictures(1))
+        with pytest.raises(UnknownNameError, match=r"layer .*'55'.*Did you mean '5'"):
+            model.forward(x, ("55",))
+        with pytest.raises(ShapeError, match=r"\(N, 3, H, W\); got \(1, 2, 16, 16\)"):
+            model.forward(model.ops.asarray(np.ones((1, 2, 16, 16))))
+        with pytest.raises(SettingError, match="keeps nothing"):
+            model.forward(x, ())
+        with pytest.raises(ShapeError, match=r"\(N,\)"):
+            model.ops.value_and_grad(lambda given: (model.forward(given["x"])[OUTPUT], None), {"x": x})
+
+    @required("Model.parameter_shapes, Model.parameter, Model.sha256")
+    def test_parameters(self, kit: Kit) -> None:
+        """Parameters and stored statistics are float32 copies by LAYER.weight and LAYER.bias, or, of norms, the
+        framework's own words after the layer's name; the digest is over all of them by sorted name."""
+        model = kit.model()
+        shapes = {name: tuple(shape) for name, shape in model.parameter_shapes().items()}
+        for i, part in enumerate(case(TRAPS).parts):
+            own = {name: model.parameter(name) for name in shapes if name.rpartition(".")[0] == str(i)}
+            expected = {name: value.astype(kit.dtype).astype(np.float32) for name, value in part.arrays.items()}
+            assert len(own) == len(expected), f"parameters of layer {i}: {', '.join(own) or 'none'}"
+            for name, found in own.items():
+                assert found.dtype == np.float32
+                assert found.shape == shapes[name]
+                word = name.rpartition(".")[2]
+                allowed = [expected[word]] if part.kind != "batch_norm" else list(expected.values())
+                assert any(np.array_equal(found, one) for one in allowed), f"{name} has other values"
+                found += 1
+                assert any(np.array_equal(model.parameter(name), one) for one in allowed), f"{name} is no copy"
+        assert model.sha256() == digest((name, model.parameter(name)) for name in sorted(shapes))
+
+    @required("Model.biases")
+    def test_biases(self, kit: Kit) -> None:
+        """float64, for each convolution and dense layer its bias, and for each batch norm
+        ``beta - gamma * mean / sqrt(variance + eps)``."""
+        found = kit.model().biases()
+        expected = {}
+        for i, part in enumerate(case(TRAPS).parts):
+            if part.kind == "batch_norm":
+                scale = part.arrays["weight"] / np.sqrt(part.arrays["var"] + EPSILON)
+                expected[str(i)] = part.arrays["bias"] - scale * part.arrays["mean"]
+            elif part.arrays:
+                expected[str(i)] = part.arrays["bias"]
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert found[name].dtype == np.float64
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6)
+
+    @required("Model.with_parameters")
+    def test_with_parameters(self, kit: Kit) -> None:
+        """A new model with the given values and the others as they are; the network, and its model, stay as they
+        were."""
+        native = kit.sequential(TRAPS)
+        before, model, x = kit.snapshot(native), wrap(native), pictures(1)
+        plain, own = output(model, x), model.sha256()
+        changed = model.with_parameters({"13.bias": np.arange(5.0)})
+        assert_close(output(changed, x), plain - case(TRAPS).parts[13].arrays["bias"] + np.arange(5.0))
+        assert changed.sha256() != own == model.sha256()
+        np.testing.assert_array_equal(output(model, x), plain)
+        assert kit.snapshot(native) == before
+
+    @optional("Kit.write")
+    def test_later_training_shows(self, kit: Kit) -> None:
+        """A wrapped network is read where it lies, and its digest follows its weights (Model._state, Model.sha256); but
+        not within Model.held, where it is taken to be as it was."""
+        native = kit.sequential(TRAPS)
+        model, x = wrap(native), pictures(1)
+        before, own = output(model, x), model.sha256()
+        assert wrap(kit.sequential(TRAPS)).sha256() == own != wrap(kit.sequential(TRAPS, seed=1)).sha256()
+        with model.held():
+            assert model.sha256() == own
+            np.testing.assert_array_equal(output(model, x), before)
+        doubled = 2 * model.parameter("0.weight")
+        kit.write(native, "0.weight", doubled)
+        assert np.abs(output(model, x) - before).max() > 1e-3
+        assert model.sha256() != own
+        assert_close(output(model, x), output(wrap(kit.sequential(TRAPS)).with_parameters({"0.weight": doubled}), x))
+
+    @optional("Mode.training")
+    def test_training_mode(self, kit: Kit) -> None:
+        """Batch norm takes the batch's own mean and biased variance, and each dropout keeps where ``generator.random(
+        shape, float32) >= rate``, times ``1 / (1 - rate)``, in the order in which they run. Nothing is stored."""
+        native, x, seed = kit.sequential(TRAPS), pictures(4), 5
+        before, model = kit.snapshot(native), wrap(native)
+        mode = Mode(training=np.random.default_rng(seed))
+        found = output(model, x, mode)
+        assert np.abs(found - output(model, x)).max() > 0.1
+        assert_close(found, trained(x, seed))
+        slopes = gradient(model, x, lambda given: summed(model, Mode(training=np.random.default_rng(seed)))(given))
+        step, along = 1e-6, np.random.default_rng(1).normal(size=x.shape)
+        ends = [trained(x + sign * step * along, seed).sum() for sign in (1, -1)]
+        limit = 1e-6 if kit.dtype == "float64" else 1e-3
+        assert (slopes * along).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=limit)
+        assert kit.snapshot(native) == before
+
+    @pytest.mark.parametrize("rule", ["guided", "deconvnet", "redirected"])
+    @optional("Mode.relu")
+    def test_relu_rules(self, kit: Kit, rule: str) -> None:
+        """What a ReLU hands back of a gradient ``g``: guided ``g (x > 0) (g > 0)``, deconvnet ``g (g > 0)``; redirected
+        ``g (x > 0)``, but ``g (g > 0)`` for a picture of which that is zero everywhere."""
+        layers = [("relu",), ("flatten",), ("dense", 3 * 4 * 4, 5)]
+        model, x = kit.model(layers, 4), pictures(2, 4)
+        x[1] = -np.abs(x[1])  # of which no ReLU lets anything through
+        g = case(layers).parts[2].arrays["weight"].sum(axis=0).reshape(1, 3, 4, 4)
+        true, upwards = g * (x > 0), np.repeat(np.maximum(g, 0), 2, axis=0)
+        expected = {"guided": upwards * (x > 0), "deconvnet": upwards, "redirected": np.stack([true[0], upwards[1]])}
+        if not model.has_relu():
+            raise SettingError("Model.has_relu() is False for a network with a ReLU.")
+        found = gradient(model, x, summed(model, Mode(relu=rule)))
+        assert_close(found, expected[rule])
+        assert_close(gradient(model, x, summed(model, Mode())), true, "the true gradient afterwards")
+
+    @optional("Model.graph")
+    def test_graph(self, kit: Kit) -> None:
+        """Nodes are in order, in vizkit's words with their settings, each reads the one before, and every layer has a
+        node; parameters are counted once."""
+        graph = kit.model().graph()
+        assert graph.nodes[0].name == "input"
+        assert graph.layers[OUTPUT] == graph.layers[LAST]
+        words = {"dense": "linear"}
+        last = "input"
+        for i, part in enumerate(case(TRAPS).parts):
+            node = graph[graph.layers[str(i)]]
+            if node.name == last and part.kind in ("dropout", "flatten"):
+                continue  # which a framework need not write down
+            assert (node.kind, node.inputs) == (words.get(part.kind, part.kind), (last,))
+            counted = [value.size for name, value in part.arrays.items() if name not in ("mean", "var")]
+            assert node.parameters == sum(counted), f"trainable numbers of {node.name}"
+            if part.kind == "conv":
+                expected = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+                assert dict(node.settings) == expected
+            if part.kind == "max_pool":
+                expected = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
+                assert dict(node.settings) == expected | {"ceil_mode": False}
+            last = node.name
+
+    @required("Model.held, Model.recorded")
+    def test_what_is_prepared_gives_the_same(self, kit: Kit) -> None:
+        """Holding, recording and preparing a network are for speed alone: results are the same, to rounding."""
+        native, x = kit.sequential(TRAPS), pictures(2)
+        model, plain = wrap(native), wrap(native)
+        plain.optimise = False
+        with model.held(), model.held():
+            assert_close(output(model, x), output(plain, x))
+        step = model.recorded(lambda leaves: {"y": leaves["x"] * 2.0 + model.ops.constant(np.full, (1, 1), 3.0)}, "key")
+        for factor in (1.0, 5.0):
+            found = model.ops.numpy(step({"x": model.ops.asarray(np.full((2, 2), factor))})["y"])
+            np.testing.assert_array_equal(found, np.full((2, 2), 2 * factor + 3))
+
+
+def trained(x: Array, seed: int) -> Array:
+    """The suite's network in training mode, in NumPy."""
+    generator = np.random.default_rng(seed)
+    for part in case(TRAPS).parts:
+        if part.kind == "batch_norm":
+            mean, variance = x.mean(axis=(0, 2, 3), keepdims=True), x.var(axis=(0, 2, 3), keepdims=True)
+            scale, shift = part.arrays["weight"][:, None, None], part.arrays["bias"][:, None, None]
+            x = (x - mean) / np.sqrt(variance + EPSILON) * scale + shift
+        elif part.kind == "dropout":
+            rate = part.settings["rate"]
+            x = x * (generator.random(x.shape, dtype=np.float32) >= rate) / (1 - rate)
+        else:
+            x = reference.forward(Case("", (part,), (3, 1, 1)), x)
+    return x
