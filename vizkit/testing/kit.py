@@ -68,8 +68,8 @@ class Kit(ABC):
 
     @abstractmethod
     def snapshot(self, native: Any) -> Any:
-        """All of a network and its framework that a pass must leave as it was, comparable with ``==``: parameters,
-        stored statistics, gradients that training left, modes, hooks."""
+        """A copy of all of a network and its framework that a pass must leave as it was, comparable with ``==``:
+        parameters, stored statistics, gradients that training left, modes, hooks."""
 
     def variants(self, native: Any) -> dict[str, Any]:
         """The same network in every guise in which a user may hand it over, by name."""

@@ -98,6 +98,7 @@ class BackendTests:
     @optional("Backend.probe")
     def test_the_doctor_finds_nothing_wrong(self, kit: Kit) -> None:
         """Every case of the doctor's can be built, and vizkit's own way is right in it, against float64."""
+        kit.framework().probe(case([("relu",)]), "cpu", kit.dtype)
         found = examine(kit.framework(), "cpu", kit.dtype)
         wrong = [f"{one.layer}: {one.error or one.verdict}" for one in found.of("vizkit", "wrong")]
         assert found.right, "; ".join(wrong)

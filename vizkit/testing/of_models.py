@@ -311,7 +311,7 @@ class ModelTests:
                 assert any(np.array_equal(model.parameter(name), one) for one in allowed), f"{name} is no copy"
         assert model.sha256() == digest((name, model.parameter(name)) for name in sorted(shapes))
 
-    @required("Model.biases")
+    @optional("Model.biases")
     def test_biases(self, kit: Kit) -> None:
         """float64, for each convolution and dense layer its bias, and for each batch norm
         ``beta - gamma * mean / sqrt(variance + eps)``."""

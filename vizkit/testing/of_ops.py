@@ -166,7 +166,7 @@ class OpsTests:
         tensor = ops.asarray(given)
         given[0, 0] = 9
         found = ops.numpy(tensor)
-        assert (found.dtype, found[0, 0], tuple(tensor.shape)) == (np.dtype(ops.dtype), 0.0, (2, 3))
+        assert (found.dtype, found[0, 0], tuple(tensor.shape), len(tensor)) == (np.dtype(ops.dtype), 0.0, (2, 3), 2)
         found[0, 0] = 7
         np.testing.assert_array_equal(ops.numpy(tensor), np.arange(6.0).reshape(2, 3))
         assert ops.numpy(ops.asarray([1, 2])).dtype == ops.dtype
