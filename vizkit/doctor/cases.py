@@ -1,4 +1,8 @@
-"""What is examined: every layer type that the networks use, as plain data from which each backend builds its own."""
+"""What is examined: every layer type that the networks use, as plain data from which each backend builds its own.
+
+:meth:`vizkit.backend.Backend.probe` gets a :class:`Case` and returns a :class:`Probe`: vizkit's model of the network of
+its parts in a row, and beside it the ways in which a user of the framework would differentiate that network.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to a gradient that a user of the framework may take; ``advice`` is for those whom it leads astray."""
+    """One way to a gradient that a user of the framework may take, such as ``model.eval()`` and ``backward()``: ``run``
+    takes and gives NumPy arrays. ``advice`` is for those whom it leads astray."""
 
     name: str
     run: Run
