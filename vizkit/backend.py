@@ -141,11 +141,13 @@ class Backend(ABC):
     ) -> Model:
         """See :func:`vizkit.wrap`; ``dtype`` is None or one of :attr:`dtypes`.
 
-        Raises SettingError for a dtype that needs other parameters than the network has.
+        Raises SettingError for a dtype that needs other parameters than the network has, and for a call that the
+        backend cannot make: every one but :data:`PLAIN` is optional.
         """
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
-        """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient.
+        """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient; the kinds of parts
+        are those of :class:`vizkit.doctor.cases.Part`.
 
         Raises SettingError in a backend that brings none.
         """

@@ -30,6 +30,7 @@ from .kit import TRAPS, TRAPS_SIZE, Kit, case, parameters
 from .of_backends import BackendTests
 from .of_models import ModelTests
 from .of_ops import OpsTests
+from .of_options import OptionTests
 
 __all__ = [
     "TRAPS",
@@ -39,6 +40,7 @@ __all__ = [
     "Kit",
     "ModelTests",
     "OpsTests",
+    "OptionTests",
     "case",
     "optional",
     "parameters",
@@ -46,6 +48,6 @@ __all__ = [
 ]
 
 
-class ContractTests(BackendTests, ModelTests, OpsTests):
+class ContractTests(BackendTests, ModelTests, OpsTests, OptionTests):
     """Every requirement of the contract: to be extended by a class of the backend's tests, beside which there is a
     fixture ``kit`` that returns its :class:`Kit`."""
