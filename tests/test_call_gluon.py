@@ -15,7 +15,7 @@ from vizkit.errors import SettingError, ShapeError, VizkitError
 if "gluon" not in INSTALLED:
     pytest.skip("these are Gluon's", allow_module_level=True)
 import mxnet as mx
-from kits.gluon import snapshot
+from kits.gluon import KIT
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
@@ -333,12 +333,12 @@ def test_the_block_is_left_as_it_was(hybridised: bool) -> None:
     with autograd.record():
         total = block(mx.nd.ones((1, 3, SIZE, SIZE), dtype="float64"), facts).sum()
     total.backward()
-    before = snapshot(block)
+    before = KIT.snapshot(block)
     vizkit.gradcam(wrap(block, inputs=[facts]), [picture(1), picture(2)], layer="act", fit="squash")
     for inputs in ((), [np.ones((1, 7))]):
         with pytest.raises(VizkitError):
             _ = wrap(block, inputs=inputs).layers
-    assert snapshot(block) == before
+    assert KIT.snapshot(block) == before
     np.testing.assert_array_equal(facts.asnumpy(), FACTS)
 
 

@@ -121,6 +121,18 @@ def test_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     exec(compile(code, "docs", "exec"), {"__name__": "example"})
 
 
+def test_files_are_shown_as_they_are() -> None:
+    from vizkit.docs import hooks
+
+    page = hooks.on_page_markdown((PAGES / "backend.md").read_text(encoding="utf-8"))
+    toy = hooks.ROOT / "tests" / "toy"
+    for path in toy.rglob("*.py"):
+        assert path.read_text(encoding="utf-8") in page
+    assert "<!-- file" not in page
+    assert "\nclass ToyKit(Kit):" in page
+    assert "\n@pytest.fixture\ndef kit() -> Kit:" in page
+
+
 def test_few_examples_are_not_run() -> None:
     assert sum(path.read_text(encoding="utf-8").count("<!-- not run") for path in RUN) <= 4
 

@@ -89,13 +89,8 @@ def test_dream_of_a_dense_unit_and_of_a_silent_one(kit: Any) -> None:
     assert (dense.activation[-1] > dense.step_activation[0]).all()
     native = kit.sequential([("conv", 3, 2, 3, 1), ("relu",)])
     silent = vizkit.wrap(native, input_size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
-    weight = native[0].weight
-    if hasattr(weight, "set_data"):
-        weight.set_data(weight.data() * 0)
-        native[0].bias.set_data(native[0].bias.data() * 0 - 1)
-    else:
-        weight.data.zero_()
-        native[0].bias.data.fill_(-1)
+    kit.write(native, "0.weight", np.zeros((2, 3, 3, 3)))
+    kit.write(native, "0.bias", np.full(2, -1.0))
     found = vizkit.dream(silent, "1", 0, stages=2, steps=3, size=8)
     assert np.isfinite(found.values).all()
     assert found.activation.max() < 1e-5

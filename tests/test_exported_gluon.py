@@ -15,7 +15,7 @@ from vizkit.errors import LayerError, SettingError
 if "gluon" not in INSTALLED:
     pytest.skip("these are Gluon's", allow_module_level=True)
 import mxnet as mx
-from kits.gluon import snapshot
+from kits.gluon import KIT
 from mxnet import gluon
 from mxnet.gluon import nn
 from test_call_gluon import FACTS, SIZE, filled, picture, values, wrap
@@ -83,9 +83,9 @@ def test_what_a_model_tells(block: Any, imported: Any) -> None:
 
 
 def test_the_exported_block_is_left_as_it_was(imported: Any) -> None:
-    before = snapshot(imported)
+    before = KIT.snapshot(imported)
     vizkit.gradcam(wrap(imported), picture(), fit="squash")
-    assert snapshot(imported) == before
+    assert KIT.snapshot(imported) == before
 
 
 def test_an_exported_block_with_a_new_head(block: Any, imported: Any) -> None:

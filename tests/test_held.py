@@ -19,6 +19,8 @@ from vizkit.parametrisations import Pixels
 ROUNDING = 1e-10
 """Relative, in float64, prepared against plain; measured 1e-14."""
 LAYER = "5"
+FOLDS = {"torch": ("Pair", "prepared"), "gluon": ("Folding", "_fold")}
+"""Where each backend folds a batch norm into its convolution."""
 
 
 def wrap(native: Any, **options: Any) -> Any:
@@ -98,8 +100,10 @@ def test_weights_are_folded_once_until_they_change(
     name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], None]
 ) -> None:
     folds: list[Any] = []
+    if name not in FOLDS:
+        pytest.skip(f"{name} folds nothing, as the contract allows")
     prepare = importlib.import_module(f"vizkit_{name}.prepare")
-    kind, method = (prepare.Pair, "prepared") if name == "torch" else (prepare.Folding, "_fold")
+    kind, method = getattr(prepare, FOLDS[name][0]), FOLDS[name][1]
     own = getattr(kind, method)
     monkeypatch.setattr(kind, method, lambda *given: folds.append(given) or own(*given))
     native = kit_of(name).sequential(TRAPS)

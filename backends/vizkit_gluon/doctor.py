@@ -66,6 +66,7 @@ MAKE: dict[str, Callable[[Part], Any]] = {
     "avg_pool": _pool,
     "global_pool": lambda part: nn.GlobalAvgPool2D(),
     "relu": lambda part: nn.Activation("relu"),
+    "sigmoid": lambda part: nn.Activation("sigmoid"),
     "dropout": lambda part: nn.Dropout(part.settings["rate"]),
     "softmax": lambda part: nn.HybridLambda(lambda F, x: F.softmax(x, axis=1)),
     "flatten": lambda part: nn.Flatten(),

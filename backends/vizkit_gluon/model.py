@@ -159,7 +159,8 @@ class GluonModel(Model):
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}
         self._given.count = x.shape[0]
-        with autograd.pause() if not autograd.is_recording() else autograd.record(train_mode=True):
+        training = mode.training is not None
+        with autograd.record(True) if autograd.is_recording() else autograd.pause(train_mode=training):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
             kept = self._preparation.run(x, wanted, add, at) if self._prepares(mode) else None
             if kept is None:

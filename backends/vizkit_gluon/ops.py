@@ -14,7 +14,7 @@ from mxnet import autograd, nd
 from mxnet.base import _LIB, check_call
 
 from vizkit.contract.backend import SAMPLES, Array, Leaves, Ops, Scores
-from vizkit.contract.errors import DisconnectedError, ShapeError
+from vizkit.contract.errors import ShapeError, disconnected
 from vizkit.support.memory import Scattered
 
 from .legacy import legacy
@@ -64,7 +64,7 @@ class GluonOps(Ops):
         return tensor.detach()
 
     @legacy()
-    def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[NDArray, Leaves, Any]:
+    def _value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[NDArray, Leaves, Any]:
         marked = {name: leaf.detach() for name, leaf in leaves.items()}
         for leaf in marked.values():
             leaf.attach_grad()
@@ -72,13 +72,11 @@ class GluonOps(Ops):
         # and its gradient is garbage. What differs in training mode, dropout and batch norm, the graph settles.
         with autograd.record(train_mode=True):
             scores, aux = fn(marked)
-        if scores.ndim != 1:
-            raise ShapeError(f"Scores must have shape (N,), one per sample; got {tuple(scores.shape)}.")
         try:
             found = autograd.grad([scores], list(marked.values()), train_mode=True)
         except mx.base.MXNetError as error:
-            raise DisconnectedError(_disconnected(str(error), list(marked))) from None
-        return scores.detach(), dict(zip(marked, found, strict=True)), detach(aux)
+            raise disconnected(_unreached(str(error), list(marked))) from None
+        return scores, dict(zip(marked, found, strict=True)), aux
 
     def tidy(self) -> None:
         self._unused.give_back()
@@ -220,17 +218,14 @@ class Samples:
         return self._changes, np.concatenate(thin).tobytes() if thin else b""
 
 
-def _disconnected(error: str, names: list[str]) -> str:
-    """MXNet's complaint, in the user's names. It says which variable, by number, or that there is no graph at all."""
+def _unreached(error: str, names: list[str]) -> list[str]:
+    """Those of the names that MXNet complains of: it says which variable, by number, or that there is no graph."""
     match = re.search(r"the (\d+)-th variable because it is unreachable", error)
     if match:
-        names = [names[int(match[1]) - 1]]
-    elif "not in a computational graph" not in error:
+        return [names[int(match[1]) - 1]]
+    if "not in a computational graph" not in error:
         raise ShapeError(f"MXNet could not differentiate: {first_line(error)}")
-    return (
-        f"The score does not depend on {' and '.join(repr(name) for name in names)}, so it has no gradient there. "
-        "Take a layer that lies before the score, or a score that comes after it."
-    )
+    return names
 
 
 PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+: ")
@@ -242,14 +237,3 @@ def first_line(error: str) -> str:
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("MXNetError", "Check failed", "Error in"))]
     return PLACE.sub("", (telling or lines or ["unknown"])[-1].removeprefix("MXNetError: "))
-
-
-def detach(value: Any) -> Any:
-    """Detach every array in nested tuples, lists and dicts."""
-    if isinstance(value, mx.nd.NDArray):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detach(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(detach(item) for item in value)
-    return value

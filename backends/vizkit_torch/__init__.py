@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from vizkit.contract.backend import PLAIN, Backend, Call, Model, gpu_driver
@@ -20,11 +19,6 @@ class TorchBackend(Backend):
     requires = ("torch", "torchvision")
     install = "pip install 'vizkit[torch]'"
     dtypes = ("float32", "float64", "bfloat16", "tf32")
-
-    def start(self, threads: int | None) -> None:
-        importlib.import_module("torch")
-        if threads is not None:
-            self.set_threads(threads)
 
     def versions(self) -> dict[str, str]:
         from . import listing

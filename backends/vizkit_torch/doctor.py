@@ -65,6 +65,7 @@ MAKE: dict[str, Callable[[Part], nn.Module]] = {
     "avg_pool": _pool,
     "global_pool": lambda part: nn.AdaptiveAvgPool2d(1),
     "relu": lambda part: nn.ReLU(inplace=True),
+    "sigmoid": lambda part: nn.Sigmoid(),
     "dropout": lambda part: nn.Dropout(part.settings["rate"]),
     "softmax": lambda part: nn.Softmax(dim=1),
     "flatten": lambda part: nn.Flatten(),

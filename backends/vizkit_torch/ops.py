@@ -13,7 +13,6 @@ import torch.nn.functional as F
 
 from vizkit.contract import draws
 from vizkit.contract.backend import Array, Leaves, Ops, Scores
-from vizkit.contract.errors import DisconnectedError, ShapeError
 
 from .precision import settled
 
@@ -86,20 +85,14 @@ class TorchOps(Ops):
     def detach(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach()
 
-    def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[torch.Tensor, Leaves, Any]:
+    def _value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[torch.Tensor, Leaves, Any]:
         with settled(self.device, self.network_dtype), torch.enable_grad():
             marked = {name: _own(leaf).requires_grad_(True) for name, leaf in leaves.items()}
             scores, aux = fn(marked)
-            if scores.ndim != 1:
-                raise ShapeError(f"Scores must have shape (N,), one per sample; got {tuple(scores.shape)}.")
             if not scores.requires_grad:
-                raise DisconnectedError(disconnected(list(marked)))
+                return scores, dict.fromkeys(marked), aux
             found = torch.autograd.grad(scores.sum(), list(marked.values()), allow_unused=True)
-        gradients = dict(zip(marked, found, strict=True))
-        missing = [name for name, gradient in gradients.items() if gradient is None]
-        if missing:
-            raise DisconnectedError(disconnected(missing))
-        return scores.detach(), gradients, detach(aux)
+        return scores, dict(zip(marked, found, strict=True)), aux
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = str(error)
@@ -267,22 +260,3 @@ def _signed(word: int) -> int:
 def _own(leaf: torch.Tensor) -> torch.Tensor:
     """What a gradient can be taken with respect to; of a tensor made in inference mode, a copy."""
     return leaf.clone() if leaf.is_inference() else leaf.detach()
-
-
-def disconnected(names: Sequence[str]) -> str:
-    """The message for a gradient that does not exist."""
-    return (
-        f"The score does not depend on {' and '.join(repr(name) for name in names)}, so it has no gradient there. "
-        "Take a layer that lies before the score, or a score that comes after it."
-    )
-
-
-def detach(value: Any) -> Any:
-    """Detach every tensor in nested tuples, lists and dicts."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detach(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(detach(item) for item in value)
-    return value

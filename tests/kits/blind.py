@@ -22,7 +22,7 @@ from vizkit_torch.record import Recorder
 from vizkit_torch.watch import Watch
 
 from . import TRAPS, TRAPS_SIZE
-from .torch import sequential
+from .torch import KIT
 
 UPLOAD, READ, FORWARD, GRADIENT = "upload", "read", "forward", "gradient"
 
@@ -128,7 +128,7 @@ def on_gpu(name: str, dtype: str = "float32") -> TorchModel:
 def small_on_gpu() -> TorchModel:
     """The suite's own network there."""
     spec = InputSpec((TRAPS_SIZE, TRAPS_SIZE), TRAPS_SIZE, (0.5,) * 3, (0.25,) * 3)
-    return _model(sequential(TRAPS, dtype="float32").to("meta"), spec, "traps", "float32")
+    return _model(KIT.sequential(TRAPS, dtype="float32").to("meta"), spec, "traps", "float32")
 
 
 def _model(native: torch.nn.Module, spec: InputSpec, name: str, dtype: str) -> TorchModel:

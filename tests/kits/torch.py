@@ -9,29 +9,9 @@ import torch
 from torch import nn
 
 import kits
-
-from . import parameters
-
-MAKE: dict[str, Any] = {
-    "conv": lambda i, o, k, p: nn.Conv2d(i, o, k, padding=p),
-    "norm": nn.BatchNorm2d,
-    "relu": lambda: nn.ReLU(inplace=True),
-    "sigmoid": nn.Sigmoid,
-    "pool": lambda: nn.MaxPool2d(2),
-    "dropout": nn.Dropout,
-    "flatten": nn.Flatten,
-    "dense": nn.Linear,
-}
-BUFFERS = {"weight": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-
-
-def sequential(layers: list[tuple[Any, ...]], *, seed: int = 0, dtype: str = "float64") -> nn.Module:
-    """The layers in a row, with the suite's parameters, in training mode, as a user may have left it."""
-    network = nn.Sequential(*(MAKE[kind](*sizes) for kind, *sizes in layers)).to(getattr(torch, dtype))
-    for module, arrays in zip(network, parameters(layers, seed), strict=True):
-        for name, array in arrays.items():
-            getattr(module, BUFFERS[name]).data.copy_(torch.from_numpy(array))
-    return network.to(kits.DEVICE).train()
+from vizkit.contract.probes import Case
+from vizkit.testing import Kit
+from vizkit_torch import doctor
 
 
 class Reuse(nn.Module):
@@ -59,63 +39,66 @@ class Side(nn.Module):
         return self.last(torch.relu_(y).flatten(1))
 
 
-def reuse(size: int = 6) -> nn.Module:
-    """See :class:`Reuse`; layers "conv", "relu", "last"."""
-    parts = sequential([("conv", 3, 2, 3, 1), ("relu",), ("dense", 2 * size * size, 4)])
-    return Reuse(*parts)
+class TorchKit(Kit):
+    """See :class:`vizkit.testing.Kit`."""
+
+    backend = "torch"
+    complete = True
+
+    def build(self, parts: Any, dtype: str) -> nn.Module:
+        return doctor.build(Case("", tuple(parts), (3, 1, 1)), kits.DEVICE, dtype).train()
+
+    def reuse(self, size: int = 6) -> nn.Module:
+        return Reuse(*self.sequential([("conv", 3, 2, 3, 1), ("relu",), ("dense", 2 * size * size, 4)]))
+
+    def side(self, size: int = 6) -> nn.Module:
+        return Side(*self.sequential([("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * size * size, 4)]))
+
+    def variants(self, native: nn.Module) -> dict[str, nn.Module]:
+        return {"plain": native, "evaluated": copy.deepcopy(native).eval()}
+
+    def snapshot(self, native: nn.Module) -> Any:
+        """Modes, hooks, requires_grad, gradients, values, in-place flags, attributes."""
+        modules = {
+            name: (
+                module.training,
+                len(module._forward_hooks),
+                len(module._forward_pre_hooks),
+                len(module._backward_hooks),
+                getattr(module, "inplace", None),
+                getattr(module, "track_running_stats", None),
+                sorted(module.__dict__),
+            )
+            for name, module in native.named_modules()
+        }
+        values = {
+            name: (value.requires_grad, None if value.grad is None else value.grad.tolist(), value.tolist())
+            for name, value in native.state_dict(keep_vars=True).items()
+        }
+        return modules, values, torch.is_grad_enabled(), torch.get_num_threads()
+
+    def leave_gradients(self, native: nn.Module, x: Any) -> None:
+        native(torch.as_tensor(x, device=next(native.parameters()).device)).sum().backward()
+
+    def write(self, native: nn.Module, name: str, values: Any) -> None:
+        with torch.no_grad():
+            native.state_dict(keep_vars=True)[name].copy_(torch.as_tensor(values))
+
+    def oracle(self, native: nn.Module) -> nn.Module:
+        """The same network for other people's code, which is asked on the CPU wherever vizkit computes."""
+        return native if next(native.parameters()).device.type == "cpu" else copy.deepcopy(native).cpu()
+
+    def watch(self, native: nn.Module, name: str) -> list[int]:
+        calls: list[int] = []
+        module = native.get_submodule(name)
+        original = module.forward
+
+        def counted(*inputs: Any) -> Any:
+            calls.append(1)
+            return original(*inputs)
+
+        module.forward = counted
+        return calls
 
 
-def side(size: int = 6) -> nn.Module:
-    """See :class:`Side`; layers "conv", "side", "last"."""
-    parts = sequential([("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * size * size, 4)])
-    return Side(*parts)
-
-
-def variants(native: nn.Module) -> dict[str, nn.Module]:
-    """The same network in every guise in which a user may hand it over."""
-    return {"plain": native, "evaluated": copy.deepcopy(native).eval()}
-
-
-def snapshot(native: nn.Module) -> Any:
-    """All that must not change: modes, hooks, requires_grad, gradients, values, in-place flags, attributes."""
-    modules = {
-        name: (
-            module.training,
-            len(module._forward_hooks),
-            len(module._forward_pre_hooks),
-            len(module._backward_hooks),
-            getattr(module, "inplace", None),
-            getattr(module, "track_running_stats", None),
-            sorted(module.__dict__),
-        )
-        for name, module in native.named_modules()
-    }
-    values = {
-        name: (value.requires_grad, None if value.grad is None else value.grad.tolist(), value.tolist())
-        for name, value in native.state_dict(keep_vars=True).items()
-    }
-    return modules, values, torch.is_grad_enabled(), torch.get_num_threads()
-
-
-def leave_gradients(native: nn.Module, x: Any) -> None:
-    """Train one step's worth, so that there are gradients to disturb."""
-    native(torch.as_tensor(x, device=next(native.parameters()).device)).sum().backward()
-
-
-def oracle(native: nn.Module) -> nn.Module:
-    """The same network for other people's code, which is asked on the CPU wherever vizkit computes."""
-    return native if next(native.parameters()).device.type == "cpu" else copy.deepcopy(native).cpu()
-
-
-def watch(native: nn.Module, name: str) -> list[int]:
-    """A list that grows whenever the module ``name`` computes."""
-    calls: list[int] = []
-    module = native.get_submodule(name)
-    original = module.forward
-
-    def counted(*inputs: Any) -> Any:
-        calls.append(1)
-        return original(*inputs)
-
-    module.forward = counted
-    return calls
+KIT = TorchKit()

@@ -24,7 +24,8 @@ def compare(
         list[str] | None, typer.Option("--model", "-m", help="A name from `vizkit models`; repeat.")
     ] = None,
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", "-b", help="torch, gluon; repeat. Default: all installed.")
+        list[str] | None,
+        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
     ] = None,
     weights: Annotated[
         list[str] | None,

@@ -18,7 +18,8 @@ def demo(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Default: shapes, or vgg19 for a photo.")] = None,
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", "-b", help="torch or gluon, or both. Default: all installed.")
+        list[str] | None,
+        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
     ] = None,
     weights: WeightsName = "imagenet",
     seed: Seed = 0,

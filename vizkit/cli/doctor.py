@@ -14,7 +14,8 @@ from .options import Dtype, Seed, Threads
 @app.command()
 def doctor(
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", "-b", help="torch or gluon, or both. Default: all installed.")
+        list[str] | None,
+        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
     ] = None,
     device: Annotated[
         list[str] | None, typer.Option("--device", help="cpu, cuda:0 or several. Default: all that are there.")

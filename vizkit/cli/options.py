@@ -21,7 +21,7 @@ Photos = Annotated[
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")]
 BackendNames = Annotated[
     list[str] | None,
-    typer.Option("--backend", "-b", help="torch or gluon; give it twice to draw both in one figure. Default: torch."),
+    typer.Option("--backend", "-b", help="One of `vizkit backends`; give two for one figure of both. Default: torch."),
 ]
 WeightsName = Annotated[
     str, typer.Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")

@@ -83,7 +83,11 @@ class BackendInfo:
 
 
 class Backend(ABC):
-    """A framework. The class is importable without it; its methods import the framework when called."""
+    """A framework. The class is importable without it; its methods import the framework when called.
+
+    What is abstract is required, here and in :class:`Model` and :class:`Ops`. The rest is optional: it works as it is,
+    or raises SettingError, which tells users that the backend goes without.
+    """
 
     name: ClassVar[str]
     framework: ClassVar[str]
@@ -100,33 +104,36 @@ class Backend(ABC):
         """Whether everything it needs can be imported, without importing it."""
         return all(importlib.util.find_spec(module) is not None for module in cls.requires)
 
-    @abstractmethod
     def start(self, threads: int | None) -> None:
         """Import the framework; ``threads`` is the number the user asked for, None when nobody did."""
+        importlib.import_module(self.framework)
+        if threads is not None:
+            self.set_threads(threads)
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Versions of the framework's packages; needs no :meth:`start`, and should import nothing."""
 
-    @abstractmethod
     def devices(self) -> tuple[str, ...]:
         """Devices present, "cpu" first; needs no :meth:`start`."""
+        return ("cpu",)
 
-    @abstractmethod
     def threads(self) -> int:
-        """Threads that one operator may use on the CPU."""
+        """Threads that one operator may use on the CPU; 1 where nobody can tell."""
+        return 1
 
-    @abstractmethod
     def set_threads(self, count: int) -> None:
-        """Let one operator use so many threads."""
+        """Let one operator use so many threads, where the framework can be told."""
+        return
 
-    @abstractmethod
     def models(self) -> list[str]:
-        """Names that :meth:`load` takes; needs no :meth:`start`, and should import nothing."""
+        """Names that :meth:`load` takes; needs no :meth:`start`, and should import nothing. None where a backend brings
+        no networks, for which :func:`vizkit.wrap` is left."""
+        return []
 
-    @abstractmethod
     def load(self, name: str, weights: str, device: str, dtype: str) -> Model:
-        """See :func:`vizkit.load`."""
+        """See :func:`vizkit.load`. Raises UnknownNameError for a name that is not among :meth:`models`."""
+        raise unknown("model", name, self.models(), f"The backend {self.name!r} brings none; see vizkit.wrap.")
 
     @abstractmethod
     def wrap(
@@ -134,11 +141,13 @@ class Backend(ABC):
     ) -> Model:
         """See :func:`vizkit.wrap`; ``dtype`` is None or one of :attr:`dtypes`.
 
-        Raises SettingError for a dtype that needs other parameters than the network has.
+        Raises SettingError for a dtype that needs other parameters than the network has, and for a call that the
+        backend cannot make: every one but :data:`PLAIN` is optional.
         """
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
-        """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient.
+        """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient; the kinds of parts
+        are those of :class:`vizkit.doctor.cases.Part`.
 
         Raises SettingError in a backend that brings none.
         """

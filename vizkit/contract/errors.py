@@ -64,6 +64,14 @@ class SpeedWarning(UserWarning):
     """A setting meant for speed that makes this machine slower; the text says what to take instead."""
 
 
+def disconnected(names: Iterable[str]) -> DisconnectedError:
+    """The error for gradients at these leaves, which do not exist."""
+    return DisconnectedError(
+        f"The score does not depend on {' and '.join(map(repr, names))}, so it has no gradient there. "
+        "Take a layer that lies before the score, or a score that comes after it."
+    )
+
+
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
     """The error for a misspelt name: the nearest known names first, all of them when they are few."""
     names = list(known)

@@ -1,4 +1,20 @@
-"""A network's graph as its framework computes it, in words that are the same in every framework."""
+"""A network's graph as its framework computes it, in words that are the same in every framework.
+
+The words, each with its settings; pairs are (height, width), and what stands in brackets may be left out:
+
+* ``conv`` and ``conv_transpose`` over pictures: kernel, stride, padding (before, in pixels), dilation, groups.
+* ``max_pool``: kernel, stride, padding, ceil_mode, dilation; ``avg_pool`` the same without dilation. A global or
+  adaptive pool is the plain one that it is for this size; where its windows differ, it has ``adaptive`` alone.
+* ``linear``, a dense layer, without settings.
+* ``batch_norm``, ``layer_norm`` (axes), ``group_norm``, ``instance_norm``, ``local_response_norm``.
+* :data:`ACTIVATIONS`; ``softmax`` and ``log_softmax`` (axes).
+* ``add``, ``sub``, ``mul``, ``div``, ``pow``, ``sqrt``, ``exp``, ``log``, ``abs``, ``neg``, ``maximum``, ``minimum``,
+  ``where``, ``matmul``; ``mean`` and ``sum`` ([axes], all but the first where they are left out).
+* ``concat``, ``slice``, ``split``, ``flatten``, ``reshape``, ``transpose`` (axes, the new order), ``pad`` (padding),
+  ``upsample``; ``dropout`` and ``identity``, which change no value.
+
+Any other operation keeps the framework's own name: its diagram is right, and behind it receptive fields are unknown.
+"""
 
 from __future__ import annotations
 

@@ -90,12 +90,15 @@ class Box:
 class Mode:
     """How a forward pass differs from plain inference.
 
-    ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
-    from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
-    ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
-    (Springenberg et al. 2014), ``"deconvnet"`` (Zeiler & Fergus 2013), or ``"redirected"``: where the gradient of a
-    score to be raised is zero for a whole picture, it passes where it would raise the ReLU's input. None is the true
-    gradient.
+    ``training``: training-mode semantics, i.e. batch norm on the batch's own mean and biased variance, and dropout with
+    masks drawn from this generator. For each dropout layer of a rate ``p`` above 0, in the order in which they run, one
+    call ``u = training.random(shape, dtype=np.float32)`` with the shape of its input (N, ...), NCHW; values are kept
+    where ``u >= p``, and scaled by ``1 / (1 - p)``. Stored statistics are not updated. A backend that cannot raises
+    SettingError, as for dropout of whole channels.
+
+    ``relu``: what every ReLU hands back of a gradient ``g``: ``"guided"`` (Springenberg et al. 2014)
+    ``g * (x > 0) * (g > 0)``, ``"deconvnet"`` (Zeiler & Fergus 2013) ``g * (g > 0)``, ``"redirected"`` ``g * (x > 0)``,
+    but ``g * (g > 0)`` for each picture of which that is zero everywhere. None is the true gradient, ``g * (x > 0)``.
     """
 
     training: np.random.Generator | None = None
@@ -215,21 +218,26 @@ class Model(ABC):
             return self.layout[layer]
         return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
 
-    @abstractmethod
     def has_relu(self) -> bool:
-        """Whether ReLUs are among the network's operations, so that another backward rule means something."""
+        """Whether ReLUs are among the network's operations, so that another backward rule means something. A backend
+        that says so honours every rule of :class:`Mode`; here it shows none."""
+        return False
 
-    @abstractmethod
     def graph(self) -> Graph:
-        """Every operation and what it reads, as the framework computes them for one image; found once.
+        """Every operation and what it reads, as the framework computes them for one image; found once. A backend makes
+        it by :func:`vizkit.network.graph.build`, whose module says in which words.
 
-        Raises SettingError when the framework cannot show it.
+        Raises SettingError when the framework cannot show it, as here.
         """
+        raise SettingError(f"{self.backend} does not show the graph of {self.name}.")
 
-    @abstractmethod
     def biases(self) -> dict[str, Array]:
         """The constant (C,), float64, that each observable affine layer adds to its output, per channel: the bias of a
-        convolution or dense layer; of a batch norm, in inference, ``beta - gamma * mean / sqrt(variance + eps)``."""
+        convolution or dense layer; of a batch norm, in inference, ``beta - gamma * mean / sqrt(variance + eps)``.
+
+        Raises SettingError when the backend cannot tell, as here.
+        """
+        raise SettingError(f"{self.backend} does not show what the layers of {self.name} add.")
 
     @abstractmethod
     def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:

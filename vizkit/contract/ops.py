@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import draws
+from .errors import ShapeError, disconnected
 
 Tensor = Any
 """A native tensor of some framework."""
@@ -27,7 +28,11 @@ CONSTANTS = 256
 
 class Ops(ABC):
     """The few functions in which frameworks differ, on one device, in one dtype. Tensors are native, NCHW; those with
-    as many axes broadcast as NumPy's do in ``+ - * / **``."""
+    as many axes broadcast as NumPy's do in ``+ - * / **``, beside which numbers may stand on either side. They have a
+    ``shape``, a length, that of their first axis, and slices.
+
+    What is abstract a backend must bring. The others work as they are, made of those; a framework's own is faster.
+    """
 
     device: str
     dtype: str
@@ -37,9 +42,9 @@ class Ops(ABC):
     def asarray(self, array: npt.ArrayLike) -> Tensor:
         """A native tensor in this model's dtype, on its device; always a copy."""
 
-    @abstractmethod
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
-        """Zeros in this model's dtype, made on the device."""
+        """Zeros in this model's dtype, on its device."""
+        return self.asarray(np.zeros(shape))
 
     def constant(self, make: Callable[..., npt.ArrayLike], *args: Any) -> Tensor:
         """``make(*args)`` as a native tensor, made and brought to the device once; nobody may write it. Arguments are
@@ -70,14 +75,37 @@ class Ops(ABC):
         """Bytes that the device has left for the activations of a batch; None where nobody asked it."""
         return None
 
-    @abstractmethod
     def value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[Tensor, Leaves, Any]:
         """Scores, the gradient of their sum with respect to every leaf, and auxiliary outputs.
 
         ``fn(leaves) -> (scores, aux)`` with ``scores`` of shape (N,); ``aux`` is a tensor, a tuple, list or dict of
         them, or None, and comes back detached. Leaves are not changed. All gradients come from one backward pass.
-        Raises DisconnectedError when the scores do not depend on one of the leaves.
+        Raises DisconnectedError when the scores do not depend on one of the leaves, ShapeError for other scores.
         """
+
+        def checked(given: Leaves) -> tuple[Tensor, Any]:
+            scores, aux = fn(given)
+            if len(scores.shape) != 1:
+                raise ShapeError(f"Scores must have shape (N,), one per sample; got {tuple(scores.shape)}.")
+            return scores, aux
+
+        scores, gradients, aux = self._value_and_grad(checked, leaves)
+        missing = [name for name, gradient in gradients.items() if gradient is None]
+        if missing:
+            raise disconnected(missing)
+        return self.detach(scores), gradients, self._detached(aux)
+
+    @abstractmethod
+    def _value_and_grad(self, fn: Scores, leaves: Leaves) -> tuple[Tensor, Leaves, Any]:
+        """What :meth:`value_and_grad` promises, for scores of the right shape: the gradient is None at a leaf on which
+        they do not depend, and scores and auxiliary outputs may come as they are."""
+
+    def _detached(self, aux: Any) -> Any:
+        if isinstance(aux, dict):
+            return {key: self._detached(one) for key, one in aux.items()}
+        if isinstance(aux, tuple | list):
+            return type(aux)(self._detached(one) for one in aux)
+        return aux if aux is None else self.detach(aux)
 
     @abstractmethod
     def detach(self, tensor: Tensor) -> Tensor:
@@ -87,17 +115,18 @@ class Ops(ABC):
         """Give memory that passes have left unused back to the system; called now and then in long loops."""
         return
 
-    @abstractmethod
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the framework failed for want of memory, so that a smaller batch may succeed."""
+        return isinstance(error, MemoryError)
 
     @abstractmethod
     def sum(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
         """Sum over the given axes."""
 
-    @abstractmethod
     def mean(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
         """Mean over the given axes."""
+        axes = (axis,) if isinstance(axis, int) else axis
+        return self.sum(x, axis, keepdims) / math.prod(x.shape[one] for one in axes)
 
     @abstractmethod
     def max(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
@@ -121,14 +150,18 @@ class Ops(ABC):
     @abstractmethod
     def cos(self, x: Tensor) -> Tensor: ...
 
-    @abstractmethod
-    def sigmoid(self, x: Tensor) -> Tensor: ...
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """``1 / (1 + exp(-x))``."""
+        return 1.0 / (1.0 + self.exp(-x))
 
-    @abstractmethod
-    def relu(self, x: Tensor) -> Tensor: ...
+    def relu(self, x: Tensor) -> Tensor:
+        """``max(0, x)``."""
+        return self.maximum(x, 0.0)
 
-    @abstractmethod
-    def softmax(self, x: Tensor, axis: int = 1) -> Tensor: ...
+    def softmax(self, x: Tensor, axis: int = 1) -> Tensor:
+        """Powers of e that add up to one along the axis."""
+        powers = self.exp(x - self.detach(self.max(x, axis, keepdims=True)))
+        return powers / self.sum(powers, axis, keepdims=True)
 
     @abstractmethod
     def top(self, x: Tensor) -> Tensor:
@@ -145,10 +178,12 @@ class Ops(ABC):
         """``a`` where the condition is not zero, else ``b``; three tensors of one shape."""
 
     @abstractmethod
-    def maximum(self, a: Tensor, b: Tensor | float) -> Tensor: ...
+    def maximum(self, a: Tensor, b: Tensor | float) -> Tensor:
+        """The larger of two values; ``b`` may be a number."""
 
-    @abstractmethod
-    def minimum(self, a: Tensor, b: Tensor | float) -> Tensor: ...
+    def minimum(self, a: Tensor, b: Tensor | float) -> Tensor:
+        """The smaller of two values; ``b`` may be a number."""
+        return -self.maximum(-a, -b)
 
     @abstractmethod
     def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor: ...

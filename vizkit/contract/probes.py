@@ -1,4 +1,8 @@
-"""What is examined: every layer type that the networks use, as plain data from which each backend builds its own."""
+"""What is examined: every layer type that the networks use, as plain data from which each backend builds its own.
+
+:meth:`vizkit.backend.Backend.probe` gets a :class:`Case` and returns a :class:`Probe`: vizkit's model of the network of
+its parts in a row, and beside it the ways in which a user of the framework would differentiate that network.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,9 @@ class Part:
     """One layer: ``kind``, ``settings`` by name, ``arrays`` (float64, each value exact in float32) by parameter.
 
     Kinds and settings: conv (stride, padding, groups; weight, bias), dense (weight, bias), batch_norm (eps; weight,
-    bias, mean, var), max_pool and avg_pool (size, stride, padding, ceil), global_pool, relu, dropout (rate), softmax
-    (over axis 1), flatten, concat (of the input and its ReLU, axis 1), add (the same two), resize (height, width).
+    bias, mean, var), max_pool and avg_pool (size, stride, padding, ceil), global_pool, relu, sigmoid, dropout (rate),
+    softmax (over axis 1), flatten, concat (of the input and its ReLU, axis 1), add (the same two), resize (height,
+    width).
     """
 
     kind: str
@@ -53,7 +58,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to a gradient that a user of the framework may take; ``advice`` is for those whom it leads astray."""
+    """One way to a gradient that a user of the framework may take, such as ``model.eval()`` and ``backward()``: ``run``
+    takes and gives NumPy arrays. ``advice`` is for those whom it leads astray."""
 
     name: str
     run: Run

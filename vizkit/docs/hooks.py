@@ -1,11 +1,16 @@
-"""What the benchmarks write, shown in the pages without a second copy in the repository."""
+"""What the benchmarks write, and files of the tests, shown in the pages without a second copy in the repository."""
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+FILE = re.compile(r"^<!-- file: (\S+)(.*) -->$", re.MULTILINE)
+"""Where a page shows a file of the repository, or the classes and functions in it that are named."""
 PICTURES = {
     "gradcam.png": BENCHMARKS / "pictures" / "gradcam.png",
     "explain.png": BENCHMARKS / "pictures" / "explain.png",
@@ -25,3 +30,22 @@ def on_files(files: Any, config: Any) -> Any:
     for name, path in PICTURES.items():
         files.append(File.generated(config, f"pictures/measured/{name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """MkDocs calls it with the text of each page."""
+
+    def shown(found: re.Match[str]) -> str:
+        path, names = ROOT / found[1], found[2].split()
+        text = path.read_text(encoding="utf-8")
+        parts: dict[str, Any] = {getattr(one, "name", ""): one for one in ast.parse(text).body}
+        chosen = [_source(text, parts[name]) for name in names] or [text.rstrip()]
+        return f'```python title="{path.name}"\n' + "\n\n\n".join(chosen) + "\n```"
+
+    return FILE.sub(shown, markdown)
+
+
+def _source(text: str, part: Any) -> str:
+    """The lines of a class or function, with its decorators."""
+    first = min([part.lineno, *(one.lineno for one in part.decorator_list)])
+    return "\n".join(text.splitlines()[first - 1 : part.end_lineno])

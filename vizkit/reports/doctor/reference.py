@@ -51,6 +51,7 @@ def _part(part: Part, x: Array) -> Array:
     relu = np.maximum(x, 0.0)
     simple: dict[str, Callable[[], Array]] = {
         "relu": lambda: relu,
+        "sigmoid": lambda: np.asarray(1.0 / (1.0 + np.exp(-x))),
         "dropout": lambda: x,
         "flatten": lambda: x.reshape(len(x), -1),
         "global_pool": lambda: x.mean(axis=(2, 3), keepdims=True),

@@ -82,9 +82,10 @@ def _direct(model: Model, layer: str, unit: int, activations: Array, logits: Arr
     if flat.shape[1] != activations.shape[1]:
         return None
     shape = (logits.shape[1], flat.shape[1])
-    for name in (n for n, s in model.parameter_shapes().items() if n.endswith(".weight") and tuple(s) == shape):
-        weight = model.parameter(name).astype(np.float64)
-        bias = model.biases().get(name.removesuffix(".weight"), 0.0)
+    shapes = model.parameter_shapes()
+    for name in (n for n, s in shapes.items() if n.endswith(".weight") and tuple(s) == shape):
+        weight, beside = model.parameter(name).astype(np.float64), name.removesuffix("weight") + "bias"
+        bias = model.parameter(beside) if beside in shapes else 0.0
         if np.allclose(flat @ weight.T + bias, logits, rtol=1e-3, atol=1e-3 * np.abs(logits).max()):
             return np.asarray(weight[:, unit])
     return None
