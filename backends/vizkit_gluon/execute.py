@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import mxnet as mx
@@ -14,17 +15,23 @@ from vizkit.backend import Mode
 from vizkit.errors import SettingError, ShapeError
 
 from .ops import first_line
-from .relu import RULES
-from .trace import Entry, Graph, Node
+from .prepare import Folds
+from .relu import Relu
+from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
-NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 
 
+@cache
 def _handle(op: str) -> int | None:
     handle = ctypes.c_void_p()
     check_call(_LIB.NNGetOpHandle(c_str(op), ctypes.byref(handle)))
     return handle.value
+
+
+def _invoke(handle: int | None, keys: list[str], values: list[str], inputs: list[NDArray]) -> list[NDArray]:
+    out = _imperative_invoke(handle, inputs, keys, values, None, False, False)
+    return out if isinstance(out, list) else [out]
 
 
 def is_relu(node: Node) -> bool:
@@ -54,14 +61,12 @@ class Executor:
         self.graph = graph
         self.parameter = parameter
         self._plans: dict[frozenset[Entry], list[tuple[int, list[int]]]] = {}
-        self._calls = [self._call(node) for node in graph.nodes]
 
     @staticmethod
-    def _call(node: Node) -> tuple[Any, list[str], list[str]] | None:
-        """Operator handle and settings for inference."""
-        if node.op in ("null", "Dropout", "BlockGrad"):
-            return None
+    def _call(node: Node, more: Mapping[str, str]) -> tuple[Any, list[str], list[str]]:
+        """Operator handle and settings for inference, with ``more`` of them."""
         op, attrs = settings(node)
+        attrs |= more
         return _handle(op), list(attrs), list(attrs.values())
 
     def plan(self, wanted: frozenset[Entry]) -> list[tuple[int, list[int]]]:
@@ -87,9 +92,11 @@ class Executor:
         add: Mapping[str, NDArray],
         at: Sequence[tuple[str, Entry]],
         mode: Mode,
+        folds: Folds,
     ) -> dict[str, NDArray]:
         """Values of ``keep`` (name to entry). ``at`` lists the layers of ``keep`` and ``add`` in order of computation,
         so that of two names for one result the later one sees what was added at the earlier, not the other way."""
+        folded = {conv: (weight, bias) for conv, weight, bias in folds.values()}
         points: dict[Entry, list[str]] = {}
         for name, entry in at:
             points.setdefault(entry, []).append(name)
@@ -99,7 +106,12 @@ class Executor:
             node = self.graph.nodes[i]
             inputs = [done[source][k] for source, k in node.inputs]
             try:
-                done[i] = self._value(i, node, inputs, x, mode)
+                if i in folds:
+                    done[i] = inputs[:1]
+                elif i in folded:
+                    done[i] = _invoke(*self._call(node, {"no_bias": "False"}), [inputs[0], *folded[i]])
+                else:
+                    done[i] = self._value(node, inputs, x, mode)
             except mx.base.MXNetError as error:
                 raise ShapeError(
                     f"{node.op} ({node.name}) cannot take {' and '.join(str(tuple(value.shape)) for value in inputs)} "
@@ -123,7 +135,7 @@ class Executor:
             )
         return value + term
 
-    def _value(self, i: int, node: Node, inputs: list[NDArray], x: NDArray, mode: Mode) -> list[NDArray]:
+    def _value(self, node: Node, inputs: list[NDArray], x: NDArray, mode: Mode) -> list[NDArray]:
         if node.op == "null":
             return [x if node.name == "data" else self.parameter(node.name)]
         if node.op == "Dropout":
@@ -131,15 +143,13 @@ class Executor:
         if node.op == "BlockGrad":
             return [inputs[0].detach()]
         if mode.relu is not None and is_relu(node):
-            return [RULES[mode.relu]()(inputs[0])]
-        handle, keys, values = self._calls[i] or (None, [], [])
+            return [Relu(mode.relu)(inputs[0])]
+        more = {}
         if mode.training is not None and node.op in NORMS:
             # The stored statistics go in as copies: in training mode MXNet writes them.
             inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
-            own = node.attrs.get("use_global_stats", "False")
-            values = [own if key == "use_global_stats" else value for key, value in zip(keys, values, strict=True)]
-        out = _imperative_invoke(handle, inputs, keys, values, None, False, False)
-        return out if isinstance(out, list) else [out]
+            more = {"use_global_stats": node.attrs.get("use_global_stats", "False")}
+        return _invoke(*self._call(node, more), inputs)
 
     @staticmethod
     def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:

@@ -10,9 +10,8 @@ from typing import Any
 from vizkit.backend import OUTPUT
 from vizkit.network.graph import Graph, Operation, build
 
-from .execute import NORMS
 from .operations import describe
-from .trace import Entry, infer, resolve
+from .trace import NORMS, Entry, infer, resolve
 from .trace import Graph as Trace
 
 STATISTICS = 3

@@ -17,12 +17,12 @@ from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
 from .call import given, output
-from .execute import NORMS, Executor, is_relu
+from .execute import Executor, is_relu
 from .graph import graph
 from .legacy import legacy
 from .ops import GluonOps, Samples, first_line
-from .prepare import Preparation
-from .trace import Entry, resolve, trace
+from .prepare import Folding, affine
+from .trace import NORMS, Entry, resolve, trace
 
 NDArray = Any
 AFFINE = ("Convolution", "Deconvolution", "FullyConnected")
@@ -64,7 +64,7 @@ class GluonModel(Model):
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
         self._executor = Executor(self._graph, self._value)
-        self._preparation = Preparation(self._graph, self._executor, self._value, self.looked)
+        self._folding = Folding(self._graph, self._value, self.looked)
         self._samples = Samples()
         variables = (node.name for node in self._graph.nodes if node.op == "null" and node.name in self._named)
         self._read = list(dict.fromkeys((*(one.name for one in self._parameters.values()), *variables)))
@@ -128,14 +128,10 @@ class GluonModel(Model):
             own = [self._graph.nodes[k].name for k, _ in node.inputs[1:]]
             if (i, 0) not in names or not all(name in self._named for name in own):
                 continue
-            values = [self._value(name).asnumpy().astype(np.float64) for name in own]
             if node.op in NORMS:
-                gamma, beta, mean, variance = values
-                fixed = node.attrs.get("fix_gamma", "True") == "True"
-                scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(node.attrs.get("eps", 1e-3)))
-                found[names[i, 0]] = beta - scale * mean
-            elif node.op in AFFINE and len(values) == 2:
-                found[names[i, 0]] = values[1]
+                found[names[i, 0]] = affine(node, [self._value(name).asnumpy() for name in own])[1]
+            elif node.op in AFFINE and len(own) == 2:
+                found[names[i, 0]] = self._value(own[1]).asnumpy().astype(np.float64)
         return found
 
     def _kind(self, path: str) -> str:
@@ -161,13 +157,12 @@ class GluonModel(Model):
         self._given.count = x.shape[0]
         with autograd.pause() if not autograd.is_recording() else autograd.record(train_mode=True):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
-            kept = self._preparation.run(x, wanted, add, at) if self._prepares(mode) else None
-            if kept is None:
-                kept = self._executor.run(x, wanted, add, at, mode)
+            folds = self._folding.use(entries.values()) if self._prepares(mode) else {}
+            kept = self._executor.run(x, wanted, add, at, mode, folds)
         return {name: kept[name] for name in keep}
 
     def _prepares(self, mode: Mode) -> bool:
-        return self.optimise and mode.training is None and mode.relu is None and self.device == "cpu"
+        return self.optimise and mode.training is None and self.device == "cpu"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}
@@ -189,7 +184,7 @@ class GluonModel(Model):
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
         model._executor = Executor(self._graph, model._value)
-        model._preparation = Preparation(self._graph, model._executor, model._value, model.looked)
+        model._folding = Folding(self._graph, model._value, model.looked)
         model._samples = Samples()
         return model
 
