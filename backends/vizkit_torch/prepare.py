@@ -11,12 +11,10 @@ import operator
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -57,18 +55,9 @@ class Pair:
         conv = self.conv
         with torch.no_grad():
             scale, shift = affine(self.norm)
-            weight = _scaled(conv.weight, scale.reshape(-1, 1, 1, 1))
+            weight = (conv.weight.double() * scale.reshape(-1, 1, 1, 1)).to(conv.weight.dtype)
             bias = shift if conv.bias is None else shift + conv.bias.double() * scale
             return Folded(conv, weight, bias.to(weight.dtype), reproducible=weight.device.type == "cuda")
-
-
-def _scaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """The product in float64, rounded once. NumPy makes it a few values at a time, PyTorch in three copies."""
-    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
-        return (weight.double() * scale).to(weight.dtype)
-    made = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    np.multiply(weight.detach().numpy(), scale.numpy(), out=made.numpy(), dtype=np.float64, casting="same_kind")
-    return made
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,10 +185,7 @@ class Preparation:
         state = [pair.norm.eps for pair in self.pairs], looked
         if state != self._state:
             self._made, self._low, self._state = {}, {}, state
-        missing = [pair for pair in pairs if pair not in self._made]
-        if missing:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                self._made.update(zip(missing, pool.map(Pair.prepared, missing), strict=True))
+        self._made |= {pair: pair.prepared() for pair in pairs if pair not in self._made}
 
     def _lower(self, value: torch.Tensor) -> torch.Tensor:
         """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""
