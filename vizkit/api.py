@@ -13,7 +13,7 @@ from . import backend as contract
 from .backend import BackendInfo, Call, Model
 from .errors import SettingError
 from .grid import Grid, laid_out
-from .targets import Dense
+from .outputs import Dense
 from .zoo.spec import imagenet_labels, make_spec
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")

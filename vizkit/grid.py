@@ -12,7 +12,7 @@ from .errors import SettingError
 from .ops import Ops, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
-    from .model import Layer
+    from .terms import Layer
     from .zoo.spec import InputSpec
 
 SET_ASIDE = (0, 1, 2, 5, 9)

@@ -21,6 +21,7 @@ Leaves = dict[str, Tensor]
 Scores = Callable[[Leaves], tuple[Tensor, Any]]
 Step = Callable[[Leaves], Leaves]
 """A pure function of native tensors: what it gives, and of which shape, depends on them alone."""
+Elementwise = Callable[[Tensor], Tensor]
 CONSTANTS = 256
 """Constants that lie on a device at once."""
 
@@ -31,6 +32,14 @@ class Ops(ABC):
 
     device: str
     dtype: str
+    abs: Elementwise
+    exp: Elementwise
+    log: Elementwise
+    sqrt: Elementwise
+    sin: Elementwise
+    cos: Elementwise
+    sigmoid: Elementwise
+    relu: Elementwise
     _constants: OrderedDict[Hashable, Tensor]
 
     @abstractmethod
@@ -102,30 +111,6 @@ class Ops(ABC):
     @abstractmethod
     def max(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
         """Largest value over the given axes."""
-
-    @abstractmethod
-    def abs(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def exp(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def log(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def sqrt(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def sin(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def cos(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def sigmoid(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def relu(self, x: Tensor) -> Tensor: ...
 
     @abstractmethod
     def softmax(self, x: Tensor, axis: int = 1) -> Tensor: ...
@@ -227,6 +212,25 @@ class Ops(ABC):
         0; a place outside has no part in it."""
         places = self.constant(np.arange, 0.0, 1.0 * count)
         return self.maximum(1.0 - self.abs(at - self.reshape(places, (1, count))), 0.0)
+
+
+def disconnected(names: Sequence[str]) -> str:
+    """The message for a gradient that does not exist."""
+    return (
+        f"The score does not depend on {' and '.join(map(repr, names))}, so it has no gradient there. "
+        "Take a layer that lies before the score, or a score that comes after it."
+    )
+
+
+def detached(value: Any, kind: type[Any]) -> Any:
+    """Nested tuples, lists and dicts with every tensor, of this ``kind``, detached."""
+    if isinstance(value, kind):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: detached(item, kind) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(detached(item, kind) for item in value)
+    return value
 
 
 def _hashable(value: Any) -> Hashable:

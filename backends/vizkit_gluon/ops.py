@@ -16,6 +16,7 @@ from mxnet.base import _LIB, check_call
 from vizkit.backend import SAMPLES, Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
 from vizkit.memory import Scattered
+from vizkit.ops import detached, disconnected
 
 from .legacy import legacy
 
@@ -30,6 +31,15 @@ def context(device: str) -> Any:
 
 class GluonOps(Ops):
     """See :class:`vizkit.backend.Ops`."""
+
+    abs = staticmethod(nd.abs)
+    exp = staticmethod(nd.exp)
+    log = staticmethod(nd.log)
+    sqrt = staticmethod(nd.sqrt)
+    sin = staticmethod(nd.sin)
+    cos = staticmethod(nd.cos)
+    sigmoid = staticmethod(nd.sigmoid)
+    relu = staticmethod(nd.relu)
 
     def __init__(self, device: str, dtype: str) -> None:
         self.device = device
@@ -78,7 +88,7 @@ class GluonOps(Ops):
             found = autograd.grad([scores], list(marked.values()), train_mode=True)
         except mx.base.MXNetError as error:
             raise DisconnectedError(_disconnected(str(error), list(marked))) from None
-        return scores.detach(), dict(zip(marked, found, strict=True)), detach(aux)
+        return scores.detach(), dict(zip(marked, found, strict=True)), detached(aux, mx.nd.NDArray)
 
     def tidy(self) -> None:
         self._unused.give_back()
@@ -97,30 +107,6 @@ class GluonOps(Ops):
 
     def max(self, x: NDArray, axis: Axis, keepdims: bool = False) -> NDArray:
         return nd.max(x, axis=axis, keepdims=keepdims)
-
-    def abs(self, x: NDArray) -> NDArray:
-        return nd.abs(x)
-
-    def exp(self, x: NDArray) -> NDArray:
-        return nd.exp(x)
-
-    def log(self, x: NDArray) -> NDArray:
-        return nd.log(x)
-
-    def sqrt(self, x: NDArray) -> NDArray:
-        return nd.sqrt(x)
-
-    def sin(self, x: NDArray) -> NDArray:
-        return nd.sin(x)
-
-    def cos(self, x: NDArray) -> NDArray:
-        return nd.cos(x)
-
-    def sigmoid(self, x: NDArray) -> NDArray:
-        return nd.sigmoid(x)
-
-    def relu(self, x: NDArray) -> NDArray:
-        return nd.relu(x)
 
     def softmax(self, x: NDArray, axis: int = 1) -> NDArray:
         return nd.softmax(x, axis=axis)
@@ -227,10 +213,7 @@ def _disconnected(error: str, names: list[str]) -> str:
         names = [names[int(match[1]) - 1]]
     elif "not in a computational graph" not in error:
         raise ShapeError(f"MXNet could not differentiate: {first_line(error)}")
-    return (
-        f"The score does not depend on {' and '.join(repr(name) for name in names)}, so it has no gradient there. "
-        "Take a layer that lies before the score, or a score that comes after it."
-    )
+    return disconnected(names)
 
 
 PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+: ")
@@ -242,14 +225,3 @@ def first_line(error: str) -> str:
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("MXNetError", "Check failed", "Error in"))]
     return PLACE.sub("", (telling or lines or ["unknown"])[-1].removeprefix("MXNetError: "))
-
-
-def detach(value: Any) -> Any:
-    """Detach every array in nested tuples, lists and dicts."""
-    if isinstance(value, mx.nd.NDArray):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detach(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(detach(item) for item in value)
-    return value

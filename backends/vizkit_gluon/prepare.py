@@ -58,7 +58,7 @@ class Folding:
 
 
 def affine(norm: Node, values: list[Array]) -> tuple[Array, Array]:
-    """Scale and shift, float64, per channel, that a batch norm is in inference; ``values`` are those of its gamma, beta,
+    """Scale and shift, float64, per channel, that a batch norm is in inference, by the ``values`` of its gamma, beta,
     mean and variance."""
     gamma, beta, mean, variance = (one.astype(np.float64) for one in values)
     fixed = norm.attrs.get("fix_gamma", "True") == "True"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from vizkit import draws
 from vizkit.backend import Array, Leaves, Ops, Scores
 from vizkit.errors import DisconnectedError, ShapeError
+from vizkit.ops import detached, disconnected
 
 from .precision import settled
 
@@ -32,6 +33,15 @@ class NotRecordableError(RuntimeError):
 class TorchOps(Ops):
     """See :class:`vizkit.backend.Ops`. ``network_dtype`` is what the network computes in, with which products of
     matrices go along."""
+
+    abs = staticmethod(torch.abs)
+    exp = staticmethod(torch.exp)
+    log = staticmethod(torch.log)
+    sqrt = staticmethod(torch.sqrt)
+    sin = staticmethod(torch.sin)
+    cos = staticmethod(torch.cos)
+    sigmoid = staticmethod(torch.sigmoid)
+    relu = staticmethod(torch.relu)
 
     def __init__(self, device: str, network_dtype: str) -> None:
         self.device = device
@@ -99,7 +109,7 @@ class TorchOps(Ops):
         missing = [name for name, gradient in gradients.items() if gradient is None]
         if missing:
             raise DisconnectedError(disconnected(missing))
-        return scores.detach(), gradients, detach(aux)
+        return scores.detach(), gradients, detached(aux, torch.Tensor)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = str(error)
@@ -115,30 +125,6 @@ class TorchOps(Ops):
 
     def max(self, x: torch.Tensor, axis: Axis, keepdims: bool = False) -> torch.Tensor:
         return x.amax(dim=axis, keepdim=keepdims)
-
-    def abs(self, x: torch.Tensor) -> torch.Tensor:
-        return x.abs()
-
-    def exp(self, x: torch.Tensor) -> torch.Tensor:
-        return x.exp()
-
-    def log(self, x: torch.Tensor) -> torch.Tensor:
-        return x.log()
-
-    def sqrt(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sqrt()
-
-    def sin(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sin()
-
-    def cos(self, x: torch.Tensor) -> torch.Tensor:
-        return x.cos()
-
-    def sigmoid(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sigmoid()
-
-    def relu(self, x: torch.Tensor) -> torch.Tensor:
-        return x.relu()
 
     def softmax(self, x: torch.Tensor, axis: int = 1) -> torch.Tensor:
         return x.softmax(dim=axis)
@@ -267,22 +253,3 @@ def _signed(word: int) -> int:
 def _own(leaf: torch.Tensor) -> torch.Tensor:
     """What a gradient can be taken with respect to; of a tensor made in inference mode, a copy."""
     return leaf.clone() if leaf.is_inference() else leaf.detach()
-
-
-def disconnected(names: Sequence[str]) -> str:
-    """The message for a gradient that does not exist."""
-    return (
-        f"The score does not depend on {' and '.join(repr(name) for name in names)}, so it has no gradient there. "
-        "Take a layer that lies before the score, or a score that comes after it."
-    )
-
-
-def detach(value: Any) -> Any:
-    """Detach every tensor in nested tuples, lists and dicts."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: detach(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(detach(item) for item in value)
-    return value

@@ -14,8 +14,9 @@ from .. import batching, images, targets
 from ..backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
+from ..outputs import Dense, Table
 from ..results import Attribution, provenance
-from ..targets import Dense, Score, Table, Target, Wanted
+from ..targets import Score, Target, Wanted
 from ..zoo.spec import InputSpec
 from ._checks import check_maps
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import batching, targets
+from ..answers import probabilities
 from ..backend import OUTPUT, Array, Model, Tensor
 from ..errors import SettingError
 from ..images import ImageInput
-from ..model import probabilities
 from ..results import Attribution
 from ..targets import Target
 from ._attribution import Job, Make

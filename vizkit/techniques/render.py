@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import images as pixels
-from ..backend import Array, Mode, Model, Ops, Step, Tensor
+from ..backend import INFERENCE, OUTPUT, Array, Mode, Model, Ops, Step, Tensor
 from ..errors import DivergedError, SettingError
-from ..model import INFERENCE, OUTPUT
 from ..objectives import Objective, Seen
 from ..optimise import Optimiser, State, optimiser
 from ..parametrisations import Fourier, Leaves, Parametrisation
