@@ -24,7 +24,7 @@ from .attention import observed, probe
 from .call import Caller
 from .graph import trace
 from .inference import inference
-from .modules import Modules
+from .modules import Modules, floats
 from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine
@@ -250,8 +250,10 @@ class TorchModel(Model):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
-                # A copy, since a network may begin with an in-place module.
-                output = self._caller.run(_lowered(x) if lowered else x.clone())
+                # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
+                order = torch.channels_last
+                given = x.to(torch.bfloat16, copy=True, memory_format=order) if lowered else x.clone()
+                output = self._caller.run(given)
             except _Stop:
                 output = None
             except (RuntimeError, AssertionError) as error:  # the latter from an exported network
@@ -281,11 +283,7 @@ class TorchModel(Model):
         return inference(self._modules, mode, self._still, self.ops.asarray)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(value.shape) for name, value in self._named()}
-
-    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
-        state = self.native.state_dict(keep_vars=True).items()
-        return ((name, value) for name, value in state if value.is_floating_point())
+        return {name: tuple(value.shape) for name, value in floats(self.native).items()}
 
     def parameter(self, name: str) -> Array:
         found: Any = self.native
@@ -300,7 +298,8 @@ class TorchModel(Model):
             module = self.native.get_submodule(name)
             bias = getattr(module, "bias", None)
             if isinstance(module, BATCH_NORMS):
-                bias = _norm_bias(module)
+                stored = module.running_mean is not None and module.running_var is not None
+                bias = affine(module)[1] if stored else None
             elif not isinstance(module, AFFINE):
                 continue
             if bias is not None:
@@ -326,13 +325,3 @@ class TorchModel(Model):
     def _state(self) -> object:
         self._modules.every()
         return self._watch.state(self._modules.tensors())
-
-
-def _lowered(x: torch.Tensor) -> torch.Tensor:
-    """A copy in bfloat16 and channels-last memory, in which its kernels read."""
-    return x.to(torch.bfloat16, copy=True, memory_format=torch.channels_last)
-
-
-def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
-    """What a batch norm adds to its scaled input in inference; None for one without stored statistics."""
-    return None if module.running_mean is None or module.running_var is None else affine(module)[1]

@@ -13,6 +13,13 @@ from torch import nn
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+def floats(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and stored statistics by name. Whole numbers, such as the places of a window's pixels to each other,
+    are part of the network."""
+    state = network.state_dict(keep_vars=True).items()
+    return {name: value for name, value in state if value.is_floating_point()}
+
+
 def watched(module: nn.Module) -> bool:
     """Whether somebody's hook is on it, or another function in place of its own."""
     return "forward" in vars(module) or any(getattr(module, key) for key in HOOKS)

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
+from vizkit.files import replacing
 from vizkit.zoo.shapes import CLASSES, Samples, sample
 from vizkit_torch.shapes import ShapesNet, as_input, scores, weights_file
 
@@ -175,19 +174,6 @@ def draw(curves: Curves) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: under a temporary name, then renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the three files; made where it does not exist.")],
     seed: Annotated[int, typer.Option(min=0, help="Fixes the first weights, the pictures and the dropout.")] = 0,
@@ -222,9 +208,10 @@ def main(
         "curves": asdict(curves),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "shapes.safetensors", weights)
-    write(out / "shapes-training.json", (json.dumps(report, indent=1) + "\n").encode())
-    write(out / "shapes-training.png", draw(curves))
+    text = (json.dumps(report, indent=1) + "\n").encode()
+    for end, content in ((".safetensors", weights), ("-training.json", text), ("-training.png", draw(curves))):
+        with replacing(out / f"shapes{end}") as temporary:
+            temporary.write_bytes(content)
     console.print(
         f"Held-out accuracy {result['accuracy']:.2%} on {result['samples']} pictures, "
         f"both of two objects named on {result['two_objects']['both_named']:.2%}; "

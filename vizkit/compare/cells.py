@@ -20,6 +20,7 @@ from ..backend import Array, registered
 from ..errors import WeightsError
 from ..files import replacing
 from ..zoo.catalog import CATALOG
+from ..zoo.download.digest import file_hash
 from . import machine
 from .plan import FEATURE_MAPS, Plan, weights_name
 
@@ -143,11 +144,7 @@ def weights_identity(model: str, weights: str) -> str:
 @lru_cache(maxsize=256)
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+    return file_hash(path, "sha256")
 
 
 def write(path: Path, arrays: Mapping[str, Array], made: Mapping[str, Any]) -> None:
