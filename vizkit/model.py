@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -59,6 +59,8 @@ class Model(ABC):
     score of the box in its class' column; rows of zeros are no box."""
     layout: Mapping[str, Grid] = MappingProxyType({})
     """How layers cover the picture, where the user has said it; see :func:`vizkit.wrap`."""
+    reused: Collection[str] = ()
+    """Layers that run more than once in a pass, so that their names do not mean one activation."""
     optimise: bool = True
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
@@ -239,9 +241,14 @@ class Model(ABC):
 
     def check_layer(self, name: str) -> None:
         """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for
-        attention inside of a block LayerError."""
+        attention inside of a block, and for :attr:`reused`, LayerError."""
         if name == OUTPUT or name in self.layers:
             return
+        if name in self.reused:
+            raise LayerError(
+                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
+                "activation. Take the layer before or after it."
+            )
         if name in self.attention:
             raise LayerError(
                 f"{name!r} of {self.name} is attention that is computed inside of a block, {self.attention[name].shape}"
@@ -260,9 +267,9 @@ class Model(ABC):
         if len(self.parameter_shapes().get(name, ())) in (2, 4):
             return self.parameter(name)
         self.check_layer(layer)
-        raise LayerError(
-            f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {_some(self.filter_layers())}."
-        )
+        names = self.filter_layers()
+        some = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        raise LayerError(f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {some}.")
 
     def architecture(self) -> str:
         """The network as its framework prints it."""
@@ -328,15 +335,8 @@ class Model(ABC):
         return answers.ends_in_sigmoid(graph)
 
     def __repr__(self) -> str:
-        return (
-            f"<vizkit model {self.name} in {self.backend} on {self.device}, {self.dtype}, "
-            f"weights {self.weights.source}>"
-        )
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")
+        where = f"{self.name} in {self.backend} on {self.device}, {self.dtype}"
+        return f"<vizkit model {where}, weights {self.weights.source}>"
 
 
 def wrong_size(model: Model, why: str) -> ShapeError:

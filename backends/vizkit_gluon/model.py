@@ -11,15 +11,15 @@ import numpy as np
 from mxnet import autograd
 
 from vizkit.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
-from vizkit.errors import LayerError
 from vizkit.model import wrong_size
 from vizkit.network.graph import Graph
 from vizkit.zoo.spec import InputSpec
 
 from .call import given, output
-from .execute import Executor, is_relu
+from .execute import execute, is_relu
 from .graph import graph
 from .legacy import legacy
+from .listing import versions
 from .ops import GluonOps, Samples, first_line
 from .prepare import Folding, affine
 from .trace import NORMS, Entry, resolve, trace
@@ -41,7 +41,6 @@ class GluonModel(Model):
         *,
         name: str,
         weights: Weights,
-        versions: dict[str, str],
         device: str,
         dtype: str,
         paths: Mapping[str, str] | None = None,
@@ -52,18 +51,18 @@ class GluonModel(Model):
         self.spec = spec
         self.name = name
         self.weights = weights
-        self.versions = versions
+        self.versions = versions()
         self.device = device
         self.dtype = dtype
         self.ops: GluonOps = GluonOps(device, dtype)
         self._given = given(native, call, self.ops)
         blank = (1, *spec.shape)
         self._graph = trace(native, blank, self._given, lambda result: output(result, call, name))
+        self.reused = self._graph.reused
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
-        self._executor = Executor(self._graph, self._value)
         self._folding = Folding(self._graph, self._value, self.looked)
         self._samples = Samples()
         variables = (node.name for node in self._graph.nodes if node.op == "null" and node.name in self._named)
@@ -139,14 +138,6 @@ class GluonModel(Model):
             return self._graph.kinds[path.removesuffix(".act:input")]
         return self._graph.kinds.get(path, type(getattr(self.native, path, None)).__name__)
 
-    def check_layer(self, name: str) -> None:
-        if name not in self._paths and name in self._graph.reused:
-            raise LayerError(
-                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
-                "activation. Take the layer before or after it."
-            )
-        super().check_layer(name)
-
     def has_relu(self) -> bool:
         return any(map(is_relu, self._graph.nodes))
 
@@ -158,7 +149,7 @@ class GluonModel(Model):
         with autograd.pause() if not autograd.is_recording() else autograd.record(train_mode=True):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
             folds = self._folding.use(entries.values()) if self._prepares(mode) else {}
-            kept = self._executor.run(x, wanted, add, at, mode, folds)
+            kept = execute(self._graph, self._value, x, wanted, add, at, mode, folds)
         return {name: kept[name] for name in keep}
 
     def _prepares(self, mode: Mode) -> bool:
@@ -183,7 +174,6 @@ class GluonModel(Model):
         model._changes = self._changes | {
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
-        model._executor = Executor(self._graph, model._value)
         model._folding = Folding(self._graph, model._value, model.looked)
         model._samples = Samples()
         return model

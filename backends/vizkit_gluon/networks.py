@@ -21,7 +21,7 @@ from vizkit.zoo.spec import InputSpec
 from .call import given
 from .googlenet import GoogLeNet
 from .legacy import legacy
-from .listing import names, versions
+from .listing import names
 from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
@@ -123,7 +123,6 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         spec,
         name=name,
         weights=found.origin,
-        versions=versions(),
         device=device,
         dtype=dtype,
         paths=paths or None,
@@ -193,7 +192,6 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         spec,
         name=name or type(native).__name__,
         weights=Weights(AS_GIVEN),
-        versions=versions(),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
         dtype=held,
         call=call,

@@ -24,6 +24,7 @@ from .attention import observed, probe
 from .call import Caller
 from .graph import trace
 from .inference import inference
+from .listing import versions
 from .modules import Modules, floats
 from .ops import TorchOps
 from .precision import settled
@@ -52,7 +53,6 @@ class TorchModel(Model):
         *,
         name: str,
         weights: Weights,
-        versions: dict[str, str],
         device: str,
         dtype: str,
         call: Call = PLAIN,
@@ -61,14 +61,13 @@ class TorchModel(Model):
         self.spec = spec
         self.name = name
         self.weights = weights
-        self.versions = versions
+        self.versions = versions()
         self.device = device
         self.dtype = dtype
         self.ops: TorchOps = TorchOps(device, dtype)
         self._caller = Caller(native, call, self.ops)
         self.detects = self._caller.classes > 0 and call.output is None
         self._layers: dict[str, Layer] | None = None
-        self._reused: set[str] = set()
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
         self._relu = False
@@ -77,8 +76,6 @@ class TorchModel(Model):
         self._places: dict[str, int] = {}
         """In the order in which modules finish."""
         self._preparation: Preparation | None = None
-        self._bare: Preparation | None = None
-        """What even a network that is not to be prepared needs: in bfloat16, its parameters in it."""
         self._modules = Modules(native)
         self._watch = Watch(device)
         self._recorder = Recorder(self)
@@ -133,12 +130,7 @@ class TorchModel(Model):
         return self._graph
 
     def check_layer(self, name: str) -> None:
-        if name != OUTPUT and name not in self.layers and name in self._reused:
-            raise LayerError(
-                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
-                "activation. Take the layer before or after it."
-            )
-        if name != OUTPUT and name not in self.layers and self._modules.scripted():
+        if name not in {OUTPUT, *self.layers, *self.reused} and self._modules.scripted():
             raise LayerError(
                 f"{self.name} has no layer {name!r} that PyTorch shows: TorchScript keeps its layers to itself. Wrap "
                 "the module it was made from; the parameters of a saved one fit by their names: "
@@ -183,16 +175,14 @@ class TorchModel(Model):
                 raise
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
-        self._reused = {name for name, count in runs.items() if count > 1}
+        self.reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
-        lowered = self.dtype == "bfloat16"
-        self._preparation = Preparation(self._modules.known, pairs, lowered)
-        self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
-        return {name: layer for name, layer in seen.items() if name not in self._reused}
+        self._preparation = Preparation(self._modules.known, pairs)
+        return {name: layer for name, layer in seen.items() if name not in self.reused}
 
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers
-        once = self._places.keys() - self._reused
+        once = self._places.keys() - self.reused
         modules = {module: name for name, module in reversed(list(self.native.named_modules())) if name in once}
         picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
         with settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
@@ -205,9 +195,8 @@ class TorchModel(Model):
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
-        if mode.training is not None or (not self.optimise and self.dtype != "bfloat16"):
-            return self._pass(x, keep, add, mode)
-        return self._pass(x, keep, add, mode, self._preparation if self.optimise else self._bare)
+        prepared = self.optimise and mode.training is None
+        return self._pass(x, keep, add, mode, self._preparation if prepared else None)
 
     def _pass(
         self,
@@ -220,7 +209,7 @@ class TorchModel(Model):
         kept: dict[str, torch.Tensor] = {}
         versions: dict[str, int] = {}
         waiting = {*keep, *add}
-        lowered = preparation is not None and preparation.lowered
+        lowered = self.dtype == "bfloat16" and mode.training is None
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             if name in add:
@@ -318,8 +307,6 @@ class TorchModel(Model):
         model._recorder, model._caller = Recorder(model), self._caller.of(network)
         if self._preparation is not None:
             model._preparation = self._preparation.moved(model._modules.known)
-        if self._bare is not None:
-            model._bare = self._bare.moved(model._modules.known)
         return model
 
     def _state(self) -> object:

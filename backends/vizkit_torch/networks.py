@@ -17,7 +17,7 @@ from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from vizkit.zoo.spec import InputSpec, make_spec
 
 from . import timm
-from .listing import names, torchvision, versions
+from .listing import names, torchvision
 from .model import TorchModel
 from .modules import floats
 from .ops import DTYPES, HELD
@@ -101,7 +101,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
             every[key] = torch.zeros((), dtype=value.dtype)
     network.load_state_dict(every, assign=True)
     network.to(device=device, dtype=held).eval().requires_grad_(False)
-    return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
+    return TorchModel(network, spec, name=name, weights=found.origin, device=device, dtype=dtype)
 
 
 def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters, InputSpec]:
@@ -171,7 +171,6 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         spec,
         name=name or type(native).__name__,
         weights=origin,
-        versions=versions(),
         device=str(first.device),
         dtype=dtype or held,
         call=call,

@@ -8,10 +8,9 @@ seen in one pass, not guessed from the order of modules.
 from __future__ import annotations
 
 import operator
-import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .graph import tensors
 from .modules import Modules, watched
@@ -77,7 +77,8 @@ class Finder(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, tuple[Any, nn.Conv2d]] = {}
+        self._made: Any = WeakTensorKeyDictionary()
+        """The convolution that computed a tensor."""
         self._names: dict[nn.Conv2d, set[str]] = {}
         self._norm: dict[nn.Conv2d, nn.BatchNorm2d] = {}
         self._place: dict[nn.Conv2d, int] = {}
@@ -86,14 +87,10 @@ class Finder(TorchFunctionMode):
         self.relu = False
         """Whether a ReLU was called."""
 
-    def _conv(self, tensor: torch.Tensor) -> nn.Conv2d | None:
-        held, conv = self._made.get(id(tensor), (None, None))
-        return conv if held is not None and held() is tensor else None
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.relu = self.relu or func in RELUS
-        read = [self._conv(tensor) or tensor for tensor in tensors((args, kwargs))]
+        read = [self._made.get(tensor, tensor) for tensor in tensors((args, kwargs))]
         result = func(*args, **kwargs)
         if getattr(func, "__name__", "") not in ASKING or isinstance(result, torch.Tensor):
             self._reads.update(id(one) for one in read if isinstance(one, nn.Module | nn.Parameter))
@@ -104,15 +101,15 @@ class Finder(TorchFunctionMode):
         self._count += 1
         if not isinstance(output, torch.Tensor):
             return
-        made = self._conv(output)
+        made = self._made.get(output)
         if made is not None:
             self._names[made].add(name)
         elif type(module) is nn.Conv2d:
-            self._made[id(output)] = (weakref.ref(output), module)
+            self._made[output] = module
             self._names[module] = {name}
             self._place[module] = self._count
         elif type(module) is nn.BatchNorm2d and inputs and isinstance(inputs[0], torch.Tensor):
-            source = self._conv(inputs[0])
+            source = self._made.get(inputs[0])
             if source is not None:
                 self._norm[source] = module
 
@@ -128,16 +125,13 @@ class Finder(TorchFunctionMode):
 
 
 class Preparation:
-    """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was written;
-    ``lowered``: all parameters but those of batch norm are bfloat16."""
+    """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was
+    written."""
 
-    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], lowered: bool = False) -> None:
+    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...]) -> None:
         self.pairs = pairs
-        self.lowered = lowered
         self._modules = modules
         self._made: dict[Pair, Folded] = {}
-        self._low: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        """By the id of a tensor: it, and its bfloat16 copy."""
         self._state: object = None
 
     @contextmanager
@@ -153,56 +147,36 @@ class Preparation:
             for pair in self.pairs
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
-        if pairs or self.lowered:
+        if pairs:
             self._renew(pairs, look())
-        swapped: list[tuple[dict[str, Any], Any, Any]] = []
-        lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        try:
+        with ExitStack() as stack:
             for pair in pairs:
                 own: dict[str, Any] = pair.conv._parameters
-                swapped.append((own, own["weight"], own["bias"]))
                 made = self._made[pair]
-                own["weight"], own["bias"] = made.weight, made.bias
+                stack.callback(own.update, weight=own["weight"], bias=own["bias"])
+                own.update(weight=made.weight, bias=made.bias)
+                stack.callback(pair.norm.__dict__.pop, "forward")
                 pair.norm.__dict__["forward"] = _hand_on
-                if made.backward is not None and not self.lowered:
+                if made.backward is not None:
+                    stack.callback(pair.conv.__dict__.pop, "forward")
                     pair.conv.__dict__["forward"] = made
-            for held, key, value in _floats(modules.known) if self.lowered else ():
-                lowered.append((held, key, value))
-                held[key] = self._lower(value)
             yield
-        finally:
-            for held, key, value in lowered:
-                held[key] = value
-            for pair in pairs:
-                pair.norm.__dict__.pop("forward", None)
-                pair.conv.__dict__.pop("forward", None)
-            for own, weight, bias in swapped:
-                own["weight"], own["bias"] = weight, bias
 
     def _renew(self, pairs: list[Pair], looked: object) -> None:
         """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
         called before."""
         state = [pair.norm.eps for pair in self.pairs], looked
         if state != self._state:
-            self._made, self._low, self._state = {}, {}, state
+            self._made, self._state = {}, state
         self._made |= {pair: pair.prepared() for pair in pairs if pair not in self._made}
-
-    def _lower(self, value: torch.Tensor) -> torch.Tensor:
-        """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""
-        held, low = self._low.get(id(value), (None, None))
-        if held is not value or low is None:
-            order = torch.channels_last if value.dim() == 4 else torch.contiguous_format
-            low = value.detach().to(torch.bfloat16, memory_format=order)
-            self._low[id(value)] = (value, low)
-        return low
 
     def moved(self, modules: list[nn.Module]) -> Preparation:
         """The same for a copy of the network with these modules."""
         if len(modules) != len(self._modules):  # the user has taken it apart since
-            return Preparation(modules, (), self.lowered)
+            return Preparation(modules, ())
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
         pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
-        return Preparation(modules, tuple(pairs), self.lowered)
+        return Preparation(modules, tuple(pairs))
 
 
 class Folded:
@@ -242,17 +216,6 @@ class _Convolution(torch.autograd.Function):
         reach = zip(folded.weight.shape[2:], folded.padding, strict=True)
         padding = tuple(side - 1 - padded for side, padded in reach)
         return F.conv2d(gradients[0], folded.backward, padding=padding), None
-
-
-def _floats(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
-    """Every parameter and buffer that is multiplied with in bfloat16, with the dictionary and key where it lies. Batch
-    norm takes bfloat16 with float32 parameters, and loses nothing more."""
-    for module in modules:
-        if isinstance(module, BATCH_NORMS):
-            continue
-        for held in (module._parameters, module._buffers):
-            found = [(key, one) for key, one in held.items() if one is not None and one.is_floating_point()]
-            yield from ((held, key, one) for key, one in found)
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:

@@ -23,11 +23,10 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
 from vizkit.files import replacing
+from vizkit.progress import steps_bar
 from vizkit.zoo.shapes import CLASSES, Samples, sample
 from vizkit_torch.shapes import ShapesNet, as_input, scores, weights_file
 
@@ -86,7 +85,7 @@ def batches(seed: int, steps: int, batch: int) -> Iterator[tuple[torch.Tensor, t
         yield as_input(drawn.images[part]), torch.from_numpy(drawn.labels[part])
 
 
-def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None = None) -> tuple[ShapesNet, Curves]:
+def train(seed: int, steps: int, batch: int = BATCH) -> tuple[ShapesNet, Curves]:
     """Trains a fresh network with AdamW under a one-cycle rate.
 
     Example:
@@ -95,8 +94,7 @@ def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None =
         [2]
     """
     curves, watched = Curves(), sample(600, CURVE_SEED)
-    bar = None if progress is None else progress.add_task("training", total=steps, figures="")
-    with repeatable(seed):
+    with repeatable(seed), steps_bar("training", steps) as advance:
         network = ShapesNet().to(memory_format=torch.channels_last).train()
         first, *rest = network.parameters()
         groups: list[dict[str, Any]] = [{"params": [first], "weight_decay": FIRST_DECAY}, {"params": rest}]
@@ -122,9 +120,8 @@ def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None =
             if step % (4 * _EVERY) == 0 or step == steps:
                 curves.held_out_step.append(step)
                 curves.held_out_accuracy.append(_accuracy(network, watched))
-            if progress is not None and bar is not None:
-                held_out = "".join(f", held out {value:.1%}" for value in curves.held_out_accuracy[-1:])
-                progress.update(bar, advance=1, figures=f"loss {loss.item():.3f}{held_out}")
+            held_out = "".join(f", held out {value:.1%}" for value in curves.held_out_accuracy[-1:])
+            advance(step, f"loss {loss.item():.3f}{held_out}")
     return network.eval(), curves
 
 
@@ -150,10 +147,7 @@ def examine(network: ShapesNet, n: int = HELD_OUT) -> dict[str, Any]:
             for i, (name, row) in enumerate(zip(CLASSES, confusion, strict=True))
         },
         "confusion": confusion.tolist(),
-        "two_objects": {
-            "samples": len(two),
-            "both_named": float((pair == np.sort(two.labels, 1)).all(1).mean()),
-        },
+        "two_objects": {"samples": len(two), "both_named": float((pair == np.sort(two.labels, 1)).all(1).mean())},
     }
 
 
@@ -180,27 +174,16 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help=f"Batches of {BATCH} fresh pictures.")] = STEPS,
 ) -> None:
     """Train the shapes network and store its weights, its curves and its accuracy."""
-    console = Console(stderr=True)
     began = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    clocks = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, *clocks, console=console) as progress:
-        network, curves = train(seed, steps, progress=progress)
+    network, curves = train(seed, steps)
     seconds = time.perf_counter() - began
     result = examine(network)
     weights = weights_file(network)
     report = {
         "model": "shapes",
         "held_out": result,
-        "settings": {
-            "seed": seed,
-            "steps": steps,
-            "batch": BATCH,
-            "rate": RATE,
-            "decay": DECAY,
-            "first_decay": FIRST_DECAY,
-            "threads": THREADS,
-        },
+        "settings": {"seed": seed, "steps": steps, "threads": THREADS}
+        | {"batch": BATCH, "rate": RATE, "decay": DECAY, "first_decay": FIRST_DECAY},
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -212,10 +195,11 @@ def main(
     for end, content in ((".safetensors", weights), ("-training.json", text), ("-training.png", draw(curves))):
         with replacing(out / f"shapes{end}") as temporary:
             temporary.write_bytes(content)
-    console.print(
+    typer.echo(
         f"Held-out accuracy {result['accuracy']:.2%} on {result['samples']} pictures, "
         f"both of two objects named on {result['two_objects']['both_named']:.2%}; "
-        f"{len(weights):,} bytes of weights after {seconds:.0f} s in {out}"
+        f"{len(weights):,} bytes of weights after {seconds:.0f} s in {out}",
+        err=True,
     )
 
 

@@ -1,5 +1,7 @@
 """``.pth``: what ``torch.save(model.state_dict(), path)`` writes, read and written without PyTorch.
 
+Our own, since nothing but PyTorch reads such files safely, and a Gluon-only machine has none.
+
 Two layouts are read. The *zip* layout (torch 1.6 and later) is an archive of uncompressed records: ``data.pkl``, the
 pickled dictionary; ``data/<key>``, the bytes of one storage each; ``byteorder``. The *legacy* layout (before 1.6;
 torchvision's VGG19 and GoogLeNet are such files) is a stream: the pickled magic number, protocol version, system facts,
