@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -125,12 +126,8 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
         )
     once = {name for name, count in runs.items() if count == 1}
     operations = [
-        Operation(one.kind, one.inputs, one.shape, one.settings, one.parameters, _scope(modules, once))
+        # Its scope is the innermost of the modules that ran just then which runs only once.
+        replace(one, scope=next((name for name in reversed(modules) if name in once), ""))
         for one, modules in zip(recorder.operations, recorder.stacks, strict=True)
     ]
     return build(operations, {name: at for name, at in layers.items() if name in once} | {OUTPUT: end})
-
-
-def _scope(modules: tuple[str, ...], once: set[str]) -> str:
-    """The innermost of the running modules that runs only once."""
-    return next((name for name in reversed(modules) if name in once), "")

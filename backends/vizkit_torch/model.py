@@ -177,7 +177,7 @@ class TorchModel(Model):
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self.reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
-        self._preparation = Preparation(self._modules.known, pairs)
+        self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
         return {name: layer for name, layer in seen.items() if name not in self.reused}
 
     def _find_attention(self) -> Mapping[str, Layer]:
@@ -195,7 +195,7 @@ class TorchModel(Model):
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
-        prepared = self.optimise and mode.training is None
+        prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
         return self._pass(x, keep, add, mode, self._preparation if prepared else None)
 
     def _pass(
@@ -209,7 +209,7 @@ class TorchModel(Model):
         kept: dict[str, torch.Tensor] = {}
         versions: dict[str, int] = {}
         waiting = {*keep, *add}
-        lowered = self.dtype == "bfloat16" and mode.training is None
+        lowered = preparation is not None and preparation.lowered
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             if name in add:
@@ -265,7 +265,7 @@ class TorchModel(Model):
     def _use(self, preparation: Preparation, wanted: set[str]) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, math.inf) for name in wanted)
-        return preparation.use(self._modules, self.looked, wanted, last)
+        return preparation.use(self._modules, self.looked, wanted, last, self.optimise)
 
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:
         self._modules.every()

@@ -22,8 +22,6 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HELD = {"bfloat16": "float32", "tf32": "float32"}
 """What parameters, images and gradients are where a network computes in another dtype."""
 Axis = int | tuple[int, ...]
-ALONE = 4 << 20
-"""Bytes that one thread copies sooner than PyTorch's have woken up."""
 
 
 class NotRecordableError(RuntimeError):
@@ -63,10 +61,7 @@ class TorchOps(Ops):
         if self.recording is not None:
             raise NotRecordableError("A recorded step brings nothing to the device.")
         host = torch.empty(given.shape, dtype=dtype, pin_memory=True)
-        if given.nbytes > ALONE and given.flags.writeable:
-            host.copy_(torch.from_numpy(given))
-        else:
-            np.copyto(host.numpy(), given, casting="unsafe")
+        np.copyto(host.numpy(), given, casting="unsafe")
         return host.to(self.device, non_blocking=True)
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:

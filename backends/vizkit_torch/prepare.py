@@ -125,29 +125,34 @@ class Finder(TorchFunctionMode):
 
 
 class Preparation:
-    """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was
-    written."""
+    """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was written;
+    ``lowered``: all parameters but those of batch norm are bfloat16."""
 
-    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...]) -> None:
+    def __init__(self, modules: list[nn.Module], pairs: tuple[Pair, ...], lowered: bool = False) -> None:
         self.pairs = pairs
+        self.lowered = lowered
         self._modules = modules
         self._made: dict[Pair, Folded] = {}
+        self._low: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        """By the id of a tensor: it, and its bfloat16 copy."""
         self._state: object = None
 
     @contextmanager
-    def use(self, modules: Modules, look: Callable[[], object], wanted: Collection[str], last: float) -> Iterator[None]:
+    def use(
+        self, modules: Modules, look: Callable[[], object], wanted: Collection[str], last: float, fold: bool
+    ) -> Iterator[None]:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
-        was written."""
+        was written. ``fold``: whether batch norms are folded at all."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()
         pairs = [
             pair
-            for pair in self.pairs
+            for pair in (self.pairs if fold else ())
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
-        if pairs:
+        if pairs or self.lowered:
             self._renew(pairs, look())
         with ExitStack() as stack:
             for pair in pairs:
@@ -157,9 +162,12 @@ class Preparation:
                 own.update(weight=made.weight, bias=made.bias)
                 stack.callback(pair.norm.__dict__.pop, "forward")
                 pair.norm.__dict__["forward"] = _hand_on
-                if made.backward is not None:
+                if made.backward is not None and not self.lowered:
                     stack.callback(pair.conv.__dict__.pop, "forward")
                     pair.conv.__dict__["forward"] = made
+            for held, key, value in list(_floats(modules.known)) if self.lowered else ():
+                stack.callback(held.__setitem__, key, value)
+                held[key] = self._lower(value)
             yield
 
     def _renew(self, pairs: list[Pair], looked: object) -> None:
@@ -167,16 +175,25 @@ class Preparation:
         called before."""
         state = [pair.norm.eps for pair in self.pairs], looked
         if state != self._state:
-            self._made, self._state = {}, state
+            self._made, self._low, self._state = {}, {}, state
         self._made |= {pair: pair.prepared() for pair in pairs if pair not in self._made}
+
+    def _lower(self, value: torch.Tensor) -> torch.Tensor:
+        """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""
+        held, low = self._low.get(id(value), (None, None))
+        if held is not value or low is None:
+            order = torch.channels_last if value.dim() == 4 else torch.contiguous_format
+            low = value.detach().to(torch.bfloat16, memory_format=order)
+            self._low[id(value)] = (value, low)
+        return low
 
     def moved(self, modules: list[nn.Module]) -> Preparation:
         """The same for a copy of the network with these modules."""
         if len(modules) != len(self._modules):  # the user has taken it apart since
-            return Preparation(modules, ())
+            return Preparation(modules, (), self.lowered)
         to: dict[nn.Module, Any] = dict(zip(self._modules, modules, strict=True))
         pairs = (replace(pair, conv=to[pair.conv], norm=to[pair.norm]) for pair in self.pairs)
-        return Preparation(modules, tuple(pairs))
+        return Preparation(modules, tuple(pairs), self.lowered)
 
 
 class Folded:
@@ -216,6 +233,16 @@ class _Convolution(torch.autograd.Function):
         reach = zip(folded.weight.shape[2:], folded.padding, strict=True)
         padding = tuple(side - 1 - padded for side, padded in reach)
         return F.conv2d(gradients[0], folded.backward, padding=padding), None
+
+
+def _floats(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
+    """Every parameter and buffer that is multiplied with in bfloat16, with the dictionary and key where it lies. Batch
+    norm takes bfloat16 with float32 parameters, and loses nothing more."""
+    for module in modules:
+        for held in () if isinstance(module, BATCH_NORMS) else (module._parameters, module._buffers):
+            for key, one in held.items():
+                if one is not None and one.is_floating_point():
+                    yield held, key, one
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:

@@ -65,14 +65,8 @@ class Cell:
 
     def named(self) -> dict[str, str]:
         """The cell's own columns in a report."""
-        return {
-            "model": self.model,
-            "weights": weights_name(self.weights),
-            "backend": self.backend,
-            "dtype": self.dtype,
-            "technique": self.technique,
-            "image": self.image,
-        }
+        own = {name: getattr(self, name) for name in ("model", "weights", "backend", "dtype", "technique", "image")}
+        return own | {"weights": weights_name(self.weights)}
 
 
 def listed(plan: Plan) -> list[Cell]:
