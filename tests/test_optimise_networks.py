@@ -36,9 +36,11 @@ def prepared(model: Any, run: Any) -> Any:
 
 
 def in_use(model: Any) -> bool:
-    """Whether folded weights, or a compiled graph, are there."""
-    own = getattr(model, "_preparation", None)
-    return own is not None and any(own._made if model.backend == "torch" else own._programs.values())
+    """Whether folded weights are there."""
+    if model.backend == "torch":
+        return bool(model._preparation._made)
+    folding = getattr(model, "_folding", None)
+    return folding is not None and bool(folding._folds)
 
 
 def gradients(model: Any, x: Any, layers: tuple[str, ...], keep: tuple[str, ...] = (), **options: Any) -> Any:
@@ -178,7 +180,6 @@ def test_other_parameters_are_prepared_too(name: str, rng: Any) -> None:
 
 
 def test_a_gradient_that_does_not_exist_is_refused(name: str, rng: Any) -> None:
-    """As one compiled operator everything depends on everything; the error must come all the same."""
     model = wrap(kit_of(name).sequential(TRAPS))
     x = rng.normal(size=(16, 3, TRAPS_SIZE, TRAPS_SIZE))
     prepared(model, lambda: gradients(model, x, ("7",)))

@@ -83,16 +83,3 @@ def test_training_repeats_byte_for_byte_and_leaves_torch_as_it_was() -> None:
     assert curves.step == curves.held_out_step == [4]
     assert before[:2] == after[:2]
     assert torch.equal(before[2], after[2])
-
-
-def test_training_writes_whole_files_or_none(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    from vizkit_torch.train_shapes import write
-
-    target = tmp_path / "a.json"
-    write(target, b"whole")
-    assert target.read_bytes() == b"whole"
-    with pytest.raises(TypeError):
-        write(target, "not bytes")
-    assert target.read_bytes() == b"whole"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

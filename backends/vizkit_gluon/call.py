@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
 
 from vizkit.contract.backend import Call
+from vizkit.contract.choice import Choice
 from vizkit.contract.errors import SettingError
 
 from .ops import GluonOps, first_line
@@ -19,8 +21,6 @@ NAME = "input:"
 """Begins the names of further inputs in a graph; no parameter has such a name."""
 WHOLE = ("int8", "uint8", "int32", "int64")
 """Other whole numbers than MXNet's go in as int64."""
-FIELDS = ("logits", "out")
-"""Where networks that return several results by name keep the one that counts."""
 
 
 class Given:
@@ -161,21 +161,10 @@ def _unfit(native: Any, taken: list[Taken], what: str) -> SettingError:
 
 def output(result: Any, call: Call, name: str) -> Any:
     """The symbol that counts, of what a network returns when it is traced."""
-    wanted = call.output
-    if callable(wanted):
-        found, said = _chosen(result, wanted, name), "the function given as output="
-    elif wanted is not None:
-        found, said = _part(result, wanted, name), f"output={wanted!r}"
-    else:
-        found, said = _only(result), ""
-    if _is_array(found):
-        return found
-    if wanted is None:
-        raise SettingError(
-            f"{name} returns {_described(result)}. Say which part of it counts: vizkit.wrap(..., output=) takes an "
-            "index, a key, or a function of what the network returns when it is called with symbols."
-        )
-    raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected one array (N, ...).")
+    choose = call.output
+    if callable(choose):
+        call = replace(call, output=lambda given: _chosen(given, choose, name))
+    return CHOICE.output(result, call, name)
 
 
 def _chosen(result: Any, choose: Callable[[Any], Any], name: str) -> Any:
@@ -184,7 +173,7 @@ def _chosen(result: Any, choose: Callable[[Any], Any], name: str) -> Any:
     except (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError,
             mx.base.MXNetError) as error:  # fmt: skip
         raise SettingError(
-            f"The function given as output= fails on what {name} returns, {_described(result)} "
+            f"The function given as output= fails on what {name} returns, {CHOICE.described(result)} "
             f"({type(error).__name__}: {first_line(str(error))}). These are MXNet's symbols: take parts of tuples and "
             "dictionaries, + and *, and methods such as slice_axis; there are no shapes, values or slices [:, :2]."
         ) from error
@@ -194,41 +183,17 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, mx.sym.Symbol) and len(value) == 1
 
 
-def _fields(result: Any) -> Mapping[str, Any] | None:
-    """Named parts of a result."""
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return dict(zip(result._fields, result, strict=True))
-    return result if isinstance(result, Mapping) else None
+def _kind(value: Any) -> str:
+    if isinstance(value, mx.sym.Symbol):
+        return "an array" if len(value) == 1 else f"{len(value)} arrays"
+    return CHOICE.described(value) if isinstance(value, list | tuple | Mapping) else f"a {type(value).__name__}"
 
 
-def _only(result: Any) -> Any:
-    """The result, where it is clear which."""
-    fields = _fields(result)
-    if fields is not None:
-        found = [fields[key] for key in FIELDS if _is_array(fields.get(key))]
-        return found[0] if found else next(iter(fields.values())) if len(fields) == 1 else None
-    return result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
-
-
-def _part(result: Any, wanted: int | str, name: str) -> Any:
-    fields = _fields(result)
-    try:
-        if isinstance(wanted, str):
-            return (fields or {})[wanted]
-        parts = list(result if fields is None else fields.values())  # a symbol of several arrays is a list of them
-        return parts[wanted]
-    except (LookupError, TypeError):
-        raise SettingError(f"{name} returns {_described(result)}; output={wanted!r} names no part of it.") from None
-
-
-def _described(result: Any) -> str:
-    fields = _fields(result)
-    if isinstance(result, mx.sym.Symbol):
-        return f"{len(result)} arrays" if len(result) > 1 else "an array"
-    if fields is not None:
-        parts = [f"{key!r} {_described(one)}" for key, one in fields.items()]
-    elif isinstance(result, list | tuple):
-        parts = [f"{i} {_described(one)}" for i, one in enumerate(result)]
-    else:
-        return f"a {type(result).__name__}"
-    return f"a {type(result).__name__} of {', '.join(parts)}"
+CHOICE = Choice(
+    single=_is_array,
+    kind=_kind,
+    parts=list,  # a symbol of several arrays is a list of them
+    article="",
+    hint=" when it is called with symbols",
+    wanted="one array",
+)

@@ -12,7 +12,6 @@ from vizkit.contract.backend import AS_GIVEN, Array, Weights
 from vizkit.contract.probes import Case, Part, Probe, Run, Way
 
 from .legacy import legacy
-from .listing import versions
 from .model import GluonModel
 from .networks import check_device
 from .ops import context
@@ -111,7 +110,5 @@ def probe(case: Case, device: str, dtype: str) -> Probe:
     """See :meth:`vizkit.backend.Backend.probe`."""
     device = check_device(device)
     network = build(case, device, dtype)
-    model = GluonModel(
-        network, case.spec, name=case.name, weights=Weights(AS_GIVEN), versions=versions(), device=device, dtype=dtype
-    )
+    model = GluonModel(network, case.spec, name=case.name, weights=Weights(AS_GIVEN), device=device, dtype=dtype)
     return Probe(model, tuple(Way(name, obvious(network, device, dtype, mode), ADVICE) for name, mode in WAYS.items()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import mxnet as mx
@@ -14,17 +15,26 @@ from vizkit.contract.backend import Mode
 from vizkit.contract.errors import SettingError, ShapeError
 
 from .ops import first_line
-from .relu import RULES
-from .trace import Entry, Graph, Node
+from .prepare import Folds
+from .relu import Relu
+from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
-NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 
 
+@cache
 def _handle(op: str) -> int | None:
     handle = ctypes.c_void_p()
     check_call(_LIB.NNGetOpHandle(c_str(op), ctypes.byref(handle)))
     return handle.value
+
+
+def _invoke(node: Node, inputs: list[NDArray], more: Mapping[str, str]) -> list[NDArray]:
+    """What an operator gives in inference, with ``more`` settings."""
+    op, attrs = settings(node)
+    attrs |= more
+    out = _imperative_invoke(_handle(op), inputs, list(attrs), list(attrs.values()), None, False, False)
+    return out if isinstance(out, list) else [out]
 
 
 def is_relu(node: Node) -> bool:
@@ -47,106 +57,97 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
     return op, attrs
 
 
-class Executor:
-    """Runs one graph. ``parameter(name)`` gives the current array of a variable."""
+def plan(graph: Graph, wanted: Collection[Entry]) -> list[tuple[int, list[int]]]:
+    """Node numbers to run, in order, each with the nodes whose results nobody reads after it."""
+    kept = {node for node, _ in wanted}
+    needed = set(kept)
+    for i in range(max(needed, default=-1), -1, -1):
+        if i in needed:
+            needed.update(source for source, _ in graph.nodes[i].inputs)
+    order = sorted(needed)
+    last = {source: i for i in order for source, _ in graph.nodes[i].inputs}
+    finished: dict[int, list[int]] = {}
+    for source, i in last.items():
+        if source not in kept:
+            finished.setdefault(i, []).append(source)
+    return [(i, finished.get(i, [])) for i in order]
 
-    def __init__(self, graph: Graph, parameter: Callable[[str], NDArray]) -> None:
-        self.graph = graph
-        self.parameter = parameter
-        self._plans: dict[frozenset[Entry], list[tuple[int, list[int]]]] = {}
-        self._calls = [self._call(node) for node in graph.nodes]
 
-    @staticmethod
-    def _call(node: Node) -> tuple[Any, list[str], list[str]] | None:
-        """Operator handle and settings for inference."""
-        if node.op in ("null", "Dropout", "BlockGrad"):
-            return None
-        op, attrs = settings(node)
-        return _handle(op), list(attrs), list(attrs.values())
-
-    def plan(self, wanted: frozenset[Entry]) -> list[tuple[int, list[int]]]:
-        """Node numbers to run, in order, each with the nodes whose results nobody reads after it."""
-        if wanted not in self._plans:
-            needed = {node for node, _ in wanted}
-            for i in range(max(needed, default=-1), -1, -1):
-                if i in needed:
-                    needed.update(source for source, _ in self.graph.nodes[i].inputs)
-            last: dict[int, int] = {}
-            for i in sorted(needed):
-                last.update({source: i for source, _ in self.graph.nodes[i].inputs})
-            kept = {node for node, _ in wanted}
-            self._plans[wanted] = [
-                (i, [n for n, at in last.items() if at == i and n not in kept]) for i in sorted(needed)
-            ]
-        return self._plans[wanted]
-
-    def run(
-        self,
-        x: NDArray,
-        keep: Mapping[str, Entry],
-        add: Mapping[str, NDArray],
-        at: Sequence[tuple[str, Entry]],
-        mode: Mode,
-    ) -> dict[str, NDArray]:
-        """Values of ``keep`` (name to entry). ``at`` lists the layers of ``keep`` and ``add`` in order of computation,
-        so that of two names for one result the later one sees what was added at the earlier, not the other way."""
-        points: dict[Entry, list[str]] = {}
-        for name, entry in at:
-            points.setdefault(entry, []).append(name)
-        done: dict[int, list[NDArray]] = {}
-        kept: dict[str, NDArray] = {}
-        for i, finished in self.plan(frozenset(keep.values())):
-            node = self.graph.nodes[i]
-            inputs = [done[source][k] for source, k in node.inputs]
-            try:
-                done[i] = self._value(i, node, inputs, x, mode)
-            except mx.base.MXNetError as error:
-                raise ShapeError(
-                    f"{node.op} ({node.name}) cannot take {' and '.join(str(tuple(value.shape)) for value in inputs)} "
-                    f"when the network's input is {tuple(x.shape)}: {first_line(str(error))}"
-                ) from None
-            for k in range(len(done[i])):
-                for name in points.get((i, k), ()):
-                    if name in add:
-                        done[i][k] = self._add(name, done[i][k], add[name])
-                    if name in keep:
-                        kept[name] = done[i][k]
-            for source in finished:
-                del done[source]
-        return kept
-
-    @staticmethod
-    def _add(name: str, value: NDArray, term: NDArray) -> NDArray:
-        if value.shape != term.shape:
+def execute(
+    graph: Graph,
+    parameter: Callable[[str], NDArray],
+    x: NDArray,
+    keep: Mapping[str, Entry],
+    add: Mapping[str, NDArray],
+    at: Sequence[tuple[str, Entry]],
+    mode: Mode,
+    folds: Folds,
+) -> dict[str, NDArray]:
+    """Values of ``keep`` (name to entry); ``parameter(name)`` gives the current array of a variable. ``at`` lists the
+    layers of ``keep`` and ``add`` in order of computation, so that of two names for one result the later one sees what
+    was added at the earlier, not the other way."""
+    folded = {conv: (weight, bias) for conv, weight, bias in folds.values()}
+    points: dict[Entry, list[str]] = {}
+    for name, entry in at:
+        points.setdefault(entry, []).append(name)
+    done: dict[int, list[NDArray]] = {}
+    kept: dict[str, NDArray] = {}
+    for i, finished in plan(graph, keep.values()):
+        node = graph.nodes[i]
+        inputs = [done[source][k] for source, k in node.inputs]
+        try:
+            if node.op == "null" and node.name == "data":
+                done[i] = [x]
+            elif i in folds:
+                done[i] = inputs[:1]
+            elif i in folded:
+                done[i] = _invoke(node, [inputs[0], *folded[i]], {"no_bias": "False"})
+            else:
+                done[i] = _value(node, inputs, parameter, mode)
+        except mx.base.MXNetError as error:
             raise ShapeError(
-                f"add[{name!r}] has shape {tuple(term.shape)}; the layer's output is {tuple(value.shape)}."
-            )
-        return value + term
+                f"{node.op} ({node.name}) cannot take {' and '.join(str(tuple(value.shape)) for value in inputs)} "
+                f"when the network's input is {tuple(x.shape)}: {first_line(str(error))}"
+            ) from None
+        for k in range(len(done[i])):
+            for name in points.get((i, k), ()):
+                if name in add:
+                    done[i][k] = _add(name, done[i][k], add[name])
+                if name in keep:
+                    kept[name] = done[i][k]
+        for source in finished:
+            del done[source]
+    return kept
 
-    def _value(self, i: int, node: Node, inputs: list[NDArray], x: NDArray, mode: Mode) -> list[NDArray]:
-        if node.op == "null":
-            return [x if node.name == "data" else self.parameter(node.name)]
-        if node.op == "Dropout":
-            return [self._dropout(node, inputs[0], mode)]
-        if node.op == "BlockGrad":
-            return [inputs[0].detach()]
-        if mode.relu is not None and is_relu(node):
-            return [RULES[mode.relu]()(inputs[0])]
-        handle, keys, values = self._calls[i] or (None, [], [])
-        if mode.training is not None and node.op in NORMS:
-            # The stored statistics go in as copies: in training mode MXNet writes them.
-            inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
-            own = node.attrs.get("use_global_stats", "False")
-            values = [own if key == "use_global_stats" else value for key, value in zip(keys, values, strict=True)]
-        out = _imperative_invoke(handle, inputs, keys, values, None, False, False)
-        return out if isinstance(out, list) else [out]
 
-    @staticmethod
-    def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:
-        rate = float(node.attrs.get("p", 0.5))
-        if mode.training is None or rate == 0.0:
-            return x
-        if node.attrs.get("axes", "()") not in ("()", "[]"):
-            raise SettingError(f"Training mode knows dropout of single values only; {node.name} drops whole channels.")
-        keep = mode.training.random(tuple(x.shape), dtype="float32") >= rate
-        return x * mx.nd.array(keep / (1.0 - rate), ctx=x.context, dtype=x.dtype)
+def _add(name: str, value: NDArray, term: NDArray) -> NDArray:
+    if value.shape != term.shape:
+        raise ShapeError(f"add[{name!r}] has shape {tuple(term.shape)}; the layer's output is {tuple(value.shape)}.")
+    return value + term
+
+
+def _value(node: Node, inputs: list[NDArray], parameter: Callable[[str], NDArray], mode: Mode) -> list[NDArray]:
+    if node.op == "null":
+        return [parameter(node.name)]
+    if node.op == "Dropout":
+        return [_dropout(node, inputs[0], mode)]
+    if node.op == "BlockGrad":
+        return [inputs[0].detach()]
+    if mode.relu is not None and is_relu(node):
+        return [Relu(mode.relu)(inputs[0])]
+    more = {}
+    if mode.training is not None and node.op in NORMS:
+        # The stored statistics go in as copies: in training mode MXNet writes them.
+        inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
+        more = {"use_global_stats": node.attrs.get("use_global_stats", "False")}
+    return _invoke(node, inputs, more)
+
+
+def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:
+    rate = float(node.attrs.get("p", 0.5))
+    if mode.training is None or rate == 0.0:
+        return x
+    if node.attrs.get("axes", "()") not in ("()", "[]"):
+        raise SettingError(f"Training mode knows dropout of single values only; {node.name} drops whole channels.")
+    keep = mode.training.random(tuple(x.shape), dtype="float32") >= rate
+    return x * mx.nd.array(keep / (1.0 - rate), ctx=x.context, dtype=x.dtype)

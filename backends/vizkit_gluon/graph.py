@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vizkit.contract.backend import OUTPUT
 from vizkit.contract.graph import Graph, Operation, build
 
-from .execute import NORMS
 from .operations import describe
-from .trace import Entry, infer, resolve
+from .trace import NORMS, Entry, infer, resolve
 from .trace import Graph as Trace
 
 STATISTICS = 3
@@ -83,30 +82,20 @@ def _scopes(trace: Trace, paths: Mapping[str, str]) -> dict[int, str]:
     for name, path in sorted(paths.items(), key=lambda item: item[0].count(".")):
         if path in trace.entering and path in trace.layers:
             end = trace.layers[path][0]
-            inside = _after(trace.entering[path][0], readers) & _before(end, trace)
-            scopes |= dict.fromkeys(inside or {end}, name)
+            after = _reached(trace.entering[path][0], lambda i: readers.get(i, ()))
+            before = {end} | _reached(end, lambda i: [source for source, _ in trace.nodes[i].inputs])
+            scopes |= dict.fromkeys(after & before or {end}, name)
     direct = {resolve(trace, path)[0]: name for name, path in paths.items() if path.endswith(":input")}
     return scopes | direct
 
 
-def _after(start: int, readers: Mapping[int, list[int]]) -> set[int]:
-    """Everything that depends on a node, itself not included."""
+def _reached(start: int, following: Callable[[int], Iterable[int]]) -> set[int]:
+    """All that follows a node, itself not included."""
     found: set[int] = set()
     waiting = [start]
     while waiting:
-        for reader in readers.get(waiting.pop(), ()):
-            if reader not in found:
-                found.add(reader)
-                waiting.append(reader)
-    return found
-
-
-def _before(end: int, trace: Trace) -> set[int]:
-    """A node and everything on which it depends."""
-    found, waiting = {end}, [end]
-    while waiting:
-        for source, _ in trace.nodes[waiting.pop()].inputs:
-            if source not in found:
-                found.add(source)
-                waiting.append(source)
+        for one in following(waiting.pop()):
+            if one not in found:
+                found.add(one)
+                waiting.append(one)
     return found

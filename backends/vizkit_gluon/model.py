@@ -11,18 +11,18 @@ import numpy as np
 from mxnet import autograd
 
 from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
-from vizkit.contract.errors import LayerError
 from vizkit.contract.graph import Graph
 from vizkit.contract.model import wrong_size
 from vizkit.contract.spec import InputSpec
 
 from .call import given, output
-from .execute import NORMS, Executor, is_relu
+from .execute import execute, is_relu
 from .graph import graph
 from .legacy import legacy
+from .listing import versions
 from .ops import GluonOps, Samples, first_line
-from .prepare import Preparation
-from .trace import Entry, resolve, trace
+from .prepare import Folding, affine
+from .trace import NORMS, Entry, resolve, trace
 
 NDArray = Any
 AFFINE = ("Convolution", "Deconvolution", "FullyConnected")
@@ -41,7 +41,6 @@ class GluonModel(Model):
         *,
         name: str,
         weights: Weights,
-        versions: dict[str, str],
         device: str,
         dtype: str,
         paths: Mapping[str, str] | None = None,
@@ -52,19 +51,19 @@ class GluonModel(Model):
         self.spec = spec
         self.name = name
         self.weights = weights
-        self.versions = versions
+        self.versions = versions()
         self.device = device
         self.dtype = dtype
         self.ops: GluonOps = GluonOps(device, dtype)
         self._given = given(native, call, self.ops)
         blank = (1, *spec.shape)
         self._graph = trace(native, blank, self._given, lambda result: output(result, call, name))
+        self.reused = self._graph.reused
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
-        self._executor = Executor(self._graph, self._value)
-        self._preparation = Preparation(self._graph, self._executor, self._value, self.looked)
+        self._folding = Folding(self._graph, self._value, self.looked)
         self._samples = Samples()
         variables = (node.name for node in self._graph.nodes if node.op == "null" and node.name in self._named)
         self._read = list(dict.fromkeys((*(one.name for one in self._parameters.values()), *variables)))
@@ -128,28 +127,16 @@ class GluonModel(Model):
             own = [self._graph.nodes[k].name for k, _ in node.inputs[1:]]
             if (i, 0) not in names or not all(name in self._named for name in own):
                 continue
-            values = [self._value(name).asnumpy().astype(np.float64) for name in own]
             if node.op in NORMS:
-                gamma, beta, mean, variance = values
-                fixed = node.attrs.get("fix_gamma", "True") == "True"
-                scale = (1.0 if fixed else gamma) / np.sqrt(variance + float(node.attrs.get("eps", 1e-3)))
-                found[names[i, 0]] = beta - scale * mean
-            elif node.op in AFFINE and len(values) == 2:
-                found[names[i, 0]] = values[1]
+                found[names[i, 0]] = affine(node, [self._value(name).asnumpy() for name in own])[1]
+            elif node.op in AFFINE and len(own) == 2:
+                found[names[i, 0]] = self._value(own[1]).asnumpy().astype(np.float64)
         return found
 
     def _kind(self, path: str) -> str:
         if path.endswith(".act:input"):
             return self._graph.kinds[path.removesuffix(".act:input")]
         return self._graph.kinds.get(path, type(getattr(self.native, path, None)).__name__)
-
-    def check_layer(self, name: str) -> None:
-        if name not in self._paths and name in self._graph.reused:
-            raise LayerError(
-                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
-                "activation. Take the layer before or after it."
-            )
-        super().check_layer(name)
 
     def has_relu(self) -> bool:
         return any(map(is_relu, self._graph.nodes))
@@ -162,13 +149,12 @@ class GluonModel(Model):
         training = mode.training is not None
         with autograd.record(True) if autograd.is_recording() else autograd.pause(train_mode=training):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
-            kept = self._preparation.run(x, wanted, add, at) if self._prepares(mode) else None
-            if kept is None:
-                kept = self._executor.run(x, wanted, add, at, mode)
+            folds = self._folding.use(entries.values()) if self._prepares(mode) else {}
+            kept = execute(self._graph, self._value, x, wanted, add, at, mode, folds)
         return {name: kept[name] for name in keep}
 
     def _prepares(self, mode: Mode) -> bool:
-        return self.optimise and mode.training is None and mode.relu is None and self.device == "cpu"
+        return self.optimise and mode.training is None and self.device == "cpu"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}
@@ -189,8 +175,7 @@ class GluonModel(Model):
         model._changes = self._changes | {
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
-        model._executor = Executor(self._graph, model._value)
-        model._preparation = Preparation(self._graph, model._executor, model._value, model.looked)
+        model._folding = Folding(self._graph, model._value, model.looked)
         model._samples = Samples()
         return model
 

@@ -21,11 +21,13 @@ from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 from .call import given
 from .googlenet import GoogLeNet
 from .legacy import legacy
-from .listing import names, versions
+from .listing import names
 from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
+Made = tuple[Any, InputSpec, zoo.Parameters, dict[str, tuple[int, ...]], dict[str, str] | None]
+"""A network, its input, its parameters, their shapes, and where its canonical layers are; None without such names."""
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
 
 
@@ -104,27 +106,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     if name not in CATALOG and name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    if name not in CATALOG:
-        return _load_other(name, weights, device, dtype)
-    found = store.obtain(name, weights, store.gluon_or_torchvision)
-    network, paths = build(name, found)
-    table = parameter_paths(network, paths)
-    spec = found.spec or spec_of(name)
-    shapes = zoo.resized(parameter_shapes(name), found.classes)
-    return _finish(network, name, spec, found, shapes, table, paths or None, device, dtype)
-
-
-def _finish(
-    network: Any,
-    name: str,
-    spec: InputSpec,
-    found: zoo.Parameters,
-    shapes: dict[str, tuple[int, ...]],
-    table: dict[str, str],
-    paths: dict[str, str] | None,
-    device: str,
-    dtype: str,
-) -> GluonModel:
+    network, spec, found, shapes, paths = (_canonical if name in CATALOG else _other)(name, weights)
+    table = {own: own for own in shapes} if paths is None else parameter_paths(network, paths)
     if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
         spec = replace(spec, labels=None)
     own = network._collect_params_with_prefix()
@@ -140,12 +123,17 @@ def _finish(
         spec,
         name=name,
         weights=found.origin,
-        versions=versions(),
         device=device,
         dtype=dtype,
-        paths=paths,
+        paths=paths or None,
         parameters=table,
     )
+
+
+def _canonical(name: str, weights: str) -> Made:
+    found = store.obtain(name, weights, store.gluon_or_torchvision)
+    network, paths = build(name, found)
+    return network, found.spec or spec_of(name), found, zoo.resized(parameter_shapes(name), found.classes), paths
 
 
 def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
@@ -157,7 +145,7 @@ def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
     return {own: tuple(known[p.name]) for own, p in network._collect_params_with_prefix().items()}
 
 
-def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
+def _other(name: str, weights: str) -> Made:
     """A network of Gluon's zoo outside the catalog, under its structural names."""
     network = vision.get_model(name)
     side = 299 if name == "inceptionv3" else 224
@@ -176,8 +164,7 @@ def _load_other(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     if found.classes is not None:
         network, shapes = vision.get_model(name, **_classes(found)), dict(every)
     zoo.check(found, shapes, name)
-    table = {own: own for own in shapes}
-    return _finish(network, name, spec, found, shapes, table, None, device, dtype)
+    return network, spec, found, shapes, None
 
 
 @legacy()
@@ -205,7 +192,6 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         spec,
         name=name or type(native).__name__,
         weights=Weights(AS_GIVEN),
-        versions=versions(),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
         dtype=held,
         call=call,

@@ -31,6 +31,15 @@ def context(device: str) -> Any:
 class GluonOps(Ops):
     """See :class:`vizkit.backend.Ops`."""
 
+    abs = staticmethod(nd.abs)
+    exp = staticmethod(nd.exp)
+    log = staticmethod(nd.log)
+    sqrt = staticmethod(nd.sqrt)
+    sin = staticmethod(nd.sin)
+    cos = staticmethod(nd.cos)
+    sigmoid = staticmethod(nd.sigmoid)
+    relu = staticmethod(nd.relu)
+
     def __init__(self, device: str, dtype: str) -> None:
         self.device = device
         self.dtype = dtype
@@ -95,30 +104,6 @@ class GluonOps(Ops):
 
     def max(self, x: NDArray, axis: Axis, keepdims: bool = False) -> NDArray:
         return nd.max(x, axis=axis, keepdims=keepdims)
-
-    def abs(self, x: NDArray) -> NDArray:
-        return nd.abs(x)
-
-    def exp(self, x: NDArray) -> NDArray:
-        return nd.exp(x)
-
-    def log(self, x: NDArray) -> NDArray:
-        return nd.log(x)
-
-    def sqrt(self, x: NDArray) -> NDArray:
-        return nd.sqrt(x)
-
-    def sin(self, x: NDArray) -> NDArray:
-        return nd.sin(x)
-
-    def cos(self, x: NDArray) -> NDArray:
-        return nd.cos(x)
-
-    def sigmoid(self, x: NDArray) -> NDArray:
-        return nd.sigmoid(x)
-
-    def relu(self, x: NDArray) -> NDArray:
-        return nd.relu(x)
 
     def softmax(self, x: NDArray, axis: int = 1) -> NDArray:
         return nd.softmax(x, axis=axis)

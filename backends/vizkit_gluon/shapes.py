@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
 from vizkit.zoo.shapes import BATCH_NORM_EPSILON, DROPOUT, Layer, layers
 
-
-def _block(layer: Layer) -> Any:
-    if layer.kind == "conv":
-        return nn.Conv2D(layer.outputs, 3, padding=1, in_channels=layer.inputs)
-    if layer.kind == "batch_norm":
-        return nn.BatchNorm(epsilon=BATCH_NORM_EPSILON, in_channels=layer.outputs)
-    if layer.kind == "max_pool":
-        return nn.MaxPool2D(2)
-    if layer.kind == "avg_pool":
-        return nn.GlobalAvgPool2D()
-    if layer.kind == "linear":
-        return nn.Dense(layer.outputs, in_units=layer.inputs)
-    if layer.kind == "dropout":
-        return nn.Dropout(DROPOUT)
-    return nn.Activation("relu")
+MAKE: dict[str, Callable[[Layer], Any]] = {
+    "conv": lambda layer: nn.Conv2D(layer.outputs, 3, padding=1, in_channels=layer.inputs),
+    "batch_norm": lambda layer: nn.BatchNorm(epsilon=BATCH_NORM_EPSILON, in_channels=layer.outputs),
+    "max_pool": lambda layer: nn.MaxPool2D(2),
+    "avg_pool": lambda layer: nn.GlobalAvgPool2D(),
+    "linear": lambda layer: nn.Dense(layer.outputs, in_units=layer.inputs),
+    "dropout": lambda layer: nn.Dropout(DROPOUT),
+    "relu": lambda layer: nn.Activation("relu"),
+}
 
 
 class ShapesNet(HybridBlock):
@@ -33,7 +28,7 @@ class ShapesNet(HybridBlock):
         super().__init__()
         parts: dict[str, list[Any]] = {}
         for layer in layers():
-            parts.setdefault(layer.name.split(".")[0], []).append(_block(layer))
+            parts.setdefault(layer.name.split(".")[0], []).append(MAKE[layer.kind](layer))
         self.features = nn.HybridSequential()
         self.features.add(*parts["features"])
         self.avgpool = parts["avgpool"][0]

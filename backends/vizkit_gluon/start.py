@@ -8,10 +8,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import abc
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,25 +36,8 @@ class Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         found = PathFinder.find_spec(name, path, target) if name == "mxnet" else None
         if found is not None and found.loader is not None:
-            found.loader = Loader(found.loader)
+            found.loader.exec_module = with_bool()(found.loader.exec_module)  # type: ignore[method-assign]
         return found
-
-
-class Loader(abc.Loader):
-    """MXNet's own, within :func:`with_bool`."""
-
-    def __init__(self, own: abc.Loader) -> None:
-        self._own = own
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._own.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        with with_bool():
-            self._own.exec_module(module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._own, name)
 
 
 def install() -> None:

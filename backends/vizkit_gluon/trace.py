@@ -26,6 +26,7 @@ Entry = tuple[int, int]
 """A result in the graph: node number, and which of the node's outputs."""
 Made = tuple[str, Any, Any]
 """A block that ran: its path, what it got, and what it returned."""
+NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 PRIVATE = ("forward", "_forward_hooks", "_forward_pre_hooks")
 
 

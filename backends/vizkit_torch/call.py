@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import sys
 from collections.abc import Mapping
@@ -14,13 +13,10 @@ import torch
 from torch import nn
 
 from vizkit.contract.backend import Call
+from vizkit.contract.choice import Choice
 from vizkit.contract.errors import SettingError
 
 from .ops import DTYPES, TorchOps
-
-FIELDS = ("logits", "out")
-"""Where networks that return several results keep the one that counts: Hugging Face and torchvision's classifiers,
-torchvision's segmentation."""
 
 
 class Caller:
@@ -53,22 +49,9 @@ class Caller:
 
     def output(self, result: Any, name: str) -> torch.Tensor:
         """The tensor that counts, at least (N, outputs)."""
-        wanted = self.call.output
-        found: Any
-        if callable(wanted):
-            found, said = wanted(result), "the function given as output="
-        elif wanted is not None:
-            found, said = _part(result, wanted, name), f"output={wanted!r}"
-        else:
-            found, said = boxes(result, self.classes) if self.classes else _only(result), ""
-        if isinstance(found, torch.Tensor) and found.ndim > 0:
-            return found.unsqueeze(1) if found.ndim == 1 else found
-        if wanted is None:
-            raise SettingError(
-                f"{name} returns {_described(result)}. Say which part of it counts: vizkit.wrap(..., output=) takes "
-                "an index, a key, or a function of what the network returns."
-            )
-        raise SettingError(f"{said} gives {_described(found)} of {name}'s results; expected a tensor (N, ...).")
+        choose = partial(boxes, classes=self.classes) if self.classes else None
+        found: torch.Tensor = CHOICE.output(result, self.call, name, choose)
+        return found.unsqueeze(1) if found.ndim == 1 else found
 
 
 def detects(network: Any) -> bool:
@@ -133,49 +116,15 @@ def _repeated(value: Any, count: int) -> Any:
     return value
 
 
-def _fields(result: Any) -> Mapping[str, Any] | None:
-    """Named parts of a result."""
-    if isinstance(result, Mapping):
-        return result
-    if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        return {one.name: getattr(result, one.name) for one in dataclasses.fields(result)}
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return dict(zip(result._fields, result, strict=True))
-    return None
-
-
-def _only(result: Any) -> Any:
-    """The result, where it is clear which."""
-    if isinstance(result, torch.Tensor):
-        return result
-    fields = _fields(result)
-    if fields is not None:
-        found = [fields[key] for key in FIELDS if isinstance(fields.get(key), torch.Tensor)]
-        tensors = [one for one in fields.values() if isinstance(one, torch.Tensor)]
-        return found[0] if found else tensors[0] if len(fields) == len(tensors) == 1 else None
-    if isinstance(result, list | tuple) and len(result) == 1 and isinstance(result[0], torch.Tensor):
-        return result[0]
-    return getattr(result, "logits", None)
-
-
-def _part(result: Any, wanted: int | str, name: str) -> Any:
-    fields = _fields(result)
-    try:
-        if isinstance(wanted, str):
-            return getattr(result, wanted) if fields is None else fields[wanted]
-        return result[wanted] if isinstance(result, list | tuple) else result[list(fields)[wanted]] if fields else None
-    except (KeyError, IndexError, AttributeError, TypeError):
-        raise SettingError(f"{name} returns {_described(result)}; output={wanted!r} names no part of it.") from None
-
-
-def _described(result: Any) -> str:
-    fields = _fields(result)
-    if fields is not None:
-        return f"a {type(result).__name__} of " + ", ".join(f"{key!r} {_kind(one)}" for key, one in fields.items())
-    if isinstance(result, list | tuple):
-        return f"a {type(result).__name__} of " + ", ".join(f"{i} {_kind(one)}" for i, one in enumerate(result))
-    return f"a {_kind(result)}"
-
-
 def _kind(value: Any) -> str:
     return f"tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+CHOICE = Choice(
+    single=lambda value: isinstance(value, torch.Tensor) and value.ndim > 0,
+    kind=_kind,
+    parts=lambda result: list(result) if isinstance(result, list | tuple) else [],
+    article="a ",
+    hint="",
+    wanted="a tensor",
+)

@@ -11,7 +11,6 @@ from torch import nn
 from vizkit.contract.backend import AS_GIVEN, Array, Weights
 from vizkit.contract.probes import Case, Part, Probe, Run, Way
 
-from .listing import versions
 from .model import TorchModel
 from .networks import check_device
 from .ops import DTYPES
@@ -106,7 +105,5 @@ def probe(case: Case, device: str, dtype: str) -> Probe:
     """See :meth:`vizkit.backend.Backend.probe`."""
     device = check_device(device)
     network = build(case, device, dtype)
-    model = TorchModel(
-        network, case.spec, name=case.name, weights=Weights(AS_GIVEN), versions=versions(), device=device, dtype=dtype
-    )
+    model = TorchModel(network, case.spec, name=case.name, weights=Weights(AS_GIVEN), device=device, dtype=dtype)
     return Probe(model, (Way("model.eval(), backward()", obvious(network, device, dtype), ADVICE),))

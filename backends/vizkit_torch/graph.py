@@ -6,15 +6,16 @@ tracing (torch.fx) refuses much of it.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from vizkit.contract.backend import OUTPUT
 from vizkit.contract.errors import SettingError
@@ -31,24 +32,17 @@ class _Recorder(TorchFunctionMode):
         self.operations: list[Operation] = [Operation("input", (), tuple(first.shape))]
         self.stacks: list[tuple[str, ...]] = [()]
         self.stack: list[str] = []
-        self.made: dict[int, tuple[Any, int]] = {}
-        self.weights: dict[int, tuple[Any, frozenset[int]]] = {}
+        self.made: Any = WeakTensorKeyDictionary({first: 0})
+        """The operation that computed a tensor; parameters and constants have none."""
+        self.weights: Any = WeakTensorKeyDictionary()
+        """The parameters that a tensor was computed from, by their ids."""
         self.counted: dict[int, torch.Tensor] = {}
         self.charged: set[int] = set()
-        self.note(first, 0)
-
-    def note(self, tensor: torch.Tensor, at: int) -> None:
-        self.made[id(tensor)] = (weakref.ref(tensor), at)
-
-    def at(self, tensor: torch.Tensor) -> int | None:
-        """The operation that computed a tensor; None of parameters and constants."""
-        held, at = self.made.get(id(tensor), (None, -1))
-        return at if held is not None and held() is tensor else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = list(tensors((args, kwargs)))
-        sources = [self.at(tensor) for tensor in given]
+        sources = [self.made.get(tensor) for tensor in given]
         shapes = [tuple(tensor.shape) for tensor in given if isinstance(tensor, torch.Tensor)]
         result = func(*args, **kwargs)
         results = list(tensors(result))
@@ -60,7 +54,7 @@ class _Recorder(TorchFunctionMode):
                 self.record(kind, inputs, results, settings, owned)
             else:  # arithmetic among parameters alone: whoever uses the result uses them
                 for tensor in results:
-                    self.weights[id(tensor)] = (weakref.ref(tensor), owned)
+                    self.weights[tensor] = owned
         return result
 
     def record(
@@ -72,14 +66,14 @@ class _Recorder(TorchFunctionMode):
         self.operations.append(Operation(kind, inputs, tuple(results[0].shape), settings, count))
         self.stacks.append(tuple(self.stack))
         for tensor in results:
-            self.note(tensor, len(self.operations) - 1)
+            self.made[tensor] = len(self.operations) - 1
 
     def owned(self, tensor: torch.Tensor) -> frozenset[int]:
         if isinstance(tensor, nn.Parameter):
             self.counted[id(tensor)] = tensor
             return frozenset((id(tensor),))
-        held, owned = self.weights.get(id(tensor), (None, frozenset()))
-        return owned if held is not None and held() is tensor else frozenset()
+        found: frozenset[int] = self.weights.get(tensor, frozenset())
+        return found
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -110,7 +104,7 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
 
     def leave(module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, torch.Tensor):
-            at = recorder.at(output)
+            at = recorder.made.get(output)
             if at is not None:
                 layers[names[module]] = at
         recorder.stack.pop()
@@ -124,7 +118,7 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
             stack.callback(module.register_forward_hook(leave).remove)
         with recorder:
             output = run(blank)
-    end = recorder.at(output)
+    end = recorder.made.get(output)
     if end is None:
         raise SettingError(
             f"{type(network).__name__} cannot be traced: no PyTorch function leads from its input to its result. "
@@ -132,12 +126,8 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
         )
     once = {name for name, count in runs.items() if count == 1}
     operations = [
-        Operation(one.kind, one.inputs, one.shape, one.settings, one.parameters, _scope(modules, once))
+        # Its scope is the innermost of the modules that ran just then which runs only once.
+        replace(one, scope=next((name for name in reversed(modules) if name in once), ""))
         for one, modules in zip(recorder.operations, recorder.stacks, strict=True)
     ]
     return build(operations, {name: at for name, at in layers.items() if name in once} | {OUTPUT: end})
-
-
-def _scope(modules: tuple[str, ...], once: set[str]) -> str:
-    """The innermost of the running modules that runs only once."""
-    return next((name for name in reversed(modules) if name in once), "")

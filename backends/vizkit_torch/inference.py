@@ -30,7 +30,7 @@ def inference(modules: Modules, mode: Mode, still: bool, upload: Callable[[Any],
     Raises SettingError for training semantics of what PyTorch does not show.
     """
     with ExitStack() as stack:
-        for module in () if modules.ready() else modules.known:
+        for module in modules.known:
             if module.training:
                 stack.callback(setattr, module, "training", True)
                 module.training = False

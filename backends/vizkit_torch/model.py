@@ -24,7 +24,8 @@ from .attention import observed, probe
 from .call import Caller
 from .graph import trace
 from .inference import inference
-from .modules import Modules
+from .listing import versions
+from .modules import Modules, floats
 from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine
@@ -52,7 +53,6 @@ class TorchModel(Model):
         *,
         name: str,
         weights: Weights,
-        versions: dict[str, str],
         device: str,
         dtype: str,
         call: Call = PLAIN,
@@ -61,14 +61,13 @@ class TorchModel(Model):
         self.spec = spec
         self.name = name
         self.weights = weights
-        self.versions = versions
+        self.versions = versions()
         self.device = device
         self.dtype = dtype
         self.ops: TorchOps = TorchOps(device, dtype)
         self._caller = Caller(native, call, self.ops)
         self.detects = self._caller.classes > 0 and call.output is None
         self._layers: dict[str, Layer] | None = None
-        self._reused: set[str] = set()
         self._written: set[str] = set()
         """Layers whose result the network overwrites later: in-place ReLUs, `out += identity`."""
         self._relu = False
@@ -77,8 +76,6 @@ class TorchModel(Model):
         self._places: dict[str, int] = {}
         """In the order in which modules finish."""
         self._preparation: Preparation | None = None
-        self._bare: Preparation | None = None
-        """What even a network that is not to be prepared needs: in bfloat16, its parameters in it."""
         self._modules = Modules(native)
         self._watch = Watch(device)
         self._recorder = Recorder(self)
@@ -133,12 +130,7 @@ class TorchModel(Model):
         return self._graph
 
     def check_layer(self, name: str) -> None:
-        if name != OUTPUT and name not in self.layers and name in self._reused:
-            raise LayerError(
-                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
-                "activation. Take the layer before or after it."
-            )
-        if name != OUTPUT and name not in self.layers and self._modules.scripted():
+        if name not in {OUTPUT, *self.layers, *self.reused} and self._modules.scripted():
             raise LayerError(
                 f"{self.name} has no layer {name!r} that PyTorch shows: TorchScript keeps its layers to itself. Wrap "
                 "the module it was made from; the parameters of a saved one fit by their names: "
@@ -183,16 +175,14 @@ class TorchModel(Model):
                 raise
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
-        self._reused = {name for name, count in runs.items() if count > 1}
+        self.reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
-        lowered = self.dtype == "bfloat16"
-        self._preparation = Preparation(self._modules.known, pairs, lowered)
-        self._bare = Preparation(self._modules.known, (), lowered=True) if lowered else None
-        return {name: layer for name, layer in seen.items() if name not in self._reused}
+        self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
+        return {name: layer for name, layer in seen.items() if name not in self.reused}
 
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers
-        once = self._places.keys() - self._reused
+        once = self._places.keys() - self.reused
         modules = {module: name for name, module in reversed(list(self.native.named_modules())) if name in once}
         picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
         with settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
@@ -205,9 +195,8 @@ class TorchModel(Model):
         self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
-        if mode.training is not None or (not self.optimise and self.dtype != "bfloat16"):
-            return self._pass(x, keep, add, mode)
-        return self._pass(x, keep, add, mode, self._preparation if self.optimise else self._bare)
+        prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
+        return self._pass(x, keep, add, mode, self._preparation if prepared else None)
 
     def _pass(
         self,
@@ -250,8 +239,10 @@ class TorchModel(Model):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
-                # A copy, since a network may begin with an in-place module.
-                output = self._caller.run(_lowered(x) if lowered else x.clone())
+                # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
+                order = torch.channels_last
+                given = x.to(torch.bfloat16, copy=True, memory_format=order) if lowered else x.clone()
+                output = self._caller.run(given)
             except _Stop:
                 output = None
             except (RuntimeError, AssertionError) as error:  # the latter from an exported network
@@ -274,18 +265,14 @@ class TorchModel(Model):
     def _use(self, preparation: Preparation, wanted: set[str]) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, math.inf) for name in wanted)
-        return preparation.use(self._modules, self.looked, wanted, last)
+        return preparation.use(self._modules, self.looked, wanted, last, self.optimise)
 
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:
         self._modules.every()
         return inference(self._modules, mode, self._still, self.ops.asarray)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(value.shape) for name, value in self._named()}
-
-    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
-        state = self.native.state_dict(keep_vars=True).items()
-        return ((name, value) for name, value in state if value.is_floating_point())
+        return {name: tuple(value.shape) for name, value in floats(self.native).items()}
 
     def parameter(self, name: str) -> Array:
         found: Any = self.native
@@ -300,7 +287,8 @@ class TorchModel(Model):
             module = self.native.get_submodule(name)
             bias = getattr(module, "bias", None)
             if isinstance(module, BATCH_NORMS):
-                bias = _norm_bias(module)
+                stored = module.running_mean is not None and module.running_var is not None
+                bias = affine(module)[1] if stored else None
             elif not isinstance(module, AFFINE):
                 continue
             if bias is not None:
@@ -319,20 +307,8 @@ class TorchModel(Model):
         model._recorder, model._caller = Recorder(model), self._caller.of(network)
         if self._preparation is not None:
             model._preparation = self._preparation.moved(model._modules.known)
-        if self._bare is not None:
-            model._bare = self._bare.moved(model._modules.known)
         return model
 
     def _state(self) -> object:
         self._modules.every()
         return self._watch.state(self._modules.tensors())
-
-
-def _lowered(x: torch.Tensor) -> torch.Tensor:
-    """A copy in bfloat16 and channels-last memory, in which its kernels read."""
-    return x.to(torch.bfloat16, copy=True, memory_format=torch.channels_last)
-
-
-def _norm_bias(module: nn.modules.batchnorm._BatchNorm) -> torch.Tensor | None:
-    """What a batch norm adds to its scaled input in inference; None for one without stored statistics."""
-    return None if module.running_mean is None or module.running_var is None else affine(module)[1]

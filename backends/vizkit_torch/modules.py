@@ -1,34 +1,23 @@
-"""A network's modules and what they hold, looked at before every pass.
-
-What its user has changed since the pass before must be seen. One module after the other in Python, that takes a
-twentieth of a small network's pass; here each question is put to all of them at once.
-"""
+"""A network's modules and what they hold, looked at before every pass: what its user has changed must be seen."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-VALUES = operator.methodcaller("values")
 
 
-def modules_of(network: nn.Module) -> list[nn.Module]:
-    """Every module of a network once; ``network.modules()`` takes ten times as long."""
-    found = [network]
-    seen = {network}
-    for module in found:  # which grows
-        for child in module._modules.values():
-            if child is not None and child not in seen:
-                seen.add(child)
-                found.append(child)
-    return found
+def floats(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and stored statistics by name. Whole numbers, such as the places of a window's pixels to each other,
+    are part of the network."""
+    state = network.state_dict(keep_vars=True).items()
+    return {name: value for name, value in state if value.is_floating_point()}
 
 
 def watched(module: nn.Module) -> bool:
@@ -53,60 +42,39 @@ class Modules:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self._held: tuple[bool, bool] | None = None
-        """What :meth:`ready` and :meth:`untouched` said when :meth:`held` began."""
-        self._walk()
+        self._held: bool | None = None
+        """What :meth:`untouched` said when :meth:`held` began."""
+        self.known = list(network.modules())
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block all are taken to be as at its start; :meth:`every` comes before it."""
         before = self._held
         if before is None:
-            self._held = self.ready(), self.untouched()
+            self._held = self.untouched()
         try:
             yield
         finally:
             self._held = before
 
-    def _walk(self) -> None:
-        self.known = modules_of(self._network)
-        self._children = self._values("_modules")
-        self._hooks = [getattr(module, key) for module in self.known for key in HOOKS]
-
-    def _values(self, key: str) -> list[Any]:
-        return list(chain.from_iterable(map(VALUES, map(operator.attrgetter(key), self.known))))
-
-    def every(self) -> list[nn.Module]:
-        """Each module once, as they are now; the same list until one was put in, taken out or replaced."""
-        if self._held is None and not same(self._values("_modules"), self._children):
-            self._walk()
-        return self.known
+    def every(self) -> None:
+        """Look which modules there are now."""
+        if self._held is None:
+            self.known = list(self._network.modules())
 
     def attributes(self) -> Attributes:
         """All that the modules hold, settings included: a recording stays right as long as these are the same objects.
         A module that counts its calls, say, has others each time."""
-        return Attributes(list(chain.from_iterable(map(VALUES, map(vars, self.known)))))
+        return Attributes([one for module in self.known for one in vars(module).values()])
 
     def tensors(self) -> list[torch.Tensor]:
         """Parameters and buffers."""
-        return [one for key in ("_parameters", "_buffers") for one in self._values(key) if one is not None]
-
-    def ready(self) -> bool:
-        """Whether none is in training or compiled, and no parameter wants a gradient."""
-        if self._held is not None:
-            return self._held[0]
-        if any(
-            module.training or module._compiled_call_impl is not None or "_orig_mod" in module._modules
-            for module in self.known
-        ):
-            return False
-        return not any(one is not None and one.requires_grad for one in self._values("_parameters"))
+        held = (kind for module in self.known for kind in (module._parameters, module._buffers))
+        return [one for kind in held for one in kind.values() if one is not None]
 
     def untouched(self) -> bool:
         """Whether none is :func:`watched`."""
-        if self._held is not None:
-            return self._held[1]
-        return not any(self._hooks) and not any("forward" in vars(module) for module in self.known)
+        return not any(map(watched, self.known)) if self._held is None else self._held
 
     def scripted(self) -> bool:
         """Whether a part of the network is TorchScript, which calls nothing that could be seen."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,9 @@ from vizkit.zoo import weights as zoo
 from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 
 from . import timm
-from .listing import names, torchvision, versions
+from .listing import names, torchvision
 from .model import TorchModel
+from .modules import floats
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
@@ -69,9 +69,8 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters and stored statistics, by name; whole numbers, such as the places of a window's pixels
-    to each other, are part of the network."""
-    return {name: tuple(value.shape) for name, value in network.state_dict().items() if value.is_floating_point()}
+    """Shapes of all parameters and stored statistics, by name."""
+    return {name: tuple(value.shape) for name, value in floats(network).items()}
 
 
 def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
@@ -80,10 +79,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
     check_dtype(device, dtype)
-    whole: dict[str, torch.Tensor] | None = None
     if name.startswith(timm.PREFIX):
         network, found, spec = timm.build(name, weights)
-        whole = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
     elif name in CATALOG:
         found = store.obtain(name, weights, store.torchvision_weights)
         spec = found.spec or spec_of(name)
@@ -96,22 +93,15 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
         spec = replace(spec, labels=None)
     held = DTYPES[HELD.get(dtype, dtype)]
-    state = {key: torch.from_numpy(value).to(device, held) for key, value in found.arrays.items()}
-    every: Any = OrderedDict(state | (_whole_numbers(name, network) if whole is None else whole))
-    every._metadata = getattr(network.state_dict(), "_metadata", {})  # by which a module tells its older forms
+    every: Any = network.state_dict()  # with what tells a module's older forms
+    for key, value in every.items():
+        if key in found.arrays:
+            every[key] = torch.from_numpy(found.arrays[key]).to(device, held)
+        elif value.is_meta:  # a counter
+            every[key] = torch.zeros((), dtype=value.dtype)
     network.load_state_dict(every, assign=True)
     network.to(device=device, dtype=held).eval().requires_grad_(False)
-    return TorchModel(network, spec, name=name, weights=found.origin, versions=versions(), device=device, dtype=dtype)
-
-
-def _whole_numbers(name: str, network: nn.Module) -> dict[str, torch.Tensor]:
-    """Counters, from zero, and what else of a network is whole numbers, which it makes itself when it is built."""
-    whole = {key: value for key, value in network.state_dict().items() if not value.is_floating_point()}
-    found = {key: torch.zeros((), dtype=torch.long) for key in whole if key.endswith(zoo.COUNTER)}
-    if len(found) < len(whole):
-        made = torchvision().models.get_model(name, weights=None).state_dict()
-        found |= {key: made[key] for key in whole if key not in found}
-    return found
+    return TorchModel(network, spec, name=name, weights=found.origin, device=device, dtype=dtype)
 
 
 def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters, InputSpec]:
@@ -181,7 +171,6 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         spec,
         name=name or type(native).__name__,
         weights=origin,
-        versions=versions(),
         device=str(first.device),
         dtype=dtype or held,
         call=call,

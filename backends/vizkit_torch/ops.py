@@ -20,8 +20,6 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HELD = {"bfloat16": "float32", "tf32": "float32"}
 """What parameters, images and gradients are where a network computes in another dtype."""
 Axis = int | tuple[int, ...]
-ALONE = 4 << 20
-"""Bytes that one thread copies sooner than PyTorch's have woken up."""
 
 
 class NotRecordableError(RuntimeError):
@@ -31,6 +29,15 @@ class NotRecordableError(RuntimeError):
 class TorchOps(Ops):
     """See :class:`vizkit.backend.Ops`. ``network_dtype`` is what the network computes in, with which products of
     matrices go along."""
+
+    abs = staticmethod(torch.abs)
+    exp = staticmethod(torch.exp)
+    log = staticmethod(torch.log)
+    sqrt = staticmethod(torch.sqrt)
+    sin = staticmethod(torch.sin)
+    cos = staticmethod(torch.cos)
+    sigmoid = staticmethod(torch.sigmoid)
+    relu = staticmethod(torch.relu)
 
     def __init__(self, device: str, network_dtype: str) -> None:
         self.device = device
@@ -52,10 +59,7 @@ class TorchOps(Ops):
         if self.recording is not None:
             raise NotRecordableError("A recorded step brings nothing to the device.")
         host = torch.empty(given.shape, dtype=dtype, pin_memory=True)
-        if given.nbytes > ALONE and given.flags.writeable:
-            host.copy_(torch.from_numpy(given))
-        else:
-            np.copyto(host.numpy(), given, casting="unsafe")
+        np.copyto(host.numpy(), given, casting="unsafe")
         return host.to(self.device, non_blocking=True)
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -108,30 +112,6 @@ class TorchOps(Ops):
 
     def max(self, x: torch.Tensor, axis: Axis, keepdims: bool = False) -> torch.Tensor:
         return x.amax(dim=axis, keepdim=keepdims)
-
-    def abs(self, x: torch.Tensor) -> torch.Tensor:
-        return x.abs()
-
-    def exp(self, x: torch.Tensor) -> torch.Tensor:
-        return x.exp()
-
-    def log(self, x: torch.Tensor) -> torch.Tensor:
-        return x.log()
-
-    def sqrt(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sqrt()
-
-    def sin(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sin()
-
-    def cos(self, x: torch.Tensor) -> torch.Tensor:
-        return x.cos()
-
-    def sigmoid(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sigmoid()
-
-    def relu(self, x: torch.Tensor) -> torch.Tensor:
-        return x.relu()
 
     def softmax(self, x: torch.Tensor, axis: int = 1) -> torch.Tensor:
         return x.softmax(dim=axis)

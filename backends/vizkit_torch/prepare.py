@@ -8,19 +8,17 @@ seen in one pass, not guessed from the order of modules.
 from __future__ import annotations
 
 import operator
-import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .graph import tensors
 from .modules import Modules, watched
@@ -57,18 +55,9 @@ class Pair:
         conv = self.conv
         with torch.no_grad():
             scale, shift = affine(self.norm)
-            weight = _scaled(conv.weight, scale.reshape(-1, 1, 1, 1))
+            weight = (conv.weight.double() * scale.reshape(-1, 1, 1, 1)).to(conv.weight.dtype)
             bias = shift if conv.bias is None else shift + conv.bias.double() * scale
             return Folded(conv, weight, bias.to(weight.dtype), reproducible=weight.device.type == "cuda")
-
-
-def _scaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """The product in float64, rounded once. NumPy makes it a few values at a time, PyTorch in three copies."""
-    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
-        return (weight.double() * scale).to(weight.dtype)
-    made = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    np.multiply(weight.detach().numpy(), scale.numpy(), out=made.numpy(), dtype=np.float64, casting="same_kind")
-    return made
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +77,8 @@ class Finder(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, tuple[Any, nn.Conv2d]] = {}
+        self._made: Any = WeakTensorKeyDictionary()
+        """The convolution that computed a tensor."""
         self._names: dict[nn.Conv2d, set[str]] = {}
         self._norm: dict[nn.Conv2d, nn.BatchNorm2d] = {}
         self._place: dict[nn.Conv2d, int] = {}
@@ -97,14 +87,10 @@ class Finder(TorchFunctionMode):
         self.relu = False
         """Whether a ReLU was called."""
 
-    def _conv(self, tensor: torch.Tensor) -> nn.Conv2d | None:
-        held, conv = self._made.get(id(tensor), (None, None))
-        return conv if held is not None and held() is tensor else None
-
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.relu = self.relu or func in RELUS
-        read = [self._conv(tensor) or tensor for tensor in tensors((args, kwargs))]
+        read = [self._made.get(tensor, tensor) for tensor in tensors((args, kwargs))]
         result = func(*args, **kwargs)
         if getattr(func, "__name__", "") not in ASKING or isinstance(result, torch.Tensor):
             self._reads.update(id(one) for one in read if isinstance(one, nn.Module | nn.Parameter))
@@ -115,15 +101,15 @@ class Finder(TorchFunctionMode):
         self._count += 1
         if not isinstance(output, torch.Tensor):
             return
-        made = self._conv(output)
+        made = self._made.get(output)
         if made is not None:
             self._names[made].add(name)
         elif type(module) is nn.Conv2d:
-            self._made[id(output)] = (weakref.ref(output), module)
+            self._made[output] = module
             self._names[module] = {name}
             self._place[module] = self._count
         elif type(module) is nn.BatchNorm2d and inputs and isinstance(inputs[0], torch.Tensor):
-            source = self._conv(inputs[0])
+            source = self._made.get(inputs[0])
             if source is not None:
                 self._norm[source] = module
 
@@ -152,43 +138,37 @@ class Preparation:
         self._state: object = None
 
     @contextmanager
-    def use(self, modules: Modules, look: Callable[[], object], wanted: Collection[str], last: float) -> Iterator[None]:
+    def use(
+        self, modules: Modules, look: Callable[[], object], wanted: Collection[str], last: float, fold: bool
+    ) -> Iterator[None]:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
-        was written."""
+        was written. ``fold``: whether batch norms are folded at all."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()
         pairs = [
             pair
-            for pair in self.pairs
+            for pair in (self.pairs if fold else ())
             if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
         ]
         if pairs or self.lowered:
             self._renew(pairs, look())
-        swapped: list[tuple[dict[str, Any], Any, Any]] = []
-        lowered: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        try:
+        with ExitStack() as stack:
             for pair in pairs:
                 own: dict[str, Any] = pair.conv._parameters
-                swapped.append((own, own["weight"], own["bias"]))
                 made = self._made[pair]
-                own["weight"], own["bias"] = made.weight, made.bias
+                stack.callback(own.update, weight=own["weight"], bias=own["bias"])
+                own.update(weight=made.weight, bias=made.bias)
+                stack.callback(pair.norm.__dict__.pop, "forward")
                 pair.norm.__dict__["forward"] = _hand_on
                 if made.backward is not None and not self.lowered:
+                    stack.callback(pair.conv.__dict__.pop, "forward")
                     pair.conv.__dict__["forward"] = made
-            for held, key, value in _floats(modules.known) if self.lowered else ():
-                lowered.append((held, key, value))
+            for held, key, value in list(_floats(modules.known)) if self.lowered else ():
+                stack.callback(held.__setitem__, key, value)
                 held[key] = self._lower(value)
             yield
-        finally:
-            for held, key, value in lowered:
-                held[key] = value
-            for pair in pairs:
-                pair.norm.__dict__.pop("forward", None)
-                pair.conv.__dict__.pop("forward", None)
-            for own, weight, bias in swapped:
-                own["weight"], own["bias"] = weight, bias
 
     def _renew(self, pairs: list[Pair], looked: object) -> None:
         """Fold where that is missing or old, from the first pass on: the same call gives the same digits, whatever was
@@ -196,10 +176,7 @@ class Preparation:
         state = [pair.norm.eps for pair in self.pairs], looked
         if state != self._state:
             self._made, self._low, self._state = {}, {}, state
-        missing = [pair for pair in pairs if pair not in self._made]
-        if missing:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                self._made.update(zip(missing, pool.map(Pair.prepared, missing), strict=True))
+        self._made |= {pair: pair.prepared() for pair in pairs if pair not in self._made}
 
     def _lower(self, value: torch.Tensor) -> torch.Tensor:
         """The bfloat16 copy; of a convolution's weight in channels-last memory, for which the kernels are made."""
@@ -262,11 +239,10 @@ def _floats(modules: list[nn.Module]) -> Iterator[tuple[dict[str, Any], str, tor
     """Every parameter and buffer that is multiplied with in bfloat16, with the dictionary and key where it lies. Batch
     norm takes bfloat16 with float32 parameters, and loses nothing more."""
     for module in modules:
-        if isinstance(module, BATCH_NORMS):
-            continue
-        for held in (module._parameters, module._buffers):
-            found = [(key, one) for key, one in held.items() if one is not None and one.is_floating_point()]
-            yield from ((held, key, one) for key, one in found)
+        for held in () if isinstance(module, BATCH_NORMS) else (module._parameters, module._buffers):
+            for key, one in held.items():
+                if one is not None and one.is_floating_point():
+                    yield held, key, one
 
 
 def _hand_on(x: torch.Tensor) -> torch.Tensor:

@@ -26,10 +26,8 @@ Made = TypeVar("Made")
 FIRST, FIRST_KEYED = 1, 2
 """Calls before a recording, in which libraries choose and load their kernels, and constants are made: of a step that is
 going to be called often, and of one that may be."""
-LARGEST = 16 << 30
-"""Bytes of activations, with their gradients, beyond which a device works longer than the host prepares."""
 SHARE = 0.15
-"""The part of what a device has left that they may take: a recording keeps its memory."""
+"""The part of what a device has left that activations, with their gradients, may take: a recording keeps its memory."""
 MOST = 24
 """Recordings that are kept for later calls."""
 
@@ -113,7 +111,7 @@ class Recording:
         images = [value.shape for value in given.values() if value.dim() == 4 and value.shape[1] == model.spec.channels]
         pixels = max((n * height * width for n, _, height, width in images), default=own)
         needed = batching.activations(model) * pixels / own
-        return bool(needed > LARGEST or needed > SHARE * (model.ops.memory() or 0))
+        return bool(needed > SHARE * (model.ops.memory() or 0))
 
     def _record(self, step: Step, given: Leaves) -> None:
         recorder = self._recorder

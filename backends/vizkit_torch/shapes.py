@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -13,21 +14,15 @@ from torch import nn
 
 from vizkit.zoo.shapes import BATCH_NORM_EPSILON, CLASSES, DROPOUT, INPUT_SIZE, MEAN, STD, Layer, layers
 
-
-def _module(layer: Layer) -> nn.Module:
-    if layer.kind == "conv":
-        return nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1)
-    if layer.kind == "batch_norm":
-        return nn.BatchNorm2d(layer.outputs, eps=BATCH_NORM_EPSILON)
-    if layer.kind == "max_pool":
-        return nn.MaxPool2d(2)
-    if layer.kind == "avg_pool":
-        return nn.AdaptiveAvgPool2d(1)
-    if layer.kind == "linear":
-        return nn.Linear(layer.inputs, layer.outputs)
-    if layer.kind == "dropout":
-        return nn.Dropout(DROPOUT)
-    return nn.ReLU()
+MAKE: dict[str, Callable[[Layer], nn.Module]] = {
+    "conv": lambda layer: nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1),
+    "batch_norm": lambda layer: nn.BatchNorm2d(layer.outputs, eps=BATCH_NORM_EPSILON),
+    "max_pool": lambda layer: nn.MaxPool2d(2),
+    "avg_pool": lambda layer: nn.AdaptiveAvgPool2d(1),
+    "linear": lambda layer: nn.Linear(layer.inputs, layer.outputs),
+    "dropout": lambda layer: nn.Dropout(DROPOUT),
+    "relu": lambda layer: nn.ReLU(),
+}
 
 
 class ShapesNet(nn.Module):
@@ -42,7 +37,7 @@ class ShapesNet(nn.Module):
         super().__init__()
         parts: dict[str, list[nn.Module]] = {}
         for layer in layers():
-            parts.setdefault(layer.name.split(".")[0], []).append(_module(layer))
+            parts.setdefault(layer.name.split(".")[0], []).append(MAKE[layer.kind](layer))
         self.features = nn.Sequential(*parts["features"])
         self.avgpool = parts["avgpool"][0]
         self.classifier = nn.Sequential(*parts["classifier"])

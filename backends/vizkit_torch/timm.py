@@ -13,6 +13,8 @@ from vizkit.contract.errors import BackendMissingError, WeightsError, unknown
 from vizkit.contract.spec import InputSpec, imagenet_labels, make_spec
 from vizkit.zoo import weights as zoo
 
+from .modules import floats
+
 PREFIX = "timm/"
 HUB = "hf-hub:"
 """Begins names that timm fetches from Hugging Face's hub."""
@@ -42,7 +44,7 @@ def build(name: str, weights: str) -> tuple[nn.Module, zoo.Parameters, InputSpec
     timm, own = named(name), name.removeprefix(PREFIX)
     seed, published = zoo.seed_of(weights), weights == "imagenet"
     network = _made(timm, own, pretrained=published)
-    shapes = _shapes(network)
+    shapes = {name: tuple(value.shape) for name, value in floats(network).items()}
     if published:
         arrays = {key: network.state_dict()[key].detach().float().numpy() for key in shapes}
         found = zoo.Parameters(arrays, Weights("imagenet", note="timm's weights"))
@@ -73,7 +75,3 @@ def _made(timm: Any, own: str, **options: Any) -> nn.Module:
             "a file, or weights='random:7'."
         ) from None
     return network
-
-
-def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in network.state_dict().items() if value.is_floating_point()}

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +23,10 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
+from vizkit.support.files import replacing
+from vizkit.support.progress import steps_bar
 from vizkit.zoo.shapes import CLASSES, Samples, sample
 from vizkit_torch.shapes import ShapesNet, as_input, scores, weights_file
 
@@ -87,7 +85,7 @@ def batches(seed: int, steps: int, batch: int) -> Iterator[tuple[torch.Tensor, t
         yield as_input(drawn.images[part]), torch.from_numpy(drawn.labels[part])
 
 
-def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None = None) -> tuple[ShapesNet, Curves]:
+def train(seed: int, steps: int, batch: int = BATCH) -> tuple[ShapesNet, Curves]:
     """Trains a fresh network with AdamW under a one-cycle rate.
 
     Example:
@@ -96,8 +94,7 @@ def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None =
         [2]
     """
     curves, watched = Curves(), sample(600, CURVE_SEED)
-    bar = None if progress is None else progress.add_task("training", total=steps, figures="")
-    with repeatable(seed):
+    with repeatable(seed), steps_bar("training", steps) as advance:
         network = ShapesNet().to(memory_format=torch.channels_last).train()
         first, *rest = network.parameters()
         groups: list[dict[str, Any]] = [{"params": [first], "weight_decay": FIRST_DECAY}, {"params": rest}]
@@ -123,9 +120,8 @@ def train(seed: int, steps: int, batch: int = BATCH, progress: Progress | None =
             if step % (4 * _EVERY) == 0 or step == steps:
                 curves.held_out_step.append(step)
                 curves.held_out_accuracy.append(_accuracy(network, watched))
-            if progress is not None and bar is not None:
-                held_out = "".join(f", held out {value:.1%}" for value in curves.held_out_accuracy[-1:])
-                progress.update(bar, advance=1, figures=f"loss {loss.item():.3f}{held_out}")
+            held_out = "".join(f", held out {value:.1%}" for value in curves.held_out_accuracy[-1:])
+            advance(step, f"loss {loss.item():.3f}{held_out}")
     return network.eval(), curves
 
 
@@ -151,10 +147,7 @@ def examine(network: ShapesNet, n: int = HELD_OUT) -> dict[str, Any]:
             for i, (name, row) in enumerate(zip(CLASSES, confusion, strict=True))
         },
         "confusion": confusion.tolist(),
-        "two_objects": {
-            "samples": len(two),
-            "both_named": float((pair == np.sort(two.labels, 1)).all(1).mean()),
-        },
+        "two_objects": {"samples": len(two), "both_named": float((pair == np.sort(two.labels, 1)).all(1).mean())},
     }
 
 
@@ -175,46 +168,22 @@ def draw(curves: Curves) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: under a temporary name, then renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the three files; made where it does not exist.")],
     seed: Annotated[int, typer.Option(min=0, help="Fixes the first weights, the pictures and the dropout.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help=f"Batches of {BATCH} fresh pictures.")] = STEPS,
 ) -> None:
     """Train the shapes network and store its weights, its curves and its accuracy."""
-    console = Console(stderr=True)
     began = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    clocks = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, *clocks, console=console) as progress:
-        network, curves = train(seed, steps, progress=progress)
+    network, curves = train(seed, steps)
     seconds = time.perf_counter() - began
     result = examine(network)
     weights = weights_file(network)
     report = {
         "model": "shapes",
         "held_out": result,
-        "settings": {
-            "seed": seed,
-            "steps": steps,
-            "batch": BATCH,
-            "rate": RATE,
-            "decay": DECAY,
-            "first_decay": FIRST_DECAY,
-            "threads": THREADS,
-        },
+        "settings": {"seed": seed, "steps": steps, "threads": THREADS}
+        | {"batch": BATCH, "rate": RATE, "decay": DECAY, "first_decay": FIRST_DECAY},
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -222,13 +191,15 @@ def main(
         "curves": asdict(curves),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "shapes.safetensors", weights)
-    write(out / "shapes-training.json", (json.dumps(report, indent=1) + "\n").encode())
-    write(out / "shapes-training.png", draw(curves))
-    console.print(
+    text = (json.dumps(report, indent=1) + "\n").encode()
+    for end, content in ((".safetensors", weights), ("-training.json", text), ("-training.png", draw(curves))):
+        with replacing(out / f"shapes{end}") as temporary:
+            temporary.write_bytes(content)
+    typer.echo(
         f"Held-out accuracy {result['accuracy']:.2%} on {result['samples']} pictures, "
         f"both of two objects named on {result['two_objects']['both_named']:.2%}; "
-        f"{len(weights):,} bytes of weights after {seconds:.0f} s in {out}"
+        f"{len(weights):,} bytes of weights after {seconds:.0f} s in {out}",
+        err=True,
     )
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from vizkit.contract.backend import SAMPLES
 
 from .modules import same
 from .record import Tape
-
-KNOWN = (torch.float16, torch.float32, torch.float64)
-"""Numbers that NumPy has, too."""
 
 
 class Watch:
@@ -28,7 +24,7 @@ class Watch:
         self._given: Sequence[torch.Tensor] = ()
         self._seen: list[torch.Tensor] = []
         self._places: list[int] = []
-        self._views: list[Any] = []
+        self._views: list[torch.Tensor] = []
         self._changes = 0
 
     def state(self, tensors: Sequence[torch.Tensor]) -> object:
@@ -41,20 +37,13 @@ class Watch:
         if replaced or places != self._places:
             self._places = places
             self._views = [thin(tensor.detach()) for tensor in self._seen]
-            if all(one.device.type == "cpu" and one.dtype in KNOWN for one in self._seen):
-                self._views = [view.numpy() for view in self._views]
             self._changes += 1
             self._recorded = None
         return self._changes, [tensor._version for tensor in self._seen], self._values()
 
     def _values(self) -> bytes:
-        if not self._views:
-            return b""
-        if isinstance(self._views[0], torch.Tensor):
-            seen: bytes = self._together().cpu().numpy().tobytes()
-            return seen
-        values: bytes = np.concatenate(self._views).tobytes()  # PyTorch takes four times as long.
-        return values
+        seen: bytes = self._together().cpu().numpy().tobytes() if self._views else b""
+        return seen
 
     def _together(self) -> torch.Tensor:
         """The values in one tensor. Hundreds of small copies: on a device they are recorded, after the first time."""

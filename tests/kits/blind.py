@@ -132,7 +132,7 @@ def small_on_gpu() -> TorchModel:
 
 
 def _model(native: torch.nn.Module, spec: InputSpec, name: str, dtype: str) -> TorchModel:
-    model = TorchModel(native, spec, name=name, weights=Weights("random:0"), versions={}, device="cuda:0", dtype=dtype)
+    model = TorchModel(native, spec, name=name, weights=Weights("random:0"), device="cuda:0", dtype=dtype)
     model._hash = (model._state(), "0" * 64)
     assert model.layers
     return model

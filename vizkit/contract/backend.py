@@ -19,21 +19,9 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
-from .model import (
-    AS_GIVEN,
-    INFERENCE,
-    OUTPUT,
-    PLAIN,
-    RELU_RULES,
-    SAMPLES,
-    Call,
-    Layer,
-    Mode,
-    Model,
-    Prediction,
-    Weights,
-)
+from .model import SAMPLES, Model
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
+from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, RELU_RULES, Call, Layer, Mode, Prediction, Weights
 
 if TYPE_CHECKING:
     from .probes import Case, Probe

@@ -110,30 +110,16 @@ def build(operations: Sequence[Operation], layers: Mapping[str, int]) -> Graph:
         numbered = (f"{stem}.{number}" for number in count(2))
         names[i] = next(name for name in chain((stem,), numbered) if name not in taken)
         taken.add(names[i])
-    needed = _feeding(operations, layers.values())
-    nodes = tuple(
-        Node(
-            names[i],
-            one.kind,
-            tuple(names[k] for k in one.inputs),
-            one.shape,
-            one.settings,
-            one.parameters,
-            one.scope,
-        )
-        for i, one in enumerate(operations)
-        if i in needed
-    )
-    return Graph(nodes, {name: names[at] for name, at in layers.items()})
-
-
-def _feeding(operations: Sequence[Operation], results: Any) -> set[int]:
-    """Positions of what some layer's result depends on."""
-    needed = {0, *results}
+    needed = {0, *layers.values()}  # what some layer's result depends on
     for i in range(len(operations) - 1, -1, -1):
         if i in needed:
             needed.update(operations[i].inputs)
-    return needed
+    nodes = []
+    for i in sorted(needed):
+        one = operations[i]
+        inputs = tuple(names[k] for k in one.inputs)
+        nodes.append(Node(names[i], one.kind, inputs, one.shape, one.settings, one.parameters, one.scope))
+    return Graph(tuple(nodes), {name: names[at] for name, at in layers.items()})
 
 
 def canonical(graph: Graph) -> Graph:

@@ -12,8 +12,8 @@ from .errors import SettingError
 from .ops import Ops, Tensor, bilinear_matrix
 
 if TYPE_CHECKING:
-    from .model import Layer
     from .spec import InputSpec
+    from .terms import Layer
 
 SET_ASIDE = (0, 1, 2, 5, 9)
 """Tokens before the picture's: a class token, with a distillation token, with four or eight registers."""

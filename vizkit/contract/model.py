@@ -2,126 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from . import answers
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import CHANNELS_FIRST, Grid, grid_of
+from .grid import Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
-from .probabilities import is_attention, may_be, noted
+from .probabilities import among
+from .terms import INFERENCE, OUTPUT, RELU_RULES, Box, Call, Layer, Mode, Prediction, Weights, digest
 
 if TYPE_CHECKING:
     from .graph import Graph
     from .spec import InputSpec
 
-AS_GIVEN = "as given"
-"""The origin of the weights of a user's own network."""
+__all__ = ["Box", "Call", "Layer", "Mode", "Model", "Prediction", "Weights"]
+
 SAMPLES = 64
 """Values of each parameter that are compared to see whether it was written."""
-SHAPING = ("reshape", "flatten", "identity", "dropout")
-"""Kinds of operations that change no value in inference."""
-OUTPUT = "output"
-"""The name of the network's last result, its logits, in every model."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One observable activation: its canonical name, the kind of module, and its shape for a batch of one."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Call:
-    """How a network is called. ``inputs`` are what it gets beside the picture, by position or by name: an array with a
-    leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output`` says which of its
-    results counts: an index or a key, or a function of what the network returns; None takes the only one there is."""
-
-    inputs: tuple[Any, ...] | Mapping[str, Any] = ()
-    output: int | str | Callable[[Any], Tensor] | None = None
-
-
-PLAIN = Call()
-"""With a picture alone, for one tensor."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a network's parameters came from: ``source`` as the user asked for it, and the file when there was one."""
-
-    source: str
-    file: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class of a prediction; ``probability``, in 0..1, is the softmax over all logits, or the sigmoid of a single
-    one. Of a network that ends in a sigmoid, ``logit`` is what goes into it."""
-
-    index: int
-    label: str
-    probability: float
-    logit: float
-
-
-@dataclass(frozen=True)
-class Box:
-    """What a detector found: a class, its score in 0..1, and ``corners``, left, top, right and bottom, in pixels of the
-    picture as the network sees it."""
-
-    index: int
-    label: str
-    score: float
-    corners: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How a forward pass differs from plain inference.
-
-    ``training``: training-mode semantics, i.e. batch norm on the batch's own mean and biased variance, and dropout with
-    masks drawn from this generator. For each dropout layer of a rate ``p`` above 0, in the order in which they run, one
-    call ``u = training.random(shape, dtype=np.float32)`` with the shape of its input (N, ...), NCHW; values are kept
-    where ``u >= p``, and scaled by ``1 / (1 - p)``. Stored statistics are not updated. A backend that cannot raises
-    SettingError, as for dropout of whole channels.
-
-    ``relu``: what every ReLU hands back of a gradient ``g``: ``"guided"`` (Springenberg et al. 2014)
-    ``g * (x > 0) * (g > 0)``, ``"deconvnet"`` (Zeiler & Fergus 2013) ``g * (g > 0)``, ``"redirected"`` ``g * (x > 0)``,
-    but ``g * (g > 0)`` for each picture of which that is zero everywhere. None is the true gradient, ``g * (x > 0)``.
-    """
-
-    training: np.random.Generator | None = None
-    relu: str | None = None
-
-
-INFERENCE = Mode()
-RELU_RULES = ("guided", "deconvnet")
-"""Rules after which maps are called: where no ReLU follows one it would be another map."""
 SPACINGS = 32
 """Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
 SHORT = {"bfloat16": 2.0**-6, "tf32": 2.0**-9}
 """Twice the distance between neighbours of those numbers, near 1."""
-
-
-def digest(parameters: Iterable[tuple[str, Array]]) -> str:
-    """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
-    found = hashlib.sha256()
-    for name, value in parameters:
-        plain = np.ascontiguousarray(value, dtype="<f4")
-        found.update(f"{name}:{plain.shape}:".encode())
-        found.update(plain.tobytes())
-    return found.hexdigest()
 
 
 class Model(ABC):
@@ -149,6 +60,8 @@ class Model(ABC):
     """How layers cover the picture, where the user has said it; see :func:`vizkit.wrap`."""
     reader: ClassVar[Callable[..., Any]]
     """Makes a user's pictures the network's input: :func:`vizkit.images.prepare`, once it is there."""
+    reused: Collection[str] = ()
+    """Layers that run more than once in a pass, so that their names do not mean one activation."""
     optimise: bool = True
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
 
@@ -184,17 +97,7 @@ class Model(ABC):
 
     def _find_attention(self) -> Mapping[str, Layer]:
         """What :attr:`attention` promises, as far as it is among :attr:`layers`."""
-        names = [
-            name
-            for name, layer in self.layers.items()
-            if may_be(layer.shape) and not layer.kind.startswith(CHANNELS_FIRST)
-        ]
-        if not names:
-            return {}
-        picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
-        kept = self.forward(self.ops.asarray(picture), names)
-        found = ((self.layers[name], kept[name]) for name in names if is_attention(self.ops, kept[name]))
-        return noted(self.ops, found)
+        return among(self)
 
     def layer(self, name: str) -> Layer:
         """The layer of this name, among :attr:`layers` or :attr:`attention`, or the output.
@@ -344,9 +247,14 @@ class Model(ABC):
 
     def check_layer(self, name: str) -> None:
         """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for
-        attention inside of a block LayerError."""
+        attention inside of a block, and for :attr:`reused`, LayerError."""
         if name == OUTPUT or name in self.layers:
             return
+        if name in self.reused:
+            raise LayerError(
+                f"Layer {name!r} of {self.name} runs more than once in a forward pass, so its name does not mean one "
+                "activation. Take the layer before or after it."
+            )
         if name in self.attention:
             raise LayerError(
                 f"{name!r} of {self.name} is attention that is computed inside of a block, {self.attention[name].shape}"
@@ -365,9 +273,9 @@ class Model(ABC):
         if len(self.parameter_shapes().get(name, ())) in (2, 4):
             return self.parameter(name)
         self.check_layer(layer)
-        raise LayerError(
-            f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {_some(self.filter_layers())}."
-        )
+        names = self.filter_layers()
+        some = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        raise LayerError(f"Layer {layer!r} of {self.name} has no filters. Layers with filters: {some}.")
 
     def architecture(self) -> str:
         """The network as its framework prints it."""
@@ -407,17 +315,8 @@ class Model(ABC):
             )
         if top < 1:
             raise SettingError(f"top={top}: ask for at least one class.")
-        probability = logits if logits.shape[1] == 1 and self.ends_in_sigmoid() else probabilities(logits)
-        if probability is logits:
-            with np.errstate(divide="ignore"):
-                logits = np.log(logits / (1.0 - logits))
-        rows = [
-            [
-                Prediction(int(i), self.spec.label(int(i)), float(probability[row, i]), float(logits[row, i]))
-                for i in np.argsort(-logits[row], kind="stable")[:top]
-            ]
-            for row in range(len(logits))
-        ]
+        sigmoid = logits.shape[1] == 1 and self.ends_in_sigmoid()
+        rows = answers.predictions(self.spec, logits, top, sigmoid)
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
     def detections(self, image: Any, *, fit: str = "crop") -> list[Any]:
@@ -428,14 +327,7 @@ class Model(ABC):
         """
         if not self.detects:
             raise SettingError(f"{self.name} detects no boxes; its output is {self.output_shape}.")
-        rows = []
-        for found in self.logits(image, fit=fit).astype(np.float64):
-            scores = found[:, 4:]
-            order = [int(i) for i in np.argsort(-scores.max(axis=1), kind="stable") if scores[i].max() > 0]
-            best = [(i, int(scores[i].argmax())) for i in order]
-            rows.append([
-                Box(k, self.spec.label(k), float(scores[i, k]), (*map(float, found[i, :4]),)) for i, k in best
-            ])  # fmt: skip
+        rows = [answers.boxes(self.spec, found) for found in self.logits(image, fit=fit).astype(np.float64)]
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
     def ends_in_sigmoid(self) -> bool:
@@ -444,21 +336,11 @@ class Model(ABC):
             graph = self.graph()
         except SettingError:
             return False
-        step = graph[graph.layers[OUTPUT]]
-        while step.kind in SHAPING and len(step.inputs) == 1:
-            step = graph[step.inputs[0]]
-        return step.kind == "sigmoid"
+        return answers.ends_in_sigmoid(graph)
 
     def __repr__(self) -> str:
-        return (
-            f"<vizkit model {self.name} in {self.backend} on {self.device}, {self.dtype}, "
-            f"weights {self.weights.source}>"
-        )
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")
+        where = f"{self.name} in {self.backend} on {self.device}, {self.dtype}"
+        return f"<vizkit model {where}, weights {self.weights.source}>"
 
 
 def wrong_size(model: Model, why: str) -> ShapeError:
@@ -468,11 +350,3 @@ def wrong_size(model: Model, why: str) -> ShapeError:
         "wrapped: input_size=224 or (height, width) for pictures, (samples,) for signals (N, C, T), (depth, height, "
         "width) for volumes, and a mean and std for each channel."
     )
-
-
-def probabilities(logits: Array) -> Array:
-    """Of logits (N, C) the softmax over all classes, of a single one (N, 1) the sigmoid."""
-    if logits.shape[1] == 1:
-        return np.asarray(1.0 / (1.0 + np.exp(-logits)))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

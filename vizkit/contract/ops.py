@@ -22,6 +22,7 @@ Leaves = dict[str, Tensor]
 Scores = Callable[[Leaves], tuple[Tensor, Any]]
 Step = Callable[[Leaves], Leaves]
 """A pure function of native tensors: what it gives, and of which shape, depends on them alone."""
+Elementwise = Callable[[Tensor], Tensor]
 CONSTANTS = 256
 """Constants that lie on a device at once."""
 
@@ -36,6 +37,14 @@ class Ops(ABC):
 
     device: str
     dtype: str
+    abs: Elementwise
+    exp: Elementwise
+    log: Elementwise
+    sqrt: Elementwise
+    sin: Elementwise
+    cos: Elementwise
+    sigmoid: Elementwise
+    relu: Elementwise
     _constants: OrderedDict[Hashable, Tensor]
 
     @abstractmethod
@@ -133,31 +142,6 @@ class Ops(ABC):
         """Largest value over the given axes."""
 
     @abstractmethod
-    def abs(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def exp(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def log(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def sqrt(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def sin(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def cos(self, x: Tensor) -> Tensor: ...
-
-    def sigmoid(self, x: Tensor) -> Tensor:
-        """``1 / (1 + exp(-x))``."""
-        return 1.0 / (1.0 + self.exp(-x))
-
-    def relu(self, x: Tensor) -> Tensor:
-        """``max(0, x)``."""
-        return self.maximum(x, 0.0)
-
     def softmax(self, x: Tensor, axis: int = 1) -> Tensor:
         """Powers of e that add up to one along the axis."""
         powers = self.exp(x - self.detach(self.max(x, axis, keepdims=True)))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .grid import CHANNELS_FIRST
 from .ops import Ops, Tensor
+from .terms import Layer
 
 if TYPE_CHECKING:
-    from .model import Layer
+    from .model import Model
 
 PASSING = ("Dropout", "Identity")
 """Kinds of layers that hand on, in inference, what they get."""
@@ -26,6 +30,17 @@ def is_attention(ops: Ops, x: Tensor) -> bool:
     x = ops.double(x)
     off = ops.max(ops.abs(ops.sum(x, 3) - 1.0), (0, 1, 2))
     return bool(ops.numpy(off) < ROUNDING) and bool(ops.numpy(ops.max(-1.0 * x, (0, 1, 2, 3))) <= 0)
+
+
+def among(model: Model) -> dict[str, Layer]:
+    """Those of a model's layers, found with one pass."""
+    ops, layers = model.ops, model.layers
+    names = [name for name, one in layers.items() if may_be(one.shape) and not one.kind.startswith(CHANNELS_FIRST)]
+    if not names:
+        return {}
+    picture = np.random.default_rng(0).normal(size=(1, *model.spec.shape))
+    kept = model.forward(ops.asarray(picture), names)
+    return noted(ops, ((layers[name], kept[name]) for name in names if is_attention(ops, kept[name])))
 
 
 def noted(ops: Ops, found: Iterable[tuple[Layer, Tensor]]) -> dict[str, Layer]:

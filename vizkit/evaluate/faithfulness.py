@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -170,18 +171,9 @@ def average_drop(
         >>> vizkit.evaluate.average_drop(model, vizkit.images.sample(), found).shape
         (1,)
     """
-    job = Probe(
-        "average_drop",
-        model,
-        image,
-        target,
-        output="probability",
-        input_range=input_range,
-        fit=fit,
-        batch_size=batch_size,
-    )
-    kept = _kept(job, maps, baseline)
-    return np.asarray(np.maximum(0, job.original - kept) / job.original)
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    whole, kept = _kept(Probe("average_drop", model, image, target, output="probability", **how), maps, baseline)
+    return np.asarray(np.maximum(0, whole - kept) / whole)
 
 
 def increase_in_confidence(
@@ -212,24 +204,17 @@ def increase_in_confidence(
         >>> float(vizkit.evaluate.increase_in_confidence(model, vizkit.images.sample(), found)[0]) in (0.0, 1.0)
         True
     """
-    job = Probe(
-        "increase_in_confidence",
-        model,
-        image,
-        target,
-        output="probability",
-        input_range=input_range,
-        fit=fit,
-        batch_size=batch_size,
-    )
-    return np.asarray(_kept(job, maps, baseline) > job.original, dtype=np.float64)
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    job = Probe("increase_in_confidence", model, image, target, output="probability", **how)
+    whole, kept = _kept(job, maps, baseline)
+    return np.asarray(kept > whole, dtype=np.float64)
 
 
-def _kept(job: Probe, maps: Maps, baseline: str) -> Array:
-    """The class's probability (N,) when each image shows only what its map does."""
+def _kept(job: Probe, maps: Maps, baseline: str) -> tuple[Array, Array]:
+    """The class's probability (N,) for each image, and when that shows only what its map does."""
     values = as_maps(maps, count=len(job), size=job.size)
     low = values.min(axis=(1, 2), keepdims=True)
     span = values.max(axis=(1, 2), keepdims=True) - low
     keep = np.divide(values - low, span, out=np.zeros_like(values), where=span > 0)[:, None]
     mixed = keep * job.batch.tensor + (1 - keep) * reference(baseline, job.batch, job.model.spec)
-    return job.read(job.tables(mixed, job.technique), job.chosen, job.outputs)
+    return job.original, job.read(job.tables(mixed, job.technique), job.chosen, job.outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -81,11 +83,11 @@ def infidelity(
     sums = np.zeros((3, len(job)))
 
     def step(i: int, start: int, stop: int) -> None:
-        change = np.stack(
-            [_noise(job.x[i], size, generator(seed, s)) for s in range(start, stop)]
-            if perturbation == "noise"
-            else [_square(job.x[i] - baselines[i], size, generator(seed, s)) for s in range(start, stop)]
-        )
+        drawn = [generator(seed, s) for s in range(start, stop)]
+        if perturbation == "noise":
+            change = np.stack([size * rng.standard_normal(job.x[i].shape) for rng in drawn])
+        else:
+            change = np.stack([_square(job.x[i] - baselines[i], size, rng) for rng in drawn])
         lost = job.original[i] - job.probe(i, model.ops.asarray(job.x[i] - change))
         predicted = (change * phi[i]).sum(axis=(1, 2, 3))
         sums[:, i] += (predicted**2).sum(), (predicted * lost).sum(), (lost**2).sum()
@@ -105,10 +107,6 @@ def _attributions(maps: Maps, job: Probe) -> Array:
     if values.shape != job.x.shape:
         raise ShapeError(f"Attributions of shape {values.shape} for inputs of shape {job.x.shape}.")
     return values
-
-
-def _noise(x: Array, deviation: float, rng: np.random.Generator) -> Array:
-    return deviation * rng.standard_normal(x.shape)
 
 
 def _square(removed: Array, share: float, rng: np.random.Generator) -> Array:
@@ -165,16 +163,8 @@ def faithfulness_correlation(
         >>> vizkit.evaluate.faithfulness_correlation(model, vizkit.images.sample(), found, samples=3).shape
         (1,)
     """
-    job = Probe(
-        "faithfulness_correlation",
-        model,
-        image,
-        target,
-        output=output,
-        input_range=input_range,
-        fit=fit,
-        batch_size=batch_size,
-    )
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    job = Probe("faithfulness_correlation", model, image, target, output=output, **how)
     values = as_maps(maps, count=len(job), size=job.size)
     count = job.size[1] if subset is None else subset
     if samples < 2 or not 1 <= count <= values[0].size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,10 +149,7 @@ def rank(
     job = Probe("rank", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     found = None if masks is None else as_masks(masks, np.empty((len(job), *job.size)))
     case = Case(model, job.batch, job.handed, found, seed, batch_size)
-    names = _metrics(metrics, found is not None)
-    for name in settings:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+    names = _metrics(metrics, settings, found is not None)
     contenders = _methods(methods, seed, found is not None)
     per_image = np.empty((len(contenders), len(names), len(job)))
     for row, method in enumerate(contenders.values()):
@@ -175,12 +172,13 @@ def rank(
     return Ranking(values[order], made, ordered, tuple(names), per_image[order], mean_rank[order])
 
 
-def _metrics(given: Sequence[str] | None, masks: bool) -> list[str]:
+def _metrics(given: Sequence[str] | None, settings: Iterable[str], masks: bool) -> list[str]:
+    for name in (*(given or ()), *settings):
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
     if given is None:
         return [name for name, metric in METRICS.items() if metric.default and (masks or not metric.masks)]
     for name in given:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
         if METRICS[name].masks and not masks:
             raise SettingError(f"metrics: {name} needs masks of the objects; give masks=.")
     if not given:

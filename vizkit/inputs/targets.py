@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,19 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.backend import OUTPUT, Array, Model, Ops, Tensor
-from ..contract.errors import ImageError, SettingError, ShapeError
+from ..contract.errors import ImageError, SettingError
+from . import outputs
+from .outputs import CORNERS, Column, Dense, Of, Table
 
 if TYPE_CHECKING:
     from .images import Batch, ImageInput
 
 ALL = "all"
 PREDICTED = "predicted"
-OVERLAP = 0.5
-"""How much a detected box must have in common with the one that is meant: intersection over union."""
-CORNERS = 4
-"""Numbers before the classes' scores in a row of a detector's output: left, top, right, bottom."""
-Of = Callable[[Ops, Tensor], Tensor]
-"""From a network's output (N, ...) to scores (N,), native."""
 
 
 class Score(ABC):
@@ -62,14 +58,6 @@ class Score(ABC):
 
     def __neg__(self) -> Score:
         return self * -1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """A score on a network: its name, and how it is computed."""
-
-    label: str
-    of: Of
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,50 +110,11 @@ class Class(Score):
                 "class alone."
             )
         if isinstance(self.mask, str) and self.mask == PREDICTED:
-            return Column(f"{label} where it is predicted", partial(_predicted, dense, index))
+            return Column(f"{label} where it is predicted", partial(outputs.predicted, dense, index))
         if not said:
-            return Column(label, partial(_picked, dense, index))
-        mask, where = self._mask(model.spec.size, dense.size or (1, 1))
-        return Column(f"{label} {where}", partial(_masked, dense, index, mask))
-
-    def _mask(self, picture: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, str]:
-        """Weights (h, w) of the output's places, and what they are called."""
-        if self.at is not None:
-            row, column = self.at
-            if not (0 <= row < picture[0] and 0 <= column < picture[1]):
-                raise SettingError(f"at={self.at}: the picture has {picture[0]} rows and {picture[1]} columns.")
-            mask = np.zeros(grid)
-            mask[row * grid[0] // picture[0], column * grid[1] // picture[1]] = 1
-            return mask, f"at row {row}, column {column}"
-        if self.box is not None:
-            left, top, right, bottom = self.box
-            if not (0 <= left < right <= picture[1] and 0 <= top < bottom <= picture[0]):
-                raise SettingError(
-                    f"box={self.box}: expected left < right and top < bottom inside of {picture[1]} x {picture[0]}."
-                )
-            rows, columns = (
-                np.clip(np.minimum(cells[1:], high) - np.maximum(cells[:-1], low), 0, None) / np.diff(cells)
-                for low, high, cells in (
-                    (top, bottom, np.linspace(0, picture[0], grid[0] + 1)),
-                    (left, right, np.linspace(0, picture[1], grid[1] + 1)),
-                )
-            )
-            return np.outer(rows, columns), f"in the box {left:g}, {top:g}, {right:g}, {bottom:g}"
-        mask = np.asarray(self.mask, dtype=np.float64)
-        if mask.shape not in (grid, picture):
-            raise SettingError(f"A mask of shape {mask.shape}: expected the picture's, {picture}, or {grid}.")
-        for axis, count in enumerate(grid):
-            mask = np.moveaxis(np.tensordot(_shares(mask.shape[axis], count), mask, (1, axis)), 0, axis)
-        if not mask.any():
-            raise SettingError("The mask of the target is zero everywhere, so that nothing is meant.")
-        return mask, "under a mask"
-
-
-def _shares(source: int, target: int) -> Array:
-    """(target, source): of which cells of an axis a coarser or finer one is the mean."""
-    edges = np.linspace(0, source, target + 1)
-    low, high = np.maximum(edges[:-1, None], np.arange(source)), np.minimum(edges[1:, None], np.arange(1, source + 1))
-    return np.asarray(np.clip(high - low, 0, None) / np.diff(edges)[:, None])
+            return Column(label, partial(outputs.picked, dense, index))
+        mask, where = outputs.weights_of(self.at, self.box, self.mask, model.spec.size, dense.size or (1, 1))
+        return Column(f"{label} {where}", partial(outputs.masked, dense, index, mask))
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +134,7 @@ class Similarity(Score):
         length = float(np.linalg.norm(output))
         if length == 0:
             raise SettingError(f"The output of {model.name} for {batch.names[0]} is zero, so nothing is similar to it.")
-        return Column(f"similarity to {batch.names[0]}", partial(_cosine, output / length))
+        return Column(f"similarity to {batch.names[0]}", partial(outputs.cosine, output / length))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +164,7 @@ class Detection(Score):
             scores = found[:, CORNERS:] if index is None else found[:, [CORNERS + index]]
             best = np.argsort(-scores.max(axis=1), kind="stable")
             if box is not None:
-                best = np.argsort(-_overlaps(found[:, :CORNERS], box), kind="stable")
+                best = np.argsort(-outputs.overlaps(found[:, :CORNERS], box), kind="stable")
             if not self.index < int((scores.max(axis=1) > 0).sum()):
                 raise SettingError(
                     f"{model.name} finds {int((scores.max(axis=1) > 0).sum())} such boxes in this picture; {self} "
@@ -225,7 +174,7 @@ class Detection(Score):
             box = tuple(row[:CORNERS].tolist())
             index = int(row[CORNERS:].argmax()) if index is None else index
         label = f"{model.spec.label(index)} in the box " + ", ".join(f"{one:.0f}" for one in box)
-        return Column(label, partial(_detected, np.array(box), index))
+        return Column(label, partial(outputs.detected, np.array(box), index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,135 +189,12 @@ class Function(Score):
         return Column(self.name, self.function)
 
 
-@dataclass(frozen=True)
-class Dense:
-    """Where the classes lie in a network's output: (N, C), or with places (N, C, h, w) or (N, h, w, C); in that of a
-    detector, (N, boxes, 4 + C)."""
-
-    classes: int
-    size: tuple[int, int] | None = None
-    order: str = "NC"
-
-    @classmethod
-    def of(cls, model: Model) -> Dense:
-        """That of a model. Raises ShapeError for an output of another form."""
-        shape = model.output_shape
-        if model.detects:
-            return cls(shape[2] - CORNERS, None, "boxes")
-        if len(shape) == 2:
-            return cls(shape[1])
-        grid = model.grid(OUTPUT)
-        if grid is not None:
-            return cls(grid.channels, (grid.height, grid.width), grid.order)
-        if len(shape) < 3:
-            raise ShapeError(f"{model.name} gives an output of shape {shape}; a target needs (N, classes, ...).")
-        return cls(shape[1], (int(np.prod(shape[2:-1])), shape[-1]), "NC...")
-
-    def places(self, ops: Ops, output: Tensor) -> Tensor:
-        """(N, C, h * w)."""
-        height, width = self.size or (1, 1)
-        if self.order == "NHWC":
-            return ops.transpose(ops.reshape(output, (-1, height * width, self.classes)), (0, 2, 1))
-        if self.order == "NTC":
-            return ops.transpose(output[:, -height * width :], (0, 2, 1))
-        return ops.reshape(output, (-1, self.classes, height * width))
-
-    def table(self, ops: Ops, output: Tensor) -> Tensor:
-        """The scores (N, C) of the classes: logits, their sum over all places, the sum over all boxes."""
-        if self.order == "NC":
-            return output
-        if self.order == "boxes":
-            return ops.sum(output[:, :, CORNERS:], 1)
-        return ops.sum(self.places(ops, output), 2)
-
-    def first(self, ops: Ops, output: Tensor) -> Tensor:
-        """(N, C, h * w): one where a class has the largest logit of a place, else zero."""
-        found = ops.transpose(self.places(ops, ops.detach(output)), (0, 2, 1))
-        n, places, classes = found.shape
-        top = ops.reshape(ops.top(ops.reshape(found, (n * places, classes))), (n, places, classes))
-        return ops.transpose(top, (0, 2, 1))
-
-
-def _picked(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
-    return dense.table(ops, output)[:, index]
-
-
-def _predicted(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
-    return ops.sum(dense.places(ops, output)[:, index] * dense.first(ops, output)[:, index], 1)
-
-
-def _masked(dense: Dense, index: int, mask: Array, ops: Ops, output: Tensor) -> Tensor:
-    return ops.sum(dense.places(ops, output)[:, index] * ops.constant(np.reshape, mask, (1, -1)), 1)
-
-
-def _cosine(direction: Array, ops: Ops, output: Tensor) -> Tensor:
-    flat = ops.reshape(output, (-1, len(direction)))
-    return ops.sum(flat * ops.constant(np.reshape, direction, (1, -1)), 1) / ops.sqrt(ops.sum(flat * flat, 1))
-
-
-def _overlaps(boxes: Array, box: Sequence[float]) -> Array:
-    """Intersection over union of boxes (D, 4) with one."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
-    both = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + (box[2] - box[0]) * (box[3] - box[1])
-    return np.asarray(common / np.maximum(both - common, np.finfo(np.float64).tiny))
-
-
-def _detected(box: Array, index: int, ops: Ops, output: Tensor) -> Tensor:
-    corners = ops.detach(output[:, :, :CORNERS])
-    scores = output[:, :, CORNERS + index]
-    meant = ops.constant(np.reshape, box, (1, 1, CORNERS)) + 0.0 * corners
-    low, high = ops.maximum(corners[:, :, :2], meant[:, :, :2]), ops.minimum(corners[:, :, 2:], meant[:, :, 2:])
-    sides = ops.maximum(high - low, 0.0)
-    common = sides[:, :, 0] * sides[:, :, 1]
-    areas = [(one[:, :, 2] - one[:, :, 0]) * (one[:, :, 3] - one[:, :, 1]) for one in (corners, meant)]
-    share = common / (areas[0] + areas[1] - common)
-    # Among the boxes of this class, the one with the largest share, if that is enough.
-    known = ops.where(ops.detach(scores), share, 0.0 * share)
-    enough = ops.maximum(known - OVERLAP, 0.0)
-    return ops.sum(ops.where(ops.top(known) * enough, scores, 0.0 * scores), 1)
-
-
 Wanted = int | str | Score | None
 Target = Wanted | Sequence[Wanted]
 """What every technique takes: None (the top-1), a class's index or label, "all", a :class:`Score`, or a list with one
 of these for each picture. In a text, ``cat@12,30`` is ``Class("cat", at=(12, 30))``, ``cat@5,5,60,40`` a box,
 ``cat@predicted`` and ``cat@mask.png`` masks, ``like:photo.jpg`` a :class:`Similarity`, ``box:0`` a
 :class:`Detection`, and `` + ``, `` - `` between two of these, with spaces, what it says."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The scores (N, K) that one call looks at: the classes of the network, then those that it was given as
-    :class:`Score`; and, of the pictures, which of them: None is the sum of all classes, unresolved a None of ``asked``
-    the top-1."""
-
-    dense: Dense
-    columns: tuple[Column, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """K."""
-        return self.dense.classes + len(self.columns)
-
-    def __call__(self, ops: Ops, output: Tensor) -> Tensor:
-        found = self.dense.table(ops, output)
-        if not self.columns:
-            return found
-        own = [ops.reshape(one.of(ops, output), (-1, 1)) for one in self.columns]
-        return ops.concat([found, *own], 1)
-
-    def label(self, model: Model, index: int) -> str:
-        """The name of a column."""
-        beyond = index - self.dense.classes
-        return model.spec.label(index) if beyond < 0 else self.columns[beyond].label
-
-    def probability(self, ops: Ops, table: Tensor, sigmoid: bool) -> Tensor:
-        """The classes' columns as probabilities: the softmax over all, the sigmoid of a single one, and that itself
-        where the network's own last step is one."""
-        if self.width > 1:
-            return ops.softmax(table)
-        return table if sigmoid else ops.sigmoid(table)
 
 
 def look(model: Model, target: Target, batch: Batch) -> tuple[Table, list[int | str | None], list[Wanted]]:
@@ -410,8 +236,7 @@ def _output(model: Model, x: Array) -> Tensor:
 def _most(model: Model, dense: Dense, x: Array) -> int:
     """The class that is the first at the most places of a picture."""
     ops = model.ops
-    votes = ops.numpy(ops.sum(dense.first(ops, _output(model, x)), 2))[0]
-    return int(votes.argmax())
+    return int(ops.numpy(ops.sum(dense.first(ops, _output(model, x)), 2))[0].argmax())
 
 
 def _read(model: Model, target: Wanted) -> Wanted:
@@ -507,8 +332,7 @@ def marks(model: Model, table: Table, asked: Sequence[int | str | None]) -> Arra
         if item == ALL:
             row[: table.dense.classes] = 1
         else:
-            index = None if item is None else _one(model, table, item)
-            row[-1 if index is None else index] = 1
+            row[-1 if item is None else _one(model, table, item)] = 1
     return found
 
 

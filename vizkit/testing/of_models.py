@@ -15,8 +15,8 @@ import pytest
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, Array, Mode, Model
 from vizkit.contract.errors import DisconnectedError, SettingError, ShapeError, UnknownNameError
-from vizkit.contract.model import digest
 from vizkit.contract.probes import Case
+from vizkit.contract.terms import digest
 from vizkit.reports.doctor import reference
 
 from .assertions import assert_close, required

@@ -42,7 +42,7 @@ def _parameters(model: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
     elif model == "googlenet":
         _googlenet(out)
     elif model == "shapes":
-        _shapes(out)
+        out = shapes.parameter_shapes()
     else:
         raise KeyError(model)
     return tuple(out.items())
@@ -73,12 +73,8 @@ def _affine(out: Shapes, name: str, outputs: int, inputs: int, size: int | None 
 def _normalised(out: Shapes, conv: str, norm: str, outputs: int, inputs: int, size: int) -> None:
     """A convolution without a bias and its batch norm."""
     out[f"{conv}.weight"] = (outputs, inputs, size, size)
-    _norm(out, norm, outputs)
-
-
-def _norm(out: Shapes, name: str, channels: int) -> None:
     for kind in ("weight", "bias", "running_mean", "running_var"):
-        out[f"{name}.{kind}"] = (channels,)
+        out[f"{norm}.{kind}"] = (outputs,)
 
 
 def _vgg(out: Shapes, convolutions: tuple[int, ...]) -> None:
@@ -136,11 +132,3 @@ def _googlenet(out: Shapes) -> None:
             basic(f"{name}.{branch}.1", wide, narrow, 3)
         basic(f"{name}.branch4.1", pool, source, 1)
     _affine(out, "fc", CLASSES, 1024)
-
-
-def _shapes(out: Shapes) -> None:
-    for layer in shapes.layers():
-        if layer.kind == "batch_norm":
-            _norm(out, layer.name, layer.outputs)
-        elif layer.kind in ("conv", "linear"):
-            _affine(out, layer.name, layer.outputs, layer.inputs, 3 if layer.kind == "conv" else None)

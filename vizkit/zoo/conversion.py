@@ -11,7 +11,7 @@ from ..contract.errors import SettingError, WeightsWarning, unknown
 from . import formats, metadata, naming, store
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG, spec_of
-from .weights import STRIDES, Parameters
+from .weights import STRIDES
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def convert(
     arrays = {name: found.arrays[name] for name in parameter_shapes(model)}
     if target.suffix == ".params":
         arrays = naming.gluon(model, naming.unfold(model, arrays))
-    text = metadata.encode(model, found.spec or spec_of(model), properties, found.first_source or _named(found))
+    first = Path(found.origin.file).name if found.origin.file else found.origin.source
+    text = metadata.encode(model, found.spec or spec_of(model), properties, found.first_source or first)
     formats.write(target, arrays, text)
     done = Conversion(
         model,
@@ -110,11 +111,6 @@ def _stride_name(model: str, properties: dict[str, bool]) -> str | None:
     if not is_bottleneck(model):
         return None
     return "1x1" if properties.get("stride_in_1x1", False) else "3x3"
-
-
-def _named(found: Parameters) -> str:
-    """The origin in a few words, without a folder."""
-    return Path(found.origin.file).name if found.origin.file else found.origin.source
 
 
 def _warning(model: str, suffix: str, properties: dict[str, bool]) -> str:

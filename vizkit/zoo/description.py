@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.errors import WeightsError
-from ..contract.model import digest
+from ..contract.terms import digest
 from . import formats, naming, weights
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG

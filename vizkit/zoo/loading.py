@@ -14,7 +14,7 @@ from ..contract.backend import BackendInfo, Call, Model
 from ..contract.errors import SettingError
 from ..contract.grid import Grid, laid_out
 from ..contract.spec import imagenet_labels, make_spec
-from ..inputs.targets import Dense
+from ..inputs.outputs import Dense
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
 
@@ -47,9 +47,8 @@ def load(
     mode, which only reproduces published mistakes, stays float32.
 
     ``optimise``: prepare the network, without loss, at its first pass: batch norm folded into the convolution before it
-    (in float64), which takes the memory of those convolutions' weights once more; in Gluon on a CPU also a compiled
-    graph. Layers that folding would hide, training mode and the
-    model's ``native`` are as without it. ``model.optimise`` changes it later.
+    (in float64), which takes the memory of those convolutions' weights once more. Layers that folding would hide,
+    training mode and the model's ``native`` are as without it. ``model.optimise`` changes it later.
 
     Raises UnknownNameError, BackendMissingError, DeviceError, WeightsError or SettingError.
 

@@ -32,7 +32,8 @@ def page(drawn: Diagram) -> str:
     sequential = not any(item.is_block for item in drawn.items)
     overview = f'<div class="scroller" tabindex="0" role="region" aria-label="Overview">{svg(drawn.scene)}</div>'
     made = drawn.provenance
-    return _template().substitute(
+    template = Template((files("vizkit.network") / "diagram.html").read_text(encoding="utf-8"))
+    return template.substitute(
         title=escape(drawn.scene.title),
         generator=escape(f"vizkit {VERSION}"),
         lead=escape(
@@ -46,10 +47,6 @@ def page(drawn: Diagram) -> str:
         shown=escape(json.dumps(made, indent=1)),
         buttons="hidden" if sequential else "",
     )
-
-
-def _template() -> Template:
-    return Template((files("vizkit.network") / "diagram.html").read_text(encoding="utf-8"))
 
 
 def _several(found: Sequence[Step], item: Item, copies: Sequence[Item], rows: dict[str, Row]) -> str:

@@ -1,4 +1,7 @@
-"""Places for a block's steps: ranks from left to right by the longest path, lanes that keep edges off the boxes."""
+"""Places for a block's steps: ranks from left to right by the longest path, lanes that keep edges off the boxes.
+
+Our own, since a general layout (graphviz, networkx) is a large dependency for graphs of at most a few dozen steps.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def layout(found: Sequence[Step], item: Item) -> Layout:
     rank = {PORT: -1}
     for i in item.steps:
         rank[i] = 1 + max((rank[source] for source, target in edges if target == i), default=-1)
-    chains = {edge: [edge[0], *_bends(edge, rank), edge[1]] for edge in edges}
+    # An edge passes a point in every rank between its ends.
+    passed = {edge: [(edge, column) for column in range(rank[edge[0]] + 1, rank[edge[1]])] for edge in edges}
+    chains: dict[tuple[int, int], list[object]] = {edge: [edge[0], *passed[edge], edge[1]] for edge in edges}
     columns: dict[int, list[object]] = {}
     place: dict[object, int] = dict(rank.items())
     for (source, _), chain in chains.items():
@@ -52,11 +57,6 @@ def layout(found: Sequence[Step], item: Item) -> Layout:
         {i: at[i] for i in rank},
         {edge: [at[point] for point in chain[1:-1]] for edge, chain in chains.items()},
     )
-
-
-def _bends(edge: tuple[int, int], rank: dict[int, int]) -> list[object]:
-    """A point in every rank that an edge passes over."""
-    return [(edge, column) for column in range(rank[edge[0]] + 1, rank[edge[1]])]
 
 
 def _order(point: object) -> tuple[int, int]:

@@ -75,10 +75,8 @@ def items(found: Sequence[Step], collapse: bool = True) -> list[Item]:
             continue
         part = tuple(range(start, i + 1))
         start = i + 1
-        if len(part) == 1:
-            out.append(Item(_title(found, part), part, last=i))
-            continue
-        part = _with_stem(found, out, part)
+        if len(part) > 1:
+            part = _with_stem(found, out, part)
         out.append(Item(_title(found, part), part, last=i))
     return _collapsed(found, out) if collapse else out
 

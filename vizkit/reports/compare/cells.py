@@ -20,6 +20,7 @@ from ...contract.backend import Array, registered
 from ...contract.errors import WeightsError
 from ...support.files import replacing
 from ...zoo.catalog import CATALOG
+from ...zoo.download.digest import file_hash
 from . import machine
 from .plan import FEATURE_MAPS, Plan, weights_name
 
@@ -64,14 +65,8 @@ class Cell:
 
     def named(self) -> dict[str, str]:
         """The cell's own columns in a report."""
-        return {
-            "model": self.model,
-            "weights": weights_name(self.weights),
-            "backend": self.backend,
-            "dtype": self.dtype,
-            "technique": self.technique,
-            "image": self.image,
-        }
+        own = {name: getattr(self, name) for name in ("model", "weights", "backend", "dtype", "technique", "image")}
+        return own | {"weights": weights_name(self.weights)}
 
 
 def listed(plan: Plan) -> list[Cell]:
@@ -143,11 +138,7 @@ def weights_identity(model: str, weights: str) -> str:
 @lru_cache(maxsize=256)
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+    return file_hash(path, "sha256")
 
 
 def write(path: Path, arrays: Mapping[str, Array], made: Mapping[str, Any]) -> None:

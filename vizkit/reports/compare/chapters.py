@@ -22,6 +22,7 @@ HEADS = {
     "top_intersection": "top 5 % shared",
 }
 UNDEFINED = "–"
+ANSWER = {None: UNDEFINED, 0.0: "no", 1.0: "yes"}
 VERDICTS = {
     "equal": "equal within the tolerance",
     "float32": "neither: float32 itself is that far off",
@@ -103,15 +104,8 @@ def summary(found: Found) -> Chapter:
         ]
         tables.append(Table("Maps of two backends", head, rows))
     if layers:
-        head = (
-            "network",
-            "image",
-            "backends",
-            "first layer beyond",
-            "largest relative L2",
-            "error there",
-            "which is off",
-        )
+        parted_at = ("first layer beyond", "largest relative L2", "error there", "which is off")
+        head = ("network", "image", "backends", *parted_at)
         forward = [
             (
                 *(network(found, row["a"]), row["image"], _backends(row), row["first"] or f"none of {row['layers']}"),
@@ -135,14 +129,8 @@ def _cell(one: Mapping[str, str]) -> str:
 def metrics(found: Found, caption: str, rows: Sequence[Row], folded: bool = False, layers: bool = False) -> Table:
     """All metrics of comparisons, one a row."""
     head = ("layer" if layers else "what", "image", *HEADS.values())
-    body = [
-        (
-            row["array"].removeprefix(pairs.PREFIX) if layers else against(found, row),
-            row["image"],
-            *figures(row["numbers"]),
-        )
-        for row in rows
-    ]
+    names = [row["array"].removeprefix(pairs.PREFIX) if layers else against(found, row) for row in rows]
+    body = [(name, row["image"], *figures(row["numbers"])) for name, row in zip(names, rows, strict=True)]
     return Table(caption, head, body, folded)
 
 
@@ -165,7 +153,7 @@ def predictions(found: Found) -> Chapter | None:
     rows = [row for row in found["comparisons"] if row["array"] == pairs.LOGITS and row["a"]["file"] in files]
     agree = [
         (
-            *(network(found, row["a"]), against(found, row), row["image"], _yes(row["numbers"]["top1"])),
+            *(network(found, row["a"]), against(found, row), row["image"], ANSWER[row["numbers"]["top1"]]),
             *(near_one(row["numbers"]["top5"]), small(row["numbers"]["relative_l2"])),
         )
         for row in rows
@@ -185,19 +173,16 @@ def _who(found: Found, one: Row) -> tuple[str, str, str]:
     return network(found, one), f"{one['backend']} {one['dtype']}", one["image"]
 
 
-def _yes(value: float | None) -> str:
-    return UNDEFINED if value is None else ("yes" if value else "no")
-
-
 def cost(found: Found) -> Chapter:
     """Time and memory of each cell."""
     study, hardware = found["study"], found["hardware"]
+    threads = "1 thread" if study["threads"] == 1 else f"{study['threads']} threads"
     whole = all(one["peak_is_of_the_runs"] for one in found["cells"])
     peak = "of the runs alone" if whole else "of the whole process, since this system cannot tell the runs' own"
     text = (
         f"Wall time of one call on one image: median and quartiles of {study['repeats']} runs after one that is not "
         f"counted; the judge, in float64, runs once after that one. Every technique of every network runs in a fresh "
-        f"process that holds one framework, with {_threads(study['threads'])} an operator, on {hardware['processor']}, "
+        f"process that holds one framework, with {threads} an operator, on {hardware['processor']}, "
         f"{hardware['cores']} processors; nothing else of the study runs meanwhile.\n\nMemory is the peak of the "
         f"resident set {peak}; beside it what the process held before: Python, the framework and the network."
     )
@@ -205,15 +190,11 @@ def cost(found: Found) -> Chapter:
     rows = [
         (
             *(one["technique"], *_who(found, one), *_time(one["numbers"])),
-            *(_mebibytes(one["numbers"][name]) for name in ("peak_bytes", "loaded_bytes")),
+            *(f"{one['numbers'][name] / 2**20:.0f} MiB" for name in ("peak_bytes", "loaded_bytes")),
         )
         for one in found["cells"]
     ]
     return Chapter("cost", "Time and memory", text, tables=[Table("Every cell", head, rows)])
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _time(numbers: Mapping[str, float]) -> tuple[str, str, str]:
@@ -223,10 +204,6 @@ def _time(numbers: Mapping[str, float]) -> tuple[str, str, str]:
 
 def _seconds(value: float) -> str:
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def _mebibytes(count: float) -> str:
-    return f"{count / 2**20:.0f} MiB"
 
 
 DEFINITIONS = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,8 @@ def hardware() -> dict[str, Any]:
 
 def versions(backend: str) -> dict[str, str]:
     """Versions of vizkit, Python, NumPy and the backend's packages, read without importing a framework."""
-    found = {"vizkit": VERSION, "python": platform.python_version(), "numpy": np.__version__}
-    for module in registered()[backend].requires:
-        try:
-            found[module] = metadata.version(module)
-        except metadata.PackageNotFoundError:
-            found[module] = "unknown"
-    return found
+    own = {"vizkit": VERSION, "python": platform.python_version(), "numpy": np.__version__}
+    return own | registered()[backend]().versions()
 
 
 def reset_peak() -> bool:

@@ -1,5 +1,6 @@
 """How far two arrays lie apart: every figure of the study, of raw values, before any normalisation.
 
+Our own, SSIM too, since scikit-image is none of the core's needs, and a study has to run without it.
 In all of them ``b`` is what ``a`` is held against; both are widened to float64 first. None means "not defined".
 
 ===================  ===================================================================================
@@ -39,8 +40,6 @@ METRICS = (
 WINDOW = 7
 K1, K2 = 0.01, 0.03
 SHARE = 0.05
-CHUNK = 1 << 17
-"""Values whose structural similarity is computed at once, so that they stay in the processor's cache."""
 Numbers = dict[str, float | None]
 
 
@@ -119,13 +118,7 @@ def ssim(a: Side, b: Side) -> float | None:
     if a.values.ndim not in (2, 3) or min(a.values.shape[-2:]) < WINDOW or not span:
         return None
     planes = [side.values.reshape(-1, *side.values.shape[-2:]) for side in (a, b)]
-    step = max(1, CHUNK // planes[0][0].size)
-    total = sum(
-        float(_similarity(planes[0][k : k + step], planes[1][k : k + step], span).sum())
-        for k in range(0, len(planes[0]), step)
-    )
-    windows = len(planes[0]) * int(np.prod([side - WINDOW + 1 for side in planes[0].shape[1:]]))
-    return total / windows
+    return float(np.mean([_similarity(one, other, span).mean() for one, other in zip(*planes, strict=True)]))
 
 
 def _similarity(a: Array, b: Array, span: float) -> Array:
@@ -139,16 +132,12 @@ def _similarity(a: Array, b: Array, span: float) -> Array:
     )
 
 
-def _window(planes: Array) -> Array:
-    """Means over windows wholly inside: (n, H, W) to (n, H - 6, W - 6)."""
-    for axis in (1, 2):
-        planes = np.moveaxis(planes, axis, -1)
-        size = planes.shape[-1] - WINDOW + 1
-        total = planes[..., :size].copy()
-        for k in range(1, WINDOW):
-            total += planes[..., k : k + size]
-        planes = np.moveaxis(total / WINDOW, -1, axis)
-    return planes
+def _window(plane: Array) -> Array:
+    """Means over windows wholly inside: (H, W) to (H - 6, W - 6)."""
+    for axis in (0, 1):
+        size = plane.shape[axis] - WINDOW + 1
+        plane = np.asarray(sum(plane.take(range(k, k + size), axis) for k in range(WINDOW)) / WINDOW)
+    return plane
 
 
 def agreement(a: Array, b: Array, top: int = 5) -> Numbers:

@@ -132,7 +132,8 @@ class Book:
         for backend in dict.fromkeys(row["a"]["backend"] for row in rows):
             own = [row for row in rows if row["a"]["backend"] == backend]
             cells = [one for one in self.cells(technique) if one["backend"] == backend and one["dtype"] == "float32"]
-            same = [one for one in cells if self.array(one["file"], VALUES).shape == self._shape(own)]
+            shape = self.array(own[0]["b"]["file"], VALUES).shape
+            same = [one for one in cells if self.array(one["file"], VALUES).shape == shape]
             strips, names, used = self.strips(same, self.network)
             key = _key("networks", technique, backend)
             title = f"{technique} by network, in {backend}"
@@ -145,20 +146,9 @@ class Book:
                 "differences are of maps divided by their own ends. The numbers are of raw values. Layers are not "
                 "compared: they are different things in different networks."
             )
-            out.append(
-                Chapter(
-                    key,
-                    title,
-                    text,
-                    drawn,
-                    [chapters.metrics(self.found, title, own)],
-                    notes=_targets(cells, self.network),
-                )
-            )
+            table = chapters.metrics(self.found, title, own)
+            out.append(Chapter(key, title, text, drawn, [table], notes=_targets(cells, self.network)))
         return out
-
-    def _shape(self, rows: Sequence[Row]) -> tuple[int, ...]:
-        return tuple(self.array(rows[0]["b"]["file"], VALUES).shape)
 
     def layers(self, network: tuple[str, str]) -> Chapter | None:
         """The activations of one network, layer by layer."""
@@ -169,13 +159,13 @@ class Book:
         ]
         if not rows:
             return None
-        by: dict[str, dict[str, list[float | None]]] = {}
+        by: dict[str, dict[str, float | None]] = {}
         for row in rows:
-            by.setdefault(chapters.against(self.found, row), {}).setdefault(row["array"], []).append(
-                row["numbers"]["relative_l2"]
-            )
+            largest, share = by.setdefault(chapters.against(self.found, row), {}), row["numbers"]["relative_l2"]
+            known = [one for one in (largest.get(row["array"]), share) if one is not None]
+            largest[row["array"]] = max(known, default=None)
         names = list(dict.fromkeys(row["array"] for row in rows))
-        curves = {what: [_largest(found.get(name, [None])) for name in names] for what, found in by.items()}
+        curves = {what: [largest.get(name) for name in names] for what, largest in by.items()}
         titles = [name.removeprefix(PREFIX) for name in names]
         cells = self.cells(FEATURE_MAPS, network)
         tolerance = self.found["study"]["tolerance"]
@@ -187,16 +177,10 @@ class Book:
             + " ".join(self._first(network))
             + f" A difference of exactly zero is drawn at {pictures.ZERO:g}."
         )
-        tables = [
-            chapters.metrics(
-                self.found,
-                f"{what}: every layer",
-                [row for row in rows if chapters.against(self.found, row) == what],
-                True,
-                True,
-            )
-            for what in by
-        ]
+        tables = []
+        for what in by:
+            own = [row for row in rows if chapters.against(self.found, row) == what]
+            tables.append(chapters.metrics(self.found, f"{what}: every layer", own, folded=True, layers=True))
         return Chapter(key, f"Layers of {label}", text, drawn + worst, tables)
 
     def _first(self, network: tuple[str, str]) -> list[str]:
@@ -204,13 +188,10 @@ class Book:
         out = []
         for row in self.found["divergences"]:
             if (row["a"]["model"], row["a"]["weights"]) == network:
-                both = f"{row['a']['backend']} and {row['b']['backend']}"
-                if row["first"] is None:
-                    out.append(f"On {row['image']} {both} never part by more than {row['tolerance']:g}.")
-                else:
-                    out.append(
-                        f"On {row['image']} {both} part by more than {row['tolerance']:g} first at {row['first']}."
-                    )
+                said = f"On {row['image']} {row['a']['backend']} and {row['b']['backend']}"
+                beyond = f"part by more than {row['tolerance']:g}"
+                first = row["first"]
+                out.append(f"{said} never {beyond}." if first is None else f"{said} {beyond} first at {first}.")
         return out
 
     def _worst(self, rows: Sequence[Row], cells: Sequence[Row], label: str, key: str) -> list[Picture]:
@@ -243,11 +224,6 @@ class Book:
 
 def _alike(row: Row, other: Row) -> bool:
     return all(row[side][key] == other[side][key] for side in "ab" for key in ("backend", "dtype"))
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known, default=None)
 
 
 def _side(one: Mapping[str, str]) -> str:

@@ -64,7 +64,7 @@ def rows(group: Sequence[Pair], folder: Path) -> Iterator[Row]:
     opened = {file: np.load(folder / file) for file in cells}
     try:
         for name in _arrays(group, opened):
-            having = [pair for pair in group if _both(pair, name, opened)]
+            having = [pair for pair in group if all(name in opened[one.file] for one in (pair.a, pair.b))]
             needed = dict.fromkeys(cell.file for pair in having for cell in (pair.a, pair.b))
             sides = {file: Side(opened[file][name]) for file in needed}
             for pair in having:
@@ -81,10 +81,6 @@ def _arrays(group: Sequence[Pair], opened: Mapping[str, Any]) -> list[str]:
     found = dict.fromkeys(name for one in opened.values() for name in one.files)
     layers = group[0].relation != NETWORKS
     return [name for name in found if name in (VALUES, LOGITS) or (layers and name.startswith(PREFIX))]
-
-
-def _both(pair: Pair, name: str, opened: Mapping[str, Any]) -> bool:
-    return all(name in opened[cell.file].files for cell in (pair.a, pair.b))
 
 
 def _row(pair: Pair, name: str, a: Side, b: Side) -> Row:

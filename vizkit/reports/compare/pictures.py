@@ -40,12 +40,9 @@ def beside(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Figur
     titles = ["what the network saw", *names]
     for name in others:
         titles += [f"{name} − {names[0]},\nthe same scale", f"{name} − {names[0]},\n{_times(magnified)} magnified"]
-    figure = plotting.new(SIDE * len(titles) + 0.4, (SIDE + 0.25) * len(strips) + 0.7)
-    grid = figure.subplots(len(strips), len(titles), squeeze=False)
-    for row, (strip, axes) in enumerate(zip(strips, grid, strict=True)):
+    figure, grid = _frame(strips, titles)
+    for strip, axes in zip(strips, grid, strict=True):
         high = max(map(end, strip.maps)) or 1.0
-        plotting.panel(axes[0], strip.picture)
-        axes[0].set_ylabel(strip.title, fontsize=7, color=plotting.GRAY)
         shown: dict[str, Any] = {"cmap": DIVERGING if signed else MAPS, "vmin": -high if signed else 0.0, "vmax": high}
         for axis, values in zip(axes[1:], strip.maps, strict=False):
             plotting.panel(axis, values, **shown)
@@ -56,10 +53,19 @@ def beside(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Figur
             for axis, factor in zip(axes[1 + len(names) + 2 * k :], (1.0, magnified), strict=False):
                 plotting.panel(axis, gap * factor, cmap=DIVERGING, vmin=-high, vmax=high)
                 axis.set_xlabel(f"±{high / factor:.2g}", fontsize=7, color=plotting.GRAY)
-        if row == 0:
-            for axis, title in zip(axes, titles, strict=True):
-                axis.set_title(title, fontsize=8)
     return figure
+
+
+def _frame(strips: Sequence[Strip], titles: Sequence[str]) -> tuple[Figure, Any]:
+    """A figure, and its axes: a row for each strip, begun with its picture, under these titles."""
+    figure = plotting.new(SIDE * len(titles) + 0.4, (SIDE + 0.25) * len(strips) + 0.7)
+    grid = figure.subplots(len(strips), len(titles), squeeze=False)
+    for strip, axes in zip(strips, grid, strict=True):
+        plotting.panel(axes[0], strip.picture)
+        axes[0].set_ylabel(strip.title, fontsize=7, color=plotting.GRAY)
+    for axis, title in zip(grid[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)
+    return figure, grid
 
 
 def _magnification(strips: Sequence[Strip]) -> float:
@@ -81,11 +87,8 @@ def networks(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Fig
     """Each picture and the maps of several networks, whose units differ: each on its own scale, which is stated, and
     the difference from the first, each divided by its own end, on the one scale of -1 to 1."""
     titles = ["what the network saw", *names, *(f"{name} − {names[0]},\neach over its end" for name in names[1:])]
-    figure = plotting.new(SIDE * len(titles) + 0.4, (SIDE + 0.25) * len(strips) + 0.7)
-    grid = figure.subplots(len(strips), len(titles), squeeze=False)
-    for row, (strip, axes) in enumerate(zip(strips, grid, strict=True)):
-        plotting.panel(axes[0], strip.picture)
-        axes[0].set_ylabel(strip.title, fontsize=7, color=plotting.GRAY)
+    figure, grid = _frame(strips, titles)
+    for strip, axes in zip(strips, grid, strict=True):
         scaled = []
         for axis, values in zip(axes[1:], strip.maps, strict=False):
             high = end(values) or 1.0
@@ -96,9 +99,6 @@ def networks(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Fig
         for axis, values in zip(axes[1 + len(names) :], scaled[1:], strict=True):
             plotting.panel(axis, values - scaled[0], cmap=DIVERGING, vmin=-1, vmax=1)
             axis.set_xlabel("±1", fontsize=7, color=plotting.GRAY)
-        if row == 0:
-            for axis, title in zip(axes, titles, strict=True):
-                axis.set_title(title, fontsize=8)
     return figure
 
 

@@ -83,11 +83,6 @@ def techniques() -> dict[str, Callable[..., Any] | None]:
     return {**methods(), **controls(), FEATURE_MAPS: None, PREDICT: None}
 
 
-def _every() -> tuple[str, ...]:
-    """All of them, but for those of transformers alone, which a study must name."""
-    return tuple(name for name, run in techniques().items() if not hasattr(run, "needs_attention"))
-
-
 def make(study: str | os.PathLike[str] | None, given: Mapping[str, Any]) -> Plan:
     """The plan of a TOML file, in which each option that is ``given`` (not None) replaces the file's.
 
@@ -110,7 +105,9 @@ def make(study: str | os.PathLike[str] | None, given: Mapping[str, Any]) -> Plan
     options["backend"] = options["backend"] or tuple(installed)
     options["weights"] = options["weights"] or ("imagenet",)
     chosen = options["technique"] or DEFAULT_TECHNIQUES
-    options["technique"] = _every() if chosen == ("all",) else tuple(chosen)
+    if chosen == ("all",):  # but for those of transformers alone, which a study must name
+        chosen = [name for name, run in techniques().items() if not hasattr(run, "needs_attention")]
+    options["technique"] = tuple(chosen)
     options["image"] = tuple(map(_path, options["image"] or (images.sample(),)))
     plan = Plan(**options)
     _check(plan)

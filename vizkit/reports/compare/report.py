@@ -14,7 +14,7 @@ import numpy as np
 from ... import results
 from ...support.version import VERSION
 from . import machine, pairs
-from .cells import FOLDER, UNREADABLE, Cell, digest, has_judge, is_file
+from .cells import FOLDER, Cell, digest, has_judge, is_file
 from .pairs import Row
 from .plan import Plan, weights_name
 from .run import Failures
@@ -22,23 +22,9 @@ from .run import Failures
 JSON, CSV = "results.json", "results.csv"
 GENERATOR = f"vizkit compare {VERSION}"
 Found = dict[str, Any]
-COLUMNS = (
-    "relation",
-    "technique",
-    "image",
-    "array",
-    "model",
-    "weights",
-    "backend",
-    "dtype",
-    "against_model",
-    "against_weights",
-    "against_backend",
-    "against_dtype",
-    "metric",
-    "value",
-)
+ABOUT = ("relation", "technique", "image", "array")
 SIDE = ("model", "weights", "backend", "dtype")
+COLUMNS = (*ABOUT, *SIDE, *(f"against_{name}" for name in SIDE), "metric", "value")
 
 
 def measured(cell: Cell, folder: Path) -> Row:
@@ -79,7 +65,8 @@ def gather(plan: Plan, done: Sequence[Cell], failures: Failures, found: Sequence
     """Everything that ``results.json`` holds. It names no folder, so that it can be handed on."""
     kept = folder / FOLDER
     finished = [measured(cell, kept) for cell in done]
-    files = {weights_name(weights): digest(Path(weights)) for _, weights in plan.networks if _readable(weights)}
+    given = [weights for _, weights in plan.networks if is_file(weights) and Path(weights).is_file()]
+    worst = pairs.worst(found)
     return {
         "generator": GENERATOR,
         "study": {
@@ -93,7 +80,7 @@ def gather(plan: Plan, done: Sequence[Cell], failures: Failures, found: Sequence
         },
         "hardware": machine.hardware(),
         "images": {name: digest(path) for name, path in zip(plan.names, plan.image, strict=True)},
-        "weights_files": files,
+        "weights_files": {weights_name(weights): digest(Path(weights)) for weights in given},
         "cells": finished,
         "failures": [{**cell.named(), "error": error} for cell, error in failures.items()],
         "comparisons": list(found),
@@ -103,16 +90,8 @@ def gather(plan: Plan, done: Sequence[Cell], failures: Failures, found: Sequence
             | {"relative_l2": row["numbers"]["relative_l2"]}
             for row in pairs.verdicts(found, plan.tolerance)
         ],
-        "worst_relative_l2_of_backends": _finite(pairs.worst(found)),
+        "worst_relative_l2_of_backends": worst if worst is not None and np.isfinite(worst) else None,
     }
-
-
-def _readable(weights: str) -> bool:
-    return is_file(weights) and Path(weights).is_file()
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
 
 
 def as_json(found: Mapping[str, Any]) -> str:
@@ -133,7 +112,7 @@ def as_csv(found: Mapping[str, Any]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in found["comparisons"]:
-        about = [row["relation"], row["technique"], row["image"], row["array"]]
+        about = [row[key] for key in ABOUT]
         sides = [row[side][key] for side in ("a", "b") for key in SIDE]
         writer.writerows([*about, *sides, name, _cell(value)] for name, value in row["numbers"].items())
     for row in found["cells"]:
@@ -144,12 +123,3 @@ def as_csv(found: Mapping[str, Any]) -> str:
 
 def _cell(value: float | None) -> str:
     return "" if value is None else repr(value)
-
-
-def loaded(path: Path) -> dict[str, Any]:
-    """An earlier ``results.json``; empty where there is none, or a damaged one."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except UNREADABLE:
-        return {}
-    return found

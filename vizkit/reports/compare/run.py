@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,8 @@ from .cells import Cell
 from .plan import Plan, weights_name
 
 Failures = dict[Cell, str]
+SHARED = ("settings", "target", "fit", "input_range", "seed", "device", "threads", "repeats")
+"""What the cells of one process have in common."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MXNET_OMP_MAX_THREADS")
 
 
@@ -54,7 +56,8 @@ def _process(
         _start(plan, group, folder, said) as process,
     ):
         try:
-            for event in _events(process):
+            for line in process.stdout or ():
+                event = json.loads(line)
                 if file := event.get("begun"):
                     at = file
                     tell(waiting[file], False)
@@ -97,34 +100,19 @@ def request(plan: Plan, group: Sequence[Cell], folder: Path) -> dict[str, Any]:
             {"file": cell.file, "image": cell.image, "path": str(cell.path), "identity": cell.identity}
             for cell in group
         ],
-        **{
-            key: identity[key]
-            for key in ("settings", "target", "fit", "input_range", "seed", "device", "threads", "repeats")
-        },
+        **{key: identity[key] for key in SHARED},
     }
 
 
 def _start(plan: Plan, group: Sequence[Cell], folder: Path, said: Any) -> subprocess.Popen[str]:
     environment = {**os.environ, **dict.fromkeys(THREADS, str(plan.threads))}
     command = [sys.executable, "-m", f"{__package__}.worker"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=said,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
+    process = subprocess.Popen(command, **pipes, text=True, encoding="utf-8", env=environment)
     if process.stdin is not None:
         with suppress(BrokenPipeError), process.stdin as pipe:  # it died at once; its exit code says so
             pipe.write(json.dumps(request(plan, group, folder)))
     return process
-
-
-def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    for line in process.stdout or ():
-        yield json.loads(line)
 
 
 def _status(code: int) -> str:

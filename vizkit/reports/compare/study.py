@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from ...contract.errors import SettingError, VizkitError
@@ -15,11 +16,10 @@ from . import cells as table
 from . import run as running
 from .cells import FOLDER, Cell
 from .page import build
-from .pairs import Pair, Row
-from .plan import LAYERS, MARK, Plan, text, weights_name
+from .pairs import Row
+from .plan import MARK, Plan, text, weights_name
 
 STUDY = "study.toml"
-Key = tuple[str, str]
 
 
 def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Comparison:
@@ -47,14 +47,16 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Comparison:
         if not done:
             raise VizkitError(f"Every cell of the study failed. The first: {next(iter(failures.values()))}")
         rows: list[Row] = []
-        earlier = known(folder, {cell.file for cell in wanted})
         groups = pairs.listed(done)
         for k, group in enumerate(groups):
             advance(len(wanted) + k * len(every) // len(groups), f"numbers of {group[0].a.technique}")
-            rows += compared(group, kept, earlier)
+            rows += pairs.rows(group, kept)
         advance(len(wanted) + len(every), "")
     found = report.gather(plan, done, failures, rows, folder)
-    _report(folder, plan, found)
+    _write(folder / report.CSV, report.as_csv(found))
+    _write(folder / report.JSON, report.as_json(found))
+    chapters, index = build(found, folder, command(plan))
+    write(folder, sorted(folder.glob("*.png")), chapters, index)  # in place of an earlier report's pictures
     unused = {path.name for path in kept.glob("*.npz")} - {cell.file for cell in every}
     if unused:
         tell(f"{len(unused)} files in '{kept}' belong to earlier studies; this report does not use them.")
@@ -74,58 +76,23 @@ def check(folder: Path) -> None:
         )
 
 
-def known(folder: Path, fresh: Set[str]) -> dict[Key, list[Row]]:
-    """Comparisons of an earlier report of this version, by the two files; none of a file that is ``fresh``."""
-    found = report.loaded(folder / report.JSON)
-    out: dict[Key, list[Row]] = {}
-    if found.get("generator") == report.GENERATOR:
-        for row in found["comparisons"]:
-            key = (row["a"]["file"], row["b"]["file"])
-            if fresh.isdisjoint(key):
-                out.setdefault(key, []).append(row)
-    return out
-
-
-def compared(group: Sequence[Pair], folder: Path, earlier: dict[Key, list[Row]]) -> list[Row]:
-    """The rows of a group of pairs: an earlier report's where it has all of them, else computed."""
-    keys = [(pair.a.file, pair.b.file) for pair in group]
-    if all(key in earlier for key in keys):
-        return [row for key in keys for row in earlier[key]]
-    return list(pairs.rows(group, folder))
-
-
 def _write(path: Path, content: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="\n")
 
 
-def _report(folder: Path, plan: Plan, found: report.Found) -> None:
-    """Numbers first, then pictures, then the page; pictures of an earlier report go."""
-    _write(folder / report.CSV, report.as_csv(found))
-    _write(folder / report.JSON, report.as_json(found))
-    chapters, index = build(found, folder, command(plan))
-    write(folder, sorted(folder.glob("*.png")), chapters, index)
-
-
 def command(plan: Plan) -> str:
     """The study as a command line, with files by name alone."""
-    default = {
-        "layers": LAYERS[0],
-        "target": None,
-        "fit": "crop",
-        "input_range": "imagenet",
-        "seed": 0,
-        "device": "cpu",
-    }
+    usual = {one.name: one.default for one in fields(Plan)}
     parts = ["vizkit", "compare", *(path.name for path in plan.image)]
     parts += ["--study", STUDY] * bool(plan.settings)
     for name in ("model", "backend", "technique"):
         parts += [part for value in getattr(plan, name) for part in (f"--{name}", value)]
     parts += [part for value in plan.weights for part in ("--weights", weights_name(value))]
-    for name, usual in default.items():
+    for name in ("layers", "target", "fit", "input_range", "seed", "device"):
         value = getattr(plan, name)
         listed = value if isinstance(value, tuple) else (value,)
         option = f"--{name.replace('_', '-')}"
-        parts += [part for one in listed for part in (option, str(one)) if value != usual]
+        parts += [part for one in listed for part in (option, str(one)) if value != usual[name]]
     parts += ["--repeats", str(plan.repeats), "--threads", str(plan.threads), "--tolerance", f"{plan.tolerance:g}"]
     return shlex.join([*parts, *(["--no-judge"] * (not plan.judge))])

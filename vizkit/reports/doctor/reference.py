@@ -63,9 +63,8 @@ def _part(part: Part, x: Array) -> Array:
 
 def _windows(x: Array, size: int, stride: int) -> Array:
     """(N, C, H', W', size, size)."""
-    high, wide = ((side - size) // stride * stride + 1 for side in x.shape[2:])
-    every = [x[:, :, i : i + high : stride, j : j + wide : stride] for i in range(size) for j in range(size)]
-    return np.asarray(np.stack(every, axis=-1).reshape(*every[0].shape, size, size))
+    every: Array = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))  # type: ignore[call-overload]
+    return every[:, :, ::stride, ::stride]
 
 
 def _conv(x: Array, part: Part) -> Array:

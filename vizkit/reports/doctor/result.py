@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 OWN = "vizkit"
@@ -86,11 +86,8 @@ class Diagnosis:
         """Plain values, ready for JSON; deviations that are not finite are None."""
         return {
             "right": self.right,
-            "processor": self.processor,
-            "cores": self.cores,
+            **{name: getattr(self, name) for name in ("processor", "cores", "dtype", "seed")},
             "versions": dict(self.versions),
-            "dtype": self.dtype,
-            "seed": self.seed,
             "absent": dict(self.absent),
             "examinations": [_examination(one) for one in self.examinations],
         }
@@ -103,26 +100,11 @@ class Diagnosis:
 
 def _examination(one: Examination) -> dict[str, Any]:
     checks = [
-        {
-            "layer": check.layer,
-            "way": check.way,
-            "verdict": check.verdict,
-            "forward": _finite(check.forward),
-            "gradient": _finite(check.gradient),
-            "error": check.error,
-        }
+        {name: value for name, value in asdict(check).items() if name != "dtype"}
+        | {"verdict": check.verdict, "forward": _finite(check.forward), "gradient": _finite(check.gradient)}
         for check in one.checks
     ]
-    return {
-        "backend": one.backend,
-        "device": one.device,
-        "versions": dict(one.versions),
-        "threads": one.threads,
-        "right": one.right,
-        "error": one.error,
-        "advice": dict(one.advice),
-        "checks": checks,
-    }
+    return {**asdict(one), "right": one.right, "checks": checks}
 
 
 def _finite(value: float) -> float | None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ...contract import backend as contract
 from ...contract.errors import SettingError, unknown
 from ...support.progress import steps_bar
 from ...support.version import VERSION
+from ..compare.machine import processor
 from .result import LIMITS, Diagnosis, Examination
 from .worker import restored
 
@@ -81,7 +81,7 @@ def doctor(
     return Diagnosis(
         tuple(found),
         {name: known[name].install for name in named if name not in present},
-        _processor(),
+        processor(),
         contract.cpu_count(),
         {"vizkit": VERSION, "python": platform.python_version(), "numpy": np.__version__},
         dtype,
@@ -109,11 +109,3 @@ def _reason(code: int, said: str) -> str:
     if code < 0:
         return f"its process was killed by {signal.Signals(-code).name}{last}"
     return f"its process ended with code {code}{last}"
-
-
-def _processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -61,20 +61,14 @@ def _conclude(one: Examination, way: str, console: Console) -> None:
     wrong, coarse = one.of(way, WRONG), one.of(way, COARSE)
     names = "; ".join(check.layer for check in wrong)
     if way != OWN:
-        _say(console, f"{_letter(one, way)}: {way}" + (f" is WRONG here: {names}." if wrong else ""), _style(wrong))
+        said = f"{_letter(one, way)}: {way}" + (f" is WRONG here: {names}." if wrong else "")
+        _say(console, said, "yellow" if wrong else "")
     elif wrong:
         _say(console, f"WRONG in vizkit's own way: {names}. Do not trust maps of {one.backend} here.", "bold red")
     if coarse:
         names = "; ".join(check.layer for check in coarse)
-        _say(
-            console,
-            f"{_letter(one, way)} is coarse, as where numbers are shortened on the way (TF32): {names}.",
-            "yellow",
-        )
-
-
-def _style(wrong: list[Check]) -> str:
-    return "yellow" if wrong else ""
+        said = f"{_letter(one, way)} is coarse, as where numbers are shortened on the way (TF32): {names}."
+        _say(console, said, "yellow")
 
 
 def _table(one: Examination) -> Table:

@@ -15,7 +15,8 @@ from ...contract.errors import SettingError
 from ...contract.spec import InputSpec
 from ...inputs import images, targets
 from ...inputs.images import ImageInput
-from ...inputs.targets import Dense, Score, Table, Target, Wanted
+from ...inputs.outputs import Dense, Table
+from ...inputs.targets import Score, Target, Wanted
 from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...contract.answers import probabilities
 from ...contract.backend import OUTPUT, Array, Model, Tensor
 from ...contract.errors import SettingError
-from ...contract.model import probabilities
 from ...inputs import targets
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target

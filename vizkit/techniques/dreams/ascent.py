@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array, Mode, Model, Ops, Step, Tensor
+from ...contract.backend import INFERENCE, Array, Mode, Model, Ops, Step, Tensor
 from ...contract.errors import DivergedError, SettingError
-from ...contract.model import INFERENCE
 from . import checkpoint as checkpoints
 from .checkpoint import Loop
 from .objectives import Objective, Seen

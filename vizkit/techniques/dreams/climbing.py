@@ -7,9 +7,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...contract.backend import Array, Model
+from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError
-from ...contract.model import OUTPUT
 from ...inputs import images as pixels
 from ...support.progress import steps_bar
 from . import checkpoint as checkpoints

@@ -9,6 +9,7 @@ doi:10.23915/distill.00021).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -80,46 +81,44 @@ def _window(node: Node, field: Field, source: Node) -> Field:
     kernel, dilation = settings["kernel"], settings.get("dilation", (1, 1))
     if tuple(node.shape[2:]) == (1, 1) and all(settings["kernel"][k] >= source.shape[2 + k] > 1 for k in (0, 1)):
         return WHOLE
-    axes = [
-        axis.through(kernel[k], settings["stride"][k], settings["padding"][k], dilation[k])
-        for k, axis in enumerate(field.axes)
-    ]
-    return Field((axes[0], axes[1]))
+    stride, padding = settings["stride"], settings["padding"]
+    return _each(field, lambda axis, k: axis.through(kernel[k], stride[k], padding[k], dilation[k]))
+
+
+def _each(field: Field, change: Callable[[Axis, int], Axis]) -> Field:
+    """The field after a change of both axes of pictures."""
+    return UNKNOWN if field.axes is None else Field((change(field.axes[0], 0), change(field.axes[1], 1)))
 
 
 def _adaptive(node: Node, field: Field, source: Node) -> Field:
     """Windows of unequal size: each within its share of the axis, widened to whole units."""
-    axes = []
-    for k, axis in enumerate(field.axes or ()):
+
+    def scaled(axis: Axis, k: int) -> Axis:
         count = node.shape[2 + k]
         share, slack = Fraction(source.shape[2 + k], count), Fraction(count - 1, count)
-        axes.append(axis.scaled(slack, share + slack - 1, share))
-    return Field((axes[0], axes[1]))
+        return axis.scaled(slack, share + slack - 1, share)
+
+    return _each(field, scaled)
 
 
 def _pad(node: Node, field: Field, _source: Node) -> Field:
-    (down, right), axes = node.settings["padding"], field.axes
-    if axes is None:
-        return UNKNOWN
-    return Field((axes[0].through(1, 1, down, 1), axes[1].through(1, 1, right, 1)))
+    return _each(field, lambda axis, k: axis.through(1, 1, node.settings["padding"][k], 1))
 
 
 def _transposed(node: Node, field: Field, _source: Node) -> Field:
-    settings, axes = node.settings, []
-    for k, axis in enumerate(field.axes or ()):
+    def scaled(axis: Axis, k: int) -> Axis:
+        settings = node.settings
         kernel, stride, padding = (settings[key][k] for key in ("kernel", "stride", "padding"))
         reach = (kernel - 1) * settings["dilation"][k]
-        axes.append(axis.scaled(Fraction(reach - padding, stride), Fraction(padding, stride), Fraction(1, stride)))
-    return Field((axes[0], axes[1]))
+        return axis.scaled(Fraction(reach - padding, stride), Fraction(padding, stride), Fraction(1, stride))
+
+    return _each(field, scaled)
 
 
 def _upsampled(node: Node, field: Field, source: Node) -> Field:
     """Nearest or bilinear interpolation reads at most one unit to either side of a place."""
-    axes = [
-        axis.scaled(Fraction(1), Fraction(1), Fraction(source.shape[2 + k], node.shape[2 + k]))
-        for k, axis in enumerate(field.axes or ())
-    ]
-    return Field((axes[0], axes[1]))
+    one = Fraction(1)
+    return _each(field, lambda axis, k: axis.scaled(one, one, Fraction(source.shape[2 + k], node.shape[2 + k])))
 
 
 def _reshaped(node: Node, field: Field, source: Node) -> Field:

@@ -37,7 +37,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
-        stride = "" if self.field.stride is None else " x ".join(_short(one) for one in self.field.stride)
+        stride = "" if self.field.stride is None else " x ".join(f"{one:g}" for one in self.field.stride)
         shape = " x ".join(map(str, self.shape))
         counts = (f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds))
         return (self.name, self.kind, shape, *counts, self.field.text(), stride)
@@ -57,10 +57,6 @@ class Row:
             "start": field.start,
             "observable": self.observable,
         }
-
-
-def _short(value: float) -> str:
-    return f"{value:g}"
 
 
 def rows(model: Model) -> list[Row]:

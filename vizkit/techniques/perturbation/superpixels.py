@@ -1,4 +1,7 @@
-"""Superpixels, and images of which some are switched off: what LIME and Kernel SHAP share."""
+"""Superpixels, by scikit-image's SLIC, and images of which some are switched off: what LIME and Kernel SHAP share.
+
+The regression is our own: a million samples do not have to be kept, as they would for scikit-learn's.
+"""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _unpack(archive: Path, target: Path, digest: Digest) -> None:
 def _obtain(url: str, part: Part, digest: Digest, *, progress: Progress | None, timeout: float, attempts: int) -> None:
     """The whole file in ``part``, verified; TransferError where it cannot be had."""
     continued = part.length() > 0
-    transfer = Transfer(url, part.file, progress=progress, timeout=timeout)
+    transfer = Transfer(url, part, progress=progress, timeout=timeout)
     _persist(transfer, attempts)
     problem = digest.problem(part.path)
     if problem and continued:  # what an earlier run left may have been of another version

@@ -1,4 +1,7 @@
-"""One answer of a server into a part file, continued where the last one broke off."""
+"""One answer of a server into a part file, continued where the last one broke off.
+
+Our own, since pooch and torch.hub begin anew after a broken connection, and a file of half a gigabyte breaks off.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import IO
 
 from vizkit.contract.errors import WeightsError
+from vizkit.zoo.download.part import Part
 
 _CHUNK = 1 << 18
 _WORTH_ANOTHER_TRY = {408, 425, 429}
@@ -26,16 +29,16 @@ class TransferError(Exception):
 
 
 class Transfer:
-    """Appends what ``url`` answers to ``file``, which may hold the beginning already.
+    """Appends what ``url`` answers to ``part``, which may hold the beginning already.
 
     Proxies are those of the environment. A server that ignores the Range request and sends the whole file is obeyed.
     """
 
     def __init__(
-        self, url: str, file: IO[bytes], *, progress: Callable[[int, int | None], None] | None, timeout: float
+        self, url: str, part: Part, *, progress: Callable[[int, int | None], None] | None, timeout: float
     ) -> None:
         self._url = url
-        self._file = file
+        self._part = part
         self._progress = progress
         self._timeout = timeout
         self._opener = urllib.request.build_opener()  # urlopen's own would keep the first proxies it saw
@@ -48,7 +51,7 @@ class Transfer:
             TransferError: the server could not be reached, refused, or broke off; the bytes that came are kept.
             WeightsError: the part file cannot be written.
         """
-        have = self._file.seek(0, 2)
+        have = self._part.length()
         request = urllib.request.Request(self._url, headers={"User-Agent": "vizkit"})
         if have:
             request.add_header("Range", f"bytes={have}-")
@@ -70,9 +73,9 @@ class Transfer:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             if match and int(match[1]) == have:
                 return have, None if match[2] == "*" else int(match[2])
-            self._empty()
+            self._part.empty()
             raise TransferError("the server sent another range of bytes than it was asked for")
-        self._empty()
+        self._part.empty()
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
 
@@ -87,11 +90,11 @@ class Transfer:
 
     def _save(self, chunk: bytes) -> None:
         try:
-            self._file.write(chunk)
-            self._file.flush()
+            self._part.file.write(chunk)
+            self._part.file.flush()
         except OSError as error:
             raise WeightsError(
-                f"'{self._file.name}' cannot be written: {error.strerror or error}. "
+                f"'{self._part.path}' cannot be written: {error.strerror or error}. "
                 "Make room there, or give a file: --weights FILE."
             ) from None
 
@@ -100,14 +103,10 @@ class Transfer:
         if error.code == 416 and have:
             if error.headers.get("Content-Range", "") == f"bytes */{have}":
                 return
-            self._empty()
+            self._part.empty()
             raise TransferError("the server has another file than the part that was there")
         final = 400 <= error.code < 500 and error.code not in _WORTH_ANOTHER_TRY
         raise TransferError(f"the server answered {error.code} ({error.reason})", final=final)
-
-    def _empty(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
 
 
 def _reason(error: BaseException, timeout: float) -> str:

@@ -1,8 +1,8 @@
 """Weights files in plain NumPy: ``.safetensors``, ``.pth`` (both layouts) and ``.params``, without their frameworks.
 
 No file can run code, and none allocates more than about twice its own length (half precision counted as the float32
-that it becomes), whatever it claims. In every format float16 and bfloat16 are handed over as float32, which holds each
-of their values exactly; all other types stay as they are.
+that it becomes) and what the directory of an archive takes, whatever it claims. In every format float16 and bfloat16
+are handed over as float32, which holds each of their values exactly; all other types stay as they are.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """``.params``: MXNet's list of NDArrays (``mx.nd.save``, ``Block.save_parameters``), read and written without MXNet.
 
+Our own, since nothing but MXNet reads such files, and a PyTorch-only machine has none.
+
 All numbers are little-endian::
 
     uint64 0x112, uint64 reserved

@@ -1,5 +1,7 @@
 """``.pth``: what ``torch.save(model.state_dict(), path)`` writes, read and written without PyTorch.
 
+Our own, since nothing but PyTorch reads such files safely, and a Gluon-only machine has none.
+
 Two layouts are read. The *zip* layout (torch 1.6 and later) is an archive of uncompressed records: ``data.pkl``, the
 pickled dictionary; ``data/<key>``, the bytes of one storage each; ``byteorder``. The *legacy* layout (before 1.6;
 torchvision's VGG19 and GoogLeNet are such files) is a stream: the pickled magic number, protocol version, system facts,
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.admitted import STORAGES
-from vizkit.zoo.formats.archive import Record, enter, records
+from vizkit.zoo.formats.archive import enter, records
 from vizkit.zoo.formats.kinds import MAX_TENSORS, Array, plain, raw_bytes, shown
 from vizkit.zoo.formats.source import Source, metadata_from
 from vizkit.zoo.formats.tensors import Storage, TensorRef, Tensors
@@ -60,11 +62,11 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
 
     def place(storage: Storage) -> int:
         record = found.get(f"{folder}data/{storage.key}")
-        if record is None or record.size != storage.count * storage.kind.itemsize:
-            there = "no bytes" if record is None else f"{record.size} bytes"
+        if record is None or record.file_size != storage.count * storage.kind.itemsize:
+            there = "no bytes" if record is None else f"{record.file_size} bytes"
             raise source.corrupt(f"storage {shown(storage.key)} has {there} where its pickle describes another number")
         enter(source, record)
-        return record.crc
+        return record.CRC
 
     tensors = Tensors(source, place, swapped=order == b"big")
     return {name: tensors.array(name, ref) for name, ref in refs}, metadata | ({ENTRY: entry} if entry else {})
@@ -105,14 +107,14 @@ def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
     return {name: tensors.array(name, ref) for name, ref in refs}, {ENTRY: entry} if entry else {}
 
 
-def _content(source: Source, found: Mapping[str, Record], name: str, missing: bytes) -> bytes:
+def _content(source: Source, found: Mapping[str, zipfile.ZipInfo], name: str, missing: bytes) -> bytes:
     """A small record's bytes, or ``missing``."""
     if name not in found:
         return missing
     enter(source, found[name])
-    if found[name].size > 1 << 20:
-        raise source.corrupt(f"its record {shown(name)} has {found[name].size} bytes")
-    return source.take(found[name].size)
+    if found[name].file_size > 1 << 20:
+        raise source.corrupt(f"its record {shown(name)} has {found[name].file_size} bytes")
+    return source.take(found[name].file_size)
 
 
 def _state_dict(source: Source, loaded: object) -> tuple[list[tuple[str, TensorRef]], str]:

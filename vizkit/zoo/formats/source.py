@@ -27,7 +27,7 @@ class Source:
         self.size = size
         self.position = 0
         self.end = size
-        self._file = file
+        self.file = file
 
     def corrupt(self, what: str) -> WeightsError:
         """The error for a file whose content is not what its format says."""
@@ -44,7 +44,7 @@ class Source:
         """Go to ``position``; reads then end ``length`` bytes further on (default: at the end of the file)."""
         if not 0 <= position <= self.size or not 0 <= (length or 0) <= self.size - position:
             raise self.corrupt(f"it refers to bytes outside the {self.size} that it has")
-        self._file.seek(position)
+        self.file.seek(position)
         self.position = position
         self.end = self.size if length is None else position + length
 
@@ -57,7 +57,7 @@ class Source:
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes."""
         self.need(count)
-        data = self._file.read(count)
+        data = self.file.read(count)
         if len(data) != count:
             raise self.corrupt(f"it became shorter while it was read, at byte {self.position}")
         self.position += count
@@ -76,7 +76,7 @@ class Source:
 
     def line(self, limit: int = 512) -> str:
         """The text up to the next line feed, at most ``limit`` bytes."""
-        data = self._file.readline(min(limit, self.end - self.position))
+        data = self.file.readline(min(limit, self.end - self.position))
         self.position += len(data)
         if not data.endswith(b"\n"):
             raise self.corrupt(f"a name that should end before byte {self.position} does not")
@@ -109,7 +109,7 @@ class Source:
         """Fill ``target`` from the file, however many reads that takes."""
         done = 0
         while done < len(target):
-            got = self._file.readinto(target[done:])
+            got = self.file.readinto(target[done:])
             if not got:
                 raise self.corrupt(f"it became shorter while it was read, at byte {self.position}")
             done += got

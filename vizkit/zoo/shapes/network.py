@@ -74,14 +74,11 @@ def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers():
-        if layer.kind == "conv":
-            shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, 3, 3)
-        elif layer.kind == "linear":
-            shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs)
+        if layer.kind in ("conv", "linear"):
+            size = (3, 3) if layer.kind == "conv" else ()
+            shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, *size)
+            shapes[f"{layer.name}.bias"] = (layer.outputs,)
         elif layer.kind == "batch_norm":
-            for statistic in ("weight", "running_mean", "running_var"):
-                shapes[f"{layer.name}.{statistic}"] = (layer.outputs,)
-        else:
-            continue
-        shapes[f"{layer.name}.bias"] = (layer.outputs,)
+            for kind in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{layer.name}.{kind}"] = (layer.outputs,)
     return shapes

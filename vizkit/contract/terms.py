@@ -1,0 +1,102 @@
+"""The words of the contract: a layer, a call, where weights came from, a mode, and what a network answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .ops import Array, Tensor
+
+AS_GIVEN = "as given"
+"""The origin of the weights of a user's own network."""
+OUTPUT = "output"
+"""The name of the network's last result, its logits, in every model."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One observable activation: its canonical name, the kind of module, and its shape for a batch of one."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a network is called. ``inputs`` are what it gets beside the picture, by position or by name: an array with a
+    leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output`` says which of its
+    results counts: an index or a key, or a function of what the network returns; None takes the only one there is."""
+
+    inputs: tuple[Any, ...] | Mapping[str, Any] = ()
+    output: int | str | Callable[[Any], Tensor] | None = None
+
+
+PLAIN = Call()
+"""With a picture alone, for one tensor."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's parameters came from: ``source`` as the user asked for it, and the file when there was one."""
+
+    source: str
+    file: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a prediction; ``probability``, in 0..1, is the softmax over all logits, or the sigmoid of a single
+    one. Of a network that ends in a sigmoid, ``logit`` is what goes into it."""
+
+    index: int
+    label: str
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a detector found: a class, its score in 0..1, and ``corners``, left, top, right and bottom, in pixels of the
+    picture as the network sees it."""
+
+    index: int
+    label: str
+    score: float
+    corners: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a forward pass differs from plain inference.
+
+    ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
+    from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
+    ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
+    (Springenberg et al. 2014), ``"deconvnet"`` (Zeiler & Fergus 2013), or ``"redirected"``: where the gradient of a
+    score to be raised is zero for a whole picture, it passes where it would raise the ReLU's input. None is the true
+    gradient.
+    """
+
+    training: np.random.Generator | None = None
+    relu: str | None = None
+
+
+INFERENCE = Mode()
+RELU_RULES = ("guided", "deconvnet")
+"""Rules after which maps are called: where no ReLU follows one it would be another map."""
+
+
+def digest(parameters: Iterable[tuple[str, Array]]) -> str:
+    """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
+    found = hashlib.sha256()
+    for name, value in parameters:
+        plain = np.ascontiguousarray(value, dtype="<f4")
+        found.update(f"{name}:{plain.shape}:".encode())
+        found.update(plain.tobytes())
+    return found.hexdigest()
