@@ -17,6 +17,7 @@ import vizkit
 from vizkit import cli, demo, images, results
 from vizkit import page as pages
 from vizkit.demo.run import GENERATOR
+from vizkit.plotting import pages as pages_drawn
 from vizkit.zoo import shapes
 
 SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
@@ -204,7 +205,7 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     out = tmp_path / "out"
     out.mkdir()
     stale = {"page": GENERATOR, "results": []}
-    results.save_figure(demo.panels.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
+    results.save_figure(pages_drawn.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
     options = ("--model", "squeezenet1_1", "--weights", "random:7", "--out", str(out))
     with pytest.raises(SystemExit) as stopped:
         cli.main(("demo", str(tmp_path / "a <cat> & co.png"), *options))

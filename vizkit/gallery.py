@@ -18,7 +18,7 @@ from .backend import Array, Model
 from .errors import SettingError
 from .files import replacing
 from .objectives import unit
-from .page import Chapter, Picture, render, settings
+from .page import Chapter, drawn, render, settings
 from .page.folder import check, write
 from .parametrisations import Fourier
 from .progress import steps_bar
@@ -176,12 +176,11 @@ def _load(file: Path, key: str) -> Rendering | None:
 def _sheet(layer: str, found: Sequence[Rendering]) -> Chapter:
     first = found[0]
     provenances = [{**one.provenance, "activation": one.evidence.activation.tolist()} for one in found]
-    inside = {"page": GENERATOR, "subject": "noise", "results": provenances}
-    file = f"{layer}.png"
     alt = (
         f"{len(first.values)} optimised pictures, of units {', '.join(map(str, first.provenance['units']))} of {layer}"
     )
-    png = results.figure_bytes(plotting.rendering(found, COLUMNS), inside, DPI)
+    figure = plotting.rendering(found, COLUMNS)
+    picture = drawn(f"{layer}.png", figure, alt, GENERATOR, "noise", provenances, dpi=DPI)
     failed = sum(int(one.evidence.failed.sum()) for one in found)
     notes = [f"{failed} of {sum(len(one.values) for one in found)} pictures never activated their unit."] * bool(failed)
     best, worst = first.evidence.activation.max(), first.evidence.activation.min()
@@ -190,7 +189,7 @@ def _sheet(layer: str, found: Sequence[Rendering]) -> Chapter:
         f"reached: {worst:.4g} to {best:.4g}."
     )
     key = "layer-" + layer.replace(".", "-")
-    return Chapter(key, layer, text, [Picture(file, alt, png, inside)], notes=notes)
+    return Chapter(key, layer, text, [picture], notes=notes)
 
 
 def _failures(layer: str, found: Sequence[Rendering]) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import plotting, results
+from .. import plotting
 from ..backend import Array
-from ..page import Chapter, Picture, Table, difference, render
+from ..page import Chapter, Table, difference, drawn, render
 from ..page.folder import check
 from ..page.folder import write as write_folder
 from ..techniques.embedding import THUMBNAIL, Embedding
@@ -72,10 +72,9 @@ def _map(found: Embedding) -> Chapter:
 
 def _scatter(found: Embedding, number: int) -> Chapter:
     backend = found.provenance["backend"]
-    inside = {"page": GENERATOR, "subject": "the pictures of a folder", "results": [found.provenance]}
-    png = results.figure_bytes(scatter.figure(found), inside, 150)
     alt = f"Thumbnails of the pictures at their places, as {backend} computes them."
-    picture = Picture(f"scatter-{number + 1}.png", alt, png, inside)
+    figure, subject = plotting.embedding(found), "the pictures of a folder"
+    picture = drawn(f"scatter-{number + 1}.png", figure, alt, GENERATOR, subject, [found.provenance], dpi=150)
     return Chapter(f"scatter-{number + 1}", f"Image scatter, {backend}", _measured(found), [picture])
 
 

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from .. import plotting
 from ..backend import Array
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..techniques.embedding import Embedding
 
 SIDE = 1800
@@ -89,27 +86,3 @@ def canvas(found: Embedding, size: int = SIDE) -> tuple[Array, int, int]:
 
 def _rgb(colour: str) -> Array:
     return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)], np.uint8)
-
-
-def figure(found: Embedding) -> Figure:
-    """The scatter under a title that says what it is of, with a legend of the labels."""
-    drawn, _, shown = canvas(found)
-    tones = colours(found.labels)
-    made = found.provenance["settings"]
-    figure = plotting.new(9.6 if tones else 8.0, 8.7)
-    axes = figure.subplots()
-    plotting.panel(axes, drawn)
-    rest = f"{shown} pictures, {len(found.values) - shown} more as dots" if shown < len(found.values) else ""
-    moved = f"none covers another: moved by up to {REACH} widths from their places"
-    method = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}[found.method]
-    pooled = {"mean": "averaged over positions", "max": "greatest over positions", "none": "all positions"}
-    features = f"{method} of {found.layer} ({pooled[made['pool']]}, {made['components']} components)"
-    lines = [plotting.origin(found), features, ", ".join(filter(None, [rest, moved])), found.text()]
-    axes.set_title("\n".join(lines), fontsize=8.5, loc="left")
-    if tones:
-        from matplotlib.patches import Patch
-
-        patches = [Patch(color=tone, label=name[:28]) for name, tone in list(tones.items())[:40]]
-        more = f"{len(tones) - 40} more" if len(tones) > 40 else None
-        figure.legend(handles=patches, loc="outside right upper", fontsize=8, frameon=False, title=more)
-    return figure

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import results
 from ..backend import Model
-from ..errors import MapWarning, VizkitError
+from ..errors import VizkitError
 from ..images import ImageInput
-from ..page import Chapter, Picture
+from ..page import Chapter, Picture, drawn, heard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +20,6 @@ ROLES = ("vgg19", "resnet152", "googlenet")
 """The networks of the notebook, and the one of the extensions."""
 CORRECT, PUBLISHED = "correct", "published"
 FIT = "squash"
-DPI = 120
 
 
 @dataclass
@@ -51,26 +48,18 @@ class Run:
         self, name: str, figure: Figure, made: Mapping[str, Any], alt: str, reading: str = "", wide: bool = True
     ) -> Picture:
         """A PNG with its provenance inside; ``reading`` is which of the two ways, where there are two."""
-        inside: dict[str, Any] = {"page": GENERATOR, "subject": self.photo_name, "results": [made]}
         title = self.words[reading] if reading else ""
         file = f"{name}-{reading}.png" if reading else f"{name}.png"
         alt = f"{title}: {alt}" if title else alt
-        return Picture(file, alt, results.figure_bytes(figure, inside, DPI), inside, wide, title)
+        return drawn(file, figure, alt, GENERATOR, self.photo_name, [made], wide=wide, title=title)
 
     def finish(self, key: str, title: str, make: Callable[[Run], Chapter]) -> Chapter:
         """The section, or in its place one that says why there is none. Warnings of maps become notes; anything but a
         VizkitError is a bug and comes through."""
         self.notes.clear()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", MapWarning)
+        with heard(self.notes):
             try:
                 done = make(self)
             except VizkitError as error:
                 done = Chapter(key, title, self.words["failed"], notes=[str(error)])
-        told = [str(one.message) for one in caught if issubclass(one.category, MapWarning)]
-        for one in caught:
-            if not issubclass(one.category, MapWarning):
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        return Chapter(
-            key, title, done.text, done.pictures, done.tables, done.differences, [*done.notes, *told], done.pre
-        )
+        return replace(done, key=key, title=title, notes=[*done.notes, *self.notes])

@@ -3,8 +3,9 @@ them in one figure; nothing is registered with pyplot."""
 
 from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
 from .dreams import deepdream, dream, inversion, rendering
+from .embedding import embedding
 from .explanation import explanation
-from .layers import MARKS, activation_statistics, feature_maps, filters
+from .layers import MARKS, activation_statistics, feature_maps, filters, health
 from .maps import attributions, curves, slices
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "curves",
     "deepdream",
     "dream",
+    "embedding",
     "explanation",
     "feature_maps",
     "filters",
+    "health",
     "inversion",
     "new",
     "origin",

@@ -76,9 +76,9 @@ class Embedding(Result):
 
     def figure(self) -> Figure:
         """The pictures at their places; where there is no room for one, a dot."""
-        from ..embedding.scatter import figure
+        from ..plotting import embedding
 
-        return figure(self)
+        return embedding(self)
 
 
 class _Features:

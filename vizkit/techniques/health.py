@@ -143,7 +143,7 @@ class Health(Result):
 
     def figure(self) -> Figure:
         """Share of zeros by depth above; shares of dead, always-on, saturated and near-duplicate units below."""
-        from ..unit.panels import health
+        from ..plotting import health
 
         return health([self])
 

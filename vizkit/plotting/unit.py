@@ -1,4 +1,4 @@
-"""Figures of a unit and of a network's health."""
+"""Figures of a unit's page."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from .. import plotting
 from ..backend import Array
 from ..techniques.top_patches import TopPatches, crop
+from .base import new, panel, tile
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..techniques.health import Health
-    from .filter import Filter
-    from .histogram import Histogram
-    from .votes import Votes
+    from ..unit.filter import Filter
+    from ..unit.histogram import Histogram
+    from ..unit.votes import Votes
 
 STRONGEST = 16
 """Input channels whose kernels are drawn."""
@@ -34,19 +33,19 @@ def filter_picture(found: Filter) -> Figure:
     strongest, all on one scale, strongest first."""
     weight = found.weight
     if weight.ndim == 3 and len(weight) == 3:
-        figure = plotting.new(7.2, 2.1)
+        figure = new(7.2, 2.1)
         axes = figure.subplots(1, 4)
         span = float(np.ptp(weight)) or 1.0
-        plotting.panel(axes[0], np.moveaxis((weight - weight.min()) / span, 0, -1), "in colour")
+        panel(axes[0], np.moveaxis((weight - weight.min()) / span, 0, -1), "in colour")
         high = float(np.abs(weight).max()) or 1.0
         for axis, one, name in zip(axes[1:], weight, ("red", "green", "blue"), strict=True):
-            drawn = plotting.panel(axis, one, name, cmap="RdBu_r", vmin=-high, vmax=high)
+            drawn = panel(axis, one, name, cmap="RdBu_r", vmin=-high, vmax=high)
         figure.colorbar(drawn, ax=list(axes), shrink=0.8)
         return figure
     norms = found.norms()
     order = np.argsort(-norms, kind="stable")[:STRONGEST]
     kernels = weight.ndim == 3 and weight.shape[1] * weight.shape[2] > 1
-    figure = plotting.new(8.6, 3.1 if kernels else 2.4)
+    figure = new(8.6, 3.1 if kernels else 2.4)
     parts = figure.subplots(2, 1, height_ratios=(2.4, 1)) if kernels else [figure.subplots()]
     above = parts[0]
     heights = norms if kernels else weight.reshape(-1)
@@ -61,8 +60,8 @@ def filter_picture(found: Filter) -> Figure:
     _bare(above)
     if kernels:
         high = float(np.abs(weight[order]).max()) or 1.0
-        tiled = plotting.tile(weight[order], len(order), gap=1)
-        drawn = plotting.panel(parts[1], tiled, cmap="RdBu_r", vmin=-high, vmax=high)
+        tiled = tile(weight[order], len(order), gap=1)
+        drawn = panel(parts[1], tiled, cmap="RdBu_r", vmin=-high, vmax=high)
         step = weight.shape[2] + 1
         parts[1].set_xticks(
             (np.arange(len(order)) * step + (step - 2) / 2).tolist(), [str(i) for i in order], fontsize=8
@@ -74,17 +73,15 @@ def filter_picture(found: Filter) -> Figure:
 
 def field_picture(found: TopPatches, row: int) -> Figure:
     """The receptive field at the unit's best position, drawn on the picture it comes from, and cut out of it."""
-    from matplotlib.patches import Rectangle
-
     picture = found.batch(row).pictures[0]
     top, left, bottom, right = (int(side) for side in found.boxes[row, 0])
-    figure = plotting.new(6.6, 3.3)
+    figure = new(6.6, 3.3)
     whole, part = figure.subplots(1, 2)
-    plotting.panel(whole, picture, f"{found.names(row)[0]}, {picture.shape[1]} x {picture.shape[0]} px")
+    panel(whole, picture, f"{found.names(row)[0]}, {picture.shape[1]} x {picture.shape[0]} px")
     box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#e11d48", linewidth=2)
     box.set_clip_on(False)
     whole.add_patch(box)
-    plotting.panel(part, crop(picture, found.boxes[row, 0]), f"the field, {right - left} x {bottom - top} px")
+    panel(part, crop(picture, found.boxes[row, 0]), f"the field, {right - left} x {bottom - top} px")
     return figure
 
 
@@ -96,19 +93,19 @@ def patches_picture(found: TopPatches, row: int, maps: dict[str, Array], columns
     kinds = list(maps)
     blocks = -(-len(patches) // shown)
     rows = blocks * (1 + len(kinds))
-    figure = plotting.new(1.12 * shown + 0.5, 1.12 * rows + 0.24 * blocks + 0.2)
+    figure = new(1.12 * shown + 0.5, 1.12 * rows + 0.24 * blocks + 0.2)
     axes = figure.subplots(rows, shown, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
     for i, patch in enumerate(patches):
         at, column = divmod(i, shown)
         first = at * (1 + len(kinds))
-        plotting.panel(axes[first, column], patch, f"{found.values[row, i]:.4g}")
+        panel(axes[first, column], patch, f"{found.values[row, i]:.4g}")
         axes[first, column].set_axis_on()
         for k, kind in enumerate(kinds):
             axis = axes[first + 1 + k, column]
             axis.set_axis_on()
-            plotting.panel(axis, _signed(crop(np.moveaxis(maps[kind][i], 0, -1), found.boxes[row, i], 0.0)))
+            panel(axis, _signed(crop(np.moveaxis(maps[kind][i], 0, -1), found.boxes[row, i], 0.0)))
     for at in range(blocks):
         for k, kind in enumerate(["patch", *kinds]):
             axes[at * (1 + len(kinds)) + k, 0].set_ylabel(kind, fontsize=8)
@@ -124,7 +121,7 @@ def _signed(gradient: Array) -> Array:
 
 def histogram_picture(found: Histogram, best: float) -> Figure:
     """How often each activation occurs, on a logarithmic scale; zeros are stated, and have no bar."""
-    figure = plotting.new(7.2, 2.7)
+    figure = new(7.2, 2.7)
     axes = figure.subplots()
     used = np.flatnonzero(found.counts)
     edges = found.edges()
@@ -146,7 +143,7 @@ def histogram_picture(found: Histogram, best: float) -> Figure:
 
 def votes_picture(found: Votes, labels: Sequence[str]) -> Figure:
     """A bar for each class, those spoken for above."""
-    figure = plotting.new(7.2, 0.26 * len(found.values) + 0.7)
+    figure = new(7.2, 0.26 * len(found.values) + 0.7)
     axes = figure.subplots()
     colours = np.where(found.values >= 0, "#1a7f5a", "#b2182b")
     axes.barh(np.arange(len(found.values)), found.values, color=colours)
@@ -161,43 +158,8 @@ def votes_picture(found: Votes, labels: Sequence[str]) -> Figure:
 
 def dream_picture(picture: Array, evidence: str) -> Figure:
     """The optimised picture over what it is worth."""
-    figure = plotting.new(2.6, 3.0)
+    figure = new(2.6, 3.0)
     axis = figure.subplots()
-    plotting.panel(axis, picture, smooth=True)
+    panel(axis, picture, smooth=True)
     axis.set_xlabel(evidence, fontsize=8)
-    return figure
-
-
-def health(results: Sequence[Health]) -> Figure:
-    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below; pale where a
-    layer is not rectified. Marks for each result."""
-    longest = max(results, key=lambda result: len(result.layers))
-    figure = plotting.new(max(7.5, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.8)
-    above, below = figure.subplots(2, 1, sharex=True)
-    names = [layer.name for layer in longest.layers]
-    kinds = (("dead", "C3"), ("always_on", "C2"), ("saturated", "C1"), ("duplicates", "C4"))
-    for k, result in enumerate(results):
-        mark, fill, size = plotting.MARKS[k % len(plotting.MARKS)]
-        shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
-        depth = np.array([names.index(result.layers[i].name) for i in shown])
-        active = np.array([result.layers[i].rectified for i in shown])
-        curves = [(above, "zeros", "C0", f"zeros, {plotting.origin(result)}")]
-        for kind, colour in kinds:
-            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else ""
-            curves.append((below, kind, colour, label))
-        for axes, kind, colour, label in curves:
-            share = result.column(kind)[shown]
-            marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
-            axes.plot(depth[active], share[active], label=label or None, **marks)
-            axes.plot(depth[~active], share[~active], alpha=0.3, **marks)
-    above.set_ylim(-0.02, 1.02)
-    above.set_ylabel("share of zero activations", fontsize=8)
-    above.set_title("pale: layers with negative activations", fontsize=9, color=plotting.GRAY)
-    below.set_ylabel("share of units", fontsize=8)
-    below.set_ylim(bottom=-0.01)
-    every = max(1, len(longest.layers) // 60)
-    below.set_xticks(np.arange(len(names))[::every], names[::every], rotation=90, fontsize=6)
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
     return figure
