@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 import vizkit
+from benchmarks import peers
 from vizkit.objectives import unit
 
 Call = Callable[[], Any]
@@ -76,7 +75,7 @@ def saliency(given: Setting) -> Trial:
         "vizkit, arrays": lambda: vizkit.saliency(model, given.arrays, **options),
         "by hand": given.by_hand,
     }
-    absent = _peer(found, "captum", lambda: _captum_saliency(given))
+    absent = _peer(found, "captum", lambda: peers.captum_saliency(given.native, given.there, 0))
     if given.device != "cpu":
         found["by hand, CUDA graph"] = _graph(given)
     if given.count > 1:
@@ -99,7 +98,7 @@ def gradcam(given: Setting) -> Trial:
     found: dict[str, Call] = {
         "vizkit, ready": lambda: vizkit.gradcam(given.model, given.ready, layer=layer, target=0),
     }
-    absent = _peer(found, "captum", lambda: _captum_gradcam(given, layer))
+    absent = _peer(found, "captum", lambda: peers.captum_cam(given.native, given.there, 0, layer))
     absent += _peer(found, "pytorch-grad-cam", lambda: _pytorch_grad_cam(given, layer))
     return Trial(found, absent=absent)
 
@@ -190,36 +189,9 @@ CASES: dict[str, tuple[Callable[[Setting], Trial], tuple[int, ...]]] = {
 
 
 def plain_dream(given: Setting, layer: str, stages: int, steps: int) -> Any:
-    """The recipe as a reader of it would write it, no further than the layer."""
-    found: list[Any] = []
-
-    class Stop(Exception):
-        pass
-
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        found[:] = [output]
-        raise Stop
-
-    scharr = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]], device=given.device)
-    kernel = torch.stack([scharr, scharr.T])[:, None].repeat(3, 1, 1, 1)
-    size, x = 28, torch.randn(1, 3, 28, 28, device=given.device)
-    handle = given.native.get_submodule(layer).register_forward_hook(keep)
-    for stage in range(stages):
-        if stage:
-            size = round(size * 1.05)
-            x = F.interpolate(x.detach(), size=(size, size), mode="bilinear", align_corners=False)
-        x = x.detach().requires_grad_(True)
-        optimiser = torch.optim.Adam([x], lr=0.4)
-        for _ in range(steps):
-            optimiser.zero_grad()
-            with suppress(Stop):
-                given.native(x)
-            activation = found[0][:, UNIT].pow(2).mean().sqrt()
-            loss = -0.5 * activation + x.pow(2).mean().sqrt() + F.conv2d(x, kernel, groups=3).pow(2).mean().sqrt()
-            loss.backward()
-            optimiser.step()
-    handle.remove()
-    return x.detach().cpu().numpy()
+    """The recipe by hand, no further than the layer."""
+    start = torch.randn(1, 3, 28, 28, device=given.device)
+    return peers.grown(peers.Upto(given.native, layer), UNIT, start, stages, steps)[0].detach().cpu().numpy()
 
 
 def _peer(found: dict[str, Call], name: str, make: Callable[[], Call]) -> list[str]:
@@ -231,28 +203,8 @@ def _peer(found: dict[str, Call], name: str, make: Callable[[], Call]) -> list[s
     return []
 
 
-def _captum_saliency(given: Setting) -> Call:
-    from captum.attr import Saliency
-
-    method = Saliency(given.native)
-    return lambda: method.attribute(given.there().requires_grad_(True), target=0).amax(1).cpu().numpy()
-
-
-def _captum_gradcam(given: Setting, layer: str) -> Call:
-    from captum.attr import LayerGradCam
-
-    method = LayerGradCam(given.native, given.native.get_submodule(layer))
-    return lambda: method.attribute(given.there(), target=0, relu_attributions=True).detach().cpu().numpy()
-
-
 def _pytorch_grad_cam(given: Setting, layer: str) -> Call:
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    native = copy.deepcopy(given.native).requires_grad_(True)
-    method = GradCAM(model=native, target_layers=[native.get_submodule(layer)])
-    wanted = [ClassifierOutputTarget(0)] * given.count
-    return lambda: method(input_tensor=given.x, targets=wanted)
+    return peers.grad_cam(copy.deepcopy(given.native).requires_grad_(True), given.x, 0, layer)
 
 
 def _graph(given: Setting) -> Call:

@@ -28,6 +28,11 @@ State = Annotated[
     Path | None, typer.Option("--state", help="Keep the run in this file, and go on from it when it was stopped.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+FOLDER = {
+    "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "seed": (Seed, 0),
+    "batch_size": (BatchSize, None),
+}  # fmt: skip
+"""Options of what streams over a folder, with their defaults."""
 Page = Annotated[
     Path | None, typer.Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")
 ]
@@ -52,7 +57,7 @@ def report(result: Result) -> None:
         typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
 
 
-@command()
+@command(more=FOLDER)
 def unit(
     call: Call,
     model: ModelArgument,
@@ -60,12 +65,7 @@ def unit(
     unit: Annotated[int | None, typer.Argument(help="A channel; without it, top patches of every unit.")] = None,
     images: Images = None,
     k: Annotated[int, typer.Option("--top", "-k", help="Patches of each unit.")] = 9,
-    state: State = None,
     samples: Samples = 240,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
     out: Page = None,
 ) -> None:
     """The page of one unit over a folder of images: weights, receptive field, top patches, histogram, dream, votes."""
@@ -76,7 +76,7 @@ def unit(
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     if unit is None and out is not None and out.suffix not in FIGURE:
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
-    found = pictures(images, samples, seed)
+    found = pictures(images, samples, call.given["seed"])
     loaded = call.load()
     if unit is not None:
         settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
@@ -100,7 +100,7 @@ def _each(
     ]
 
 
-@command()
+@command(more=FOLDER)
 def health(
     call: Call,
     model: ModelArgument,
@@ -111,18 +111,13 @@ def health(
     threshold: Annotated[float, typer.Option("--threshold", help="Correlation of near-duplicate units.")] = 0.95,
     saturation: Annotated[float, typer.Option("--saturation", help="Share of positions at the maximum.")] = 0.05,
     csv: Annotated[Path | None, typer.Option("--csv", help="The table as CSV, with pairs and dead units.")] = None,
-    state: State = None,
     samples: Samples = 240,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
     out: options.Out = None,
 ) -> None:
     """Dead, saturated and near-duplicate units of each layer over a folder of images, and sparsity by depth."""
     from .. import plotting, techniques
 
-    found = pictures(images, samples, seed)
+    found = pictures(images, samples, call.given["seed"])
     loaded = call.load()
     results = _each(call, loaded, techniques.health, found, layer or None)
     for result in results:
@@ -133,7 +128,7 @@ def health(
     options.write(results, plotting.health, out, f"health-{model}.png")
 
 
-@command()
+@command(more=FOLDER)
 def embed(
     call: Call,
     model: ModelArgument,
@@ -143,19 +138,14 @@ def embed(
     pool: Annotated[str, typer.Option("--pool", help="mean or max over positions, or none: all of them.")] = "mean",
     components: Annotated[int, typer.Option("--components", help="Principal components before t-SNE.")] = 50,
     perplexity: Annotated[float, typer.Option("--perplexity", help="Of t-SNE; neighbours of UMAP.")] = 30.0,
-    state: State = None,
     samples: Samples = 480,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
     out: Page = None,
 ) -> None:
     """A map of a folder's images by a layer's features: a page with thumbnails and search, and an image scatter."""
     from .. import techniques
     from ..embedding import write
 
-    found = pictures(images, samples, seed)
+    found = pictures(images, samples, call.given["seed"])
     loaded = call.load()
     results = _each(call, loaded, techniques.embed, found, layer)
     for result in results:

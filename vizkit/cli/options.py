@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -75,7 +75,7 @@ class Call:
             api.set_threads(self.given["threads"])
         names: list[str | None] = list(dict.fromkeys(self.given["backend"] or [None]))
         weights = self.given["weights"]
-        machine = {name: self.given.get(name, MACHINE[name][1]) for name in ("device", "dtype")}
+        machine: dict[str, Any] = {name: self.given.get(name, MACHINE[name][1]) for name in ("device", "dtype")}
         loaded = [api.load(self.given["model"], backend=name, weights=weights, **machine) for name in names]
         for one in loaded:
             if one.weights.note and weights == "imagenet":
@@ -89,14 +89,19 @@ class Call:
         return {name: self.given[name] for name in known if self.given.get(name) not in (None, [])}
 
 
-def command(model: str | None = None, *, networks: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+Options = Mapping[str, tuple[Any, Any]]
+
+
+def command(
+    model: str | None = None, *, networks: bool = True, more: Options | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function, whose first parameter is the :class:`Call` and whose others are the options.
 
-    With ``networks`` it gets :data:`WHICH` after its arguments, and :data:`MACHINE` before ``--out``, beside those
-    that it has itself; ``model`` is the network where none is named.
+    With ``networks`` it gets :data:`WHICH` after its arguments, and ``more`` and :data:`MACHINE` before ``--out``, where
+    it has them not itself; ``model`` is the network where none is named.
     """
 
-    def added(options: dict[str, tuple[Any, Any]], own: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    def added(options: Options, own: list[inspect.Parameter]) -> list[inspect.Parameter]:
         there = [one.name for one in own]
         return [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -112,7 +117,13 @@ def command(model: str | None = None, *, networks: bool = True) -> Callable[[Cal
             arguments = sum(isinstance(one.annotation.__metadata__[0], ArgumentInfo) for one in own)
             end = next((k for k, one in enumerate(own) if one.name == "out"), len(own))
             which = added({"model": (ModelName, model), **WHICH}, own)
-            every[1:] = [*own[:arguments], *which, *own[arguments:end], *added(MACHINE, own), *own[end:]]
+            every[1:] = [
+                *own[:arguments],
+                *which,
+                *own[arguments:end],
+                *added({**(more or {}), **MACHINE}, own),
+                *own[end:],
+            ]
 
         @wraps(function)
         def run(context: typer.Context, **given: Any) -> None:
@@ -247,7 +258,7 @@ def apart(path: Path, backend: str, count: int) -> Path:
 def save(results: Sequence[Any], target: Path) -> None:
     """A file for each result."""
     for result in results:
-        typer.echo(f"wrote {result.save(apart(target, result.provenance['backend'], len(results)))}")
+        typer.echo(f"wrote {result.save(apart(target, result.provenance.get('backend', ''), len(results)))}")
 
 
 def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | None, default: str) -> None:

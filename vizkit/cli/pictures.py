@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from csv import DictWriter
+from functools import partial
 from json import dump
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -19,6 +20,7 @@ from .rendered import PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images,
 
 if TYPE_CHECKING:
     from ..backend import Model
+    from ..results import Attribution
 
 PHOTOS = 32
 """Photos that are predicted at once."""
@@ -42,15 +44,7 @@ def saliency(
     from ..techniques import saliency as technique
 
     work = options.Work(photo, target, out, f"saliency-{call.given['model']}")
-    loaded = call.load()
-
-    def run(some: list[Any], aims: Any) -> list[Any]:
-        results = [technique(one, some, **call.settings(technique) | {"target": aims}) for one in loaded]
-        for result in results:
-            for name, label in zip(result.batch.names, result.labels, strict=True):
-                typer.echo(f"{result.provenance['backend']}: {name}: {label}")
-        return results
-
+    run = partial(_maps, call, technique, call.load())
     work.write(run, plotting.attributions)
 
 
@@ -75,15 +69,7 @@ def gradcam(
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
     work = options.Work(photo, target, out, f"gradcam-{call.given['model']}") if on is None else None
-    loaded = call.load()
-
-    def run(some: list[Any], aims: Any) -> list[Any]:
-        results = [technique(one, some, **call.settings(technique) | {"target": aims}) for one in loaded]
-        for result in results:
-            for name, label in zip(result.batch.names, result.labels, strict=True):
-                typer.echo(f"{result.provenance['backend']}: {name}: {label}, at {result.layer}")
-        return results
-
+    run = partial(_maps, call, technique, call.load())
     if work is not None:
         work.write(run, plotting.attributions)
         return
@@ -94,6 +80,18 @@ def gradcam(
         for written in result.overlay(on=on).save(one):
             typer.echo(f"wrote {written}")
     options.differences(results)
+
+
+def _maps(
+    call: Call, technique: Callable[..., Attribution], loaded: list[Model], some: list[Any], aims: Any
+) -> list[Any]:
+    """The maps of some photos in each backend, and what they are of, said."""
+    results = [technique(one, some, **call.settings(technique) | {"target": aims}) for one in loaded]
+    for result in results:
+        where = f", at {result.layer}" if result.layer else ""
+        for name, label in zip(result.batch.names, result.labels, strict=True):
+            typer.echo(f"{result.provenance['backend']}: {name}: {label}{where}")
+    return results
 
 
 @command("vgg19")
