@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from . import plotting, results
 from .backend import Array, Model
 from .errors import SettingError
 from .files import replacing
+from .folders import collect
 from .objectives import unit
 from .page import Chapter, drawn, render, settings
 from .page.folder import check, write
@@ -138,21 +139,8 @@ def _key(model: Model, layer: str, plan: Plan, units: Sequence[int] | None) -> s
     """What must be equal for pictures on disk to be taken again."""
     made = results.provenance(model, "gallery", {"layer": layer, "steps": plan.steps, "size": plan.size})
     chosen = {"top": plan.top, "seed": plan.seed, "units": None if units is None else list(units)}
-    shown = None if plan.images is None else _names(plan.images)
+    shown = None if plan.images is None else collect(plan.images).fingerprint()
     return hashlib.sha256(json.dumps([made, chosen, shown], sort_keys=True).encode()).hexdigest()
-
-
-def _names(given: ImageInput) -> list[str]:
-    listed = given if isinstance(given, list | tuple) else [given]
-    return [_digest(one) for one in listed]
-
-
-def _digest(image: Any) -> str:
-    """What a picture is known by: a file's name, size and time, or the pixels of anything else."""
-    if isinstance(image, str | os.PathLike):
-        found = Path(image).stat() if Path(image).exists() else None
-        return f"{Path(image).name} {found.st_size} {found.st_mtime_ns}" if found else str(image)
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def _load(file: Path, key: str) -> Rendering | None:

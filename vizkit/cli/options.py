@@ -97,8 +97,8 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function, whose first parameter is the :class:`Call` and whose others are the options.
 
-    With ``networks`` it gets :data:`WHICH` after its arguments, and ``more`` and :data:`MACHINE` before ``--out``, where
-    it has them not itself; ``model`` is the network where none is named.
+    With ``networks`` it gets :data:`WHICH` after its arguments, and ``more`` and :data:`MACHINE` before ``--out``,
+    where it lacks them; ``model`` is the network where none is named.
     """
 
     def added(options: Options, own: list[inspect.Parameter]) -> list[inspect.Parameter]:

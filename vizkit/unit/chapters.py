@@ -115,19 +115,19 @@ def _weights(seen: Sequence[Seen]) -> Chapter:
     first = seen[0].filter
     if first is None:
         reason = seen[0].notes.get(
-            "weights", "It adds up the results of several filters, so that it has none of its own."
+            "filter", "It adds up the results of several filters, so that it has none of its own."
         )
         return Chapter("weights", "Its weights", "", notes=[reason])
     shape = " by ".join(map(str, first.weight.shape))
     text = f"Filter {first.channel} of {first.layer} computes it: {shape} weights."
     found = [one for one in seen if one.filter is not None]
     differences = _compared("weights", found, lambda one: one.filter.weight if one.filter else None)
-    pictures = _pictures("weights", seen[:1], lambda one: _filter(one), "The filter's weights", len(first.weight) > 3)
+
+    def draw(one: Any) -> Figure:
+        return figures.filter_picture(one.filter)
+
+    pictures = _pictures("weights", seen[:1], draw, "The filter's weights", len(first.weight) > 3)
     return Chapter("weights", "Its weights", text, pictures, differences=differences)
-
-
-def _filter(one: Any) -> Figure:
-    return figures.filter_picture(one.filter)
 
 
 def _histogram(seen: Sequence[Seen]) -> Chapter:
