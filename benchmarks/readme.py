@@ -41,12 +41,8 @@ def localisation(samples: int = SAMPLES) -> dict[str, Any]:
     for info in vizkit.backends():
         if info.installed:
             model = vizkit.load("shapes", backend=info.name)
-            ranking = vizkit.evaluate.rank(
-                model,
-                given,
-                names,
-                metrics=["pointing_game", "relevance_mass", "relevance_rank"],
-            )
+            metrics = ["pointing_game", "relevance_mass", "relevance_rank"]
+            ranking = vizkit.evaluate.rank(model, given, names, metrics=metrics)
             rows = ranking.values.tolist()
             found[info.name] = dict(zip(ranking.methods, rows, strict=True))
     return {"samples": samples, "seed": SEED, "tolerance": shapes.TOLERANCE, "scores": found}
@@ -76,15 +72,12 @@ def methods_table(results: dict[str, Any]) -> str:
         found[label] = max(value, found.get(label, 0.0))
     scores = results["localisation"]["scores"]
     first = next(iter(scores))
-    lines = [
-        "| method | PyTorch against | Gluon against | pointing game | mass | rank |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in _ranked(scores[first]):
         cells = [_oracles(deviations.get((name, backend), {})) for backend in ("torch", "gluon")]
         numbers = [" / ".join(f"{scores[backend][name][k]:.2f}" for backend in scores) for k in range(3)]
-        lines.append(f"| `{name}` | {cells[0]} | {cells[1]} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+        rows.append((f"`{name}`", *cells, *numbers))
+    return speed.table(("method", "PyTorch against", "Gluon against", "pointing game", "mass", "rank"), rows)
 
 
 CONTROLS = ("centre_map", "edge_map", "random_map")
@@ -99,12 +92,12 @@ def _ranked(scores: dict[str, list[float]]) -> list[str]:
 def scores_table(results: dict[str, Any]) -> str:
     """One row a method with its localisation scores alone."""
     scores = results["localisation"]["scores"]
-    lines = ["| method | pointing game | relevance mass | relevance rank |", "|---|---|---|---|"]
+    rows = []
     for name in _ranked(next(iter(scores.values()))):
         numbers = [" / ".join(f"{found[name][k]:.2f}" for found in scores.values()) for k in range(3)]
         control = "*control:* " if name in CONTROLS else ""
-        lines.append(f"| {control}`{name}` | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+        rows.append((f"{control}`{name}`", *numbers))
+    return speed.table(("method", "pointing game", "relevance mass", "relevance rank"), rows)
 
 
 def _oracles(found: dict[str, float]) -> str:
