@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ class Setting:
         return self.gradient(self.there()).abs().amax(1).cpu().numpy()
 
 
+def beside(ours: dict[str, Call], others: dict[str, Callable[[], Call]]) -> Trial:
+    """Ours and those others whose packages are there; the rest is named."""
+    trial = Trial(ours)
+    for name, make in others.items():
+        try:
+            trial.contestants[name] = make()
+        except ImportError:
+            trial.absent.append(name)
+    return trial
+
+
 def saliency(given: Setting) -> Trial:
     """Maps of one picture or many."""
     model, ready, options = given.model, given.ready, {"target": 0, "fit": "squash"}
@@ -75,7 +87,6 @@ def saliency(given: Setting) -> Trial:
         "vizkit, arrays": lambda: vizkit.saliency(model, given.arrays, **options),
         "by hand": given.by_hand,
     }
-    absent = _peer(found, "captum", lambda: peers.captum_saliency(given.native, given.there, 0))
     if given.device != "cpu":
         found["by hand, CUDA graph"] = _graph(given)
     if given.count > 1:
@@ -89,26 +100,24 @@ def saliency(given: Setting) -> Trial:
 
         found["vizkit, files"] = lambda: vizkit.saliency(model, paths, **options)
         found["by hand, files"] = by_hand_from_files
-    return Trial(found, absent=absent)
+    return beside(found, {"captum": lambda: peers.captum_saliency(given.native, given.there, 0)})
 
 
 def gradcam(given: Setting) -> Trial:
     """Class-activation maps; captum's stay at the layer's size."""
     layer = CAM[given.name]
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.gradcam(given.model, given.ready, layer=layer, target=0),
-    }
-    absent = _peer(found, "captum", lambda: peers.captum_cam(given.native, given.there, 0, layer))
-    absent += _peer(found, "pytorch-grad-cam", lambda: _pytorch_grad_cam(given, layer))
-    return Trial(found, absent=absent)
+
+    def pytorch_grad_cam() -> Call:
+        return peers.grad_cam(copy.deepcopy(given.native).requires_grad_(True), given.x, 0, layer)
+
+    ours: dict[str, Call] = {"vizkit, ready": lambda: vizkit.gradcam(given.model, given.ready, layer=layer, target=0)}
+    captum = partial(peers.captum_cam, given.native, given.there, 0, layer)
+    return beside(ours, {"captum": captum, "pytorch-grad-cam": pytorch_grad_cam})
 
 
 def integrated_gradients(given: Setting) -> Trial:
     """Fifty steps."""
     steps = 4 if given.quick else 50
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.integrated_gradients(given.model, given.ready, target=0, steps=steps),
-    }
 
     def captum() -> Call:
         from captum.attr import IntegratedGradients
@@ -116,15 +125,13 @@ def integrated_gradients(given: Setting) -> Trial:
         method = IntegratedGradients(given.native)
         return lambda: method.attribute(given.there(), baselines=0.0, target=0, n_steps=steps).cpu().numpy()
 
-    return Trial(found, absent=_peer(found, "captum", captum))
+    ours = partial(vizkit.integrated_gradients, given.model, given.ready, target=0, steps=steps)
+    return beside({"vizkit, ready": ours}, {"captum": captum})
 
 
 def smoothgrad(given: Setting) -> Trial:
     """A hundred samples."""
     samples = 4 if given.quick else 100
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.smoothgrad(given.model, given.ready, target=0, samples=samples),
-    }
 
     def captum() -> Call:
         from captum.attr import NoiseTunnel, Saliency
@@ -132,7 +139,8 @@ def smoothgrad(given: Setting) -> Trial:
         method, options = NoiseTunnel(Saliency(given.native)), {"nt_samples": samples, "stdevs": 0.15}
         return lambda: method.attribute(given.there(), target=0, **options).cpu().numpy()
 
-    return Trial(found, absent=_peer(found, "captum", captum))
+    ours = partial(vizkit.smoothgrad, given.model, given.ready, target=0, samples=samples)
+    return beside({"vizkit, ready": ours}, {"captum": captum})
 
 
 def scorecam(given: Setting) -> Trial:
@@ -192,19 +200,6 @@ def plain_dream(given: Setting, layer: str, stages: int, steps: int) -> Any:
     """The recipe by hand, no further than the layer."""
     start = torch.randn(1, 3, 28, 28, device=given.device)
     return peers.grown(peers.Upto(given.native, layer), UNIT, start, stages, steps)[0].detach().cpu().numpy()
-
-
-def _peer(found: dict[str, Call], name: str, make: Callable[[], Call]) -> list[str]:
-    """Add a contestant, or say that its package is not there."""
-    try:
-        found[name] = make()
-    except ImportError:
-        return [name]
-    return []
-
-
-def _pytorch_grad_cam(given: Setting, layer: str) -> Call:
-    return peers.grad_cam(copy.deepcopy(given.native).requires_grad_(True), given.x, 0, layer)
 
 
 def _graph(given: Setting) -> Call:

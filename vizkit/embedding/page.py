@@ -39,7 +39,8 @@ def write(found: list[Embedding], out: str | os.PathLike[str]) -> Path:
     """
     folder = Path(out)
     earlier = check(folder, GENERATOR)
-    chapters = [_map(found[0]), *(_scatter(one, number) for number, one in enumerate(found))]
+    chapters = [Chapter("map", "Map", HELP, widget=widget(found[0]))]
+    chapters += [_scatter(one, number) for number, one in enumerate(found)]
     if len(found) > 1:
         chapters.append(_agreement(found))
     first = found[0]
@@ -64,10 +65,6 @@ def write(found: list[Embedding], out: str | os.PathLike[str]) -> Path:
 def _measured(found: Embedding) -> str:
     text = found.text()
     return text[0].upper() + text[1:] + "."
-
-
-def _map(found: Embedding) -> Chapter:
-    return Chapter("map", "Map", HELP, widget=widget(found))
 
 
 def _scatter(found: Embedding, number: int) -> Chapter:
