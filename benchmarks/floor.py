@@ -1,6 +1,6 @@
 """Saliency and a dream step against a hand-written minimal loop in the same framework, in one run.
 
-    python -m benchmarks.floor --backend torch --backend gluon --out floor.json
+    python -m benchmarks.floor --backend torch --backend gluon --out benchmarks/results/floor.json
 
 The floor is what an expert would write by hand: frozen parameters, inference semantics, nothing else. In Gluon,
 "homework" is the published notebook's way, with a gradient for every weight. Results are checked to be equal before

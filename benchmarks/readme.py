@@ -1,7 +1,6 @@
 """The tables of README and of the documentation, from files that commands here wrote. Nothing in them is typed by hand.
 
 python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
-python -m benchmarks.readme floor FILE  # take the JSON of `python -m benchmarks.floor --out FILE`
 python -m benchmarks.readme write       # only write both anew from the committed results
 python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet 1.0 weights from the file W
 """
@@ -170,14 +169,6 @@ def write() -> None:
     """Write all tables anew from the committed results."""
     for page in PAGES:
         page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-@app.command()
-def floor(file: Path) -> None:
-    """Take a report of ``benchmarks.floor`` into the committed results and README."""
-    json.loads(file.read_text(encoding="utf-8"))
-    (RESULTS / "floor.json").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
-    write()
 
 
 def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:

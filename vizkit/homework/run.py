@@ -25,7 +25,7 @@ FIT = "squash"
 @dataclass
 class Run:
     """``models`` by their part in :data:`ROLES`, ``words`` of the page's language, ``dream`` the settings of the last
-    section, ``notes`` those of the section being made."""
+    section."""
 
     models: Mapping[str, Model]
     photo: ImageInput
@@ -34,7 +34,6 @@ class Run:
     as_published: bool = False
     seed: int = 0
     dream: Mapping[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
     def readings(self) -> tuple[str, str]:
         """Both ways to compute what the notebook got wrong, in the order of the page."""
@@ -56,10 +55,10 @@ class Run:
     def finish(self, key: str, title: str, make: Callable[[Run], Chapter]) -> Chapter:
         """The section, or in its place one that says why there is none. Warnings of maps become notes; anything but a
         VizkitError is a bug and comes through."""
-        self.notes.clear()
-        with heard(self.notes):
+        notes: list[str] = []
+        with heard(notes):
             try:
                 done = make(self)
             except VizkitError as error:
                 done = Chapter(key, title, self.words["failed"], notes=[str(error)])
-        return replace(done, key=key, title=title, notes=[*done.notes, *self.notes])
+        return replace(done, key=key, title=title, notes=[*done.notes, *notes])
