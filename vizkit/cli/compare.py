@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Call, Photos, command, opened, tell
+from .options import Call, Photos, command, tell
 
 SHOWN = 10
 
@@ -84,7 +84,7 @@ def compare(
     worst = found.results["worst_relative_l2_of_backends"]
     if worst is not None:
         typer.echo(f"largest relative L2 between backends: {worst:.2e}")
-    opened(found.index)
+    typer.echo(f"wrote {found.index}; open it in a browser: {found.index.resolve().as_uri()}")
     if fail_over is not None:
         _judge(found.beyond(fail_over), fail_over, len(found.failures))
 

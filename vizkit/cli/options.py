@@ -276,18 +276,13 @@ def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | Non
 
 def differences(results: Sequence[Result]) -> None:
     """What the backends' values differ by, when there are several."""
+    from ..page import difference
+
     if len(results) < 2:
         return
     what, first = results[0].comparable()
     named = [(str(result.provenance["backend"]), result.comparable()[1]) for result in results]
-    tell_apart(what, [(name, values) for name, values in named if values.shape == first.shape])
-
-
-def tell_apart(what: str, named: Sequence[tuple[str, Any]]) -> None:
-    """What every further array differs by from the first."""
-    from ..page import difference
-
-    for one in difference(what, named):
+    for one in difference(what, [(name, values) for name, values in named if values.shape == first.shape]):
         sizes = f"relative L2 {one.l2:.2e}, largest difference {one.largest:.2e} of the maximum"
         typer.echo(f"{one.against}, {what}: {sizes}")
 
