@@ -11,8 +11,6 @@ that are there are not made again. A step is timed against a loop written by han
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,7 @@ import typer
 
 import vizkit
 from benchmarks.dreams_by_hand import LOOPS
-from benchmarks.timing import paired, processor
+from benchmarks.timing import child, paired, spread, write
 from vizkit import objectives, transforms
 from vizkit.parametrisations import Fourier
 from vizkit.techniques.dreams.optimise import optimiser
@@ -151,11 +149,10 @@ def time_steps(backend: str, weights: Path, rounds: int, steps: int, threads: in
         if backend == "torch":
             contestants["lucent"] = lambda layer=layer: by_lucent(model, layer, steps)
         for who, timing in paired("floor", contestants, rounds, warmup=1).items():
-            low, high = timing.quartiles()
             rows.append({
                 "backend": backend, "layer": layer, "who": who, "batch": UNITS,
-                "ms_per_step": 1000 * timing.median / steps, "ratio": timing.ratio, "ratio_quartiles": [low, high],
-                "relative_L2_to_floor": apart,
+                "ms_per_step": 1000 * timing.median / steps, "ratio": timing.ratio,
+                "ratio_quartiles": spread(timing.ratios), "relative_L2_to_floor": apart,
             })  # fmt: skip
     return rows
 
@@ -189,12 +186,6 @@ def by_loop(model: Any, layer: str, steps: int) -> Any:
     return _shown(model, loop)[0]
 
 
-def child(*arguments: str) -> str:
-    """Run this program again, for one backend."""
-    command = [sys.executable, "-m", "benchmarks.dreams", *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
 def main(
     weights: Annotated[Path, typer.Option(help="SqueezeNet 1.0's ImageNet weights.")],
     out: Annotated[Path | None, typer.Option(help="JSON; parts that are not measured now are kept.")] = None,
@@ -209,19 +200,20 @@ def main(
     """Measure, print, and write JSON with versions and processor."""
     if one in WHO and folder is not None:
         make(one, weights, folder, steps, threads)
+        typer.echo("[]")
         return
     if one:
         typer.echo(json.dumps(time_steps(one, weights, rounds, timed_steps, threads)))
         return
     installed = {info.name: info for info in vizkit.backends() if info.installed}
     report = json.loads(out.read_text()) if out is not None and out.exists() else {}
-    common = ["--weights", str(weights), "--threads", str(threads), "--steps", str(steps)]
+    common = ["--weights", weights, "--threads", threads, "--steps", steps]
     with tempfile.TemporaryDirectory() as scratch:
         kept = folder or Path(scratch)
         if "activation" in (part or ["activation"]):
             who = [name for name in WHO if name != "vizkit gluon" or "gluon" in installed]
             for name in who:
-                child("--one", name, "--folder", str(kept), *common)
+                child("benchmarks.dreams", "--one", name, "--folder", kept, *common)
             report["activation"] = {"steps": steps, **activations(weights, kept, steps, who)}
             for name, row in report["activation"]["contestants"].items():
                 ratios = [f"{key} {value:.3f}" for key, value in row.items() if key.startswith("ratio_to")]
@@ -229,8 +221,8 @@ def main(
     if "time" in (part or ["time"]):
         rows = []
         for backend in installed:
-            timing = ["--rounds", str(rounds), "--timed-steps", str(timed_steps)]
-            rows += json.loads(child("--one", backend, *timing, *common).splitlines()[-1])
+            timing = ["--rounds", rounds, "--timed-steps", timed_steps]
+            rows += child("benchmarks.dreams", "--one", backend, *timing, *common)
         report["time"] = {"threads": threads, "rounds": rounds, "steps": timed_steps, "rows": rows}
         for row in rows:
             low, high = row["ratio_quartiles"]
@@ -238,9 +230,7 @@ def main(
                 f"{row['backend']:6} {row['layer']:12} {row['who']:7} {row['ms_per_step']:8.1f} ms a step   "
                 f"{row['ratio']:.3f} x floor ({low:.3f} to {high:.3f})"
             )
-    report |= {"processor": processor(), "versions": versions(installed)}
-    if out is not None:
-        out.write_text(json.dumps(report, indent=1) + "\n")
+    write(out, report | {"versions": versions(installed)})
 
 
 def versions(installed: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ Every constant is made once, and nothing is general.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import Upto
 from vizkit import ops, parametrisations, transforms
 
 Loop = Callable[[int], Any]
@@ -47,20 +47,12 @@ def torch_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: 
     colours = torch.from_numpy(parametrisations.colour_matrix()[:, :, None, None]).to(dtype)
     mean, std = (torch.tensor(one, dtype=dtype).reshape(1, -1, 1, 1) for one in (model.spec.mean, model.spec.std))
     rows = torch.arange(len(units))
-    found: list[Any] = []
-
-    class Stop(Exception):
-        pass
-
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        found.append(output)
-        raise Stop
+    maps = Upto(network, layer)
 
     def run(steps: int) -> Any:
         leaf = torch.tensor(start, dtype=dtype, requires_grad=True)
         adam = torch.optim.Adam([leaf], lr=lr)
         draws = Draws(kinds, size)
-        handle = network.get_submodule(layer).register_forward_hook(keep)
 
         def picture() -> Any:
             whole = torch.complex(leaf[:, :, 0] * scale, leaf[:, :, 1] * scale)
@@ -79,14 +71,10 @@ def torch_loop(model: Any, layer: str, units: Sequence[int], start: Any, kinds: 
                 x = F.grid_sample(x, grid, align_corners=True)
             x = x[:, :, last[0] : last[0] + kept, last[1] : last[1] + kept] + 0.5
             x = (F.interpolate(x, size=(seen, seen), mode="bilinear", align_corners=False) - mean) / std
-            found.clear()
-            with contextlib.suppress(Stop):
-                network(x)
-            score = found[0][rows, list(units)].mean((1, 2))
+            score = maps(x)[rows, list(units)].mean((1, 2))
             (leaf.grad,) = torch.autograd.grad(-score.sum(), leaf)
             score.detach().numpy().copy()
             adam.step()
-        handle.remove()
         return picture().detach().numpy()
 
     for parameter in network.parameters():

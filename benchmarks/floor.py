@@ -1,6 +1,6 @@
 """Saliency and a dream step against a hand-written minimal loop in the same framework, in one run.
 
-    python -m benchmarks.floor --backend torch --backend gluon --out floor.json
+    python -m benchmarks.floor --backend torch --backend gluon --out benchmarks/results/floor.json
 
 The floor is what an expert would write by hand: frozen parameters, inference semantics, nothing else. In Gluon,
 "homework" is the published notebook's way, with a gradient for every weight. Results are checked to be equal before
@@ -9,10 +9,7 @@ they are timed. Each backend runs in a process of its own, with the number of th
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +17,8 @@ import numpy as np
 import typer
 
 import vizkit
-from benchmarks.timing import Contestant, Timing, paired, processor
+from benchmarks.peers import Upto
+from benchmarks.timing import Contestant, child, paired, spread, write
 from vizkit import images
 from vizkit.techniques.dreams.recipe import Recipe
 
@@ -33,16 +31,7 @@ def torch_floor(model: Any, x: Any, index: int, recipe: Recipe) -> tuple[Contest
     import torch
     import torch.nn.functional as F
 
-    network = model.native
-    found: list[Any] = []
-
-    class Stop(Exception):
-        pass
-
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        found.append(output)
-        raise Stop
-
+    network, maps = model.native, Upto(model.native, recipe.layer)
     kernels = model.ops.asarray(np.stack([_scharr(), _scharr().T] * 3)[:, None])
 
     def saliency() -> Any:
@@ -52,12 +41,7 @@ def torch_floor(model: Any, x: Any, index: int, recipe: Recipe) -> tuple[Contest
 
     def dream() -> Any:
         leaf = torch.from_numpy(x).requires_grad_(True)
-        found.clear()
-        handle = network.get_submodule(recipe.layer).register_forward_hook(keep)
-        with contextlib.suppress(Stop):
-            network(leaf)
-        handle.remove()
-        activation = found[0][:, recipe.units[0]].pow(2).mean().sqrt()
+        activation = maps(leaf)[:, recipe.units[0]].pow(2).mean().sqrt()
         slopes = F.conv2d(leaf, kernels, groups=3)
         loss = -0.5 * activation + leaf.pow(2).mean().sqrt() + slopes.pow(2).mean().sqrt()
         (gradient,) = torch.autograd.grad(loss, leaf)
@@ -79,14 +63,6 @@ def gluon_floor(model: Any, x: Any, index: int, recipe: Recipe) -> tuple[Contest
             block._rate = 0
     kernels = model.ops.asarray(np.stack([_scharr(), _scharr().T] * 3)[:, None])
 
-    def saliency() -> Any:
-        leaf = nd.array(x)
-        leaf.attach_grad()
-        with autograd.record():
-            score = network(leaf)[0, index]
-        score.backward()
-        return nd.max(nd.abs(leaf.grad), axis=1).asnumpy()
-
     def dream() -> Any:
         leaf = nd.array(x)
         leaf.attach_grad()
@@ -98,17 +74,20 @@ def gluon_floor(model: Any, x: Any, index: int, recipe: Recipe) -> tuple[Contest
         loss.backward()
         return leaf.grad.asnumpy()
 
-    return saliency, dream
+    return gluon_saliency(network, x, index), dream
 
 
 def gluon_homework(model: Any, x: Any, index: int) -> Contestant:
     """The notebook's way: every parameter keeps ``grad_req="write"``."""
-    from mxnet import autograd, nd
-
-    network = model.native
-    for parameter in network.collect_params().values():
+    for parameter in model.native.collect_params().values():
         if not parameter.name.endswith(("running_mean", "running_var")):
             parameter.grad_req = "write"
+    return gluon_saliency(model.native, x, index)
+
+
+def gluon_saliency(network: Any, x: Any, index: int) -> Contestant:
+    """The gradient of one logit, recorded in training mode."""
+    from mxnet import autograd, nd
 
     def saliency() -> Any:
         leaf = nd.array(x)
@@ -179,16 +158,11 @@ def measure(backend: str, name: str, threads: int, rounds: int) -> list[dict[str
         if max(far.values()) > 2e-2:
             raise SystemExit(f"{name} in {backend}, {what}: results differ, {far}; a timing would mean nothing.")
         for key, timing in paired("floor", contestants, rounds).items():
-            rows.append(_row(backend, name, what, key, timing, far[key]))
+            rows.append({
+                "backend": backend, "model": name, "what": what, "who": key, "median_ms": 1000 * timing.median,
+                "ratio": timing.ratio, "ratio_quartiles": spread(timing.ratios), "relative_L2_to_floor": far[key],
+            })  # fmt: skip
     return rows
-
-
-def _row(backend: str, model: str, what: str, who: str, timing: Timing, distance: float) -> dict[str, Any]:
-    low, high = timing.quartiles()
-    return {
-        "backend": backend, "model": model, "what": what, "who": who, "median_ms": 1000 * timing.median,
-        "ratio": timing.ratio, "ratio_quartiles": [low, high], "relative_L2_to_floor": distance,
-    }  # fmt: skip
 
 
 def main(
@@ -197,10 +171,10 @@ def main(
     rounds: int = 15,
     threads: int = 1,
     out: Path | None = None,
-    child: Annotated[bool, typer.Option(hidden=True)] = False,
+    is_child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Measure, print a table, and write JSON with versions and processor."""
-    if child:
+    if is_child:
         rows = measure((backend or ["torch"])[0], (model or ["googlenet"])[0], threads, rounds)
         typer.echo(json.dumps(rows))
         return
@@ -208,26 +182,17 @@ def main(
     rows = []
     for one in backend or installed:
         for name in model or DREAM_LAYERS:
-            command = [sys.executable, "-m", "benchmarks.floor", "--child", "--backend", one, "--model", name]
-            command += ["--rounds", str(rounds), "--threads", str(threads)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            rows += json.loads(done.stdout.splitlines()[-1])
-            for row in rows[-5:]:
-                if row["model"] == name and row["backend"] == one:
-                    low, high = row["ratio_quartiles"]
-                    typer.echo(
-                        f"{one:6} {name:10} {row['what']:10} {row['who']:9} {row['median_ms']:9.1f} ms   "
-                        f"{row['ratio']:.3f} x floor ({low:.3f} to {high:.3f})"
-                    )
-    report = {
-        "processor": processor(),
-        "threads": threads,
-        "rounds": rounds,
-        "versions": {name: installed[name].versions for name in backend or installed},
-        "rows": rows,
-    }
-    if out is not None:
-        out.write_text(json.dumps(report, indent=1) + "\n")
+            options = ["--child", "--backend", one, "--model", name, "--rounds", rounds, "--threads", threads]
+            found = child("benchmarks.floor", *options)
+            rows += found
+            for row in found:
+                low, high = row["ratio_quartiles"]
+                typer.echo(
+                    f"{one:6} {name:10} {row['what']:10} {row['who']:9} {row['median_ms']:9.1f} ms   "
+                    f"{row['ratio']:.3f} x floor ({low:.3f} to {high:.3f})"
+                )
+    versions = {name: installed[name].versions for name in backend or installed}
+    write(out, {"threads": threads, "rounds": rounds, "versions": versions, "rows": rows})
 
 
 if __name__ == "__main__":

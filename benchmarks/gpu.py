@@ -29,6 +29,7 @@ import typer
 
 import vizkit
 from benchmarks import gpu_cases as cases
+from benchmarks.timing import apart
 from vizkit.objectives import unit
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
@@ -132,7 +133,7 @@ def digits(device: str, quick: bool) -> list[dict[str, Any]]:
         for dtype, model in models.items():
             every = [run(model) for _ in range(2 if quick else 4)]
             found.append({
-                "method": name, "dtype": dtype, "apart": far(every[-1], wanted),
+                "method": name, "dtype": dtype, "apart": apart(every[-1], wanted),
                 "same_bits": all(np.array_equal(every[0], one) for one in every),
             })  # fmt: skip
     return found
@@ -144,11 +145,6 @@ def _method(name: str, segments: Any) -> Any:
     options = {"samples": 14, "segments": segments}
     given = {key: value for key, value in options.items() if key in known}
     return lambda model: method(model, vizkit.images.sample(), **given).values
-
-
-def far(found: Any, wanted: Any) -> float:
-    """Relative L2."""
-    return float(np.linalg.norm(found.astype(np.float64) - wanted) / np.linalg.norm(wanted))
 
 
 def chosen(given: list[str], known: Any, what: str) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 import vizkit
+from benchmarks import peers
 from vizkit.objectives import unit
 
 Call = Callable[[], Any]
@@ -68,6 +68,17 @@ class Setting:
         return self.gradient(self.there()).abs().amax(1).cpu().numpy()
 
 
+def beside(ours: dict[str, Call], others: dict[str, Callable[[], Call]]) -> Trial:
+    """Ours and those others whose packages are there; the rest is named."""
+    trial = Trial(ours)
+    for name, make in others.items():
+        try:
+            trial.contestants[name] = make()
+        except ImportError:
+            trial.absent.append(name)
+    return trial
+
+
 def saliency(given: Setting) -> Trial:
     """Maps of one picture or many."""
     model, ready, options = given.model, given.ready, {"target": 0, "fit": "squash"}
@@ -76,7 +87,6 @@ def saliency(given: Setting) -> Trial:
         "vizkit, arrays": lambda: vizkit.saliency(model, given.arrays, **options),
         "by hand": given.by_hand,
     }
-    absent = _peer(found, "captum", lambda: _captum_saliency(given))
     if given.device != "cpu":
         found["by hand, CUDA graph"] = _graph(given)
     if given.count > 1:
@@ -90,26 +100,24 @@ def saliency(given: Setting) -> Trial:
 
         found["vizkit, files"] = lambda: vizkit.saliency(model, paths, **options)
         found["by hand, files"] = by_hand_from_files
-    return Trial(found, absent=absent)
+    return beside(found, {"captum": lambda: peers.captum_saliency(given.native, given.there, 0)})
 
 
 def gradcam(given: Setting) -> Trial:
     """Class-activation maps; captum's stay at the layer's size."""
     layer = CAM[given.name]
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.gradcam(given.model, given.ready, layer=layer, target=0),
-    }
-    absent = _peer(found, "captum", lambda: _captum_gradcam(given, layer))
-    absent += _peer(found, "pytorch-grad-cam", lambda: _pytorch_grad_cam(given, layer))
-    return Trial(found, absent=absent)
+
+    def pytorch_grad_cam() -> Call:
+        return peers.grad_cam(copy.deepcopy(given.native).requires_grad_(True), given.x, 0, layer)
+
+    ours: dict[str, Call] = {"vizkit, ready": lambda: vizkit.gradcam(given.model, given.ready, layer=layer, target=0)}
+    captum = partial(peers.captum_cam, given.native, given.there, 0, layer)
+    return beside(ours, {"captum": captum, "pytorch-grad-cam": pytorch_grad_cam})
 
 
 def integrated_gradients(given: Setting) -> Trial:
     """Fifty steps."""
     steps = 4 if given.quick else 50
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.integrated_gradients(given.model, given.ready, target=0, steps=steps),
-    }
 
     def captum() -> Call:
         from captum.attr import IntegratedGradients
@@ -117,15 +125,13 @@ def integrated_gradients(given: Setting) -> Trial:
         method = IntegratedGradients(given.native)
         return lambda: method.attribute(given.there(), baselines=0.0, target=0, n_steps=steps).cpu().numpy()
 
-    return Trial(found, absent=_peer(found, "captum", captum))
+    ours = partial(vizkit.integrated_gradients, given.model, given.ready, target=0, steps=steps)
+    return beside({"vizkit, ready": ours}, {"captum": captum})
 
 
 def smoothgrad(given: Setting) -> Trial:
     """A hundred samples."""
     samples = 4 if given.quick else 100
-    found: dict[str, Call] = {
-        "vizkit, ready": lambda: vizkit.smoothgrad(given.model, given.ready, target=0, samples=samples),
-    }
 
     def captum() -> Call:
         from captum.attr import NoiseTunnel, Saliency
@@ -133,7 +139,8 @@ def smoothgrad(given: Setting) -> Trial:
         method, options = NoiseTunnel(Saliency(given.native)), {"nt_samples": samples, "stdevs": 0.15}
         return lambda: method.attribute(given.there(), target=0, **options).cpu().numpy()
 
-    return Trial(found, absent=_peer(found, "captum", captum))
+    ours = partial(vizkit.smoothgrad, given.model, given.ready, target=0, samples=samples)
+    return beside({"vizkit, ready": ours}, {"captum": captum})
 
 
 def scorecam(given: Setting) -> Trial:
@@ -190,69 +197,9 @@ CASES: dict[str, tuple[Callable[[Setting], Trial], tuple[int, ...]]] = {
 
 
 def plain_dream(given: Setting, layer: str, stages: int, steps: int) -> Any:
-    """The recipe as a reader of it would write it, no further than the layer."""
-    found: list[Any] = []
-
-    class Stop(Exception):
-        pass
-
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        found[:] = [output]
-        raise Stop
-
-    scharr = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]], device=given.device)
-    kernel = torch.stack([scharr, scharr.T])[:, None].repeat(3, 1, 1, 1)
-    size, x = 28, torch.randn(1, 3, 28, 28, device=given.device)
-    handle = given.native.get_submodule(layer).register_forward_hook(keep)
-    for stage in range(stages):
-        if stage:
-            size = round(size * 1.05)
-            x = F.interpolate(x.detach(), size=(size, size), mode="bilinear", align_corners=False)
-        x = x.detach().requires_grad_(True)
-        optimiser = torch.optim.Adam([x], lr=0.4)
-        for _ in range(steps):
-            optimiser.zero_grad()
-            with suppress(Stop):
-                given.native(x)
-            activation = found[0][:, UNIT].pow(2).mean().sqrt()
-            loss = -0.5 * activation + x.pow(2).mean().sqrt() + F.conv2d(x, kernel, groups=3).pow(2).mean().sqrt()
-            loss.backward()
-            optimiser.step()
-    handle.remove()
-    return x.detach().cpu().numpy()
-
-
-def _peer(found: dict[str, Call], name: str, make: Callable[[], Call]) -> list[str]:
-    """Add a contestant, or say that its package is not there."""
-    try:
-        found[name] = make()
-    except ImportError:
-        return [name]
-    return []
-
-
-def _captum_saliency(given: Setting) -> Call:
-    from captum.attr import Saliency
-
-    method = Saliency(given.native)
-    return lambda: method.attribute(given.there().requires_grad_(True), target=0).amax(1).cpu().numpy()
-
-
-def _captum_gradcam(given: Setting, layer: str) -> Call:
-    from captum.attr import LayerGradCam
-
-    method = LayerGradCam(given.native, given.native.get_submodule(layer))
-    return lambda: method.attribute(given.there(), target=0, relu_attributions=True).detach().cpu().numpy()
-
-
-def _pytorch_grad_cam(given: Setting, layer: str) -> Call:
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    native = copy.deepcopy(given.native).requires_grad_(True)
-    method = GradCAM(model=native, target_layers=[native.get_submodule(layer)])
-    wanted = [ClassifierOutputTarget(0)] * given.count
-    return lambda: method(input_tensor=given.x, targets=wanted)
+    """The recipe by hand, no further than the layer."""
+    start = torch.randn(1, 3, 28, 28, device=given.device)
+    return peers.grown(peers.Upto(given.native, layer), UNIT, start, stages, steps)[0].detach().cpu().numpy()
 
 
 def _graph(given: Setting) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,35 @@ from vizkit.techniques.dreams.recipe import GRADIENT_FILTERS
 Run = Callable[[], Any]
 
 
-def captum_saliency(model: Any, x: Any, index: int) -> Run:
-    """captum's Saliency."""
-    import torch
+class Upto:
+    """A PyTorch network that runs no further than a layer, and gives the layer's output."""
+
+    class Stop(Exception):
+        """Thrown by the layer's hook."""
+
+    def __init__(self, network: Any, layer: str) -> None:
+        self.network, self.layer = network, network.get_submodule(layer)
+
+    def __call__(self, x: Any) -> Any:
+        found: list[Any] = []
+
+        def keep(_module: Any, _inputs: Any, output: Any) -> None:
+            found.append(output)
+            raise self.Stop
+
+        handle = self.layer.register_forward_hook(keep)
+        with contextlib.suppress(self.Stop):
+            self.network(x)
+        handle.remove()
+        return found[0]
+
+
+def captum_saliency(network: Any, there: Run, index: int) -> Run:
+    """captum's Saliency; ``there`` gives the pictures where the network is."""
     from captum.attr import Saliency
 
-    method = Saliency(model.native)
-    return lambda: method.attribute(torch.from_numpy(x), target=index).amax(1).numpy()
+    method = Saliency(network)
+    return lambda: method.attribute(there().requires_grad_(True), target=index).amax(1).cpu().numpy()
 
 
 def captum_path(model: Any, x: Any, index: int, steps: int) -> Run:
@@ -27,7 +50,11 @@ def captum_path(model: Any, x: Any, index: int, steps: int) -> Run:
     from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(model.native)
-    black = torch.from_numpy(((0 - model.ops.numpy(_mean(model))) / model.ops.numpy(_std(model))).astype(np.float32))
+    black = torch.from_numpy(
+        ((0 - np.reshape(model.spec.mean, (1, -1, 1, 1))) / np.reshape(model.spec.std, (1, -1, 1, 1))).astype(
+            np.float32
+        )
+    )
 
     def run() -> Any:
         given = torch.from_numpy(x)
@@ -36,14 +63,6 @@ def captum_path(model: Any, x: Any, index: int, steps: int) -> Run:
         return method.attribute(given, **options).sum(1).detach().numpy()
 
     return run
-
-
-def _mean(model: Any) -> Any:
-    return model.ops.asarray(np.reshape(model.spec.mean, (1, -1, 1, 1)))
-
-
-def _std(model: Any) -> Any:
-    return model.ops.asarray(np.reshape(model.spec.std, (1, -1, 1, 1)))
 
 
 def captum_noise(model: Any, x: Any, index: int, samples: int, noise: float) -> Run:
@@ -61,29 +80,24 @@ def captum_noise(model: Any, x: Any, index: int, samples: int, noise: float) -> 
     return run
 
 
-def captum_cam(model: Any, x: Any, index: int, layer: str) -> Run:
-    """captum's LayerGradCam."""
-    import torch
+def captum_cam(network: Any, there: Run, index: int, layer: str) -> Run:
+    """captum's LayerGradCam; its maps stay at the layer's size."""
     from captum.attr import LayerGradCam
 
-    method = LayerGradCam(model.native, model.native.get_submodule(layer))
-
-    def run() -> Any:
-        found = method.attribute(torch.from_numpy(x), target=index, relu_attributions=True)
-        return found.detach().numpy()[:, 0]
-
-    return run
+    method = LayerGradCam(network, network.get_submodule(layer))
+    return lambda: method.attribute(there(), target=index, relu_attributions=True).detach().cpu().numpy()[:, 0]
 
 
-def grad_cam(model: Any, x: Any, index: int, layer: str) -> Run:
-    """pytorch-grad-cam's GradCAM; its map is as large as the image, from 0 to 1."""
+def grad_cam(network: Any, x: Any, index: int, layer: str, method: str = "GradCAM") -> Run:
+    """pytorch-grad-cam's GradCAM, or ScoreCAM; its map is as large as the image, from 0 to 1."""
+    import pytorch_grad_cam
     import torch
-    from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    method = GradCAM(model.native, [model.native.get_submodule(layer)])
+    cam = getattr(pytorch_grad_cam, method)(network, [network.get_submodule(layer)])
     wanted = [ClassifierOutputTarget(index)] * len(x)
-    return lambda: method(torch.from_numpy(x).requires_grad_(True), targets=wanted)
+    given = torch.as_tensor(x)
+    return lambda: cam(given.detach().requires_grad_(method == "GradCAM"), targets=wanted)
 
 
 def torch_cam(model: Any, x: Any, index: int, layer: str) -> Run:
@@ -103,47 +117,45 @@ def torch_cam(model: Any, x: Any, index: int, layer: str) -> Run:
     return run
 
 
-def grad_cam_scores(model: Any, x: Any, index: int, layer: str) -> Run:
-    """pytorch-grad-cam's ScoreCAM."""
-    import torch
-    from pytorch_grad_cam import ScoreCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    method = ScoreCAM(model.native, [model.native.get_submodule(layer)])
-    return lambda: method(torch.from_numpy(x), targets=[ClassifierOutputTarget(index)] * len(x))
-
-
 def blog_dream(model: Any, layer: str, unit: int, stages: int, steps: int, start: Any) -> Run:
     """The blog's loop: the whole network runs, every parameter gets a gradient, a hook keeps the layer. Gives the
     activation at every step. ``start`` is the normalised noise."""
     import copy
 
     import torch
-    import torch.nn.functional as F
 
     network = copy.deepcopy(model.native).requires_grad_(True)
-    one = np.array(GRADIENT_FILTERS["scharr"])
-    kernels = torch.tensor(np.stack([one, one.T] * 3)[:, None], dtype=torch.float32)
     found: dict[str, Any] = {}
     network.get_submodule(layer).register_forward_hook(lambda _m, _i, output: found.update(at=output))
 
-    def run() -> Any:
-        x, size, trace = torch.tensor(start), start.shape[-1], []
-        for stage in range(stages):
-            if stage:
-                size = round(size * 1.05)
-                x = F.interpolate(x.detach(), size=(size, size), mode="bilinear", align_corners=False)
-            x = x.detach().requires_grad_(True)
-            adam = torch.optim.Adam([x], lr=0.4)
-            for _ in range(steps):
-                adam.zero_grad()
-                network(x)
-                activation = found["at"][:, unit].pow(2).mean().sqrt()
-                slopes = F.conv2d(x, kernels, groups=3)
-                loss = -0.5 * activation + x.pow(2).mean().sqrt() + slopes.pow(2).mean().sqrt()
-                loss.backward()
-                adam.step()
-                trace.append(activation.item())
-        return np.array(trace)
+    def maps(x: Any) -> Any:
+        network(x)
+        return found["at"]
 
-    return run
+    return lambda: np.array([one.item() for one in grown(maps, unit, torch.tensor(start), stages, steps)[1]])
+
+
+def grown(maps: Callable[[Any], Any], unit: int, x: Any, stages: int, steps: int) -> tuple[Any, list[Any]]:
+    """The published recipe as a reader of it would write it: the last picture, and the activation at every step.
+    ``maps`` gives the layer's output."""
+    import torch
+    import torch.nn.functional as F
+
+    one = torch.tensor(GRADIENT_FILTERS["scharr"], dtype=torch.float32, device=x.device)
+    kernels = torch.stack([one, one.T] * 3)[:, None]
+    size, trace = x.shape[-1], []
+    for stage in range(stages):
+        if stage:
+            size = round(size * 1.05)
+            x = F.interpolate(x.detach(), size=(size, size), mode="bilinear", align_corners=False)
+        x = x.detach().requires_grad_(True)
+        adam = torch.optim.Adam([x], lr=0.4)
+        for _ in range(steps):
+            adam.zero_grad()
+            activation = maps(x)[:, unit].pow(2).mean().sqrt()
+            slopes = F.conv2d(x, kernels, groups=3)
+            loss = -0.5 * activation + x.pow(2).mean().sqrt() + slopes.pow(2).mean().sqrt()
+            loss.backward()
+            adam.step()
+            trace.append(activation.detach())
+    return x, trace

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 
 import vizkit
 from benchmarks.agreement import crops
-from benchmarks.timing import WARM, paired, processor
+from benchmarks.timing import WARM, apart, paired, write
 
 ROUNDS = 5
 CROPS = 3
@@ -45,7 +44,7 @@ def measure(name: str, weights: str, what: str) -> dict[str, Any]:
     for crop in crops()[:CROPS]:
         target = full.predict(crop, top=1)[0].index
         wanted, found = (call(model, crop, target=target, **options).values for model in (full, low))
-        off.append(float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+        off.append(apart(found, wanted))
     contestants = {
         dtype: lambda model=model: call(model, crop, target=target, **options)
         for dtype, model in (("bfloat16", low), ("float32", full))
@@ -77,9 +76,7 @@ def main(threads: int = 2, squeezenet: Path | None = None, out: Path | None = No
                 continue  # as many passes as channels: minutes
             rows.append(measure(name, weights, what))
             typer.echo(json.dumps(rows[-1]))
-    if out is not None:
-        report = {"processor": processor(), "threads": threads, "load": os.getloadavg()[0], "rows": rows}
-        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write(out, {"threads": threads, "load": os.getloadavg()[0], "rows": rows})
 
 
 if __name__ == "__main__":

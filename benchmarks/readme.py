@@ -1,7 +1,6 @@
 """The tables of README and of the documentation, from files that commands here wrote. Nothing in them is typed by hand.
 
 python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
-python -m benchmarks.readme floor FILE  # take the JSON of `python -m benchmarks.floor --out FILE`
 python -m benchmarks.readme write       # only write both anew from the committed results
 python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet 1.0 weights from the file W
 """
@@ -41,12 +40,8 @@ def localisation(samples: int = SAMPLES) -> dict[str, Any]:
     for info in vizkit.backends():
         if info.installed:
             model = vizkit.load("shapes", backend=info.name)
-            ranking = vizkit.evaluate.rank(
-                model,
-                given,
-                names,
-                metrics=["pointing_game", "relevance_mass", "relevance_rank"],
-            )
+            metrics = ["pointing_game", "relevance_mass", "relevance_rank"]
+            ranking = vizkit.evaluate.rank(model, given, names, metrics=metrics)
             rows = ranking.values.tolist()
             found[info.name] = dict(zip(ranking.methods, rows, strict=True))
     return {"samples": samples, "seed": SEED, "tolerance": shapes.TOLERANCE, "scores": found}
@@ -76,15 +71,12 @@ def methods_table(results: dict[str, Any]) -> str:
         found[label] = max(value, found.get(label, 0.0))
     scores = results["localisation"]["scores"]
     first = next(iter(scores))
-    lines = [
-        "| method | PyTorch against | Gluon against | pointing game | mass | rank |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in _ranked(scores[first]):
         cells = [_oracles(deviations.get((name, backend), {})) for backend in ("torch", "gluon")]
         numbers = [" / ".join(f"{scores[backend][name][k]:.2f}" for backend in scores) for k in range(3)]
-        lines.append(f"| `{name}` | {cells[0]} | {cells[1]} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+        rows.append((f"`{name}`", *cells, *numbers))
+    return speed.table(("method", "PyTorch against", "Gluon against", "pointing game", "mass", "rank"), rows)
 
 
 CONTROLS = ("centre_map", "edge_map", "random_map")
@@ -99,12 +91,12 @@ def _ranked(scores: dict[str, list[float]]) -> list[str]:
 def scores_table(results: dict[str, Any]) -> str:
     """One row a method with its localisation scores alone."""
     scores = results["localisation"]["scores"]
-    lines = ["| method | pointing game | relevance mass | relevance rank |", "|---|---|---|---|"]
+    rows = []
     for name in _ranked(next(iter(scores.values()))):
         numbers = [" / ".join(f"{found[name][k]:.2f}" for found in scores.values()) for k in range(3)]
         control = "*control:* " if name in CONTROLS else ""
-        lines.append(f"| {control}`{name}` | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+        rows.append((f"{control}`{name}`", *numbers))
+    return speed.table(("method", "pointing game", "relevance mass", "relevance rank"), rows)
 
 
 def _oracles(found: dict[str, float]) -> str:
@@ -177,14 +169,6 @@ def write() -> None:
     """Write all tables anew from the committed results."""
     for page in PAGES:
         page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-@app.command()
-def floor(file: Path) -> None:
-    """Take a report of ``benchmarks.floor`` into the committed results and README."""
-    json.loads(file.read_text(encoding="utf-8"))
-    (RESULTS / "floor.json").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
-    write()
 
 
 def traces(model: Any, layer: str, unit: int) -> tuple[dict[str, Any], Any]:

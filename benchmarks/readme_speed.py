@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.agreement import ALIKE
@@ -10,23 +11,30 @@ from benchmarks.agreement import ALIKE
 NETWORKS = ("vgg19", "resnet152", "googlenet")
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *before: str) -> str:
+    """A table in Markdown, below what is said of it."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([*before, *([""] if before else []), f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines])
+
+
 def floor_table(report: dict[str, Any]) -> str:
     """One row a measurement of ``benchmarks.floor``."""
     versions = ", ".join(f"{k} {v}" for found in report["versions"].values() for k, v in found.items())
-    lines = [
+    said = (
         f"{report['processor']}, {report['threads']} thread, {versions}; medians of {report['rounds']} rounds, ratio "
-        "to the floor round by round with quartiles.",
-        "",
-        "| backend | network | what | who | ms | ratio |",
-        "|---|---|---|---|---|---|",
+        "to the floor round by round with quartiles."
+    )
+    rows = [
+        (*(row[name] for name in ("backend", "model", "what", "who")), f"{row['median_ms']:.0f}", _spread(row, "ratio"))
+        for row in report["rows"]
     ]
-    for row in report["rows"]:
-        low, high = row["ratio_quartiles"]
-        lines.append(
-            f"| {row['backend']} | {row['model']} | {row['what']} | {row['who']} | {row['median_ms']:.0f} | "
-            f"{row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
-        )
-    return "\n".join(lines)
+    return table(("backend", "network", "what", "who", "ms", "ratio"), rows, said)
+
+
+def _spread(row: dict[str, Any], name: str) -> str:
+    """A median with its quartiles."""
+    low, high = row[f"{name}_quartiles"]
+    return f"{row[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def suite_table(report: dict[str, Any]) -> str:
@@ -42,38 +50,30 @@ def case_table(report: dict[str, Any]) -> str:
     clocks = {"cpu": "processor time", "wall": "wall time"}
     said = ", ".join(sorted({clocks[row["clock"]] for row in rows}))
     loads = [row["load"] for row in rows]
-    lines = [
+    about = (
         f"{report['processor']}, {' or '.join(map(str, threads))} thread, {said}, load {min(loads):.1f} to "
         f"{max(loads):.1f}; batch 1, 224 pixels, random weights, freed memory kept for everyone "
-        "(`vizkit.keep_memory`); medians of pairs, with quartiles. Above 1 vizkit is faster.",
-        "",
-        "| backend | what | against | VGG19 | ResNet152 | GoogLeNet |",
-        "|---|---|---|---|---|---|",
-    ]
+        "(`vizkit.keep_memory`); medians of pairs, with quartiles. Above 1 vizkit is faster."
+    )
     cells = {(row["backend"], row["case"], row["who"], row["model"]): _ahead(row) for row in rows}
-    for key in sorted({key[:3] for key in cells}):
-        found = [cells.get((*key, name), "") for name in NETWORKS]
-        lines.append(f"| {' | '.join((*key, *found))} |")
-    return "\n".join(lines)
+    keys = sorted({key[:3] for key in cells})
+    shown = [(*key, *(cells.get((*key, name), "") for name in NETWORKS)) for key in keys]
+    return table(("backend", "what", "against", "VGG19", "ResNet152", "GoogLeNet"), shown, about)
 
 
 def _ahead(row: dict[str, Any]) -> str:
     """Times as fast, with quartiles where there was more than a round."""
-    low, high = row["vizkit_ahead_quartiles"]
-    spread = f" ({low:.2f} to {high:.2f})" if row["rounds"] > 1 else ", one round"
-    return f"{row['vizkit_ahead']:.2f}{spread}"
+    return _spread(row, "vizkit_ahead") if row["rounds"] > 1 else f"{row['vizkit_ahead']:.2f}, one round"
 
 
 def gpu_table(report: dict[str, Any]) -> str:
     """Every case of ``benchmarks.gpu``, what was aimed at, and the digits of all methods."""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    lines = [
+    said = (
         f"{report['device']}, {versions}; float32 multiplied as float32 by all; 224 pixels, random weights; medians of "
-        f"{report['rounds']} rounds in turn, milliseconds.",
-        "",
-        "| what | network | pictures | vizkit | others | aim |",
-        "|---|---|---|---|---|---|",
-    ]
+        f"{report['rounds']} rounds in turn, milliseconds."
+    )
+    rows = []
     for row in report["rows"]:
         ours = [(who, one["ms"]) for who, one in row["who"].items() if who.startswith(("vizkit", "a steady"))]
         others = [(who, one["ms"]) for who, one in row["who"].items() if (who, one["ms"]) not in ours]
@@ -82,15 +82,11 @@ def gpu_table(report: dict[str, Any]) -> str:
             "<br>".join(f"{who.removeprefix('vizkit, ')} {taken:.3g}" for who, taken in group) or "–"
             for group in (ours, others)
         ]
-        lines.append(
-            f"| {row['case']} | {row['network']} | {row['pictures']} | {cells[0]} | {cells[1]} | "
-            f"{'<br>'.join(aims) or '–'} |"
-        )
-    if report["absent"]:
-        lines += ["", f"Not installed there: {', '.join(report['absent'])}."]
-    if report["skipped"]:
-        lines += ["", f"Not in this run: {', '.join(report['skipped'])}."]
-    return "\n".join([*lines, "", _digits(report["digits"])])
+        rows.append((row["case"], row["network"], row["pictures"], *cells, "<br>".join(aims) or "–"))
+    parts = [table(("what", "network", "pictures", "vizkit", "others", "aim"), rows, said)]
+    for what, name in (("Not installed there", "absent"), ("Not in this run", "skipped")):
+        parts += [f"{what}: {', '.join(report[name])}."] if report[name] else []
+    return "\n\n".join([*parts, _digits(report["digits"])])
 
 
 def _digits(rows: list[dict[str, Any]]) -> str:
@@ -110,15 +106,15 @@ def _digits(rows: list[dict[str, Any]]) -> str:
 
 def agreement_table(report: dict[str, Any]) -> str:
     """Both backends' saliency in float32, prepared and plain."""
-    lines = ["| network | prepared (the default) | plain |", "|---|---|---|"]
+    rows = []
     for name in dict.fromkeys(row["model"] for row in report["rows"]):
         cells = []
         for prepared in (True, False):
             (apart,) = (r["relative_L2"] for r in report["rows"] if r["model"] == name and r["prepared"] == prepared)
             same = sum(one < ALIKE for one in apart)
             cells.append(f"{statistics.median(apart):.1e}, {same} of {len(apart)} alike, at most {max(apart):.0e}")
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines)
+        rows.append((name, *cells))
+    return table(("network", "prepared (the default)", "plain"), rows)
 
 
 def _peaks(rows: list[dict[str, Any]]) -> str:
@@ -138,16 +134,14 @@ def precision_table(report: dict[str, Any]) -> str:
     """How much faster bfloat16 is, and how far off, by technique and network."""
     names = dict.fromkeys((row["model"], row["weights"]) for row in report["rows"])
     heads = [f"{name}, {'random' if weights.startswith('random') else weights} weights" for name, weights in names]
-    lines = [
+    said = (
         f"{report['processor']}, {report['threads']} threads; times as fast as float32, and relative L2 between the "
-        f"two (medians; {len(report['rows'][0]['relative_L2'])} crops).",
-        "",
-        f"| | {' | '.join(heads)} |",
-        "|---" * (1 + len(heads)) + "|",
-    ]
+        f"two (medians; {len(report['rows'][0]['relative_L2'])} crops)."
+    )
+    rows = []
     cells = {(row["what"], row["model"]): row for row in report["rows"]}
     for what in dict.fromkeys(row["what"] for row in report["rows"]):
         found = [cells.get((what, name)) for name, _ in names]
         shown = [f"{row['ahead']:.1f}, {statistics.median(row['relative_L2']):.1%}" if row else "" for row in found]
-        lines.append(f"| `{what}` | {' | '.join(shown)} |")
-    return "\n".join(lines)
+        rows.append((f"`{what}`", *shown))
+    return table(("", *heads), rows, said).replace("|  |", "| |", 1)

@@ -12,7 +12,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ import typer
 
 import vizkit
 from benchmarks import suite_cases, suite_growth
-from benchmarks.timing import WARM, environment, paired, processor
+from benchmarks.timing import WARM, child, paired, spread, write
 
 MODELS = ("googlenet", "vgg19", "resnet152")
 PACKAGES = ("vizkit", "captum", "grad-cam", "torchcam", "torch-lucent", "numpy")
@@ -49,11 +48,6 @@ def measure(backend: str, name: str, case: str, batch: int, rounds: int, clock: 
     return rows
 
 
-def spread(values: list[float]) -> list[float]:
-    """First and third quartile."""
-    return [values[0]] * 2 if len(values) == 1 else [statistics.quantiles(values, n=4)[k] for k in (0, 2)]
-
-
 def show(row: dict[str, Any]) -> str:
     """One line of the table."""
     low, high = row["ratio_quartiles"]
@@ -62,17 +56,6 @@ def show(row: dict[str, Any]) -> str:
         f"{row['median_ms']:9.1f} ms "
         f"{row['ratio']:7.3f} x {row['base']} ({low:.3f} to {high:.3f}), vizkit is {row['vizkit_ahead']:.2f} x ahead"
     )
-
-
-def child(task: dict[str, Any], threads: int) -> list[dict[str, Any]]:
-    """Run one task in a process of its own, with every thread pool at the same size."""
-    command = [sys.executable, "-m", "benchmarks.suite", "--threads", str(threads), "--task", json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(threads), check=False)
-    if done.returncode:
-        typer.echo(f"failed: {task}", err=True)
-        return []
-    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return rows
 
 
 def run(task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -117,10 +100,14 @@ def main(
         typer.echo(json.dumps(rows))
         return
     report = json.loads(out.read_text()) if out is not None and out.exists() else {"rows": [], "extra": []}
-    report |= {"processor": processor(), "versions": versions()}
+    report["versions"] = versions()
     for one in planned(cases, models, backends, batch, rounds, clock):
         is_case = one["what"] == "case"
-        rows = child(one, threads)
+        try:
+            rows = child("benchmarks.suite", "--threads", threads, "--task", json.dumps(one), threads=threads)
+        except subprocess.CalledProcessError:
+            typer.echo(f"failed: {one}", err=True)
+            rows = []
         for row in rows:
             typer.echo(show(row) if is_case else json.dumps(row))
         key = "rows" if is_case else "extra"
@@ -129,8 +116,7 @@ def main(
         )
         fresh = [[row.get(name) for name in names] for row in rows]
         report[key] = [old for old in report[key] if [old.get(name) for name in names] not in fresh] + rows
-        if out is not None:
-            out.write_text(json.dumps(report, indent=1) + "\n")
+        write(out, report)
 
 
 def planned(cases: Any, models: Any, backends: Any, batch: Any, rounds: int, clock: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import vizkit
-from benchmarks import floor, peers
+from benchmarks import floor, peers, timing
 from benchmarks.timing import Contestant
 from vizkit import images
 from vizkit.techniques.dreams.recipe import Recipe
@@ -31,6 +31,12 @@ class Setting:
     pictures: list[Any]
     x: Any
     index: int
+
+    def there(self) -> Any:
+        """The batch as PyTorch's tensor."""
+        import torch
+
+        return torch.from_numpy(self.x)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def saliency(at: Setting) -> Trial:
         by_hand(other, at.x, at.index, at.recipe)
         contestants["homework"] = floor.gluon_homework(other, at.x, at.index)
     if at.backend == "torch":
-        contestants["captum"] = peers.captum_saliency(at.plain, at.x, at.index)
+        contestants["captum"] = peers.captum_saliency(at.plain.native, at.there, at.index)
     return compared(contestants, "floor" if at.batch == 1 else "vizkit plain")
 
 
@@ -90,8 +96,8 @@ def gradcam(at: Setting) -> Trial:
     contestants = pair(at, run)
     if at.backend == "torch":
         contestants["floor"] = tail_by_hand(at, layer)
-        contestants["captum"] = peers.captum_cam(at.plain, at.x, at.index, layer)
-        contestants["pytorch-grad-cam"] = peers.grad_cam(at.plain, at.x, at.index, layer)
+        contestants["captum"] = peers.captum_cam(at.plain.native, at.there, at.index, layer)
+        contestants["pytorch-grad-cam"] = peers.grad_cam(at.plain.native, at.x, at.index, layer)
         contestants["torch-cam"] = peers.torch_cam(at.plain, at.x, at.index, layer)
     return compared(contestants, "floor" if at.backend == "torch" else "vizkit plain", "1 - correlation")
 
@@ -150,8 +156,7 @@ def scorecam(at: Setting) -> Trial:
     contestants = pair(at, lambda model: vizkit.scorecam(model, at.pictures, layer=layer, **at.options).values)
     checked = compared(contestants, "vizkit plain", "1 - correlation")
     if at.backend == "torch":
-        theirs = peers.grad_cam_scores(at.plain, at.x, at.index, layer)
-        contestants["pytorch-grad-cam"] = theirs
+        contestants["pytorch-grad-cam"] = peers.grad_cam(at.plain.native, at.x, at.index, layer, "ScoreCAM")
     return Trial(contestants, "vizkit plain", checked.apart, checked.kind)
 
 
@@ -255,7 +260,7 @@ def difference(value: Any, plain: Any, kind: str) -> float:
     if value.shape != plain.shape:
         raise SystemExit(f"results of shapes {value.shape} and {plain.shape} cannot be compared")
     if kind == "relative L2":
-        return float(np.linalg.norm(value - plain) / np.linalg.norm(plain))
+        return timing.apart(value, plain)
     # Picture by picture, since peers scale each map by itself.
     pictures = zip(value, plain, strict=True)
     return float(max(1 - np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in pictures))

@@ -25,9 +25,8 @@ def memory(backend: str, of: str, who: str, at: int) -> list[dict[str, Any]]:
     picture = images.noise(0, 255, size=suite_cases.SIZE, seed=1)
     model = vizkit.load(NETWORK, backend=backend, weights="random:7", optimise=who != "vizkit plain")
     if who == "captum":
-        at_setting = suite_cases.setting(backend, NETWORK, 1)
-        trial = {"saliency": suite_cases.peers.captum_saliency}[of]
-        trial(at_setting.plain, at_setting.x, at_setting.index)()
+        given = suite_cases.setting(backend, NETWORK, 1)
+        suite_cases.peers.captum_saliency(given.plain.native, given.there, given.index)()
     elif of == "saliency":
         vizkit.saliency(model, picture, fit="squash")
     elif of == "smoothgrad":

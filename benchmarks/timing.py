@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 Contestant = Callable[[], object]
 WARM = 10
@@ -30,10 +36,10 @@ class Timing:
     def ratio(self) -> float:
         return statistics.median(self.ratios)
 
-    def quartiles(self) -> tuple[float, float]:
-        """First and third quartile of the ratios."""
-        low, _, high = statistics.quantiles(self.ratios, n=4)
-        return low, high
+
+def spread(values: list[float]) -> list[float]:
+    """First and third quartile."""
+    return [values[0]] * 2 if len(values) == 1 else [statistics.quantiles(values, n=4)[k] for k in (0, 2)]
 
 
 def paired(
@@ -56,10 +62,26 @@ def paired(
     }
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Of a process with every thread pool at the same size."""
-    sizes = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, **sizes}
+def child(module: str, *arguments: object, threads: int | None = None) -> list[dict[str, Any]]:
+    """The rows that a benchmark prints last in a process of its own, with every thread pool of the same size where
+    ``threads`` says so. Raises CalledProcessError."""
+    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    sizes = {} if threads is None else dict.fromkeys(pools, str(threads))
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **sizes})
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return rows
+
+
+def write(out: Path | None, report: dict[str, Any]) -> None:
+    """A report as JSON, where a file is wanted, with the processor's name in it."""
+    if out is not None:
+        out.write_text(json.dumps(report | {"processor": processor()}, indent=1) + "\n", encoding="utf-8")
+
+
+def apart(found: Any, wanted: Any) -> float:
+    """Relative L2."""
+    return float(np.linalg.norm(found.astype(np.float64) - wanted) / np.linalg.norm(wanted))
 
 
 def processor() -> str:

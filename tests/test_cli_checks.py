@@ -19,18 +19,7 @@ from vizkit import cli, results
 from vizkit.zoo import shapes
 
 ALL = set(get_command(cli.app).commands)
-DRAWS = (
-    "saliency",
-    "gradcam",
-    "explain",
-    "features",
-    "filters",
-    "dream",
-    "deepdream",
-    "invert",
-    "receptive",
-    "evaluate",
-)
+DRAWS = ("saliency", "explain", "dream")
 NO_FILES = {"models", "backends", "doctor", "docs", "layers", "weights", "predict"}
 NEEDED: dict[str, list[str]] = {
     "unit": ["shapes", "features.6", "1"],
@@ -194,18 +183,8 @@ def made_by(file: Path) -> str:
         ("explain", "my photo.png", "-m", "shapes", "--method", "rise", "--seed", "3", "--cmap", "viridis"),
         ("dream", "-m", "shapes", "-l", "features.16", "-u", "3", "--steps", "4", "--size", "48", "--seed", "2"),
         (
-            "gallery",
-            "shapes",
-            "--layers",
-            "features.2",
-            "--top",
-            "2",
-            "--images",
-            "photos",
-            "--steps",
-            "3",
-            "--size",
-            "32",
+            *("gallery", "shapes", "--layers", "features.2", "--top", "2", "--images", "photos"),
+            *("--steps", "3", "--size", "32"),
         ),
         ("embed", "shapes", "--images", "photos", "--layer", "features.16", "--method", "pca", "--fit", "squash"),
         ("unit", "shapes", "features.6", "3", "--images", "photos", "-k", "2", "--fit", "squash", "--dtype", "float64"),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from conftest import INSTALLED, both
 from PIL import Image
 
 import vizkit
 from vizkit import cli, demo, images, results
 from vizkit import page as pages
+from vizkit.draw import pages as pages_drawn
 from vizkit.reports.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
@@ -26,45 +27,21 @@ KEYS = [
 ]
 
 
-class Page(HTMLParser):
+class Page:
     """What a page is made of."""
 
     def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.headings: list[int] = []
-        self.provenance: dict[str, Any] = {}
-        self.rows: dict[str, list[tuple[str, str]]] = {}
-        self._section = ""
-        self._path: list[str] = []
-        self._file = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, found))
-        self._path.append(tag)
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag == "section":
-            self._section = found["id"]
-        if tag == "pre":
-            self._file = found["data-file"]
-
-    def handle_data(self, data: str) -> None:
-        if self._path[-1:] == ["pre"]:
-            self.provenance[self._file] = json.loads(data)
-        if self._path[-1:] == ["dt"]:
-            self.rows.setdefault(self._section, []).append((data, ""))
-        if self._path[-1:] == ["dd"]:
-            self.rows[self._section][-1] = (self.rows[self._section][-1][0], data)
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._path and self._path.pop() != tag:
-            pass
+        self.soup = BeautifulSoup(text, "html.parser", multi_valued_attributes=None)
+        self.tags = [(one.name, one.attrs) for one in self.soup(True)]
+        self.headings = [int(one.name[1]) for one in self.soup(re.compile("^h[1-6]$"))]
+        self.provenance = {one["data-file"]: json.loads(one.text) for one in self.soup("pre", {"data-file": True})}
+        self.rows = {
+            part["id"]: [(name.text, value.text) for name, value in zip(part("dt"), part("dd"), strict=True)]
+            for part in self.soup("section")
+        }
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+        return [one.attrs for one in self.soup(tag)]
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +181,7 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     out = tmp_path / "out"
     out.mkdir()
     stale = {"page": GENERATOR, "results": []}
-    results.save_figure(demo.panels.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
+    results.save_figure(pages_drawn.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
     options = ("--model", "squeezenet1_1", "--weights", "random:7", "--out", str(out))
     with pytest.raises(SystemExit) as stopped:
         cli.main(("demo", str(tmp_path / "a <cat> & co.png"), *options))

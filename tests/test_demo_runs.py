@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import BOTH, INSTALLED
 from PIL import Image
+from test_demo import SMALL
 
 import vizkit
 from vizkit import cli, demo
@@ -17,8 +18,6 @@ from vizkit import page as pages
 from vizkit.errors import MapWarning, SettingError
 from vizkit.reports.demo import chapters
 from vizkit.reports.demo.run import GENERATOR, Run
-
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "photo.png", "folder"])

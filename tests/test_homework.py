@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import string
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,13 @@ def test_command_and_function_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert command[name].default == function[name].default, name
     assert str(command["out"].default) == function["out"].default == homework.FOLDER
     called: dict[str, Any] = {}
-    monkeypatch.setattr("vizkit.homework.make", lambda *given, **options: called.update(options) or tmp_path / "i.html")
+
+    @wraps(homework.make)
+    def make(*_: Any, **options: Any) -> Path:
+        called.update(options)
+        return tmp_path / "i.html"
+
+    monkeypatch.setattr("vizkit.homework.make", make)
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "v.pth"):
         (tmp_path / name).touch()

@@ -18,34 +18,11 @@ from . import compare, data, demo, docs, doctor, dreams, homework, lists, maps, 
 from .app import app
 from .checks import Checked
 
-ORDER = [
-    "demo",
-    "saliency",
-    "gradcam",
-    "explain",
-    "filters",
-    "features",
-    "dream",
-    "deepdream",
-    "gallery",
-    "invert",
-    "predict",
-    "evaluate",
-    "compare",
-    "homework",
-    "layers",
-    "diagram",
-    "receptive",
-    "unit",
-    "health",
-    "embed",
-    "models",
-    "convert",
-    "weights",
-    "backends",
-    "doctor",
-    "docs",
-]
+ORDER = (
+    *("demo", "saliency", "gradcam", "explain", "filters", "features", "dream", "deepdream", "gallery", "invert"),
+    *("predict", "evaluate", "compare", "homework", "layers", "diagram", "receptive", "unit", "health", "embed"),
+    *("models", "convert", "weights", "backends", "doctor", "docs"),
+)
 for registered in app.registered_commands:
     registered.cls = Checked
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))

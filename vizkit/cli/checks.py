@@ -4,7 +4,7 @@ are written, and words of which there are few."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,10 @@ class Checked(TyperCommand):
             writable(
                 Path(given["out"] or "."), OUT.get(self.name or "", FIGURE) if given["out"] else (FOLDER,), "--out"
             )
-        for name, known in _words(self.name or "").items():
+        for name in given:
             for _, one in _each(given, (name,)):
-                choices = known()
-                if one not in choices:
+                choices = _choices(self.name or "", name)
+                if choices and one not in choices:
                     raise unknown("colour map" if name == "cmap" else name.replace("_", "-"), one, choices)
         return super().invoke(ctx)
 
@@ -99,63 +99,38 @@ def writable(path: Path, suffixes: Sequence[str], option: str) -> None:
         raise SettingError(f"{option} {path}: the folder '{above}' cannot be written to. Give another.")
 
 
-def _words(command: str) -> dict[str, Callable[[], Sequence[str]]]:
-    """Options with few values, by name; what they may be is looked up when they are given."""
-    from ..inputs.images import FITS, RANGES
-
-    words: dict[str, Callable[[], Sequence[str]]] = {
-        "fit": lambda: FITS,
-        "input_range": lambda: RANGES,
-        "backend": lambda: list(_registered()),
-        "dtype": lambda: _api().DTYPES,
-        "cmap": _colours,
-    }
-    own: dict[str, dict[str, Callable[[], Sequence[str]]]] = {
-        "saliency": {"mode": lambda: ("inference", "published")},
-        "explain": {"scale": lambda: ("each", "common"), "method": _methods},
-        "evaluate": {"method": _methods},
-        "gradcam": {"on": lambda: ("network", "original")},
-        "features": {"scale": lambda: ("each", "common")},
-        "dream": {"recipe": _recipes, "gradient_filter": _filters},
-        "embed": {"method": lambda: ("tsne", "umap", "pca"), "pool": lambda: ("mean", "max", "none")},
-        "diagram": {"style": lambda: ("auto", "volumes", "flow")},
-        "homework": {"language": lambda: ("en", "zh")},
-        "convert": {"stride": lambda: ("1x1", "3x3")},
-    }
-    return words | own.get(command, {})
+WORDS: Mapping[tuple[str, str], Sequence[str]] = {
+    ("saliency", "mode"): ("inference", "published"),
+    ("explain", "scale"): ("each", "common"),
+    ("features", "scale"): ("each", "common"),
+    ("gradcam", "on"): ("network", "original"),
+    ("embed", "method"): ("tsne", "umap", "pca"),
+    ("embed", "pool"): ("mean", "max", "none"),
+    ("diagram", "style"): ("auto", "volumes", "flow"),
+    ("homework", "language"): ("en", "zh"),
+    ("convert", "stride"): ("1x1", "3x3"),
+}
+"""By command and option."""
 
 
-def _registered() -> Iterable[str]:
-    from ..contract.backend import registered
-
-    return registered()
-
-
-def _api() -> Any:
+def _choices(command: str, option: str) -> Sequence[str]:
+    """The words of an option that has few; none where it takes anything."""
+    from ..contract import backend
+    from ..inputs import images
     from ..zoo import loading as api
 
-    return api
+    if option == "cmap":
+        from matplotlib import colormaps
 
+        return list(colormaps)
+    if option == "method" and command in ("explain", "evaluate"):
+        from ..reports.explain import controls, methods
 
-def _colours() -> Sequence[str]:
-    from matplotlib import colormaps
+        return ["all", *methods(), *controls()]
+    if command == "dream" and option in ("recipe", "gradient_filter"):
+        from ..techniques.dreams.recipe import GRADIENT_FILTERS
+        from .rendered import PUBLISHED, RECIPES
 
-    return list(colormaps)
-
-
-def _methods() -> Sequence[str]:
-    from ..reports.explain import controls, methods
-
-    return ["all", *methods(), *controls()]
-
-
-def _recipes() -> Sequence[str]:
-    from .rendered import PUBLISHED, RECIPES
-
-    return (*RECIPES, PUBLISHED)
-
-
-def _filters() -> Sequence[str]:
-    from ..techniques.dreams.recipe import GRADIENT_FILTERS
-
-    return list(GRADIENT_FILTERS)
+        return (*RECIPES, PUBLISHED) if option == "recipe" else list(GRADIENT_FILTERS)
+    shared = {"fit": images.FITS, "input_range": images.RANGES, "backend": backend.registered(), "dtype": api.DTYPES}
+    return list(shared.get(option, WORDS.get((command, option), ())))

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app
-from .options import Photos
+from .options import Call, Photos, command, tell
 
 SHOWN = 10
 
 
-@app.command()
+@command(networks=False)
 def compare(
+    call: Call,
     photo: Photos = None,
     study: Annotated[
         Path | None, typer.Option("--study", help="A TOML file with these options; what is given here replaces its.")
@@ -78,26 +78,7 @@ def compare(
     """Models x backends x weights x techniques x images, measured and compared in one report folder."""
     from ..reports.compare import compare as run
 
-    found = run(
-        list(photo) if photo else None,
-        study=study,
-        model=model,
-        backend=backend,
-        weights=weights,
-        technique=technique,
-        layers=layers,
-        target=target,
-        fit=fit,
-        input_range=input_range,
-        seed=seed,
-        device=device,
-        repeats=repeats,
-        threads=threads,
-        tolerance=tolerance,
-        judge=judge,
-        out=out,
-        tell=lambda note: typer.echo(note, err=True),
-    )
+    found = run(list(photo) if photo else None, **call.settings(run), tell=tell)
     for one in found.failures:
         cell = f"{one['model']}, {one['weights']}, {one['backend']} {one['dtype']}, {one['technique']}, {one['image']}"
         typer.echo(f"failed: {cell}: {one['error']}", err=True)

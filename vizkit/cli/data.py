@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..contract.errors import SettingError
 from . import options
-from .app import app
 from .checks import FIGURE
-from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Seed, Threads, WeightsName
+from .options import Call, Fit, InputRange, LayerName, Seed, command
 
 if TYPE_CHECKING:
+    from ..contract.backend import Model
     from ..inputs.folders import Pictures
     from ..results.base import Result
 
@@ -27,6 +28,11 @@ State = Annotated[
     Path | None, typer.Option("--state", help="Keep the run in this file, and go on from it when it was stopped.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+FOLDER = {
+    "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "seed": (Seed, 0),
+    "batch_size": (BatchSize, None),
+}  # fmt: skip
+"""Options of what streams over a folder, with their defaults."""
 Page = Annotated[
     Path | None, typer.Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")
 ]
@@ -51,24 +57,15 @@ def report(result: Result) -> None:
         typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
 
 
-@app.command()
+@command(more=FOLDER)
 def unit(
+    call: Call,
     model: ModelArgument,
     layer: Annotated[str, typer.Argument(help="A name from `vizkit layers MODEL`.")],
     unit: Annotated[int | None, typer.Argument(help="A channel; without it, top patches of every unit.")] = None,
     images: Images = None,
     k: Annotated[int, typer.Option("--top", "-k", help="Patches of each unit.")] = 9,
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
-    state: State = None,
     samples: Samples = 240,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Page = None,
 ) -> None:
     """The page of one unit over a folder of images: weights, receptive field, top patches, histogram, dream, votes."""
@@ -79,86 +76,62 @@ def unit(
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     if unit is None and out is not None and out.suffix not in FIGURE:
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
-    found = pictures(images, samples, seed)
-    loaded = options.load(model, backend, weights, device, dtype, threads)
-    reading, fitting = input_range or "imagenet", fit or "crop"
+    found = pictures(images, samples, call.given["seed"])
+    loaded = call.load()
     if unit is not None:
-        page = make(
-            loaded, layer, unit, found, out=out or Path(f"unit-{model}-{layer}-{unit}"), k=k, state=state, seed=seed,
-            input_range=reading, fit=fitting, batch_size=batch_size,
-        )  # fmt: skip
-        typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")
+        settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
+        options.opened(make(loaded, layer, unit, found, **settings))
         return
-    results = [
-        techniques.top_patches(
-            one, found, layer, k=k, state=_of(state, one.backend, len(loaded)), input_range=reading, fit=fitting,
-            batch_size=batch_size,
-        )
-        for one in loaded
-    ]  # fmt: skip
+    results = _each(call, loaded, techniques.top_patches, found, layer)
     for result in results:
         report(result)
-        target = out or Path(f"unit-{model}-{layer}.png")
-        if len(results) > 1:
-            target = target.with_stem(f"{target.stem}-{result.provenance['backend']}")
-        typer.echo(f"wrote {result.save(target)}")
+    options.save(results, out or Path(f"unit-{model}-{layer}.png"))
     options.differences(results)
 
 
-def _of(state: Path | None, backend: str, count: int) -> Path | None:
-    return state if state is None or count == 1 else state.with_stem(f"{state.stem}-{backend}")
+def _each(
+    call: Call, loaded: Sequence[Model], technique: Callable[..., Any], found: Pictures, layer: str | list[str] | None
+) -> list[Any]:
+    """A technique's result in each backend, every one with a state of its own."""
+    settings, state = call.settings(technique), call.given["state"]
+    return [
+        technique(one, found, layer, **settings | {"state": state and options.apart(state, one.backend, len(loaded))})
+        for one in loaded
+    ]
 
 
-@app.command()
+@command(more=FOLDER)
 def health(
+    call: Call,
     model: ModelArgument,
     images: Images = None,
     layer: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")
     ] = None,
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     threshold: Annotated[float, typer.Option("--threshold", help="Correlation of near-duplicate units.")] = 0.95,
     saturation: Annotated[float, typer.Option("--saturation", help="Share of positions at the maximum.")] = 0.05,
     csv: Annotated[Path | None, typer.Option("--csv", help="The table as CSV, with pairs and dead units.")] = None,
-    state: State = None,
     samples: Samples = 240,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: options.Out = None,
 ) -> None:
     """Dead, saturated and near-duplicate units of each layer over a folder of images, and sparsity by depth."""
+    from .. import draw as plotting
     from .. import techniques
-    from ..draw import units as panels
 
-    if csv is not None and csv.suffix != ".csv":
-        raise SettingError(f"--csv {csv}: the file must end in .csv.")
-    found = pictures(images, samples, seed)
-    loaded = options.load(model, backend, weights, device, dtype, threads)
-    results = [
-        techniques.health(
-            one, found, layer or None, threshold=threshold, saturation=saturation,
-            state=_of(state, one.backend, len(loaded)), input_range=input_range or "imagenet", fit=fit or "crop",
-            batch_size=batch_size,
-        )
-        for one in loaded
-    ]  # fmt: skip
+    found = pictures(images, samples, call.given["seed"])
+    loaded = call.load()
+    results = _each(call, loaded, techniques.health, found, layer or None)
     for result in results:
         report(result)
         typer.echo(result.table())
-        if csv is not None:
-            target = csv if len(results) == 1 else csv.with_stem(f"{csv.stem}-{result.provenance['backend']}")
-            typer.echo(f"wrote {result.save(target)}")
-    options.write(results, panels.health, out, f"health-{model}.png")
+    if csv is not None:
+        options.save(results, csv)
+    options.write(results, plotting.health, out, f"health-{model}.png")
 
 
-@app.command()
+@command(more=FOLDER)
 def embed(
+    call: Call,
     model: ModelArgument,
     images: Images = None,
     layer: LayerName = None,
@@ -166,42 +139,22 @@ def embed(
     pool: Annotated[str, typer.Option("--pool", help="mean or max over positions, or none: all of them.")] = "mean",
     components: Annotated[int, typer.Option("--components", help="Principal components before t-SNE.")] = 50,
     perplexity: Annotated[float, typer.Option("--perplexity", help="Of t-SNE; neighbours of UMAP.")] = 30.0,
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
-    state: State = None,
     samples: Samples = 480,
-    input_range: InputRange = None,
-    fit: Fit = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Page = None,
 ) -> None:
     """A map of a folder's images by a layer's features: a page with thumbnails and search, and an image scatter."""
     from .. import techniques
     from ..reports.embedding import write
 
-    found = pictures(images, samples, seed)
-    loaded = options.load(model, backend, weights, device, dtype, threads)
-    results = [
-        techniques.embed(
-            one, found, layer, method=method, pool=pool, components=components, perplexity=perplexity, seed=seed,
-            state=_of(state, one.backend, len(loaded)), input_range=input_range or "imagenet", fit=fit or "crop",
-            batch_size=batch_size,
-        )
-        for one in loaded
-    ]  # fmt: skip
+    found = pictures(images, samples, call.given["seed"])
+    loaded = call.load()
+    results = _each(call, loaded, techniques.embed, found, layer)
     for result in results:
         report(result)
         typer.echo(f"{result.provenance['backend']}: {result.text()}")
     target = out or Path(f"embedding-{model}")
     if target.suffix:
-        for result in results:
-            name = target if len(results) == 1 else target.with_stem(f"{target.stem}-{result.provenance['backend']}")
-            typer.echo(f"wrote {result.save(name)}")
+        options.save(results, target)
     else:
-        page = write(results, target)
-        typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")
+        options.opened(write(results, target))
     options.differences(results)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from .app import app
-from .options import Seed, Threads, WeightsName
+from .options import Call, Seed, Threads, WeightsName, command, opened, tell
 
 
-@app.command()
+@command(networks=False)
 def demo(
+    call: Call,
     photo: Annotated[
         str | None, typer.Argument(metavar="[PHOTO]", help="An image file; samples of shapes when none is given.")
     ] = None,
@@ -34,13 +34,4 @@ def demo(
 
     if threads is not None:
         api.set_threads(threads)
-    page = make(
-        photo,
-        model=model,
-        backend=backend,
-        weights=weights,
-        out=out,
-        seed=seed,
-        tell=lambda note: typer.echo(note, err=True),
-    )
-    typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")
+    opened(make(photo, **call.settings(make), tell=tell))

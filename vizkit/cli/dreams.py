@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from . import options
-from .app import app
-from .options import BackendNames, Device, Dtype, Fit, LayerName, ModelName, Out, Seed, Threads, WeightsName
+from .options import Call, Fit, LayerName, Out, Seed, command, tell
 from .rendered import real_pictures
 
 
-@app.command()
+@command()
 def gallery(
+    call: Call,
     model: Annotated[str, typer.Argument(help="A name from `vizkit models`.")] = "googlenet",
     layers: Annotated[
         list[str] | None, typer.Option("--layers", help="Names, with commas or given again; or all.")
@@ -24,14 +24,9 @@ def gallery(
         Path | None,
         typer.Option("--images", help="A folder of real pictures: they choose the units and place each activation."),
     ] = None,
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     steps: Annotated[int, typer.Option("--steps", help="Of Adam, for each picture.")] = 256,
     size: Annotated[int, typer.Option("--size", help="Side of the pictures in pixels.")] = 128,
     seed: Seed = 0,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder; one with an earlier gallery goes on.")] = Path(
         "vizkit-gallery"
     ),
@@ -39,26 +34,15 @@ def gallery(
     """What the units of every layer respond to most: a sheet a layer, and a page of them all."""
     from ..reports.gallery import chosen_layers, make
 
-    index = make(
-        options.load(model, backend, weights, device, dtype, threads),
-        layers=chosen_layers(layers or ["all"]),
-        top=top,
-        images=real_pictures(images),
-        steps=steps,
-        size=size,
-        seed=seed,
-        out=out,
-        tell=lambda text: typer.echo(text, err=True),
-    )
+    own = {"layers": chosen_layers(layers or ["all"]), "images": real_pictures(images), "tell": tell}
+    index = make(call.load(), **call.settings(make) | own)
     typer.echo(f"wrote {index}")
 
 
-@app.command()
+@command("googlenet")
 def deepdream(
+    call: Call,
     photo: Annotated[str | None, typer.Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
-    model: ModelName = "googlenet",
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     layer: LayerName = None,
     unit: Annotated[int | None, typer.Option("--unit", "-u", help="One channel of the layer instead of all.")] = None,
     octaves: Annotated[int, typer.Option("--octaves", help="Sizes of the photo.")] = 4,
@@ -68,9 +52,6 @@ def deepdream(
     jitter: Annotated[int, typer.Option("--jitter", help="Largest shift in pixels.")] = 24,
     size: Annotated[int, typer.Option("--size", help="Longer side of the result in pixels.")] = 512,
     seed: Seed = 0,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Out = None,
 ) -> None:
     """A photo in which a layer, or one unit, sees more of what it already sees."""
@@ -80,31 +61,16 @@ def deepdream(
     from ..techniques.dreams.recipe import default_layer
 
     results = []
-    for one in options.load(model, backend, weights, device, dtype, threads):
+    for one in call.load():
         aim = layer if unit is None else channel(layer or default_layer(one), unit)
-        results.append(
-            technique(
-                one,
-                photo or options.photos(None)[0],
-                aim,
-                octaves=octaves,
-                octave_scale=octave_scale,
-                steps=steps,
-                lr=lr,
-                jitter=jitter,
-                size=size,
-                seed=seed,
-            )
-        )
-    options.write(results, plotting.deepdream, out, f"deepdream-{model}.png")
+        results.append(technique(one, photo or options.photos(None)[0], aim, **call.settings(technique)))
+    options.write(results, plotting.deepdream, out, f"deepdream-{call.given['model']}.png")
 
 
-@app.command()
+@command("vgg19")
 def invert(
+    call: Call,
     photo: Annotated[str | None, typer.Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
-    model: ModelName = "vgg19",
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     layer: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="Once for each; default: five from first to last.")
     ] = None,
@@ -113,26 +79,12 @@ def invert(
     tv_weight: Annotated[float, typer.Option("--tv-weight", help="Of the total variation.")] = 0.1,
     seed: Seed = 0,
     fit: Fit = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Out = None,
 ) -> None:
     """What each layer still knows of a photo: pictures that it cannot tell from it."""
     from .. import draw as plotting
     from ..techniques import invert as technique
 
-    results = [
-        technique(
-            one,
-            photo or options.photos(None)[0],
-            layer or None,
-            steps=steps,
-            lr=lr,
-            tv_weight=tv_weight,
-            seed=seed,
-            fit=fit or "crop",
-        )
-        for one in options.load(model, backend, weights, device, dtype, threads)
-    ]
-    options.write(results, plotting.inversion, out, f"invert-{model}.png")
+    given = photo or options.photos(None)[0]
+    results = [technique(one, given, layer or None, **call.settings(technique)) for one in call.load()]
+    options.write(results, plotting.inversion, out, f"invert-{call.given['model']}.png")

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from .app import app
-from .options import Device, Seed, Threads
+from .options import Call, Device, Seed, Threads, command, opened, tell
 
 
-@app.command()
+@command(networks=False)
 def homework(
+    call: Call,
     photo: Annotated[
         str | None,
         typer.Argument(metavar="[PHOTO]", help="An image file; the bundled photo of a cat if none is given."),
@@ -44,18 +44,7 @@ def homework(
 
     if threads is not None:
         api.set_threads(threads)
-    page = make(
-        photo,
-        backend=backend,
-        weights=weights_of(weights),
-        as_published=as_published,
-        language=language,
-        out=out,
-        notebook=notebook,
-        seed=seed,
-        device=device,
-        tell=lambda note: typer.echo(note, err=True),
-    )
+    page = make(photo, **call.settings(make) | {"weights": weights_of(weights)}, tell=tell)
     if notebook is not None:
         typer.echo(f"wrote {notebook}")
-    typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")
+    opened(page)

@@ -9,8 +9,7 @@ import typer
 
 from ..contract.errors import SettingError
 from . import options
-from .app import app
-from .options import BackendNames, Device, Dtype, Fit, InputRange, LayerName, Out, Photos, Seed, Threads, WeightsName
+from .options import Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,17 +41,15 @@ def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
     return [*found, *controls()]
 
 
-@app.command()
+@command("vgg19")
 def explain(
+    call: Call,
     photo: Photos = None,
     method: Methods = None,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", "-t", help="Class index, label, or all; a row of the figure for each."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")] = "vgg19",
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     layer: LayerName = None,
     overlay: Annotated[bool, typer.Option("--overlay/--bare", help="Over the gray photo, or bare.")] = True,
     scale: Annotated[str, typer.Option("--scale", help="each map to its own end, or common to a method.")] = "each",
@@ -61,36 +58,20 @@ def explain(
     fit: Fit = None,
     seed: Seed = 0,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples at once; default: fit 1 GiB.")] = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     save_npz: Annotated[Path | None, typer.Option("--save-npz", help="Keep the raw values, too.")] = None,
     out: Out = None,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..reports.explain import explain as technique
 
-    work = options.Work(photo, None, out, f"explain-{model}")
+    work = options.Work(photo, None, out, f"explain-{call.given['model']}")
     if save_npz is not None and work.folder is not None:
         raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
-    models = options.load(model, backend, weights, device, dtype, threads)
+    models = call.load()
     chosen = _methods(method, models)
 
     def run(some: list[Any], _: Any) -> list[Any]:
-        found = technique(
-            models,
-            some,
-            chosen,
-            list(target) if target else None,
-            layer=layer,
-            overlay=overlay,
-            scale=scale,
-            cmap=cmap,
-            seed=seed,
-            batch_size=batch_size,
-            input_range=input_range or "imagenet",
-            fit=fit or "crop",
-        )
+        found = technique(models, some, chosen, list(target) if target else None, **call.settings(technique))
         if save_npz is not None:
             typer.echo(f"wrote {found.save(save_npz)}")
         if found.values.shape[1] > 1:
@@ -102,22 +83,17 @@ def explain(
 
 def _agreement(found: Any) -> None:
     """What each method's maps differ by between the first model and the others."""
-    import numpy as np
+    from ..reports.page import difference
 
-    first = found.results[0][0]
-    for m in range(1, found.values.shape[1]):
-        name = found.results[0][m][0].provenance["backend"]
-        for k, result in enumerate(first):
-            a, b = (np.asarray(found.values[:, i, k], dtype=np.float64) for i in (0, m))
-            share = np.linalg.norm(a - b) / (np.linalg.norm(a) or 1.0)
-            typer.echo(
-                f"{name} against {result.provenance['backend']}: {result.provenance['technique']}: "
-                f"relative L2 {share:.2e}"
-            )
+    for k, first in enumerate(found.results[0][0]):
+        named = [(row[k].provenance["backend"], found.values[:, m, k]) for m, row in enumerate(found.results[0])]
+        for one in difference(first.provenance["technique"], named):
+            typer.echo(f"{one.against}: {one.what}: relative L2 {one.l2:.2e}")
 
 
-@app.command()
+@command()
 def evaluate(
+    call: Call,
     photos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PHOTO|FOLDER]...", help="Images or folders of them; samples of shapes when none."),
@@ -126,27 +102,22 @@ def evaluate(
     metric: Annotated[list[str] | None, typer.Option("--metric", help="A metric; default: the usual table.")] = None,
     samples: Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no photo is given.")] = 60,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Default: shapes, or vgg19 with photos.")] = None,
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     target: Annotated[str | None, typer.Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
     seed: Seed = 0,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Out = None,
 ) -> None:
     """Rank methods by quality metrics, always beside a random map and an edge filter."""
     from .. import evaluate as judge
 
     given = _given(photos, samples, seed)
-    name = model or ("vgg19" if photos else "shapes")
-    for one in options.load(name, backend, weights, device, dtype, threads):
+    call.given["model"] = model or ("vgg19" if photos else "shapes")
+    networks = call.load()
+    for one in networks:
         found = judge.rank(one, given, _methods(method, [one]), metrics=metric or None, target=target, seed=seed)
         typer.echo(f"{one.name} in {one.backend}")
         typer.echo(found.table())
         if out is not None:
-            path = out.with_stem(f"{out.stem}-{one.backend}") if backend and len(backend) > 1 else out
-            typer.echo(f"wrote {found.save(path)}")
+            typer.echo(f"wrote {found.save(options.apart(out, one.backend, len(networks)))}")
 
 
 def _given(photos: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from . import options
-from .app import app
-from .options import BackendNames, Device, Dtype, Fit, Out, Photos, Seed, Threads, WeightsName
+from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, command
 
 Model = Annotated[str, typer.Argument(help="A name from `vizkit models`.")]
 
 
-@app.command()
+@command(networks=False)
 def layers(
+    call: Call,
     model: Model = "vgg19",
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
@@ -25,13 +25,14 @@ def layers(
     """Every operation of a network: shape, parameters, multiply-adds, receptive field, stride, and the totals."""
     from ..techniques.network import table
 
-    for one in options.load(model, backend, weights, "cpu", "float32", None):
+    for one in call.load():
         found = table.rows(one)
         typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found))
 
 
-@app.command()
+@command(networks=False)
 def diagram(
+    call: Call,
     model: Model = "vgg19",
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
@@ -43,18 +44,16 @@ def diagram(
     from ..draw.network.diagram import diagram as draw
 
     target = out or Path(f"diagram-{model}.svg")
-    loaded = options.load(model, backend, weights, "cpu", "float32", None)
+    loaded = call.load()
     for one in loaded:
-        name = target if len(loaded) == 1 else target.with_stem(f"{target.stem}-{one.backend}")
-        typer.echo(f"wrote {draw(one, style=style, collapse=collapse).save(name)}")
+        drawn = draw(one, style=style, collapse=collapse)
+        typer.echo(f"wrote {drawn.save(options.apart(target, one.backend, len(loaded)))}")
 
 
-@app.command()
+@command("vgg19")
 def receptive(
+    call: Call,
     photo: Photos = None,
-    model: options.ModelName = "vgg19",
-    backend: BackendNames = None,
-    weights: WeightsName = "imagenet",
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", "-l", help="A layer, more than once for several; all; default: the last at each size."),
@@ -64,28 +63,14 @@ def receptive(
     seed: Seed = 0,
     input_range: options.InputRange = None,
     fit: Fit = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
     out: Out = None,
 ) -> None:
     """What the middle unit of each layer can see (theoretical) and looks at (effective), drawn on a photo."""
     from ..draw import receptive_fields
     from ..techniques import receptive_field
 
-    results = [
-        receptive_field(
-            one,
-            options.photos(photo),
-            layer or None,
-            unit=unit,
-            noise=noise,
-            seed=seed,
-            input_range=input_range or "imagenet",
-            fit=fit or "crop",
-        )
-        for one in options.load(model, backend, weights, device, dtype, threads)
-    ]
+    given = options.photos(photo)
+    results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
     for result in results:
         typer.echo(result.table())
-    options.write(results, receptive_fields, out, f"receptive-{model}.png")
+    options.write(results, receptive_fields, out, f"receptive-{call.given['model']}.png")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import ArgumentInfo
 
 from ..contract.errors import SettingError
+from .app import app
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -45,19 +50,91 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 
 
-def load(
-    model: str, backends: list[str] | None, weights: str, device: str, dtype: str, threads: int | None
-) -> list[Model]:
-    from ..zoo import loading as api
+WHICH = {"backend": (BackendNames, None), "weights": (WeightsName, "imagenet")}
+MACHINE = {"device": (Device, "cpu"), "dtype": (Dtype, "float32"), "threads": (Threads, None)}
+"""Options of every command that loads networks, with their defaults."""
 
-    if threads is not None:
-        api.set_threads(threads)
-    names: list[str | None] = list(dict.fromkeys(backends)) if backends else [None]
-    loaded = [api.load(model, backend=name, weights=weights, device=device, dtype=dtype) for name in names]
-    for one in loaded:
-        if one.weights.note and weights == "imagenet":
-            typer.echo(f"{one.backend}: {one.weights.note}", err=True)
-    return loaded
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command: all its options by name."""
+
+    given: dict[str, Any]
+    context: typer.Context
+
+    def wrote(self, name: str) -> bool:
+        """Whether the user wrote the option, be it with its default."""
+        source = self.context.get_parameter_source(name)
+        return source is not None and source.name != "DEFAULT"
+
+    def load(self) -> list[Model]:
+        """The network in each backend that was named."""
+        from ..zoo import loading as api
+
+        if self.given.get("threads") is not None:
+            api.set_threads(self.given["threads"])
+        names: list[str | None] = list(dict.fromkeys(self.given["backend"] or [None]))
+        weights = self.given["weights"]
+        machine: dict[str, Any] = {name: self.given.get(name, MACHINE[name][1]) for name in ("device", "dtype")}
+        loaded = [api.load(self.given["model"], backend=name, weights=weights, **machine) for name in names]
+        for one in loaded:
+            if one.weights.note and weights == "imagenet":
+                typer.echo(f"{one.backend}: {one.weights.note}", err=True)
+        return loaded
+
+    def settings(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """The options that ``function`` takes under the same names, as keywords alone; without those not given, for
+        which it has a default."""
+        known = [one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        return {name: self.given[name] for name in known if self.given.get(name) not in (None, [])}
+
+
+Options = Mapping[str, tuple[Any, Any]]
+
+
+def command(
+    model: str | None = None, *, networks: bool = True, more: Options | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function, whose first parameter is the :class:`Call` and whose others are the options.
+
+    With ``networks`` it gets :data:`WHICH` after its arguments, and ``more`` and :data:`MACHINE` before ``--out``,
+    where it lacks them; ``model`` is the network where none is named.
+    """
+
+    def added(options: Options, own: list[inspect.Parameter]) -> list[inspect.Parameter]:
+        there = [one.name for one in own]
+        return [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+            if name not in there
+        ]
+
+    def registered(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        own = [one.replace(kind=one.KEYWORD_ONLY) for one in signature.parameters.values()][1:]
+        every = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context), *own]
+        if networks:
+            arguments = sum(isinstance(one.annotation.__metadata__[0], ArgumentInfo) for one in own)
+            end = next((k for k, one in enumerate(own) if one.name == "out"), len(own))
+            which = added({"model": (ModelName, model), **WHICH}, own)
+            every[1:] = [
+                *own[:arguments],
+                *which,
+                *own[arguments:end],
+                *added({**(more or {}), **MACHINE}, own),
+                *own[end:],
+            ]
+
+        @wraps(function)
+        def run(context: typer.Context, **given: Any) -> None:
+            function(Call(given, context), **{one.name: given[one.name] for one in own})
+
+        del run.__wrapped__
+        run.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in every}
+        return app.command()(run)
+
+    return registered
 
 
 def photos(photos: list[str] | None) -> list[Any]:
@@ -173,15 +250,24 @@ def mirrored(given: Sequence[str], photos: Sequence[Any]) -> list[Path]:
     return out
 
 
+def apart(path: Path, backend: str, count: int) -> Path:
+    """A file's name with the backend's in it, where there are several backends."""
+    return path if count == 1 else path.with_stem(f"{path.stem}-{backend}")
+
+
+def save(results: Sequence[Any], target: Path) -> None:
+    """A file for each result."""
+    for result in results:
+        typer.echo(f"wrote {result.save(apart(target, result.provenance.get('backend', ''), len(results)))}")
+
+
 def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | None, default: str) -> None:
     """One figure of all results with all their provenances inside, or one ``.npz`` a result."""
     from .. import results as writing
 
     target = out or Path(default)
     if target.suffix == ".npz":
-        for result in results:
-            name = target if len(results) == 1 else target.with_stem(f"{target.stem}-{result.provenance['backend']}")
-            typer.echo(f"wrote {result.save(name)}")
+        save(results, target)
     else:
         writing.save_figure(draw(results), target, _made(results))
         typer.echo(f"wrote {target}")
@@ -190,17 +276,22 @@ def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | Non
 
 def differences(results: Sequence[Result]) -> None:
     """What the backends' values differ by, when there are several."""
-    import numpy as np
+    from ..reports.page import difference
 
-    first = results[0]
-    what, reference = first.comparable()
-    for other in results[1:]:
-        compared = other.comparable()[1]
-        if reference.shape != compared.shape:
-            continue
-        a, b = reference.astype(np.float64), compared.astype(np.float64)
-        scale = float(np.linalg.norm(a)) or 1.0
-        names = f"{other.provenance['backend']} against {first.provenance['backend']}"
-        largest = float(np.abs(a - b).max() / (np.abs(a).max() or 1.0))
-        share = np.linalg.norm(a - b) / scale
-        typer.echo(f"{names}, {what}: relative L2 {share:.2e}, largest difference {largest:.2e} of the maximum")
+    if len(results) < 2:
+        return
+    what, first = results[0].comparable()
+    named = [(str(result.provenance["backend"]), result.comparable()[1]) for result in results]
+    for one in difference(what, [(name, values) for name, values in named if values.shape == first.shape]):
+        sizes = f"relative L2 {one.l2:.2e}, largest difference {one.largest:.2e} of the maximum"
+        typer.echo(f"{one.against}, {what}: {sizes}")
+
+
+def tell(note: str) -> None:
+    """A message beside the output."""
+    typer.echo(note, err=True)
+
+
+def opened(page: Path) -> None:
+    """Where a page lies, for the user to open."""
+    typer.echo(f"wrote {page.resolve()}; open it in a browser: {page.resolve().as_uri()}")

@@ -18,13 +18,12 @@ from ..results.health import Health
 from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
-from .layers import MARKS, activation_statistics, feature_maps, filters, top_units
+from .layers import MARKS, activation_statistics, feature_maps, filters, health, top_units
 from .maps import attributions, curves, maps, slices
 from .overlay import overlay
 from .receptive import receptive_fields
 from .scatter import embedding
 from .tables import ranking, top_patches
-from .units import health
 
 FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
     ActivationStatistics: activation_statistics,

@@ -57,6 +57,13 @@ def tile(pictures: Array, columns: int, gap: int = 1, fill: float = np.nan) -> A
     return grid
 
 
+def scaled(maps: Array) -> Array:
+    """Maps (n, H, W), each from its own minimum to its own maximum, as 0..1."""
+    low = maps.min(axis=(1, 2), keepdims=True).astype(np.float64)
+    span = maps.max(axis=(1, 2), keepdims=True) - low
+    return np.asarray((maps - low) / np.where(span > 0, span, 1.0))
+
+
 def columns_for(count: int, shape: tuple[int, ...], aspect: float = 1.6) -> int:
     """Columns that make ``count`` pictures a grid about ``aspect`` times as wide as high, with few places over."""
     ideal = np.sqrt(count * aspect * (shape[0] + 1) / (shape[1] + 1))

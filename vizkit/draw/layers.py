@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
-from ..techniques.features.filters import pictures
 from .base import GRAY, columns_for, new, origin, panel, tile
 
 if TYPE_CHECKING:
     from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+    from ..results.health import Health
 
 MARKS = (("o", "full", 4), ("s", "none", 8), ("D", "none", 11), ("^", "none", 14))
 """Shape, filling and size for each result in one figure: those of one place lie around one another. Layers are marked,
@@ -23,6 +23,8 @@ never joined: side by side in a network, they are no curve."""
 
 def filters(results: Sequence[Filters]) -> Figure:
     """One grid a result; colour filters each on their own scale, the rest on one common scale with its bar."""
+    from ..techniques.features.filters import pictures
+
     shown = [pictures(result) for result in results]
     figure = new(8.0, 6.2 * len(results))
     all_axes = figure.subplots(len(results), 1, squeeze=False)[:, 0]
@@ -81,29 +83,61 @@ def _tiled(maps: Array, scale: str) -> tuple[Array, int, float, float]:
 def activation_statistics(results: Sequence[ActivationStatistics]) -> Figure:
     """Shares of zeros and of blank channels by depth above, mean and maximum below; marks for each result."""
     longest = max(results, key=lambda result: len(result.layers))
-    figure = new(max(7.0, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.5)
-    above, below = figure.subplots(2, 1, sharex=True)
+    figure, above, below = _by_depth(longest.layers, 7.0, 6.5)
     below.set_yscale("symlog", linthresh=1e-2)
     curves = ((above, "zeros", "zero activations"), (above, "blank", "blank channels"), (below, "mean", "mean"))
     for k, result in enumerate(results):
-        active = np.array(result.rectified)
-        depth = np.arange(len(result.layers))
-        mark, fill, size = MARKS[k % len(MARKS)]
+        active, depth = np.array(result.rectified), np.arange(len(result.layers))
         for colour, (axes, name, what) in enumerate((*curves, (below, "max", "maximum"))):
-            column = result.column(name)
-            marks = {"color": f"C{colour}", "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
-            axes.plot(depth[active], column[active], label=f"{what}, {origin(result)}", **marks)
-            axes.plot(depth[~active], column[~active], alpha=0.3, **marks)
-    above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
-    above.set_ylim(-0.02, 1.02)
+            _mark(axes, k, f"C{colour}", depth, result.column(name), active, f"{what}, {origin(result)}")
     above.set_ylabel("share")
     below.set_ylabel("activation")
-    every = max(1, len(longest.layers) // 60)
-    below.set_xticks(np.arange(len(longest.layers))[::every], longest.layers[::every], rotation=90, fontsize=6)
     for axes in (above, below):
-        axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
     return figure
+
+
+def health(results: Sequence[Health]) -> Figure:
+    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below; pale where a
+    layer is not rectified. Marks for each result."""
+    names = [layer.name for layer in max(results, key=lambda result: len(result.layers)).layers]
+    figure, above, below = _by_depth(names, 7.5, 6.8)
+    kinds = (("dead", "C3"), ("always_on", "C2"), ("saturated", "C1"), ("duplicates", "C4"))
+    for k, result in enumerate(results):
+        shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
+        depth = np.array([names.index(result.layers[i].name) for i in shown])
+        active = np.array([result.layers[i].rectified for i in shown])
+        _mark(above, k, "C0", depth, result.column("zeros")[shown], active, f"zeros, {origin(result)}")
+        for kind, colour in kinds:
+            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else None
+            _mark(below, k, colour, depth, result.column(kind)[shown], active, label)
+    above.set_ylabel("share of zero activations", fontsize=8)
+    below.set_ylabel("share of units", fontsize=8)
+    below.set_ylim(bottom=-0.01)
+    for axes in (above, below):
+        axes.legend(fontsize=7)
+    return figure
+
+
+def _by_depth(names: Sequence[str], width: float, height: float) -> tuple[Figure, Any, Any]:
+    """Two axes over a network's layers by depth, the upper one of shares."""
+    figure = new(max(width, min(18.0, 2.5 + 0.16 * len(names))), height)
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.set_ylim(-0.02, 1.02)
+    above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
+    every = max(1, len(names) // 60)
+    below.set_xticks(np.arange(len(names))[::every], names[::every], rotation=90, fontsize=6)
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    return figure, above, below
+
+
+def _mark(axes: Any, k: int, colour: str, depth: Array, values: Array, active: Array, label: str | None) -> None:
+    """A result's values, pale where they may be negative."""
+    mark, fill, size = MARKS[k % len(MARKS)]
+    marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
+    axes.plot(depth[active], values[active], label=label, **marks)
+    axes.plot(depth[~active], values[~active], alpha=0.3, **marks)
 
 
 def top_units(results: Sequence[TopUnits]) -> Figure:

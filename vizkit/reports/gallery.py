@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .. import draw as plotting
 from .. import results
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
+from ..inputs.folders import collect
 from ..results.dreams import Evidence, Rendering
 from ..support.files import replacing
 from ..support.progress import steps_bar
@@ -25,7 +26,7 @@ from ..techniques import top_units
 from ..techniques.dreams.objectives import unit
 from ..techniques.dreams.panels import panels
 from ..techniques.dreams.parametrisations import Fourier
-from .page import Chapter, Picture, render, settings
+from .page import Chapter, drawn, render, settings
 from .page.folder import check, write
 
 if TYPE_CHECKING:
@@ -138,21 +139,8 @@ def _key(model: Model, layer: str, plan: Plan, units: Sequence[int] | None) -> s
     """What must be equal for pictures on disk to be taken again."""
     made = results.provenance(model, "gallery", {"layer": layer, "steps": plan.steps, "size": plan.size})
     chosen = {"top": plan.top, "seed": plan.seed, "units": None if units is None else list(units)}
-    shown = None if plan.images is None else _names(plan.images)
+    shown = None if plan.images is None else collect(plan.images).fingerprint()
     return hashlib.sha256(json.dumps([made, chosen, shown], sort_keys=True).encode()).hexdigest()
-
-
-def _names(given: ImageInput) -> list[str]:
-    listed = given if isinstance(given, list | tuple) else [given]
-    return [_digest(one) for one in listed]
-
-
-def _digest(image: Any) -> str:
-    """What a picture is known by: a file's name, size and time, or the pixels of anything else."""
-    if isinstance(image, str | os.PathLike):
-        found = Path(image).stat() if Path(image).exists() else None
-        return f"{Path(image).name} {found.st_size} {found.st_mtime_ns}" if found else str(image)
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def _load(file: Path, key: str) -> Rendering | None:
@@ -176,12 +164,11 @@ def _load(file: Path, key: str) -> Rendering | None:
 def _sheet(layer: str, found: Sequence[Rendering]) -> Chapter:
     first = found[0]
     provenances = [{**one.provenance, "activation": one.evidence.activation.tolist()} for one in found]
-    inside = {"page": GENERATOR, "subject": "noise", "results": provenances}
-    file = f"{layer}.png"
     alt = (
         f"{len(first.values)} optimised pictures, of units {', '.join(map(str, first.provenance['units']))} of {layer}"
     )
-    png = results.figure_bytes(plotting.rendering(found, COLUMNS), inside, DPI)
+    figure = plotting.rendering(found, COLUMNS)
+    picture = drawn(f"{layer}.png", figure, alt, GENERATOR, "noise", provenances, dpi=DPI)
     failed = sum(int(one.evidence.failed.sum()) for one in found)
     notes = [f"{failed} of {sum(len(one.values) for one in found)} pictures never activated their unit."] * bool(failed)
     best, worst = first.evidence.activation.max(), first.evidence.activation.min()
@@ -190,7 +177,7 @@ def _sheet(layer: str, found: Sequence[Rendering]) -> Chapter:
         f"reached: {worst:.4g} to {best:.4g}."
     )
     key = "layer-" + layer.replace(".", "-")
-    return Chapter(key, layer, text, [Picture(file, alt, png, inside)], notes=notes)
+    return Chapter(key, layer, text, [picture], notes=notes)
 
 
 def _failures(layer: str, found: Sequence[Rendering]) -> list[tuple[str, str]]:

@@ -11,13 +11,13 @@ from ... import draw as plotting
 from ... import results, techniques
 from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import ShapeError
+from ...draw import pages
 from ...inputs import images
 from ...techniques.dreams.class_pictures import DECAY, views
 from ...techniques.dreams.objectives import unit
 from ...techniques.dreams.parametrisations import Fourier
 from ...techniques.dreams.regularisers import rms, total_variation
 from ..page import Chapter, Table
-from . import panels
 from .subjects import LATE, Dreams, View, shared_layers
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def predict(run: Run) -> Chapter:
         f"{len(shown)} pictures: {', '.join(titles)}." if view.truth else "The photo, cropped to what the network sees."
     )
     return run.chapter(
-        "predict", "What does it see?", text, panels.pictures(shown, titles), alt, found,
+        "predict", "What does it see?", text, pages.pictures(shown, titles), alt, found,
         {"probabilities": [result.values for result in found]},
         origin=view.origin, tables=[table], wide=len(shown) > 1,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def _maps(
     rows = [(str(result.provenance["backend"]), result.values) for result in found]
     if view.masks is not None:
         text += " The white line is the true border of the object, which the network was never shown."
-    figure = panels.maps(first.batch.pictures, titles, rows, view.masks)
+    figure = pages.maps(first.batch.pictures, titles, rows, view.masks)
     alt = (
         f"Pictures in the first row; below each its {key} map in {' and in '.join(name for name, _ in rows)}, "
         f"explained {', '.join(titles)}."
@@ -138,7 +138,7 @@ def filters(run: Run, layer: str, k: int) -> Chapter:
     alt = f"A grid of {min(total, one.limit)} filters of {height} by {width} for each backend."
     title = f"Filters of {'the first layer' if k == 0 else 'a deeper layer'}, {one.layer}"
     return run.chapter(
-        f"filters-{k + 1}", title, text, panels.filters(found), alt, found,
+        f"filters-{k + 1}", title, text, pages.filters(found), alt, found,
         {"weights": [result.values for result in found]}, origin="none: weights alone",
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def feature_maps(run: Run, layer: str, k: int) -> Chapter:
     )
     alt = f"A grid of {shown} feature maps of layer {layer} for each backend."
     return run.chapter(
-        f"features-{k + 1}", f"Feature maps of {layer}", text, panels.feature_maps(found, shown), alt, found,
+        f"features-{k + 1}", f"Feature maps of {layer}", text, pages.feature_maps(found, shown), alt, found,
         {"activations": [result.values for result in found]}, origin=f"the first of {view.origin}",
     )  # fmt: skip
 
@@ -214,7 +214,7 @@ def dream(run: Run, plan: Dreams, k: int) -> Chapter:
     title = f"Dreams of units of {layer}"
     alt = f"Dreamt pictures for each backend: {', '.join(names)}."
     numbers = {"activation of every stage": reached, "pixels": [result.values for result in found]}
-    figure = panels.dreams(found, titles)
+    figure = pages.dreams(found, titles)
     return run.chapter(f"dreams-{k + 1}", title, text, figure, alt, found, numbers, origin="noise")
 
 
@@ -247,7 +247,7 @@ def late(run: Run) -> Chapter:
         for k, one in enumerate(chosen)
     ]
     table = Table("How much more a unit responds to its class than to any other", head, rows, folded=True)
-    figure = panels.dreams(found, [names] * len(found))
+    figure = pages.dreams(found, [names] * len(found))
     alt = f"Pictures of late units, one for each class, for each backend: {', '.join(names)}."
     title = "Late units, one for each class"
     numbers = {"activation reached": reached}

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ... import results
 from ...contract.backend import Array, Model
-from ...contract.errors import MapWarning, VizkitError
-from ..page import Chapter, Picture, Table, difference
+from ...contract.errors import VizkitError
+from ..page import Chapter, Table, difference, drawn, heard
 from .subjects import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 R = TypeVar("R", bound=results.Result)
-DPI = 120
 GENERATOR = "vizkit demo"
 """What the page's generator tag begins with, by which an earlier page is known."""
 
@@ -41,18 +39,12 @@ class Run:
         failed: list[VizkitError] = []
         for model in self.models:
             self.tell(f"{what} in {model.backend}")
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", MapWarning)
+            with heard(self.notes, f"{model.backend}: "):
                 try:
                     found.append(technique(model))
                 except VizkitError as error:
                     failed.append(error)
                     self.notes.append(f"{model.backend}: {error}")
-            for one in caught:
-                if issubclass(one.category, MapWarning):
-                    self.notes.append(f"{model.backend}: {one.message}")
-                else:
-                    warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not found:
             raise failed[0]
         return found
@@ -72,12 +64,12 @@ class Run:
         wide: bool = True,
     ) -> Chapter:
         """A finished chapter. ``numbers`` are what is compared between the backends, by name: an array a result."""
-        inside = {"page": GENERATOR, "subject": origin, "results": [result.provenance for result in made]}
         names = [str(result.provenance["backend"]) for result in made]
         found = [
             one for what, arrays in numbers.items() for one in difference(what, list(zip(names, arrays, strict=True)))
         ]
-        picture = Picture(f"{key}.png", alt, results.figure_bytes(figure, inside, DPI), inside, wide)
+        provenances = [result.provenance for result in made]
+        picture = drawn(f"{key}.png", figure, alt, GENERATOR, origin, provenances, wide=wide)
         return Chapter(key, title, text, [picture], tables, found, tuple(self.notes))
 
     def finish(self, key: str, title: str, make: Callable[[Run], Chapter]) -> Chapter:

@@ -1,5 +1,5 @@
 """The picture and the page of an embedding: :func:`page.write` makes one self-contained HTML file with hover thumbnails
-and search, :func:`scatter.figure` the image scatter."""
+and search, :mod:`scatter` places them."""
 
 from .page import write
 

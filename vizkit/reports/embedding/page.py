@@ -14,12 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ... import draw as plotting
-from ... import results
 from ...contract.backend import Array
 from ...draw import scatter
 from ...results.folders import Embedding
 from ...techniques.features.pooled import THUMBNAIL
-from ..page import Chapter, Picture, Table, difference, render
+from ..page import Chapter, Table, difference, drawn, render
 from ..page.folder import check
 from ..page.folder import write as write_folder
 
@@ -41,7 +40,8 @@ def write(found: list[Embedding], out: str | os.PathLike[str]) -> Path:
     """
     folder = Path(out)
     earlier = check(folder, GENERATOR)
-    chapters = [_map(found[0]), *(_scatter(one, number) for number, one in enumerate(found))]
+    chapters = [Chapter("map", "Map", HELP, widget=widget(found[0]))]
+    chapters += [_scatter(one, number) for number, one in enumerate(found)]
     if len(found) > 1:
         chapters.append(_agreement(found))
     first = found[0]
@@ -68,16 +68,11 @@ def _measured(found: Embedding) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _map(found: Embedding) -> Chapter:
-    return Chapter("map", "Map", HELP, widget=widget(found))
-
-
 def _scatter(found: Embedding, number: int) -> Chapter:
     backend = found.provenance["backend"]
-    inside = {"page": GENERATOR, "subject": "the pictures of a folder", "results": [found.provenance]}
-    png = results.figure_bytes(scatter.embedding([found]), inside, 150)
     alt = f"Thumbnails of the pictures at their places, as {backend} computes them."
-    picture = Picture(f"scatter-{number + 1}.png", alt, png, inside)
+    figure, subject = plotting.embedding([found]), "the pictures of a folder"
+    picture = drawn(f"scatter-{number + 1}.png", figure, alt, GENERATOR, subject, [found.provenance], dpi=150)
     return Chapter(f"scatter-{number + 1}", f"Image scatter, {backend}", _measured(found), [picture])
 
 

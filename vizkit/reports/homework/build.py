@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,8 @@ def weights_of(given: Sequence[str] | None) -> dict[str, str]:
         name, sign, value = one.partition("=")
         if not sign or (name not in ROLES and not name.isidentifier()):
             name, value = "", one
-        elif name not in ROLES:
-            raise unknown("network of the homework", name, ROLES)
+        else:
+            _check([name])
         if name in found:
             raise SettingError(f"--weights is given twice for {name or 'all networks'}: {found[name]} and {value}.")
         found[name] = value
@@ -119,10 +119,14 @@ def weights_of(given: Sequence[str] | None) -> dict[str, str]:
 
 def _origins(weights: str | Mapping[str, str]) -> dict[str, str]:
     given = dict.fromkeys(ROLES, weights) if isinstance(weights, str) else weights
-    for name in given:
-        if name not in ROLES:
-            raise unknown("network of the homework", name, ROLES)
+    _check(given)
     return {role: str(given.get(role, "imagenet")) for role in ROLES}
+
+
+def _check(roles: Iterable[str]) -> None:
+    for role in roles:
+        if role not in ROLES:
+            raise unknown("network of the homework", role, ROLES)
 
 
 def _preferred() -> str | None:
@@ -137,9 +141,7 @@ def _load(
     device: str,
     tell: Callable[[str], None],
 ) -> dict[str, Model]:
-    for role in models:
-        if role not in ROLES:
-            raise unknown("network of the homework", role, ROLES)
+    _check(models)
     loaded = {}
     with steps_bar("networks", len(ROLES)) as advance:
         for k, role in enumerate(ROLES):

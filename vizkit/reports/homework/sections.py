@@ -10,9 +10,9 @@ import numpy as np
 
 from ... import results, techniques
 from ...contract.backend import Array, Model
+from ...draw import pages
 from ...inputs import images
 from ..page import Chapter, Picture, Table
-from . import panels
 from .run import CORRECT, FIT, PUBLISHED
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ GOLDEN = (
 def sections(run: Run) -> list[Section]:
     """Every section: those of the notebook in its order, then the extensions."""
     main, second, extra = (run.models[role] for role in ("vgg19", "resnet152", "googlenet"))
-    count = min(panels.SHOWN, len(main.weight(main.filter_layers()[0])))
-    more = min(panels.SHOWN, len(extra.weight(extra.filter_layers()[0])))
+    count = min(pages.SHOWN, len(main.weight(main.filter_layers()[0])))
+    more = min(pages.SHOWN, len(extra.weight(extra.filter_layers()[0])))
     both = run.readings()
     parts: list[tuple[str, str, Callable[..., Chapter]]] = [
         ("photo", run.say("photo.title"), photo),
@@ -79,7 +79,8 @@ def photo(run: Run, key: str, title: str) -> Chapter:
     batch = images.prepare(run.photo, model.spec, fit=FIT)
     height, width = whole.shape[:2]
     text = run.say("photo.text", width=width, height=height, side=model.spec.size[0])
-    figure = panels.side_by_side([whole, batch.pictures[0]])
+    seen = batch.pictures[0]
+    figure = pages.row_of([whole, seen], [f"{one.shape[1]} × {one.shape[0]}" for one in (whole, seen)], 3.4, 3.4)
     made = results.provenance(model, "photo", {"fit": FIT}, batch)
     shown = run.picture(key, figure, made, run.say("photo.alt", photo=run.photo_name), wide=False)
     return Chapter(key, title, text, [shown])
@@ -95,7 +96,7 @@ def saliency(run: Run, key: str, title: str, model: Model, ways: tuple[str, ...]
     text = run.say("saliency.text", network=model.name, answer=best.label, probability=f"{best.probability:.1%}")
     alt = run.say("saliency.alt", photo=run.photo_name, network=model.name)
     pictures = [
-        run.picture(key, panels.three(found[way]), found[way].provenance, alt, way if len(ways) > 1 else "")
+        run.picture(key, pages.three(found[way]), found[way].provenance, alt, way if len(ways) > 1 else "")
         for way in ways
     ]
     if len(ways) == 1:
@@ -171,7 +172,7 @@ def last_filter(run: Run, key: str, title: str) -> Chapter:
     text = run.say("last-filter.text", layer=result.layer, channels=channels, height=height, width=width, high=high)
     alt = run.say("last-filter.alt", channels=channels, layer=result.layer)
     made = {**result.provenance, "settings": {"layer": result.layer, "unit": 0}}
-    figure = panels.one_filter(one, f"{result.layer}.weight[0]: {channels} × {height} × {width}")
+    figure = pages.one_filter(one, f"{result.layer}.weight[0]: {channels} × {height} × {width}")
     return Chapter(key, title, text, [run.picture(key, figure, made, alt)], pre=printed(one))
 
 
@@ -182,7 +183,7 @@ def first_filters(run: Run, key: str, title: str, model: Model) -> Chapter:
     sizes = {"count": count, "height": height, "width": width}
     text = run.say("first-filters.text", layer=result.layer, **sizes)
     alt = run.say("first-filters.alt", **sizes)
-    shown = run.picture(key, panels.first_filters(result), result.provenance, alt)
+    shown = run.picture(key, pages.first_filters(result), result.provenance, alt)
     return Chapter(key, title, text, [shown], pre=printed(result.values))
 
 
@@ -195,13 +196,13 @@ def feature_maps(run: Run, key: str, title: str, model: Model, ways: tuple[str, 
         input_range = "unit" if way == PUBLISHED else "imagenet"
         result = found[way] = techniques.feature_maps(model, image, fit=FIT, input_range=input_range)
         total = result.values.shape[1]
-        words = {"count": min(panels.SHOWN, total), "layer": result.layer}
+        words = {"count": min(pages.SHOWN, total), "layer": result.layer}
         alt = run.say("noise.alt" if noise else "features.alt", photo=run.photo_name, network=model.name, **words)
         made = result.provenance
         if noise:
             made = {**made, "settings": {**made["settings"], "noise": [150, 180], "seed": run.seed}}
         shown = way if len(ways) > 1 else ""
-        pictures.append(run.picture(key, panels.feature_maps(result), made, alt, shown))
+        pictures.append(run.picture(key, pages.first_maps(result), made, alt, shown))
     text = run.say("noise.text" if noise else "features.text", total=total, **words)
     if len(ways) > 1:
         text += "\n\n" + run.say("features.why", correlation=alike(found))
@@ -217,4 +218,4 @@ def dream(run: Run, key: str, title: str) -> Chapter:
         "dream.text", unit=result.units[0], layer=result.layer, stages=made["stages"], steps=made["steps"], **words
     )  # fmt: skip
     alt = run.say("dream.alt", **words)
-    return Chapter(key, title, text, [run.picture(key, panels.strip(result), result.provenance, alt)])
+    return Chapter(key, title, text, [run.picture(key, pages.strip(result), result.provenance, alt)])

@@ -6,20 +6,26 @@ import base64
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from ...contract.backend import Array
-from ...results.files import COMMAND
+from ...contract.errors import MapWarning
+from ...results.files import COMMAND, figure_bytes
 from ...support.version import VERSION
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WEBP_SIDE, QUALITY = 16383, 88
 """The largest side that the format knows, in pixels, and how well the pictures within a page are kept."""
@@ -110,6 +116,37 @@ class Chapter:
     notes: Sequence[str] = ()
     pre: str = ""
     widget: str = ""
+
+
+def drawn(
+    file: str,
+    figure: Figure,
+    alt: str,
+    generator: str,
+    subject: str,
+    made: Sequence[Mapping[str, Any]],
+    *,
+    dpi: int = 120,
+    wide: bool = True,
+    title: str = "",
+) -> Picture:
+    """A figure as the picture of a page: ``generator`` is the command that makes the page, ``subject`` what the results
+    were made of, ``made`` the results' provenances."""
+    inside = {"page": generator, "subject": subject, "results": list(made)}
+    return Picture(file, alt, figure_bytes(figure, inside, dpi), inside, wide, title)
+
+
+@contextmanager
+def heard(notes: list[str], before: str = "") -> Iterator[None]:
+    """Warnings of maps become notes; others come through."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MapWarning)
+        yield
+    for one in caught:
+        if issubclass(one.category, MapWarning):
+            notes.append(f"{before}{one.message}")
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from ...contract.backend import OUTPUT, RELU_RULES, Array, Model
 from ...contract.errors import SettingError, VizkitError
@@ -38,7 +36,7 @@ STEPS = 128
 @dataclass
 class Seen:
     """All that one backend says of the unit. What it cannot say is None, and the reason is in ``notes`` under the
-    chapter's key."""
+    part's name."""
 
     model: Model
     patches: TopPatches
@@ -117,7 +115,7 @@ def make(
                 file = file.with_stem(f"{file.stem}-{model.backend}")
             one = _fires(model, layer, unit, listed, k, file, input_range, fit, batch_size)
             advance(5 * number + 1, "maps")
-            _explained(one, layer, unit, seed, batch_size, partial(_tell, advance, 5 * number))
+            _explained(one, layer, unit, seed, batch_size, advance, 5 * number)
             seen.append(one)
         done = chapters.all_of(seen, layer, unit)
     return write(folder, earlier, done, _page(seen, layer, unit, done))
@@ -143,26 +141,25 @@ def _fires(
     return Seen(model, found, histogram, maps)
 
 
-def _explained(
-    one: Seen, layer: str, unit: int, seed: int, batch_size: int | None, tell: Callable[[int], None]
-) -> None:
+def _explained(one: Seen, layer: str, unit: int, seed: int, batch_size: int | None, advance: Advance, at: int) -> None:
     """The parts that may fail for a unit, each with a note in its place."""
-    try:
-        one.filter = filter_of(one.model, layer, unit)
-    except VizkitError as error:
-        one.notes["weights"] = str(error)
-    tell(2)
-    try:
-        one.votes = votes(one.model, one.patches.batch(0), layer, unit, batch_size=batch_size)
-    except VizkitError as error:
-        one.notes["votes"] = str(error)
-    tell(3)
-    try:
-        shape = Fourier(channels=one.model.spec.channels)
-        one.dream = optimise(one.model, channel(layer, unit), parametrisation=shape, steps=STEPS, seed=seed)
-    except VizkitError as error:
-        one.notes["dream"] = str(error)
-    tell(5)
+    model, batch = one.model, one.patches.batch(0)
+
+    def dream() -> Rendering:
+        shape = Fourier(channels=model.spec.channels)
+        return optimise(model, channel(layer, unit), parametrisation=shape, steps=STEPS, seed=seed)
+
+    parts: dict[str, tuple[int, Callable[[], Any]]] = {
+        "filter": (2, lambda: filter_of(model, layer, unit)),
+        "votes": (3, lambda: votes(model, batch, layer, unit, batch_size=batch_size)),
+        "dream": (5, dream),
+    }
+    for name, (done, make_it) in parts.items():
+        try:
+            setattr(one, name, make_it())
+        except VizkitError as error:
+            one.notes[name] = str(error)
+        advance(at + done, "")
 
 
 def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) -> str:
@@ -177,7 +174,7 @@ def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) 
     )
     facts = [
         ("network", f"{name}, weights {Path(first.model.weights.source).name}"),
-        ("unit", f"{unit} of {units_in(first.model, layer)} in {layer}"),
+        ("unit", f"{unit} of {first.model.layers[layer].shape[1]} in {layer}"),
         ("backends", ", ".join(f"{one.model.backend} on {one.model.device}, {one.model.dtype}" for one in seen)),
         ("weights’ SHA-256", first.model.sha256()),
         ("pictures", f"{found['count']} read, {len(found['skipped'])} not"),
@@ -185,12 +182,3 @@ def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) 
     ]
     command = f"vizkit unit {name} {layer} {unit} --images FOLDER"
     return render(f"{name}: {layer}, unit {unit}", lead, facts, done, command, generator=GENERATOR)
-
-
-def _tell(advance: Advance, at: int, done: int) -> None:
-    advance(at + done, "")
-
-
-def units_in(model: Model, layer: str) -> int:
-    """How many units a layer has."""
-    return int(np.asarray(model.layers[layer].shape)[1])

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import results
 from ...contract.backend import Array
-from ...draw import units as panels
+from ...draw import unit as figures
 from ...techniques.network.window import window
-from ..page import Chapter, Difference, Picture, difference
+from ..page import Chapter, Difference, Picture, difference, drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,12 +38,14 @@ def all_of(seen: Sequence[Seen], layer: str, unit: int) -> list[Chapter]:
 def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Seen], Figure], alt: str, wide: bool) -> list[Picture]:
     out = []
     for one in seen:
-        made = one.patches.provenance
-        inside = {"page": "vizkit unit", "subject": "the pictures of a folder", "results": [made]}
         title = one.model.backend if len(seen) > 1 else ""
         name = f"{key}-{one.model.backend}.png" if len(seen) > 1 else f"{key}.png"
-        png = results.figure_bytes(draw(one), inside, DPI)
-        out.append(Picture(name, f"{alt}{f', {title}' if title else ''}.", png, inside, wide, title))
+        said, made = f"{alt}{f', {title}' if title else ''}.", [one.patches.provenance]
+        out.append(
+            drawn(
+                name, draw(one), said, "vizkit unit", "the pictures of a folder", made, dpi=DPI, wide=wide, title=title
+            )
+        )
     return out
 
 
@@ -90,7 +91,7 @@ def _patches(seen: Sequence[Seen]) -> Chapter:
     else:
         notes.append("The backends rank patches of all but equal activation differently; their maps are not compared.")
     pictures = _pictures(
-        "patches", seen, lambda one: panels.patches_picture(one.patches, 0, one.maps), "Patches and their maps", True
+        "patches", seen, lambda one: figures.patches_picture(one.patches, 0, one.maps), "Patches and their maps", True
     )
     return Chapter("patches", "What makes it fire", text, pictures, differences=found, notes=notes)
 
@@ -106,7 +107,7 @@ def _field(seen: Sequence[Seen], layer: str) -> Chapter:
             f"further ({down:g} below). The first begins at row {one.start[0]:g}, column {one.start[1]:g}; what lies "
             "outside the picture is padding."
         )
-    picture = _pictures("field", seen[:1], lambda found: panels.field_picture(found.patches, 0), "The field", False)
+    picture = _pictures("field", seen[:1], lambda found: figures.field_picture(found.patches, 0), "The field", False)
     return Chapter("field", "Where it looks", text, picture)
 
 
@@ -114,25 +115,25 @@ def _weights(seen: Sequence[Seen]) -> Chapter:
     first = seen[0].filter
     if first is None:
         reason = seen[0].notes.get(
-            "weights", "It adds up the results of several filters, so that it has none of its own."
+            "filter", "It adds up the results of several filters, so that it has none of its own."
         )
         return Chapter("weights", "Its weights", "", notes=[reason])
     shape = " by ".join(map(str, first.weight.shape))
     text = f"Filter {first.channel} of {first.layer} computes it: {shape} weights."
     found = [one for one in seen if one.filter is not None]
     differences = _compared("weights", found, lambda one: one.filter.weight if one.filter else None)
-    pictures = _pictures("weights", seen[:1], lambda one: _filter(one), "The filter's weights", len(first.weight) > 3)
+
+    def draw(one: Any) -> Figure:
+        return figures.filter_picture(one.filter)
+
+    pictures = _pictures("weights", seen[:1], draw, "The filter's weights", len(first.weight) > 3)
     return Chapter("weights", "Its weights", text, pictures, differences=differences)
-
-
-def _filter(one: Any) -> Figure:
-    return panels.filter_picture(one.filter)
 
 
 def _histogram(seen: Sequence[Seen]) -> Chapter:
     text = "How often each activation occurs, over all positions of all pictures; a step on the scale is tenfold."
     pictures = _pictures(
-        "histogram", seen, lambda one: panels.histogram_picture(one.histogram, float(one.patches.values[0, 0])),
+        "histogram", seen, lambda one: figures.histogram_picture(one.histogram, float(one.patches.values[0, 0])),
         "A histogram of activations", False,
     )  # fmt: skip
     found = _compared("counts", seen, lambda one: one.histogram.counts.astype(np.float64))
@@ -151,7 +152,7 @@ def _dream(seen: Sequence[Seen]) -> Chapter:
     )
 
     def draw(one: Any) -> Figure:
-        return panels.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0))
+        return figures.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0))
 
     differences = _compared(
         "activation of the first steps", found, lambda one: one.dream.trace[:FIRST] if one.dream else None
@@ -168,7 +169,7 @@ def _votes(seen: Sequence[Seen], unit: int) -> Chapter:
     text = f"Classes whose scores rise (above) or fall (below) with unit {unit}. {found[0].votes.formula}."
 
     def draw(one: Any) -> Figure:
-        return panels.votes_picture(one.votes, [one.model.spec.label(int(c)) for c in one.votes.classes])
+        return figures.votes_picture(one.votes, [one.model.spec.label(int(c)) for c in one.votes.classes])
 
     same = all(np.array_equal(one.votes.classes, found[0].votes.classes) for one in found if one.votes is not None)
     if not same:

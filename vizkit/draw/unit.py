@@ -1,4 +1,4 @@
-"""Figures of a unit and of a network's health."""
+"""Figures of a unit's page."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ..contract.backend import Array
 from ..results.folders import TopPatches, crop
-from .base import GRAY, new, origin, panel, tile
-from .layers import MARKS
+from .base import new, panel, tile
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..reports.unit.filter import Filter
     from ..reports.unit.histogram import Histogram
     from ..reports.unit.votes import Votes
-    from ..results.health import Health
 
 STRONGEST = 16
 """Input channels whose kernels are drawn."""
@@ -75,8 +73,6 @@ def filter_picture(found: Filter) -> Figure:
 
 def field_picture(found: TopPatches, row: int) -> Figure:
     """The receptive field at the unit's best position, drawn on the picture it comes from, and cut out of it."""
-    from matplotlib.patches import Rectangle
-
     picture = found.batch(row).pictures[0]
     top, left, bottom, right = (int(side) for side in found.boxes[row, 0])
     figure = new(6.6, 3.3)
@@ -166,39 +162,4 @@ def dream_picture(picture: Array, evidence: str) -> Figure:
     axis = figure.subplots()
     panel(axis, picture, smooth=True)
     axis.set_xlabel(evidence, fontsize=8)
-    return figure
-
-
-def health(results: Sequence[Health]) -> Figure:
-    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below; pale where a
-    layer is not rectified. Marks for each result."""
-    longest = max(results, key=lambda result: len(result.layers))
-    figure = new(max(7.5, min(18.0, 2.5 + 0.16 * len(longest.layers))), 6.8)
-    above, below = figure.subplots(2, 1, sharex=True)
-    names = [layer.name for layer in longest.layers]
-    kinds = (("dead", "C3"), ("always_on", "C2"), ("saturated", "C1"), ("duplicates", "C4"))
-    for k, result in enumerate(results):
-        mark, fill, size = MARKS[k % len(MARKS)]
-        shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
-        depth = np.array([names.index(result.layers[i].name) for i in shown])
-        active = np.array([result.layers[i].rectified for i in shown])
-        curves = [(above, "zeros", "C0", f"zeros, {origin(result)}")]
-        for kind, colour in kinds:
-            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else ""
-            curves.append((below, kind, colour, label))
-        for axes, kind, colour, label in curves:
-            share = result.column(kind)[shown]
-            marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
-            axes.plot(depth[active], share[active], label=label or None, **marks)
-            axes.plot(depth[~active], share[~active], alpha=0.3, **marks)
-    above.set_ylim(-0.02, 1.02)
-    above.set_ylabel("share of zero activations", fontsize=8)
-    above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
-    below.set_ylabel("share of units", fontsize=8)
-    below.set_ylim(bottom=-0.01)
-    every = max(1, len(longest.layers) // 60)
-    below.set_xticks(np.arange(len(names))[::every], names[::every], rotation=90, fontsize=6)
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
     return figure
