@@ -15,8 +15,8 @@ import vizkit
 from vizkit import cli, images, unit
 from vizkit.errors import SettingError
 from vizkit.reports.unit import build
-from vizkit.reports.unit.histogram import BINS
-from vizkit.reports.unit.votes import DIRECT
+from vizkit.techniques.units.histogram import BINS
+from vizkit.techniques.units.votes import DIRECT
 from vizkit.zoo import shapes
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (6, TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)

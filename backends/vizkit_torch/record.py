@@ -12,15 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from vizkit.contract.ops import Leaves, Step
 from vizkit.support import batching
-
-if TYPE_CHECKING:
-    from .model import TorchModel
 
 Made = TypeVar("Made")
 FIRST, FIRST_KEYED = 1, 2
@@ -33,9 +30,9 @@ MOST = 24
 
 
 class Recorder:
-    """The recordings of one network."""
+    """The recordings of one network, a TorchModel."""
 
-    def __init__(self, model: TorchModel) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.tape = Tape(model.device)
         self._known: OrderedDict[Hashable, Recording] = OrderedDict()

@@ -120,9 +120,9 @@ def _choices(command: str, option: str) -> Sequence[str]:
     from ..zoo import loading as api
 
     if option == "cmap":
-        from matplotlib import colormaps
+        from ..draw.overlay import colour_maps
 
-        return list(colormaps)
+        return colour_maps()
     if option == "method" and command in ("explain", "evaluate"):
         from ..reports.explain import controls, methods
 

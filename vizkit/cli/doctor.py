@@ -31,7 +31,7 @@ def doctor(
     from rich.console import Console
 
     from ..reports.doctor import doctor as examine
-    from ..reports.doctor.show import WIDTH, show
+    from ..reports.doctor.result import WIDTH, show
 
     found = examine(backend=backend, device=device, dtype=dtype, seed=seed, threads=threads)
     if as_json:

@@ -97,7 +97,7 @@ class Model(ABC):
 
     def _find_attention(self) -> Mapping[str, Layer]:
         """What :attr:`attention` promises, as far as it is among :attr:`layers`."""
-        return among(self)
+        return among(self.ops, self.layers, self.spec.shape, self.forward)
 
     def layer(self, name: str) -> Layer:
         """The layer of this name, among :attr:`layers` or :attr:`attention`, or the output.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from .grid import CHANNELS_FIRST
-from .ops import Ops, Tensor
+from .ops import Leaves, Ops, Tensor
 from .terms import Layer
-
-if TYPE_CHECKING:
-    from .model import Model
 
 PASSING = ("Dropout", "Identity")
 """Kinds of layers that hand on, in inference, what they get."""
@@ -32,14 +28,15 @@ def is_attention(ops: Ops, x: Tensor) -> bool:
     return bool(ops.numpy(off) < ROUNDING) and bool(ops.numpy(ops.max(-1.0 * x, (0, 1, 2, 3))) <= 0)
 
 
-def among(model: Model) -> dict[str, Layer]:
-    """Those of a model's layers, found with one pass."""
-    ops, layers = model.ops, model.layers
+def among(
+    ops: Ops, layers: Mapping[str, Layer], shape: tuple[int, ...], forward: Callable[[Tensor, list[str]], Leaves]
+) -> dict[str, Layer]:
+    """Those among a network's layers, found with one pass of an input (C, ...)."""
     names = [name for name, one in layers.items() if may_be(one.shape) and not one.kind.startswith(CHANNELS_FIRST)]
     if not names:
         return {}
-    picture = np.random.default_rng(0).normal(size=(1, *model.spec.shape))
-    kept = model.forward(ops.asarray(picture), names)
+    picture = np.random.default_rng(0).normal(size=(1, *shape))
+    kept = forward(ops.asarray(picture), names)
     return noted(ops, ((layers[name], kept[name]) for name in names if is_attention(ops, kept[name])))
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
 from PIL import Image
 
 from ..contract.backend import Array
@@ -98,8 +99,6 @@ def blend(
 ) -> Array:
     """uint8 (H, W, 3): ``(1 - a) photo + a colour``, ``a = alpha * s`` where the share ``s`` is at least ``threshold``,
     else 0; ``s = min(|v| / high, 1)`` of signed maps, ``min((v - low) / (high - low), 1)`` of others."""
-    from matplotlib import colormaps
-
     name = cmap or _colours(signed)
     check_colours(name)
     low, high = ends
@@ -113,10 +112,13 @@ def blend(
 
 def check_colours(name: str) -> None:
     """Raise UnknownNameError where matplotlib has no such colour map."""
-    from matplotlib import colormaps
-
     if name not in colormaps:
         raise unknown("colour map", name, list(colormaps))
+
+
+def colour_maps() -> list[str]:
+    """Names of matplotlib's colour maps."""
+    return list(colormaps)
 
 
 def _colours(signed: bool) -> str:

@@ -14,9 +14,9 @@ from ..results.folders import TopPatches, crop
 from .base import new, panel, tile
 
 if TYPE_CHECKING:
-    from ..reports.unit.filter import Filter
-    from ..reports.unit.histogram import Histogram
-    from ..reports.unit.votes import Votes
+    from ..techniques.units.filter import Filter
+    from ..techniques.units.histogram import Histogram
+    from ..techniques.units.votes import Votes
 
 STRONGEST = 16
 """Input channels whose kernels are drawn."""

@@ -12,6 +12,7 @@ from ...results.files import provenance, save_figure
 from ...support.files import replacing
 from ...techniques.network import table
 from .flow import flow
+from .html import page
 from .scene import Scene, figure, svg
 from .steps import Item, Step, items, steps
 from .volumes import is_sequential, volumes
@@ -44,12 +45,13 @@ class Diagram:
         if target.suffix in (".png", ".pdf"):
             save_figure(figure(self.scene), target, self.provenance, dpi=DPI)
             return target
-        from .html import page
-
-        text = svg(self.scene, self.provenance) if target.suffix == ".svg" else page(self)
+        text = svg(self.scene, self.provenance) if target.suffix == ".svg" else self._page()
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         return target
+
+    def _page(self) -> str:
+        return page(self.steps, self.items, self.scene, self.rows, self.provenance)
 
 
 def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diagram:

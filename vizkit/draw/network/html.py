@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...support.version import VERSION
 from .boxes import WORDS, added, colour, size_text
 from .flow import block_title, drawing
-from .scene import svg
+from .scene import Scene, svg
 from .steps import Item, Step, items, label
 
 if TYPE_CHECKING:
     from ...techniques.network.table import Row
-    from .diagram import Diagram
 
 
-def page(drawn: Diagram) -> str:
-    """The page as text; nothing in it is loaded from anywhere."""
-    rows = {row.name: row for row in drawn.rows}
-    single = items(drawn.steps, collapse=False)
+def page(
+    steps: Sequence[Step], shown: Sequence[Item], scene: Scene, table: Sequence[Row], made: Mapping[str, Any]
+) -> str:
+    """The page of a drawn network as text; nothing in it is loaded from anywhere."""
+    rows = {row.name: row for row in table}
+    single = items(list(steps), collapse=False)
     by_name = {item.name: item for item in single}
     parts: list[str] = []
-    for item in drawn.items:
+    for item in shown:
         copies = [by_name[name] for name in (item.name, *item.copies)] if item.is_block else []
-        parts.append(_several(drawn.steps, item, copies, rows) if copies else _step(drawn.steps, item, rows))
-    sequential = not any(item.is_block for item in drawn.items)
-    overview = f'<div class="scroller" tabindex="0" role="region" aria-label="Overview">{svg(drawn.scene)}</div>'
-    made = drawn.provenance
-    template = Template((files("vizkit.network") / "diagram.html").read_text(encoding="utf-8"))
+        parts.append(_several(steps, item, copies, rows) if copies else _step(steps, item, rows))
+    sequential = not any(item.is_block for item in shown)
+    overview = f'<div class="scroller" tabindex="0" role="region" aria-label="Overview">{svg(scene)}</div>'
+    template = Template((files("vizkit.draw.network") / "diagram.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(drawn.scene.title),
+        title=escape(scene.title),
         generator=escape(f"vizkit {VERSION}"),
         lead=escape(
             f"In {made['backend']}, weights {made['weights']['source']}. "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,23 @@ from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import Batch, ImageInput
 from ...results.dreams import Rendering
 from ...results.files import provenance
-from ...results.folders import TopPatches
 from ...support.progress import Advance, steps_bar
 from ...techniques.dreams.objectives import unit as channel
 from ...techniques.dreams.parametrisations import Fourier
 from ...techniques.dreams.render import render as optimise
 from ...techniques.features.best import Best, assemble, units_of
+from ...techniques.units.filter import filter_of
+from ...techniques.units.histogram import Histogram
+from ...techniques.units.neuron import neuron_maps
+from ...techniques.units.votes import votes
 from ..page import Chapter, render
 from ..page.folder import check, write
 from . import chapters
-from .filter import Filter, filter_of
-from .histogram import Histogram
-from .neuron import neuron_maps
-from .votes import Votes, votes
+from .chapters import Seen
 
 GENERATOR = "vizkit unit"
 STEPS = 128
 """Of the optimised picture."""
-
-
-@dataclass
-class Seen:
-    """All that one backend says of the unit. What it cannot say is None, and the reason is in ``notes`` under the
-    part's name."""
-
-    model: Model
-    patches: TopPatches
-    histogram: Histogram
-    maps: dict[str, Array]
-    filter: Filter | None = None
-    votes: Votes | None = None
-    dream: Rendering | None = None
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 class _Both:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...contract.backend import Array
+from ...contract.backend import Array, Model
 from ...draw import unit as figures
+from ...results.dreams import Rendering
+from ...results.folders import TopPatches
 from ...techniques.network.window import window
+from ...techniques.units.filter import Filter
+from ...techniques.units.histogram import Histogram
+from ...techniques.units.votes import Votes
 from ..page import Chapter, Difference, Picture, difference, drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .build import Seen
+
+@dataclass
+class Seen:
+    """All that one backend says of the unit. What it cannot say is None, and the reason is in ``notes`` under the
+    part's name."""
+
+    model: Model
+    patches: TopPatches
+    histogram: Histogram
+    maps: dict[str, Array]
+    filter: Filter | None = None
+    votes: Votes | None = None
+    dream: Rendering | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
 
 DPI = 130
 FIRST = 5

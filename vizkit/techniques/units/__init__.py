@@ -1,0 +1,1 @@
+"""What one unit listens to, how it responds, and what it votes for."""
