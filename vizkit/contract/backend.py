@@ -135,7 +135,7 @@ class Backend(ABC):
 
     def probe(self, case: Case, device: str, dtype: str) -> Probe:
         """A small network for :func:`vizkit.doctor`, and the framework's own ways to its gradient; the kinds of parts
-        are those of :class:`vizkit.doctor.cases.Part`.
+        are those of :class:`vizkit.contract.probes.Part`.
 
         Raises SettingError in a backend that brings none.
         """

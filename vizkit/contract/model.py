@@ -128,7 +128,7 @@ class Model(ABC):
 
     def graph(self) -> Graph:
         """Every operation and what it reads, as the framework computes them for one image; found once. A backend makes
-        it by :func:`vizkit.network.graph.build`, whose module says in which words.
+        it by :func:`vizkit.contract.graph.build`, whose module says in which words.
 
         Raises SettingError when the framework cannot show it, as here.
         """

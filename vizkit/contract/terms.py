@@ -75,12 +75,15 @@ class Box:
 class Mode:
     """How a forward pass differs from plain inference.
 
-    ``training``: training-mode semantics, i.e. batch norm on the batch's own statistics and dropout with masks drawn
-    from this generator in the order in which the dropout layers run (uniform float32, kept where ``u >= p``, scaled by
-    ``1 / (1 - p)``). Stored statistics are not updated. ``relu``: the backward rule of every ReLU, ``"guided"``
-    (Springenberg et al. 2014), ``"deconvnet"`` (Zeiler & Fergus 2013), or ``"redirected"``: where the gradient of a
-    score to be raised is zero for a whole picture, it passes where it would raise the ReLU's input. None is the true
-    gradient.
+    ``training``: training-mode semantics, i.e. batch norm on the batch's own mean and biased variance, and dropout with
+    masks drawn from this generator. For each dropout layer of a rate ``p`` above 0, in the order in which they run, one
+    call ``u = training.random(shape, dtype=np.float32)`` with the shape of its input (N, ...), NCHW; values are kept
+    where ``u >= p``, and scaled by ``1 / (1 - p)``. Stored statistics are not updated. A backend that cannot raises
+    SettingError, as for dropout of whole channels.
+
+    ``relu``: what every ReLU hands back of a gradient ``g``: ``"guided"`` (Springenberg et al. 2014)
+    ``g * (x > 0) * (g > 0)``, ``"deconvnet"`` (Zeiler & Fergus 2013) ``g * (g > 0)``, ``"redirected"`` ``g * (x > 0)``,
+    but ``g * (g > 0)`` for each picture of which that is zero everywhere. None is the true gradient, ``g * (x > 0)``.
     """
 
     training: np.random.Generator | None = None

@@ -11,6 +11,8 @@ from typing import Any
 
 import griffe
 
+from vizkit.support.addresses import ADDRESSES
+
 SECTION = re.compile(r"^(Args|Returns|Raises|Example):(.*)$")
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`~?([^`]+)`")
 ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)$")
@@ -25,6 +27,7 @@ class Docstrings(griffe.Extension):
             if one.docstring is not None:
                 one.docstring.value = markdown(one.docstring.value, one)
         _prefer_functions(pkg)
+        _public_addresses(pkg)
 
 
 def _everything(one: Any) -> Iterator[Any]:
@@ -45,6 +48,13 @@ def _prefer_functions(pkg: griffe.Module) -> None:
             pkg.members[str(name)] = griffe.Alias(str(name), target=target, parent=pkg)
             classes = {key: one for key, one in module.members.items() if not one.is_alias and one.is_class}
             target.members.update(classes)  # so that ``vizkit.explain.Explanation`` is still found
+
+
+def _public_addresses(pkg: griffe.Module) -> None:
+    """``vizkit.targets`` is documented as such, whichever floor it lives on."""
+    for name, place in ADDRESSES.items():
+        if "." not in name and name not in pkg.members:
+            pkg.members[name] = griffe.Alias(name, target=pkg[place], parent=pkg)
 
 
 def markdown(text: str, one: Any) -> str:
