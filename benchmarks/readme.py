@@ -51,8 +51,11 @@ def oracles() -> list[dict[str, Any]]:
     """Deviations from the oracles, from a run of the tests that check them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "oracles.json"
-        tests = sorted(str(path) for path in (ROOT / "tests").glob("test_attribution_*.py"))
-        tests += [str(ROOT / "tests" / "test_perturbation.py"), str(ROOT / "tests" / "test_techniques.py")]
+        tests = sorted(str(path) for path in (ROOT / "tests").glob("*/test_attribution_*.py"))
+        tests += [
+            str(ROOT / "tests" / "techniques" / "test_perturbation.py"),
+            str(ROOT / "tests" / "techniques" / "test_techniques.py"),
+        ]
         command = [sys.executable, "-m", "pytest", "-n", "0", *tests, "--oracles", str(path)]
         subprocess.run(command, cwd=ROOT, check=True)
         found: list[dict[str, Any]] = json.loads(path.read_text())

@@ -1,8 +1,8 @@
 """What a weights file says of itself beside its tensors, as text by key: the network, its input, and its properties.
 
-``model`` the canonical name; ``input_size`` (one side or [height, width]), ``resize``, ``mean``, ``std`` and ``labels``
-in JSON, as of :class:`vizkit.contract.spec.InputSpec`; ``stride_in_1x1`` and ``transform_input``, ``true`` or ``false``;
-``source``, what the weights came from first.
+``model`` the canonical name; ``input_size`` (one side or [height, width]), ``resize``, ``mean``, ``std`` and
+``labels`` in JSON, as of :class:`vizkit.contract.spec.InputSpec`; ``stride_in_1x1`` and ``transform_input``, ``true``
+or ``false``; ``source``, what the weights came from first.
 """
 
 from __future__ import annotations

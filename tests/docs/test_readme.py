@@ -12,7 +12,7 @@ from typer.main import get_command
 from vizkit import cli
 from vizkit.zoo.catalog import CATALOG
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
+from kits.again import Again
 from kits.attention import CLASSES, HEADS, LAST, METHODS, photo, tiny, vit, wrapped
-from test_recorded import Again
 
 import vizkit
 

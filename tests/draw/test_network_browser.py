@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import INSTALLED
-from test_demo_browser import CHROMIUM, FRAME, browse
+from kits.browser import CHROMIUM, FRAME, browse
 
 import vizkit
 from vizkit.network.diagram import diagram

@@ -3,13 +3,13 @@ whatever was called in between, and they write nothing that they were given. On 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from kits import TRAPS, TRAPS_SIZE, kit
+from kits.again import Again
 
 import vizkit
 from vizkit.objectives import content, diversity, unit
@@ -28,51 +28,6 @@ def make(name: str) -> Any:
 
 def photo(seed: int = 1, side: int = TRAPS_SIZE) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-
-
-@dataclass
-class Again:
-    """In place of :meth:`vizkit.backend.Model.recorded`. A step with a key is the same step as the first with that key
-    and these shapes, as a recording of that one would be replayed."""
-
-    model: Any
-    steps: int = 0
-    calls: int = 0
-    keyed: dict[Hashable, Any] = field(default_factory=dict)
-
-    def recorded(self, step: Any, key: Hashable = None) -> Any:
-        self.steps += 1
-        first: list[tuple[dict[str, Any], dict[str, Any]]] = []
-
-        def call(given: dict[str, Any]) -> dict[str, Any]:
-            self.calls += 1
-            before = self.host(given)
-            made = step(dict(given))
-            values = self.host(made)
-            others = [step]
-            if key is not None:
-                shapes = tuple((name, tuple(one.shape)) for name, one in given.items())
-                others.append(self.keyed.setdefault((key, shapes), step))
-            if not first:
-                first.append((given, values))
-            for other in others:
-                self.same(self.host(other(dict(given))), values)
-            self.same(self.host(step(dict(first[0][0]))), first[0][1])
-            self.same(self.host(given), before)
-            self.same(self.host(made), values)
-            assert not {id(one) for one in made.values()} & {id(one) for one in given.values()}
-            return made
-
-        return call
-
-    def host(self, some: dict[str, Any]) -> dict[str, Any]:
-        return {name: self.model.ops.numpy(one) for name, one in some.items()}
-
-    def same(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        assert found.keys() == wanted.keys()
-        for name, value in wanted.items():
-            assert found[name].dtype == value.dtype
-            np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED
+from kits.browser import CHROMIUM, browse
 from PIL import Image
 from test_demo import Page
-from test_demo_browser import CHROMIUM, browse
 
 import vizkit
 from vizkit import cli, homework, images, results

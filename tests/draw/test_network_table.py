@@ -8,8 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from conftest import INSTALLED, both
-from test_cli import call
+from conftest import INSTALLED, both, call
 
 import vizkit
 from vizkit.network import diagram as drawing

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from kits import recompute
-from test_demo_browser import CHROMIUM, FRAME, PROBE, browse
+from kits.browser import CHROMIUM, FRAME, PROBE, browse
 
 import vizkit
 from vizkit.reports.compare import plan
 
-STUDIES = sorted((Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*/results.json"))
+STUDIES = sorted((Path(__file__).resolve().parents[2] / "benchmarks" / "studies").glob("*/results.json"))
 LARGEST = 2 << 20
 """Bytes of a page that is small enough to be committed."""
 

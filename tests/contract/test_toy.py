@@ -22,7 +22,7 @@ from vizkit.backend import bilinear_matrix
 from vizkit.reports.doctor import reference
 from vizkit.testing import ContractTests, Kit, case
 
-TOY = Path(__file__).parent / "toy"
+TOY = Path(__file__).parents[1] / "toy"
 KINDS = {"dense": "linear", "batch_norm": "norm"}
 CHAIN = [("conv", 3, 6, 3, 1), ("relu",), ("pool",), ("conv", 6, 8, 3, 1), ("relu",), ("flatten",), ("dense", 512, 5)]
 SIDE = 16

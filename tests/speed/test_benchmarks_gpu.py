@@ -12,7 +12,7 @@ from conftest import INSTALLED
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from typer import BadParameter
 

@@ -12,10 +12,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import INSTALLED, both
+from conftest import INSTALLED, both, call
 from kits import TRAPS, TRAPS_SIZE
 from PIL import Image
-from test_cli import call
 
 import vizkit
 from vizkit import results

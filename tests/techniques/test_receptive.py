@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, both
-from test_cli import call
+from conftest import INSTALLED, both, call
 
 import vizkit
 from vizkit import images, results
