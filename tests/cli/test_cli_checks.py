@@ -43,7 +43,13 @@ def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("a network was loaded")
 
-    for name in ("vizkit.api.load", "vizkit.load", "vizkit.homework.make", "vizkit.zoo.convert", "vizkit.demo.make"):
+    for name in (
+        "vizkit.zoo.loading.load",
+        "vizkit.load",
+        "vizkit.homework.make",
+        "vizkit.zoo.convert",
+        "vizkit.demo.make",
+    ):
         monkeypatch.setattr(name, load)
 
 

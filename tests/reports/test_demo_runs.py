@@ -57,7 +57,7 @@ def test_failures_are_told_in_their_place(monkeypatch: pytest.MonkeyPatch) -> No
         warnings.warn("a blank map", MapWarning, stacklevel=1)
         return real(model, *arguments, **options)
 
-    monkeypatch.setattr("vizkit.techniques.attribution.saliency", fails_in_one)
+    monkeypatch.setattr("vizkit.techniques.saliency", fails_in_one)
     done = run.finish("saliency", "Saliency", chapters.saliency)
     assert f"{last}: out of <luck>" in done.notes
     assert bool(done.pictures) == BOTH
@@ -75,7 +75,7 @@ def test_bugs_and_other_warnings_come_through(monkeypatch: pytest.MonkeyPatch) -
         warnings.warn("something else", UserWarning, stacklevel=1)
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vizkit.techniques.attribution.saliency", bug)
+    monkeypatch.setattr("vizkit.techniques.saliency", bug)
     with pytest.raises(ZeroDivisionError):
         run_of().finish("saliency", "Saliency", chapters.saliency)
 

@@ -230,12 +230,12 @@ def test_a_section_that_fails_is_told_in_its_place(monkeypatch: pytest.MonkeyPat
     def fails(*_: Any, **__: Any) -> Any:
         raise SettingError("no luck")
 
-    monkeypatch.setattr("vizkit.techniques.features.feature_maps", fails)
+    monkeypatch.setattr("vizkit.techniques.feature_maps", fails)
     done = run.finish("features", *plan["features"])
     assert (done.text, list(done.notes), list(done.pictures)) == (WORDS["zh"]["failed"], ["no luck"], [])
     assert done.title == plan["features"][0]
     assert run.finish("last-filter", *plan["last-filter"]).pictures
-    monkeypatch.setattr("vizkit.techniques.features.feature_maps", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("vizkit.techniques.feature_maps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run.finish("features", *plan["features"])
 

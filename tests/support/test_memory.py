@@ -64,7 +64,7 @@ import os
 import sys
 import numpy as np
 import vizkit
-from vizkit.memory import Scattered
+from vizkit.support.memory import Scattered
 
 def resident():
     with open("/proc/self/statm") as file:

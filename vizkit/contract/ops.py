@@ -43,8 +43,6 @@ class Ops(ABC):
     sqrt: Elementwise
     sin: Elementwise
     cos: Elementwise
-    sigmoid: Elementwise
-    relu: Elementwise
     _constants: OrderedDict[Hashable, Tensor]
 
     @abstractmethod
@@ -141,7 +139,14 @@ class Ops(ABC):
     def max(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
         """Largest value over the given axes."""
 
-    @abstractmethod
+    def sigmoid(self, x: Tensor, /) -> Tensor:
+        """``1 / (1 + exp(-x))``."""
+        return 1.0 / (1.0 + self.exp(-x))
+
+    def relu(self, x: Tensor, /) -> Tensor:
+        """``max(0, x)``."""
+        return self.maximum(x, 0.0)
+
     def softmax(self, x: Tensor, axis: int = 1) -> Tensor:
         """Powers of e that add up to one along the axis."""
         powers = self.exp(x - self.detach(self.max(x, axis, keepdims=True)))

@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 ADDRESSES: Mapping[str, str] = {
+    "api": "zoo.loading",
     "backend": "contract.backend",
     "compare": "reports.compare",
     "demo": "reports.demo",
@@ -35,6 +36,7 @@ ADDRESSES: Mapping[str, str] = {
     "page": "reports.page",
     "parametrisations": "techniques.dreams.parametrisations",
     "plotting": "draw",
+    "references": "inputs.references",
     "regularisers": "techniques.dreams.regularisers",
     "targets": "inputs.targets",
     "transforms": "techniques.dreams.transforms",
