@@ -77,6 +77,7 @@ def test_no_import_runs_in_a_circle(edges: dict[str, set[str]]) -> None:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
+@pytest.mark.quick
 def test_no_two_kinds_of_techniques_need_each_other(edges: dict[str, set[str]]) -> None:
     between: dict[str, set[str]] = {kind: set() for kind in FOLDERS}
     for name, every in edges.items():
@@ -117,6 +118,7 @@ def code_lines(file: Path) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") and k not in told for k, line in lines)
 
 
+@pytest.mark.quick
 def test_a_technique_is_a_short_file_in_the_folder_of_its_kind() -> None:
     from vizkit import techniques
 
@@ -125,6 +127,7 @@ def test_a_technique_is_a_short_file_in_the_folder_of_its_kind() -> None:
     assert {file.name: code_lines(file) for file in files if code_lines(file) > LONGEST} == {}
 
 
+@pytest.mark.quick
 def test_each_floor_says_what_it_holds() -> None:
     present = {file.parent.name for file in (ROOT / "vizkit").glob("*/__init__.py")}
     assert present <= set(FOLDERS) | set(FLOORS)

@@ -71,6 +71,7 @@ def test_a_command_imports_what_it_needs(command: list[str], needed: set[str], t
     assert set(python(code).splitlines()[-1].split()) == {"imported"} | needed
 
 
+@pytest.mark.quick
 def test_names_read_from_files_are_those_of_the_frameworks() -> None:
     """Lists and versions come from the frameworks' own files, so that nobody waits for an import."""
     for name in {"torch", "gluon"} & set(INSTALLED):
@@ -93,6 +94,7 @@ def test_names_read_from_files_are_those_of_the_frameworks() -> None:
         assert set(named) - canonical == set(backend.models()) - set(CATALOG)
 
 
+@pytest.mark.quick
 def test_vizkit_knows_no_framework() -> None:
     for path in (ROOT / "vizkit").rglob("*.py"):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -102,6 +104,7 @@ def test_vizkit_knows_no_framework() -> None:
                 assert root not in ("torch", "torchvision", "mxnet", "vizkit_torch", "vizkit_gluon"), f"{path}: {line}"
 
 
+@pytest.mark.quick
 def test_no_technique_asks_which_backend_it_runs_on() -> None:
     for path in (ROOT / "vizkit" / "techniques").glob("*.py"):
         text = path.read_text(encoding="utf-8")
@@ -165,6 +168,7 @@ def test_a_thousand_calls_do_not_grow_memory(kit: Any) -> None:
     assert resident() - before < 20e6
 
 
+@pytest.mark.quick
 def test_public_names_have_docstrings_with_examples() -> None:
     for name in vizkit.__all__:
         thing = getattr(vizkit, name)

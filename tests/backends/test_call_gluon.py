@@ -103,6 +103,7 @@ def test_further_inputs(form: str, optimise: bool) -> None:
     assert model.layers["facts"].shape == (1, 5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("optimise", [True, False])
 def test_gradcam_and_integrated_gradients_by_hand(optimise: bool) -> None:
     block, images = values(filled(Two())), [picture(1), picture(2)]
@@ -125,6 +126,7 @@ def test_gradcam_and_integrated_gradients_by_hand(optimise: bool) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12 * np.abs(wanted).max())
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [
@@ -142,6 +144,7 @@ def test_inputs_that_do_not_fit(inputs: Any, says: str, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("further", [np.ones((1, 7)), np.ones((2, 3)), FACTS[0]])
 def test_shapes_that_do_not_fit(further: Any, capfd: Any) -> None:
     model = wrap(values(filled(Two())), inputs=[further])
@@ -151,6 +154,7 @@ def test_shapes_that_do_not_fit(further: Any, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.quick
 def test_inputs_that_a_block_names_none_of() -> None:
     class Star(gluon.HybridBlock):
         def __init__(self) -> None:
@@ -185,6 +189,7 @@ class Perhaps(gluon.HybridBlock):
         return found
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("inputs", "factor", "added"),
     [
@@ -207,12 +212,14 @@ def test_inputs_go_where_their_names_say_and_what_is_no_array_as_it_is(inputs: A
     np.testing.assert_allclose(found, features * factor + added, rtol=1e-12)
 
 
+@pytest.mark.quick
 def test_whole_numbers_are_refused_where_the_block_computes_with_them(capfd: Any) -> None:
     with pytest.raises(SettingError, match=r"inputs\[0\] of int64 beside pictures of float64.*as they are"):
         wrap(values(filled(Perhaps())), inputs=[np.int64(FACTS)])
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.quick
 def test_an_input_that_the_output_does_not_read() -> None:
     class Aside(gluon.HybridBlock):
         def __init__(self) -> None:
@@ -230,6 +237,7 @@ def test_an_input_that_the_output_does_not_read() -> None:
     assert aside.graph().layers["output"]
 
 
+@pytest.mark.quick
 def test_wrapping_while_the_user_records() -> None:
     block, facts = values(filled(Two())), mx.nd.array(FACTS, dtype="float64")
     facts.attach_grad()
@@ -239,12 +247,14 @@ def test_wrapping_while_the_user_records() -> None:
     np.testing.assert_array_equal(vizkit.saliency(model, picture(), target=1, fit="squash").values, wanted)
 
 
+@pytest.mark.quick
 def test_a_diagram_counts_the_parameters_of_further_inputs() -> None:
     model = wrap(values(filled(Two())), inputs=[FACTS])
     wanted = sum(int(np.prod(shape)) for shape in model.parameter_shapes().values())
     assert sum(node.parameters for node in model.graph().nodes) == wanted
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_that_wait_for_a_first_input_see_all_inputs(dtype: str) -> None:
     class Waits(gluon.HybridBlock):
@@ -314,6 +324,7 @@ def test_a_result_that_is_not_there(form: Any, output: Any, says: str) -> None:
         wrap(values(filled(Several(form))), output=output)
 
 
+@pytest.mark.quick
 def test_a_number_for_each_picture() -> None:
     model = wrap(values(filled(Several(lambda a: a.sum(axis=1)))))
     assert model.output_shape == (1, 1)

@@ -98,6 +98,7 @@ def test_further_inputs(inputs: Any, optimise: bool) -> None:
     assert model.graph()["output"] if "output" in model.graph().by_name else model.graph().layers["output"]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("inputs", [(), [FACTS, FACTS, FACTS], {"fact": FACTS}])
 def test_inputs_that_do_not_fit(inputs: Any) -> None:
     with pytest.raises(SettingError, match=r"Two\.forward.*facts.*inputs="):
@@ -167,6 +168,7 @@ def test_a_result_that_is_not_there(form: Any, output: Any, says: str) -> None:
         _ = wrap(Several(form).double(), output=output).layers
 
 
+@pytest.mark.quick
 def test_a_number_for_each_picture() -> None:
     """A regression, (N,)."""
     network = nn.Sequential(Part(1), nn.Flatten(0)).double().eval()
@@ -178,6 +180,7 @@ def test_a_number_for_each_picture() -> None:
     np.testing.assert_allclose(found.extra["attribution"], expected.detach(), rtol=1e-10)
 
 
+@pytest.mark.quick
 def test_a_sigmoid_before_the_last_axis_is_dropped() -> None:
     network = nn.Sequential(Part(1), nn.Sigmoid(), nn.Flatten(0)).double().eval()
     model = wrap(network)
@@ -308,6 +311,7 @@ def test_a_network_without_boxes_and_one_with() -> None:
         model.predict(picture(1, 64))
 
 
+@pytest.mark.quick
 def test_nothing_is_left_behind() -> None:
     network = Two().double()
     before = copy.deepcopy(network.state_dict())

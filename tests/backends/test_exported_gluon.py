@@ -72,6 +72,7 @@ def test_maps_are_the_blocks_own(
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12 * np.abs(wanted).max())
 
 
+@pytest.mark.quick
 def test_what_a_model_tells(block: Any, imported: Any) -> None:
     theirs, ours = wrap(imported), wrap(block)
     assert [one.shape for one in theirs.layers.values()] == [one.shape for one in ours.layers.values()]
@@ -82,12 +83,14 @@ def test_what_a_model_tells(block: Any, imported: Any) -> None:
     assert sorted(theirs.parameter_shapes().values()) == sorted(ours.parameter_shapes().values())
 
 
+@pytest.mark.quick
 def test_the_exported_block_is_left_as_it_was(imported: Any) -> None:
     before = KIT.snapshot(imported)
     vizkit.gradcam(wrap(imported), picture(), fit="squash")
     assert KIT.snapshot(imported) == before
 
 
+@pytest.mark.quick
 def test_an_exported_block_with_a_new_head(block: Any, imported: Any) -> None:
     """As one fine-tunes: its operators are layers behind its own name."""
     network = nn.HybridSequential()
@@ -110,6 +113,7 @@ def convolved(*inputs: str) -> tuple[Any, ...]:
     return *variables, mx.sym.Activation(conv, act_type="relu", name="r")
 
 
+@pytest.mark.quick
 def test_a_block_that_runs_twice_has_no_layers_inside() -> None:
     x, y = convolved("picture")
     inner = gluon.SymbolBlock(y, x)
@@ -129,6 +133,7 @@ def test_a_block_that_runs_twice_has_no_layers_inside() -> None:
         model.layer("inner")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_input_of_another_name_and_parameters_that_wait(dtype: str) -> None:
     x, y = convolved("picture")
@@ -155,6 +160,7 @@ def test_two_inputs(names: tuple[str, str]) -> None:
             wrap(block, inputs=inputs)
 
 
+@pytest.mark.quick
 def test_several_results() -> None:
     x, y = convolved("picture")
     block = gluon.SymbolBlock([y, mx.sym.mean(y, axis=(2, 3))], [x])

@@ -69,6 +69,7 @@ def layers() -> Any:
     return made
 
 
+@pytest.mark.quick
 def test_a_network_of_the_numpy_interface_is_refused_and_can_be_moved() -> None:
     """As every notebook of "Dive into Deep Learning" builds them; the way out that the message names is one."""
     with numpy_interface():

@@ -153,6 +153,7 @@ def test_prepared_and_plain_are_one(rng: Any, which: str, layers: tuple[str, ...
     close(*({name: value.numpy() for name, value in kept.items()} for kept in unrecorded))
 
 
+@pytest.mark.quick
 def test_a_convolution_that_others_read_is_not_folded(rng: Any) -> None:
     def read_twice(x: torch.Tensor, net: nn.ModuleDict) -> torch.Tensor:
         conv, norm = net["a"]  # type: ignore[misc]
@@ -174,6 +175,7 @@ def test_with_other_rules_for_relus(rng: Any, which: str, relu: str) -> None:
     close(maps(wrap(native), x, relu=relu), maps(wrap(native, optimise=False), x, relu=relu))
 
 
+@pytest.mark.quick
 def test_the_users_hook_on_a_convolution_sees_its_own_result(rng: Any) -> None:
     """Not the folded one, whether it was hooked before the first pass or after."""
     native, x = network("residual"), rng.normal(size=(1, 3, SIZE, SIZE))
@@ -189,6 +191,7 @@ def test_the_users_hook_on_a_convolution_sees_its_own_result(rng: Any) -> None:
         np.testing.assert_allclose(seen[-1].numpy(), wanted.numpy(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.quick
 def test_every_layer_at_once_is_as_each_alone(rng: Any) -> None:
     """A layer that is overwritten later is kept as it was."""
     native, x = network("residual"), rng.normal(size=(2, 3, SIZE, SIZE))
@@ -202,6 +205,7 @@ def test_every_layer_at_once_is_as_each_alone(rng: Any) -> None:
         np.testing.assert_allclose(every[name].numpy(), alone.numpy(), rtol=1e-12, atol=1e-13, err_msg=name)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("optimise", [True, False])
 def test_a_network_that_begins_to_overwrite_is_seen(rng: Any, optimise: bool) -> None:
     """In-place since the layers were first listed."""

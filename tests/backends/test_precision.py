@@ -129,6 +129,7 @@ def test_the_process_around_changes_no_digit(network: Any, image: Any, around: s
         np.testing.assert_array_equal(found, before)
 
 
+@pytest.mark.quick
 def test_without_onednn_for_a_while(network: Any, image: Any) -> None:
     model = wrap(network)
     before = vizkit.saliency(model, image).values
@@ -137,6 +138,7 @@ def test_without_onednn_for_a_while(network: Any, image: Any) -> None:
     np.testing.assert_array_equal(vizkit.saliency(model, image).values, before)
 
 
+@pytest.mark.quick
 def test_a_network_made_in_inference_mode_is_refused() -> None:
     with torch.inference_mode():
         native = Small()
@@ -150,6 +152,7 @@ def flags() -> list[Any]:
     return [*(one.fp32_precision for one in holders), BACKENDS.cudnn.deterministic, BACKENDS.cudnn.benchmark]
 
 
+@pytest.mark.quick
 @newer
 @pytest.mark.parametrize("inherited", [False, True])
 @pytest.mark.parametrize("failing", [False, True])
@@ -178,6 +181,7 @@ def test_settings_are_full_within_and_as_before_afterwards(inherited: bool, fail
         BACKENDS.cudnn.conv.fp32_precision, BACKENDS.cuda.matmul.fp32_precision = conv, "none"
 
 
+@pytest.mark.quick
 def test_bfloat16_is_pytorchs_own(network: Any) -> None:
     """A network without batch norm: PyTorch's own conversion of it gives the same digits."""
     network.norm = nn.Identity()
@@ -197,6 +201,7 @@ def test_bfloat16_is_pytorchs_own(network: Any) -> None:
     torch.testing.assert_close(found["x"], gradient, rtol=0, atol=0)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("optimise", [True, False])
 def test_bfloat16_is_off_by_its_rounding_alone(network: Any, image: Any, optimise: bool) -> None:
     """Each of the few layers rounds once; the gradient at a layer does not pass through ReLUs that switched."""
@@ -240,6 +245,7 @@ def test_bfloat16_leaves_the_network_alone_and_follows_it(network: Any, image: A
     np.testing.assert_array_equal(vizkit.saliency(model, image, target=1).values, now)
 
 
+@pytest.mark.quick
 def test_bfloat16_takes_ops_that_need_float32(image: Any) -> None:
     """A constant of the network's own is float32, and so is what comes of it; the next layer takes that, too."""
 
@@ -253,6 +259,7 @@ def test_bfloat16_takes_ops_that_need_float32(image: Any) -> None:
     assert error(found.values, wanted.values) < 2 * ROUNDING
 
 
+@pytest.mark.quick
 def test_training_mode_stays_float32(network: Any) -> None:
     x = np.random.default_rng(3).normal(size=(4, 3, SIZE, SIZE)).astype(np.float32)
     found = []
@@ -262,6 +269,7 @@ def test_training_mode_stays_float32(network: Any) -> None:
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.quick
 def test_other_dtypes_are_refused(network: Any) -> None:
     with pytest.raises(SettingError, match=r"float16.*'bfloat16'"):
         vizkit.load("shapes", backend="torch", dtype="float16")
@@ -274,6 +282,7 @@ def test_other_dtypes_are_refused(network: Any) -> None:
             vizkit.load("shapes", backend="gluon", dtype="bfloat16")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("able", "device", "dtype"),
     [(False, "cpu", "bfloat16"), (True, "cpu", "bfloat16"), (False, "cuda:0", "bfloat16"), (False, "cpu", "float32")],

@@ -75,6 +75,7 @@ def plain(model: TorchModel, image: Any) -> Any:
         model._recorder = own
 
 
+@pytest.mark.quick
 def test_later_calls_are_replayed_and_right(model: TorchModel, graphs: list[Graph]) -> None:
     for call in range(6):
         found = vizkit.saliency(model, picture(call), target=1).values
@@ -86,12 +87,14 @@ def test_later_calls_are_replayed_and_right(model: TorchModel, graphs: list[Grap
     assert graphs[0].replays == 6 - FIRST_KEYED
 
 
+@pytest.mark.quick
 def test_results_are_not_written_by_the_next_replay(model: TorchModel) -> None:
     found = [vizkit.saliency(model, picture(call), target=1).values for call in range(5)]
     again = [plain(model, picture(call)) for call in range(5)]
     np.testing.assert_array_equal(found, again)
 
 
+@pytest.mark.quick
 def test_the_target_is_no_part_of_a_recording(model: TorchModel, graphs: list[Graph]) -> None:
     for _ in range(3):
         vizkit.saliency(model, picture(), target=1)
@@ -145,6 +148,7 @@ def test_what_a_user_changes_is_seen(model: TorchModel, change: str, optimise: b
         assert np.abs(found - before).max() > 1e-3 * np.abs(before).max()
 
 
+@pytest.mark.quick
 def test_a_network_that_changes_itself_is_never_replayed(graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
@@ -163,6 +167,7 @@ def test_a_network_that_changes_itself_is_never_replayed(graphs: list[Graph], mo
     assert graphs == []
 
 
+@pytest.mark.quick
 def test_what_cannot_be_recorded_runs_as_before(model: TorchModel, graphs: list[Graph], monkeypatch: Any) -> None:
     """A step that reads a value, as a network may that looks at its activations."""
     calls: list[float] = []
@@ -180,6 +185,7 @@ def test_what_cannot_be_recorded_runs_as_before(model: TorchModel, graphs: list[
     assert calls == [0.0, 48.0, 96.0, 144.0]
 
 
+@pytest.mark.quick
 def test_what_waits_for_the_device_is_not_recorded(model: TorchModel, graphs: list[Graph], monkeypatch: Any) -> None:
     """PyTorch raises there while it is told to; the mode is as before afterwards."""
     modes, now = list[Any](), [0]
@@ -203,6 +209,7 @@ def test_what_waits_for_the_device_is_not_recorded(model: TorchModel, graphs: li
     assert now == [0]
 
 
+@pytest.mark.quick
 def test_large_steps_are_not_recorded(model: TorchModel, graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "SHARE", 0.0)
     for _ in range(5):
@@ -210,6 +217,7 @@ def test_large_steps_are_not_recorded(model: TorchModel, graphs: list[Graph], mo
     assert graphs == []
 
 
+@pytest.mark.quick
 def test_recordings_hold_the_constants_that_they_read(model: TorchModel, graphs: list[Graph]) -> None:
     ops = model.ops
     run = model.recorded(lambda given: {"x": given["x"] + ops.constant(np.ones, (1, 3, 4, 4))})
@@ -220,6 +228,7 @@ def test_recordings_hold_the_constants_that_they_read(model: TorchModel, graphs:
     assert len(graphs) == 1
 
 
+@pytest.mark.quick
 def test_without_memory_recordings_give_theirs_back(model: TorchModel, graphs: list[Graph]) -> None:
     for _ in range(4):
         vizkit.saliency(model, picture(), target=1)

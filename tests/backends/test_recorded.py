@@ -140,6 +140,7 @@ def test_methods_do_not_take_each_others_steps(again: Again, name: str) -> None:
             same_result(one, wanted)
 
 
+@pytest.mark.quick
 def test_an_impure_step_is_found(again: Again) -> None:
     ops, seen = again.model.ops, []
 
@@ -163,6 +164,7 @@ def test_an_impure_step_is_found(again: Again) -> None:
         steps[1]({"x": ops.asarray(np.ones(2))})
 
 
+@pytest.mark.quick
 def test_nothing_is_recorded_on_a_processor(name: str) -> None:
     def step(given: Any) -> Any:
         return given

@@ -18,6 +18,7 @@ if "torch" not in INSTALLED:
 import torch
 
 
+@pytest.mark.quick
 def test_without_timm_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(BackendMissingError, match=r"pip install 'vizkit\[timm\]'"):
@@ -60,6 +61,7 @@ def test_a_fine_tuned_file(timm: Any, tmp_path: Path) -> None:
     assert {one.label for one in model.predict(batch)} == set(names)
 
 
+@pytest.mark.quick
 def test_errors(timm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="resnet10t"):
         vizkit.load("timm/resnet10tt", backend="torch", weights="random:1")

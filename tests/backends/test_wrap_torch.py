@@ -23,6 +23,7 @@ from torch import nn
 pytestmark = pytest.mark.cpu
 
 
+@pytest.mark.quick
 def test_torch_networks_that_return_more_than_a_tensor(rng: Any) -> None:
     class Named(nn.Module):
         def __init__(self, kind: str) -> None:
@@ -140,6 +141,7 @@ def test_compiled_networks_are_run_as_what_they_were_compiled_from(form: str, le
     assert bool(runs) == compiled, "it is compiled no longer"
 
 
+@pytest.mark.quick
 def test_parameters_are_frozen_for_the_length_of_a_pass() -> None:
     """Otherwise their gradients would be computed, too: a third of a pass."""
     small, seen = Small(), []
@@ -236,6 +238,7 @@ def test_torch_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(
             model.forward(x, mode=mode)
 
 
+@pytest.mark.quick
 def test_a_torch_batch_norm_without_statistics_takes_those_of_the_batch(rng: Any) -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(144, 3)
@@ -245,6 +248,7 @@ def test_a_torch_batch_norm_without_statistics_takes_those_of_the_batch(rng: Any
     torch.testing.assert_close(model.forward(x)["output"], net(x))
 
 
+@pytest.mark.quick
 def test_a_network_exported_in_training_is_in_inference_mode(rng: Any) -> None:
     native = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(144, 3))
     exported = torch.export.export(native.train(), (torch.randn(1, 3, 8, 8),)).module()
@@ -258,6 +262,7 @@ def test_a_network_exported_in_training_is_in_inference_mode(rng: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected.max())
 
 
+@pytest.mark.quick
 def test_a_network_spread_over_devices_keeps_its_names() -> None:
     small = Small()
     model = small.wrapped(nn.DataParallel(small.native))
@@ -265,6 +270,7 @@ def test_a_network_spread_over_devices_keeps_its_names() -> None:
     assert model.native is small.native
 
 
+@pytest.mark.quick
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
 def test_relus_that_are_functions_follow_the_rule_though_captum_does_not_see_them() -> None:
     captum = pytest.importorskip("captum.attr")

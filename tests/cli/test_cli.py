@@ -176,6 +176,7 @@ def test_usage_mistakes_exit_with_two(here: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.quick
 def test_options_are_the_apis_names_and_defaults() -> None:
     """A default that differs between the two would be a trap."""
     for name in ("saliency", "filters", "dream"):

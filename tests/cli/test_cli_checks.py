@@ -53,6 +53,7 @@ def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(name, load)
 
 
+@pytest.mark.quick
 @pytest.mark.usefixtures("nothing_loads")
 @pytest.mark.parametrize("command", sorted(ALL - NO_FILES))
 def test_an_output_that_cannot_be_is_refused_first(command: str, capsys: Any, here: Path) -> None:
@@ -65,6 +66,7 @@ def test_an_output_that_cannot_be_is_refused_first(command: str, capsys: Any, he
     assert [one.name for one in here.iterdir()] == ["file.doc"]
 
 
+@pytest.mark.quick
 @pytest.mark.usefixtures("nothing_loads")
 @pytest.mark.parametrize(
     "arguments",
@@ -85,6 +87,7 @@ def test_what_is_not_there_is_named_first(arguments: tuple[str, ...], capsys: An
     assert not list(here.iterdir())
 
 
+@pytest.mark.quick
 @pytest.mark.usefixtures("nothing_loads")
 @pytest.mark.parametrize(
     ("arguments", "offer"),

@@ -166,6 +166,7 @@ def test_what_is_added_is_what_the_network_goes_on_with(way: str) -> None:
     np.testing.assert_allclose(found, (up - down) / (2 * step), rtol=1e-7)
 
 
+@pytest.mark.quick
 def test_the_weights_of_multi_head_attention() -> None:
     """Of a Vision Transformer, as ``need_weights=True`` gives them."""
     model = wrapped(vit())
@@ -215,6 +216,7 @@ class Masked(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, **options).transpose(1, 2).reshape(x.shape)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", ["boolean", "bias", "causal", "scale", "grouped", "exported"])
 def test_masks_and_other_settings(kind: str) -> None:
     model = wrapped(tokens(Masked(kind)))
@@ -239,6 +241,7 @@ class Twice(nn.Module):
         return self.attend(x + self.attend(x))
 
 
+@pytest.mark.quick
 def test_a_block_that_runs_twice_leaves_its_attention_to_the_one_around_it() -> None:
     model = wrapped(tokens(Twice()))
     assert list(model.attention) == ["attend:attention", "attend:attention2"]
@@ -250,6 +253,7 @@ def test_a_block_that_runs_twice_leaves_its_attention_to_the_one_around_it() -> 
         model.forward(x, ("attend.attend:attention",))
 
 
+@pytest.mark.quick
 def test_transformer_encoder_layers_are_seen_past_their_fast_path() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 48, batch_first=True)
     model = wrapped(tokens(layer).eval())
@@ -279,6 +283,7 @@ def traces(model: Any) -> list[Any]:
     return [hooks, functions, fast, _get_current_function_mode_stack()]
 
 
+@pytest.mark.quick
 def test_nothing_is_left_behind() -> None:
     model = wrapped(tokens(Broken("fused")))
     before = traces(model)
@@ -299,6 +304,7 @@ def test_nothing_is_left_behind() -> None:
     assert traces(model) == before
 
 
+@pytest.mark.quick
 def test_other_passes_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, and without a mode."""
     import vizkit_torch.model
@@ -320,6 +326,7 @@ def test_other_passes_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
         model.forward(model.ops.asarray(x), LAYERS[:1])
 
 
+@pytest.mark.quick
 def test_a_users_hooks_see_what_goes_on() -> None:
     model = wrapped(vit())
     block = model.native.encoder.layers[1].self_attention
@@ -336,6 +343,7 @@ def test_a_users_hooks_see_what_goes_on() -> None:
     assert not torch.allclose(loud[LAYERS[2]], quiet[LAYERS[2]])
 
 
+@pytest.mark.quick
 def test_other_weights_have_the_same_layers() -> None:
     model = wrapped(tokens(Attend("fused")))
     zero = model.with_parameters({"attend.qkv.weight": np.zeros((3 * WIDTH, WIDTH)), "attend.qkv.bias": [0] * 96})
@@ -343,6 +351,7 @@ def test_other_weights_have_the_same_layers() -> None:
     np.testing.assert_allclose(found, 1 / 16, rtol=1e-12)
 
 
+@pytest.mark.quick
 @pytest.mark.filterwarnings("ignore::vizkit.errors.SpeedWarning")
 def test_bfloat16() -> None:
     full, short = (wrapped(tokens(Attend("fused")).float(), dtype=dtype) for dtype in ("float32", "bfloat16"))
@@ -351,6 +360,7 @@ def test_bfloat16() -> None:
     assert 0 < float((found[0] - found[1]).abs().max()) < 0.05
 
 
+@pytest.mark.quick
 def test_windows_are_counted_by_the_first_axis() -> None:
     torch.manual_seed(0)
     made = torchvision.models.SwinTransformer([4, 4], 24, [1, 1], [2, 4], [7, 7], num_classes=5).eval()
@@ -361,6 +371,7 @@ def test_windows_are_counted_by_the_first_axis() -> None:
     }
 
 
+@pytest.mark.quick
 def test_a_convolutional_network_has_none() -> None:
     model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax2d(), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)))
     assert model.attention == {}

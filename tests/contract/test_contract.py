@@ -19,6 +19,7 @@ class TestContract(ContractTests):
     """Every requirement, with nothing optional left out."""
 
 
+@pytest.mark.quick
 def test_every_installed_backend_has_networks_here() -> None:
     assert INSTALLED, "no backend is installed, so that nothing can be tested"
     for name in INSTALLED:
@@ -52,12 +53,14 @@ def test_backends_are_equal(rng: Any, dtype: str, tolerance: float, training: bo
             assert np.abs(a - b).max() <= tolerance * np.abs(a).max()
 
 
+@pytest.mark.quick
 def test_started_backends_keep_their_threads() -> None:
     """Importing one framework must not slow another down: MXNet's import takes PyTorch to one thread."""
     counts = {name: contract.get(name).threads() for name in INSTALLED}
     assert all(count == max(counts.values()) for count in counts.values())
 
 
+@pytest.mark.quick
 def test_every_installed_backend_was_exercised(request: pytest.FixtureRequest) -> None:
     """Last in this file: a backend that is installed and registered, and was passed over, is a failure."""
     names = {item.name for item in request.session.items if "kit" in getattr(item, "fixturenames", ())}

@@ -277,6 +277,7 @@ def test_a_steady_step_of_a_rendering(device: blind.Device, which: str, alpha: b
     assert {one.calls for one in device.recordings.values()} == {8, 48}
 
 
+@pytest.mark.quick
 def test_the_device_tells_what_a_recording_could_not_hold(device: blind.Device) -> None:
     """Each of its checks fails where it should."""
     ops = blind.small_on_gpu().ops

@@ -59,6 +59,7 @@ def normal_by_hand(key: tuple[int, int], count: int) -> list[float]:
     return (near + far)[:count]
 
 
+@pytest.mark.quick
 def test_the_reference_is_splitmix64() -> None:
     """Its first numbers from 1234567, as others have printed them."""
     words = SplitMix64(1234567)
@@ -67,12 +68,14 @@ def test_the_reference_is_splitmix64() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("seed", [0, 1, 7, 2**24, 2**63, 2**64 - 1, 2**64, 2**64 + 7, 3**100])
 def test_keys(seed: int) -> None:
     numbers = [0, 1, 2, 50, 3]
     np.testing.assert_array_equal(draws.keys(seed, numbers), [key_by_hand(seed, one) for one in numbers])
 
 
+@pytest.mark.quick
 def test_keys_are_whole_numbers_that_float32_holds_and_none_comes_twice() -> None:
     seeds = (0, 1, 2, 2**64, 2**64 + 1, 2**64 + 2, 2**65, 2**128)
     found = np.concatenate([draws.keys(seed, range(2000)) for seed in seeds])
@@ -85,6 +88,7 @@ def test_keys_are_whole_numbers_that_float32_holds_and_none_comes_twice() -> Non
     assert draws.keys(5, []).shape == (0, 2)
 
 
+@pytest.mark.quick
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(SettingError, match="seed=-1: give a number from 0"):
         draws.keys(-1, range(2))
@@ -120,6 +124,7 @@ def test_they_are_normal(seed: int) -> None:
     assert (found[:, :5000] != found[:, 5001:]).all()
 
 
+@pytest.mark.quick
 def test_no_number_tells_of_another() -> None:
     """Neighbours in a row, halves of a row, neighbouring samples, and neighbouring seeds."""
     count = 100_000
@@ -131,6 +136,7 @@ def test_no_number_tells_of_another() -> None:
         assert abs(np.corrcoef(a**2, b**2)[0, 1]) < 4 / math.sqrt(len(a))
 
 
+@pytest.mark.quick
 def test_a_row_depends_on_its_key_alone() -> None:
     keys = draws.keys(9, range(6))
     whole = draws.normal(keys, 77)

@@ -14,6 +14,7 @@ from vizkit.grid import Grid, grid_of
 SQUARE, WIDE = (224, 224), (224, 448)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("shape", "kind", "size", "expected"),
     [

@@ -67,6 +67,7 @@ def vit() -> nn.Module:
     return made.eval()
 
 
+@pytest.mark.quick
 def test_a_class_token_is_explained_where_it_still_looks_at_the_picture() -> None:
     model = wrapped(vit())
     found = vizkit.gradcam(model, picture(), target=1, fit="squash")
@@ -76,6 +77,7 @@ def test_a_class_token_is_explained_where_it_still_looks_at_the_picture() -> Non
         vizkit.gradcam(model, picture(), target=1, fit="squash", layer="encoder.ln")  # which is too late
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("method", "peer"), [("gradcam", "GradCAM"), ("hirescam", "HiResCAM"), ("layercam", "LayerCAM")]
 )

@@ -76,6 +76,7 @@ def test_one_look_for_a_call(name: str, monkeypatch: pytest.MonkeyPatch, method:
     assert digests[0] != digests[1]
 
 
+@pytest.mark.quick
 def test_blocks_within_blocks_end_with_the_outermost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     native = kit_of(name).sequential(TRAPS)
     model = wrap(native)
@@ -117,6 +118,7 @@ def test_weights_are_folded_once_until_they_change(
         change(native)
 
 
+@pytest.mark.quick
 def test_another_array_is_seen_whatever_its_samples_say(name: str) -> None:
     """Some values of each parameter are compared; this one differs between them."""
     native = kit_of(name).sequential(TRAPS)
@@ -211,6 +213,7 @@ def test_what_a_user_does_to_a_torch_network_between_steps_is_seen(loop: Callabl
         assert (np.abs(untouched - found[True]).max() < 1e-9) == (say is train)
 
 
+@pytest.mark.quick
 def test_a_network_left_in_training_is_held_in_inference() -> None:
     torch = pytest.importorskip("torch")
     native = kit_of("torch").sequential(TRAPS).train().requires_grad_(True)

@@ -59,6 +59,7 @@ def gradient(ops: Any, x: Any, rows: Any, columns: Any, weight: Any) -> Any:
     return ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(x)})[1]["x"])
 
 
+@pytest.mark.quick
 def test_sample_is_scipys(ops: Any, rng: np.random.Generator) -> None:
     x, (rows, columns) = rng.normal(size=(2, 3, *SIDES)), places(rng)
     found = ops.numpy(ops.sample(ops.asarray(x), ops.asarray(rows), ops.asarray(columns)))
@@ -81,6 +82,7 @@ def test_sample_of_a_single_row_or_column(ops: Any, rng: np.random.Generator, si
     np.testing.assert_allclose(gradient(ops, x, rows, columns, weight), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_samples_gradient_by_finite_differences(ops: Any, rng: np.random.Generator) -> None:
     """It is linear, so that its values for single pixels are its derivatives."""
     x, (rows, columns) = rng.normal(size=(2, 3, *SIDES)), places(rng)
@@ -119,6 +121,7 @@ def test_samples_gradient_is_pytorchs(
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=20 * tolerance * np.abs(weight).max())
 
 
+@pytest.mark.quick
 def test_samples_gradient_has_the_same_digits_in_any_order(torch_ops: Any, rng: np.random.Generator) -> None:
     """Which is what whole numbers are for; a sum of floating-point numbers would not."""
     ops = ops_of("torch", "float32")
@@ -135,6 +138,7 @@ def test_samples_gradient_has_the_same_digits_in_any_order(torch_ops: Any, rng: 
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_a_gradient_that_is_no_number_stays_none(torch_ops: Any, rng: np.random.Generator, wrong: float) -> None:
     """Whole numbers know neither: it must not come out as a number."""
@@ -145,6 +149,7 @@ def test_a_gradient_that_is_no_number_stays_none(torch_ops: Any, rng: np.random.
     assert not np.isfinite(found[0, 1, 2, 3])
 
 
+@pytest.mark.quick
 def test_a_gradient_of_zero_is_zero(ops: Any) -> None:
     rows, columns = np.meshgrid(np.arange(7.0) + 0.3, np.arange(10.0), indexing="ij")
     found = gradient(ops, np.ones((1, 3, *SIDES)), rows, columns, np.zeros((1, 3, *SIDES)))
@@ -164,6 +169,7 @@ def counted(ops: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return brought
 
 
+@pytest.mark.quick
 def test_a_constant_is_made_and_uploaded_once(ops: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made, brought = [], counted(ops, monkeypatch)
 
@@ -184,6 +190,7 @@ def test_a_constant_is_made_and_uploaded_once(ops: Any, monkeypatch: pytest.Monk
     assert (made, len(brought)) == ([(3, 1.0), (3, 2.0), (4, 1.0)], 4)
 
 
+@pytest.mark.quick
 def test_arrays_are_arguments_of_constants(ops: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their values, shape and kind, and not by where they lie."""
     brought = counted(ops, monkeypatch)
@@ -206,6 +213,7 @@ def test_arrays_are_arguments_of_constants(ops: Any, monkeypatch: pytest.MonkeyP
     assert len(brought) == 5
 
 
+@pytest.mark.quick
 def test_the_least_recently_used_constant_goes(ops: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "CONSTANTS", 3)
     brought = counted(ops, monkeypatch)
@@ -219,11 +227,13 @@ def test_the_least_recently_used_constant_goes(ops: Any, monkeypatch: pytest.Mon
     assert len(brought) == 5
 
 
+@pytest.mark.quick
 def test_backends_constants_are_their_own() -> None:
     first, second = (ops_of(INSTALLED[0]) for _ in range(2))
     assert first.constant(np.ones, 2) is not second.constant(np.ones, 2)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_top_is_the_first_of_the_largest(name: str, dtype: str) -> None:
     ops = ops_of(name, dtype)
@@ -237,6 +247,7 @@ def test_top_is_the_first_of_the_largest(name: str, dtype: str) -> None:
     np.testing.assert_array_equal(ops.numpy(ops.top(ops.asarray(wide))), np.eye(1000)[wide.argmax(axis=1)])
 
 
+@pytest.mark.quick
 def test_hats_interpolate(ops: Any, rng: np.random.Generator) -> None:
     values = rng.normal(size=6)
     at = np.concatenate([rng.uniform(-0.999, 5.999, 40), [0, 3, 5, 2.5, -1, 6, -7, 30, -0.25, 5.75]])
@@ -269,6 +280,7 @@ def test_picks_gradient(ops: Any, rng: np.random.Generator, shape: tuple[int, ..
     np.testing.assert_array_equal(ops.numpy(found["x"]), expected)
 
 
+@pytest.mark.quick
 def test_along_multiplies_from_both_sides(ops: Any, rng: np.random.Generator) -> None:
     x, down, across = rng.normal(size=(2, 3, 5, 4)), rng.normal(size=(6, 5)), rng.normal(size=(4, 3))
     native = [ops.asarray(one) for one in (x, down, across)]
@@ -281,6 +293,7 @@ def test_along_multiplies_from_both_sides(ops: Any, rng: np.random.Generator) ->
         np.testing.assert_allclose(ops.numpy(found), expected, atol=1e-13)
 
 
+@pytest.mark.quick
 @pytest.mark.cpu
 def test_a_processor_has_no_memory_of_its_own(ops: Any) -> None:
     """So that batches are as large as nobody asked for; and waiting changes nothing."""

@@ -114,6 +114,7 @@ def test_other_rules_for_relus_hold(name: str, rng: Any, relu: str) -> None:
     assert far(gradients(model, x, ("5",), relu=relu), gradients(plain, x, ("5",), relu=relu)) < 1e-12
 
 
+@pytest.mark.quick
 def test_training_mode_sees_the_batch_norms(name: str, rng: Any) -> None:
     native = kit_of(name).sequential(TRAPS)
     plain, model = wrap(native, optimise=False), wrap(native)
@@ -138,6 +139,7 @@ def test_later_writes_are_seen(name: str, rng: Any, at: int) -> None:
     assert far(after, gradients(wrap(native, optimise=False), x, ())) < 1e-12
 
 
+@pytest.mark.quick
 def test_weights_that_moved_are_read_where_they_lie_now(monkeypatch: pytest.MonkeyPatch) -> None:
     """MXNet may bring a weight to another memory; what stays in the old one says nothing."""
     mx = pytest.importorskip("mxnet")
@@ -152,6 +154,7 @@ def test_weights_that_moved_are_read_where_they_lie_now(monkeypatch: pytest.Monk
     assert samples.take([old]) == (1, np.ones(8, np.float32).tobytes())
 
 
+@pytest.mark.quick
 def test_the_network_itself_stays_the_users(name: str, rng: Any) -> None:
     kit = kit_of(name)
     native = kit.sequential(TRAPS)
@@ -166,6 +169,7 @@ def test_the_network_itself_stays_the_users(name: str, rng: Any) -> None:
     assert model.native is native
 
 
+@pytest.mark.quick
 def test_other_parameters_are_prepared_too(name: str, rng: Any) -> None:
     native = kit_of(name).sequential(TRAPS)
     model = wrap(native)
@@ -179,6 +183,7 @@ def test_other_parameters_are_prepared_too(name: str, rng: Any) -> None:
     assert far(gradients(model, x, ("5",)), wanted) > 1e-2
 
 
+@pytest.mark.quick
 def test_a_gradient_that_does_not_exist_is_refused(name: str, rng: Any) -> None:
     model = wrap(kit_of(name).sequential(TRAPS))
     x = rng.normal(size=(16, 3, TRAPS_SIZE, TRAPS_SIZE))
@@ -200,6 +205,7 @@ def row(ratio: float, low: float, high: float) -> dict[str, Any]:
     return {"rows": [{**made, "ratio": ratio, "ratio_quartiles": [low, high]}]}
 
 
+@pytest.mark.quick
 def test_the_guard_tells_noise_from_loss() -> None:
     from benchmarks.guard import slower
 

@@ -105,6 +105,7 @@ def test_techniques_give_what_pytorch_gives(pair: tuple[Any, Any], technique: st
     assert far(ours, theirs) <= 1e-11
 
 
+@pytest.mark.quick
 def test_saliency_by_central_differences(kit: Kit) -> None:
     model, truth = vizkit.wrap(kit.sequential(CHAIN), **SPEC), case(CHAIN)
     batch = images.prepare(PICTURE, model.spec)
@@ -112,6 +113,7 @@ def test_saliency_by_central_differences(kit: Kit) -> None:
     assert far(vizkit.saliency(model, PICTURE, target=2).values, expected) <= 1e-7
 
 
+@pytest.mark.quick
 def test_gradcam_by_hand(kit: Kit) -> None:
     """With the mean gradient of a dense layer: its weights', over the places of each channel."""
     model, truth = vizkit.wrap(kit.sequential(CHAIN), **SPEC), case(CHAIN)
@@ -123,6 +125,7 @@ def test_gradcam_by_hand(kit: Kit) -> None:
     assert far(vizkit.gradcam(model, PICTURE, layer="4", target=2).values, rows @ small @ rows.T) <= 1e-12
 
 
+@pytest.mark.quick
 def test_average_pools(kit: Kit) -> None:
     """A layer that the suite's networks do not have."""
     tinynet = importlib.import_module("tinynet")
@@ -133,6 +136,7 @@ def test_average_pools(kit: Kit) -> None:
     np.testing.assert_allclose(found, x.reshape(2, 3, 2, 2, 2, 2).mean(axis=(3, 5)).reshape(2, 12), rtol=1e-14)
 
 
+@pytest.mark.quick
 def test_what_it_goes_without_is_told(kit: Kit) -> None:
     """A user who asks for an optional part learns that the backend has none."""
     model = vizkit.wrap(kit.sequential(CHAIN), **SPEC)
@@ -149,6 +153,7 @@ def test_what_it_goes_without_is_told(kit: Kit) -> None:
             ask()
 
 
+@pytest.mark.quick
 def test_the_toy_is_small() -> None:
     assert sum(len(path.read_text().splitlines()) for path in TOY.rglob("*.py")) < 300
 

@@ -28,26 +28,31 @@ def test_the_api_example_runs(
     assert "(1, 96, 96)" in capsys.readouterr().out
 
 
+@pytest.mark.quick
 def test_it_is_short() -> None:
     assert len(README.splitlines()) < 200
 
 
+@pytest.mark.quick
 def test_commands_named_exist() -> None:
     listed = re.search(r"`vizkit ((?:\w+\s+)+\w+)`,\seach with `--help`", README)
     assert listed is not None
     assert set(listed[1].split()) == set(get_command(cli.app).commands)
 
 
+@pytest.mark.quick
 def test_the_test_command_is_what_ci_runs() -> None:
     assert README.count("<!-- tests -->") == 1
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+@pytest.mark.quick
 def test_models_named_are_the_catalog() -> None:
     table = README.split("## Models")[1].split("| any other")[0]
     assert set(re.findall(r"`((?:vgg|resnet|googlenet|squeezenet|shapes)\w*)`", table)) == set(CATALOG)
 
 
+@pytest.mark.quick
 def test_tables_are_what_the_commands_wrote() -> None:
     """Nothing in a table was typed by hand: it is what the committed results say."""
     spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "benchmarks" / "readme.py")
@@ -60,6 +65,7 @@ def test_tables_are_what_the_commands_wrote() -> None:
         assert tables.rendered(text) == text
 
 
+@pytest.mark.quick
 def test_pictures_exist() -> None:
     for path in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path

@@ -154,6 +154,7 @@ def test_provenance_is_inside_every_file(tmp_path: Path, name: str) -> None:
         drawn.save(tmp_path / "nowhere" / "net.svg")
 
 
+@pytest.mark.quick
 @both()
 def test_sequential_networks_look_the_same_in_both_backends() -> None:
     one, other = (diagram(load("shapes", name)) for name in ("torch", "gluon"))

@@ -69,6 +69,7 @@ def test_edges_are_those_of_torch_fx(model: str) -> None:
             assert node.op in ("call_function", "placeholder") or own.kind == "relu"
 
 
+@pytest.mark.quick
 def test_every_layer_has_its_place(kit: Any) -> None:
     native = kit.sequential(TRAPS)
     before = kit.snapshot(native)
@@ -82,6 +83,7 @@ def test_every_layer_has_its_place(kit: Any) -> None:
     assert all(graph[name].shape == layer.shape for name, layer in model.layers.items())
 
 
+@pytest.mark.quick
 def test_what_runs_twice_and_what_is_thrown_away(kit: Any) -> None:
     """A block used twice is two operations of the scope around it; what nobody reads is shown as a layer's result."""
     options = SPEC | {"input_size": 6}
@@ -101,6 +103,7 @@ def test_what_runs_twice_and_what_is_thrown_away(kit: Any) -> None:
     assert (field["side"].text(), field["add"].text(), field["last"].text()) == ("5 x 5", "3 x 3", "whole image")
 
 
+@pytest.mark.quick
 @torch_only
 def test_torch_networks_that_symbolic_tracing_refuses() -> None:
     """Control flow over values, in-place writing, one's own function, shared weights, arithmetic among parameters."""
@@ -168,6 +171,7 @@ def test_torch_networks_that_symbolic_tracing_refuses() -> None:
     ]
 
 
+@pytest.mark.quick
 @pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's own forms of a network")
 def test_gluon_networks_with_activations_inside_layers() -> None:
     import mxnet as mx

@@ -70,6 +70,7 @@ def test_multiply_adds_are_fvcores(model: str) -> None:
     assert sum(row.multiply_adds for row in rows) == by_operator["conv"] + by_operator["linear"]
 
 
+@pytest.mark.quick
 def test_by_hand(kit: Any) -> None:
     layers = [("conv", 3, 4, 3, 1), ("norm", 4), ("pool",), ("flatten",), ("dense", 4 * 4 * 6, 5)]
     model = vizkit.wrap(kit.sequential(layers), input_size=(8, 12), mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -95,6 +95,7 @@ def test_causal_metrics_as_the_authors_code_has_them(metric: str, baseline: str,
     assert np.array_equal(curves.fractions, np.arange(17) / 16)
 
 
+@pytest.mark.quick
 def test_equal_values_go_in_a_random_order_that_the_seed_decides() -> None:
     flat = places(np.zeros((9, 9)), 0)
     assert sorted(flat.ravel()) == list(range(81))
@@ -122,6 +123,7 @@ def test_confidence_by_hand(name: str, maps: np.ndarray) -> None:
     assert np.any(both)
 
 
+@pytest.mark.quick
 def test_a_constant_map_keeps_nothing(name: str) -> None:
     model = small(name)
     black = references(model, "black")
@@ -132,6 +134,7 @@ def test_a_constant_map_keeps_nothing(name: str) -> None:
     assert np.allclose(measure("average_drop", model, np.full((2, SIDE, SIDE), 2.0)), wanted, atol=EXACT)
 
 
+@pytest.mark.quick
 def test_imputation_is_quantus_and_solves_its_own_equations(rng: np.random.Generator) -> None:
     pytest.importorskip("scipy")
     image = rng.normal(size=(3, 14, 11))
@@ -213,6 +216,7 @@ def test_infidelity_is_captums(perturbation: str, normalise: bool, maps: np.ndar
         assert np.abs(ours - theirs).max() <= EXACT * theirs.max()
 
 
+@pytest.mark.quick
 def test_the_exact_attribution_of_a_linear_network_has_no_infidelity(kit: Any) -> None:
     native = kit.sequential([("flatten",), ("dense", 3 * SIDE * SIDE, 5)])
     model = vizkit.wrap(native, **INPUT)
@@ -321,11 +325,13 @@ def test_settings_that_cannot_be(metric: str, options: dict[str, Any], match: st
         measure(metric, small(INSTALLED[0]), maps, **options)
 
 
+@pytest.mark.quick
 def test_nothing_is_left_to_impute_from() -> None:
     with pytest.raises(SettingError, match="nothing is left"):
         evaluate.impute(np.zeros((1, 2, 2)), np.ones((2, 2), dtype=bool))
 
 
+@pytest.mark.quick
 def test_without_scipy_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.sparse.linalg", None)
     with pytest.raises(VizkitError, match=r"pip install 'vizkit\[explain\]'"):

@@ -22,16 +22,19 @@ def disc(size: int, y: float, x: float, radius: float) -> np.ndarray:
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
+@pytest.mark.quick
 def test_relevance_by_hand() -> None:
     assert relevance_mass(HAND, OBJECT) == [pytest.approx((1 + 3 + 2) / 10)]
     assert relevance_rank(HAND, OBJECT) == [pytest.approx(2 / 3)]  # 4, 3, 2 are the highest; the last two lie inside
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("tolerance", "hit"), [(0, 0.0), (0.99, 0.0), (1, 1.0), (15, 1.0)])
 def test_the_pointing_game_by_hand(tolerance: float, hit: float) -> None:
     assert pointing_game(HAND, OBJECT, tolerance=tolerance) == [hit]
 
 
+@pytest.mark.quick
 def test_the_pointing_game_measures_round_distances() -> None:
     mask = np.zeros((1, 40, 40), dtype=bool)
     mask[0, 13, 14] = True
@@ -43,6 +46,7 @@ def test_the_pointing_game_measures_round_distances() -> None:
         assert pointing_game(values, mask, tolerance=distance - 1e-9) == 0
 
 
+@pytest.mark.quick
 def test_the_pointing_game_against_all_distances(rng: np.random.Generator) -> None:
     for tolerance in (0, 1, 2.5, 4):
         mask = rng.random((30, 12, 17)) < 0.02
@@ -56,17 +60,20 @@ def test_the_pointing_game_against_all_distances(rng: np.random.Generator) -> No
         assert {*wanted} - {0.0, 1.0}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("metric", LOCALISATION)
 def test_a_constant_map_scores_the_objects_share(metric: Callable[..., np.ndarray]) -> None:
     options = {"tolerance": 0} if metric is pointing_game else {}
     assert metric(np.full((1, 3, 3), 0.7), OBJECT[None], **options) == [pytest.approx(3 / 9)]
 
 
+@pytest.mark.quick
 def test_a_blank_map_has_no_mass() -> None:
     assert relevance_mass(np.zeros((1, 3, 3)), OBJECT[None]) == [0]
     assert relevance_mass(-np.abs(HAND)[None], OBJECT[None]) == [0]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("metric", LOCALISATION)
 def test_a_perfect_map_wins_over_a_random_one_and_that_over_the_opposite(
     metric: Callable[..., np.ndarray], rng: np.random.Generator
@@ -84,6 +91,7 @@ def test_a_perfect_map_wins_over_a_random_one_and_that_over_the_opposite(
     assert both.shape == (2,)
 
 
+@pytest.mark.quick
 def test_quantus_agrees(rng: np.random.Generator) -> None:
     quantus = pytest.importorskip("quantus", exc_type=ImportError)
     masks = np.stack([disc(32, 12 + i, 16, 4 + i) for i in range(4)])
@@ -100,6 +108,7 @@ def test_quantus_agrees(rng: np.random.Generator) -> None:
     assert np.allclose(complexity(values), theirs(quantus.Complexity), atol=1e-8)  # and 1e-12 to every share
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("metric", LOCALISATION)
 def test_maps_and_masks_that_do_not_fit(metric: Callable[..., np.ndarray]) -> None:
     with pytest.raises(ShapeError, match=r"Masks of shape \(1, 4, 3\) for maps of shape \(1, 3, 3\)"):
@@ -114,11 +123,13 @@ def test_maps_and_masks_that_do_not_fit(metric: Callable[..., np.ndarray]) -> No
         metric(HAND * np.nan, OBJECT)
 
 
+@pytest.mark.quick
 def test_a_negative_tolerance() -> None:
     with pytest.raises(SettingError, match="tolerance"):
         pointing_game(HAND, OBJECT, tolerance=-1)
 
 
+@pytest.mark.quick
 def test_sparseness_and_complexity_by_hand(rng: np.random.Generator) -> None:
     one, flat = np.zeros((1, 2, 5)), np.full((1, 2, 5), -3.0)
     one[0, 1, 2] = -7
@@ -135,6 +146,7 @@ def test_sparseness_and_complexity_by_hand(rng: np.random.Generator) -> None:
     assert np.allclose(sparseness(1e3 * values), sparseness(values))
 
 
+@pytest.mark.quick
 def test_correlations_are_scipys(rng: np.random.Generator) -> None:
     stats = pytest.importorskip("scipy.stats")
     a = rng.integers(0, 9, (11, 13)).astype(float)

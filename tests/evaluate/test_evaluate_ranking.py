@@ -79,6 +79,7 @@ def test_every_metric_fills_its_column(name: str) -> None:
         assert np.allclose(found.per_image[row, found.metrics.index(metric)], values, rtol=0, atol=1e-9)
 
 
+@pytest.mark.quick
 def test_the_best_comes_first_by_its_mean_rank(name: str) -> None:
     metrics = ["relevance_mass", "relevance_rank", "complexity"]
     found = ranking(name, masks=masks(), metrics=metrics)
@@ -146,6 +147,7 @@ def test_the_table_and_its_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "a.csv", "a.npz", "a.png"}
 
 
+@pytest.mark.quick
 def test_names_and_functions_are_methods() -> None:
     found = rank(
         small(INSTALLED[0]), pictures(), ["saliency", vizkit.edge_map, perfect], metrics=["sparseness"], fit="squash"

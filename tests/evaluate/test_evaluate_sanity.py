@@ -36,6 +36,7 @@ def pictures(count: int = 2) -> list[np.ndarray]:
     return [rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8) for _ in range(count)]
 
 
+@pytest.mark.quick
 @torch_only
 def test_max_sensitivity_is_captums() -> None:
     captum, metrics = pytest.importorskip("captum.attr"), pytest.importorskip("captum.metrics")
@@ -70,6 +71,7 @@ def test_max_sensitivity_is_captums() -> None:
                                                            **options | {"target": 1}), atol=1e-12)  # fmt: skip
 
 
+@pytest.mark.quick
 def test_a_method_that_looks_away_is_stable_and_noise_is_not(name: str) -> None:
     model = small(name)
     options: dict[str, Any] = {"samples": 2, "fit": "squash"}
@@ -80,6 +82,7 @@ def test_a_method_that_looks_away_is_stable_and_noise_is_not(name: str) -> None:
     assert (evaluate.max_sensitivity(model, pictures(), vizkit.random_map, **options) > 0.5).all()
 
 
+@pytest.mark.quick
 def test_sensitivity_sees_the_changed_picture_too(name: str) -> None:
     """Edges are read off the picture, so a change beyond a gray level must reach it."""
     found = evaluate.max_sensitivity(small(name), pictures(), vizkit.edge_map, radius=0.5, samples=2, fit="squash")
@@ -107,6 +110,7 @@ def test_other_parameters_make_another_model_and_leave_the_network(kit: Any) -> 
     assert kit.snapshot(native) == before
 
 
+@pytest.mark.quick
 def test_one_parameter_of_a_changed_model(name: str) -> None:
     """The last bias moves the logits by what it is moved, and nothing else."""
     model = small(name)
@@ -117,6 +121,7 @@ def test_one_parameter_of_a_changed_model(name: str) -> None:
     assert np.allclose(difference, np.arange(5), atol=1e-6)
 
 
+@pytest.mark.quick
 def test_the_digest_sees_a_single_value(kit: Any) -> None:
     model = vizkit.wrap(kit.sequential(PLAIN), **INPUT)
     name = max(model.parameter_shapes(), key=lambda key: np.prod(model.parameter_shapes()[key]))
@@ -125,6 +130,7 @@ def test_the_digest_sees_a_single_value(kit: Any) -> None:
     assert model.with_parameters({name: value}).sha256() != digest
 
 
+@pytest.mark.quick
 @both()
 def test_the_same_parameters_give_the_same_logits_in_both() -> None:
     found = []
@@ -141,6 +147,7 @@ def test_the_same_parameters_give_the_same_logits_in_both() -> None:
     assert np.allclose(*found, rtol=EXACT, atol=0)
 
 
+@pytest.mark.quick
 def test_parameters_that_do_not_fit(name: str) -> None:
     model = small(name)
     first = next(iter(model.parameter_shapes()))
@@ -150,6 +157,7 @@ def test_parameters_that_do_not_fit(name: str) -> None:
         model.with_parameters({first: np.zeros((1, 2))})
 
 
+@pytest.mark.quick
 def test_layers_with_parameters_in_the_order_in_which_they_run(name: str) -> None:
     owned = parameters_by_layer(small(name))
     assert list(owned) == ["0", "1", "5", "6", "10", "13"]
@@ -179,6 +187,7 @@ def test_randomisation_by_hand(order: str, absolute: bool, name: str) -> None:
     assert found.layers == ("13", "10", "0")
 
 
+@pytest.mark.quick
 def test_all_layers_from_the_output_down(kit: Any) -> None:
     native = kit.sequential(PLAIN)
     model = vizkit.wrap(native, **INPUT)
@@ -242,6 +251,7 @@ def test_settings_of_the_randomisation(options: dict[str, Any], match: str) -> N
         evaluate.parameter_randomisation(small(INSTALLED[0]), pictures(), vizkit.edge_map, fit="squash", **options)
 
 
+@pytest.mark.quick
 def test_other_settings_that_cannot_be() -> None:
     model = small(INSTALLED[0])
     with pytest.raises(UnknownNameError, match="layer of"):

@@ -61,6 +61,7 @@ def test_saliency_beats_every_control(name: str) -> None:
         assert found[metric] >= control + MARGINS[metric], (metric, found, control)
 
 
+@pytest.mark.quick
 def test_grad_cam_tells_two_objects_apart(name: str) -> None:
     """Two objects of different classes: the map of each class lies more on its own object than the other's map does."""
     two = shapes.sample(40, seed=77, objects=2)

@@ -37,6 +37,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.quick
 def test_recursive_sorted_and_labelled(tree: Path) -> None:
     found = folders.find(tree)
     assert found.names == ("a/deep/x.PNG", "b/10.jpg", "b/2.png", "top.png")
@@ -47,6 +48,7 @@ def test_recursive_sorted_and_labelled(tree: Path) -> None:
     assert several.labels == ("a", "b", "b", None)
 
 
+@pytest.mark.quick
 def test_links_are_followed_and_loops_end(tree: Path, tmp_path: Path) -> None:
     (tree / "a" / "loop").symlink_to(tree, target_is_directory=True)
     elsewhere = write(tmp_path / "elsewhere" / "e.png").parent
@@ -56,6 +58,7 @@ def test_links_are_followed_and_loops_end(tree: Path, tmp_path: Path) -> None:
     assert "c/e.png" in names
 
 
+@pytest.mark.quick
 def test_what_is_no_folder_of_images(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="holds no image"):
         folders.find(tmp_path)
@@ -65,6 +68,7 @@ def test_what_is_no_folder_of_images(tmp_path: Path) -> None:
         folders.collect(write(tmp_path / "a.png"), ["x", "y", "z"])
 
 
+@pytest.mark.quick
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_locked_folder_is_reported(tree: Path) -> None:
     (tree / "b").chmod(0)
@@ -109,6 +113,7 @@ def shapes() -> Any:
     return vizkit.load("shapes", backend=vizkit.backends()[0].name if vizkit.backends()[0].installed else None)
 
 
+@pytest.mark.quick
 def test_a_stream_gives_what_single_images_give(tmp_path: Path, shapes: Any) -> None:
     """Every mode, orientation and bad file of a folder, in its place."""
     root = modes(tmp_path / "all")
@@ -127,6 +132,7 @@ def test_a_stream_gives_what_single_images_give(tmp_path: Path, shapes: Any) -> 
     assert again.sha256 == passed.sha256
 
 
+@pytest.mark.quick
 def test_bombs_are_refused(tmp_path: Path, shapes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "bomb.png", size=(60, 60))
     write(tmp_path / "good.png", size=(20, 20))
@@ -137,12 +143,14 @@ def test_bombs_are_refused(tmp_path: Path, shapes: Any, monkeypatch: pytest.Monk
     assert "refused" in passed.skipped[0].reason
 
 
+@pytest.mark.quick
 def test_nothing_readable(tmp_path: Path, shapes: Any) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(ImageError, match=r"None of the 1 images .*a\.png"):
         folders.stream(shapes, folders.find(tmp_path), ["features.0"], Keep(), label="test")
 
 
+@pytest.mark.quick
 def test_the_loader_holds_no_more_than_it_says() -> None:
     pictures = folders.collect([np.full((30, 30, 3), k, np.uint8) for k in range(60)])
     with folders.Loader(pictures, SPEC, fit="squash", input_range="unit", ahead=5) as loader:
@@ -156,6 +164,7 @@ def test_the_loader_holds_no_more_than_it_says() -> None:
         assert smaller == [56, 57]
 
 
+@pytest.mark.quick
 def test_the_fingerprint_sees_changes(tree: Path) -> None:
     before = folders.find(tree).fingerprint()
     assert folders.find(tree).fingerprint() == before
@@ -167,6 +176,7 @@ def test_the_fingerprint_sees_changes(tree: Path) -> None:
     assert grays[0] != grays[1]
 
 
+@pytest.mark.quick
 def test_commands_on_photos_take_folders(tree: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tree / "a" / "bad.png").write_bytes(b"x")

@@ -18,6 +18,7 @@ from vizkit.zoo.spec import make_spec
 SPEC = imagenet_spec()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("size", [(451, 300), (300, 451), (224, 224), (256, 256), (1000, 260), (50, 40), (225, 223)])
 def test_crop_equals_torchvision(size: tuple[int, int], rng: Any) -> None:
     transforms = pytest.importorskip("torchvision.transforms", reason="compares with torchvision")
@@ -35,6 +36,7 @@ def test_crop_equals_torchvision(size: tuple[int, int], rng: Any) -> None:
     assert np.abs(ours - theirs).max() <= 1e-6
 
 
+@pytest.mark.quick
 def test_squash_takes_an_image_of_the_right_size_as_it_is() -> None:
     noise = images.noise(150, 180, size=224, seed=3)
     batch = images.prepare(noise, SPEC, fit="squash", input_range="unit")
@@ -43,6 +45,7 @@ def test_squash_takes_an_image_of_the_right_size_as_it_is() -> None:
     assert images.prepare(images.sample(), SPEC, fit="squash").pictures.shape == (1, 224, 224, 3)
 
 
+@pytest.mark.quick
 def test_noise_is_seeded_and_in_range() -> None:
     a, b, c = images.noise(seed=1), images.noise(seed=1), images.noise(seed=2)
     np.testing.assert_array_equal(a, b)
@@ -54,6 +57,7 @@ def test_noise_is_seeded_and_in_range() -> None:
         images.noise(200, 100)
 
 
+@pytest.mark.quick
 def test_normalising_and_back(rng: Any) -> None:
     pixels = rng.random((2, 3, 5, 7))
     np.testing.assert_allclose(images.denormalise(images.normalise(pixels, SPEC), SPEC), pixels, rtol=1e-12)
@@ -61,6 +65,7 @@ def test_normalising_and_back(rng: Any) -> None:
     np.testing.assert_array_equal(picture, [[[0, 128, 255]]])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1", "I;16", "F", "PA"])
 def test_every_pillow_mode_is_read(tmp_path: Path, mode: str) -> None:
     """A square of mid gray in every mode becomes mid gray; what is transparent becomes white."""
@@ -86,6 +91,7 @@ def test_every_pillow_mode_is_read(tmp_path: Path, mode: str) -> None:
         np.testing.assert_array_equal(np.asarray(images.read(path)), read)
 
 
+@pytest.mark.quick
 def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     image = Image.new("RGB", (30, 20), "black")
     image.paste("white", (0, 0, 15, 20))
@@ -98,6 +104,7 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     assert upright[20:].max() < 50
 
 
+@pytest.mark.quick
 def test_a_gray_network_gets_one_channel() -> None:
     spec = make_spec(28, (0.5,), (0.5,))
     batch = images.prepare([images.sample(), np.full((40, 40), 255, np.uint8)], spec)
@@ -106,6 +113,7 @@ def test_a_gray_network_gets_one_channel() -> None:
     np.testing.assert_allclose(batch.tensor[1], 1.0)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -124,6 +132,7 @@ def test_bad_images_are_named(tmp_path: Path, make: Any, message: str) -> None:
         images.prepare(make(tmp_path), SPEC)
 
 
+@pytest.mark.quick
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.png"
     Image.new("L", (300, 300)).save(path)
@@ -132,6 +141,7 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         images.read(path)
 
 
+@pytest.mark.quick
 def test_bad_settings() -> None:
     with pytest.raises(SettingError, match="fit='stretch'"):
         images.prepare(images.sample(), SPEC, fit="stretch")
@@ -144,6 +154,7 @@ def test_bad_settings() -> None:
             make_spec(size, mean, (0.1,))
 
 
+@pytest.mark.quick
 def test_the_bundled_photo_is_there() -> None:
     assert vizkit.images.read(images.sample()).size == (451, 300)
 

@@ -102,6 +102,7 @@ def test_tensors_of_either_framework_go_into_either(name: str, i: int) -> None:
         np.testing.assert_array_equal(prepare(given, network(name).spec).tensor, READY)
 
 
+@pytest.mark.quick
 def test_half_precision_becomes_float32(name: str) -> None:
     found = prepare(READY.astype(np.float16), network(name).spec).tensor
     assert found.dtype == np.float32
@@ -130,6 +131,7 @@ def test_pictures_of_whole_numbers_are_normalised(form: str) -> None:
     np.testing.assert_array_equal(ready.pictures, PICTURES)  # what is ready is shown as the picture that it is
 
 
+@pytest.mark.quick
 def test_a_folder_and_a_file_of_numbers(tmp_path: Path) -> None:
     spec = network(INSTALLED[0]).spec
     for i, one in enumerate(PICTURES):
@@ -160,6 +162,7 @@ def test_any_number_of_channels(name: str, channels: int) -> None:
     vizkit.gradcam(model, ready).figure()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_whole_numbers_of_other_channels_are_fitted_and_normalised(kind: Any) -> None:
     model = network(INSTALLED[0], 5)
@@ -196,6 +199,7 @@ def test_what_is_no_image(given: Any, says: str) -> None:
         prepare(given, network(INSTALLED[0]).spec, fit="squash")
 
 
+@pytest.mark.quick
 def test_what_is_ready_is_told_apart_by_its_values() -> None:
     """Pictures that look alike, since they are clipped, are not the same input."""
     spec = network(INSTALLED[0]).spec
@@ -204,6 +208,7 @@ def test_what_is_ready_is_told_apart_by_its_values() -> None:
     assert vizkit.images.fingerprint(READY[0]) != vizkit.images.fingerprint(READY[1])
 
 
+@pytest.mark.quick
 def test_predictions_are_a_list_where_there_are_several() -> None:
     model = network(INSTALLED[0])
     assert len(model.predict(READY)) == 3
@@ -211,6 +216,7 @@ def test_predictions_are_a_list_where_there_are_several() -> None:
     assert len(model.predict([READY[0]])) == 1
 
 
+@pytest.mark.quick
 def test_a_network_of_other_channels_takes_no_photo() -> None:
     with pytest.raises(ImageError, match="takes 5 channels"):
         vizkit.saliency(network(INSTALLED[0], 5), vizkit.images.sample())

@@ -140,6 +140,7 @@ def as_pictures() -> Any:
     return vizkit.wrap(network, input_size=(1, 60), mean=(0.1, 0.1), std=(0.7, 0.7))
 
 
+@pytest.mark.quick
 def test_full_gradients_are_those_of_the_axes_in_a_row() -> None:
     x = given("signal")
     found = vizkit.full_gradient(wrapped("signal"), x, target=0)
@@ -161,6 +162,7 @@ class Last(nn.Module):
         return self.head(self.act(self.norm(self.conv(x).transpose(1, 2))).mean(1))
 
 
+@pytest.mark.quick
 def test_the_user_says_where_the_channels_of_a_signal_lie() -> None:
     network = Last().double()
     shape = SHAPES["signal"]
@@ -178,6 +180,7 @@ def test_the_user_says_where_the_channels_of_a_signal_lie() -> None:
         vizkit.wrap(network, input_size=shape[1:], mean=(0, 0), std=(1, 1), layout={"act": "CHWN"})
 
 
+@pytest.mark.quick
 @both_kinds
 def test_a_blurred_baseline_mixes_no_axis_with_another(kind: str) -> None:
     """A value that differs along one axis alone still does after blurring."""
@@ -212,6 +215,7 @@ def test_what_makes_no_sense_is_refused(kind: str, technique: str) -> None:
         getattr(vizkit, technique)(wrapped(kind), given(kind), **more)
 
 
+@pytest.mark.quick
 @both_kinds
 def test_photos_are_refused(kind: str) -> None:
     with pytest.raises(ImageError, match="no pictures"):

@@ -66,6 +66,7 @@ def test_another_class_that_is_no_number_does_not_count(model: Any, wrong: float
     np.testing.assert_array_equal(ops.numpy(found), [wrong] * 3)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("target", "error"), [(5, UnknownNameError), ("fox", UnknownNameError), ([1, 2], SettingError)]
 )

@@ -75,6 +75,7 @@ def test_places_of_a_segmentation(name: str, target: Any, index: int, where: Any
     assert found.provenance["settings"]["target"][0]["label"] == found.labels[0]
 
 
+@pytest.mark.quick
 def test_where_a_class_is_predicted_and_which_is_meant_without_a_word(name: str) -> None:
     model, image = segmenter(name), picture()
     output = model.logits(image, fit="squash")[0]
@@ -92,6 +93,7 @@ def test_where_a_class_is_predicted_and_which_is_meant_without_a_word(name: str)
     np.testing.assert_array_equal(none.values, vizkit.saliency(model, image, target=index, fit="squash").values)
 
 
+@pytest.mark.quick
 def test_scores_are_added_and_subtracted(name: str) -> None:
     model, image = segmenter(name), picture()
     weights = np.zeros((3, 6, 6))
@@ -164,6 +166,7 @@ def test_what_cannot_be_meant(target: Any, error: type[Exception], says: str) ->
         vizkit.saliency(segmenter(INSTALLED[0]), picture(), target=target, fit="squash")
 
 
+@pytest.mark.quick
 def test_a_place_of_a_classifier(name: str) -> None:
     native = kit(name).sequential([("conv", 3, 2, 3, 1), ("flatten",), ("dense", 2 * SIZE * SIZE, 4)])
     model = vizkit.wrap(native, input_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -181,6 +184,7 @@ def test_a_place_of_a_classifier(name: str) -> None:
     np.testing.assert_allclose(contrast.values, np.abs(ops.numpy(gradients["x"])).max(axis=1), rtol=1e-12)
 
 
+@pytest.mark.quick
 def test_similarity_and_functions(name: str) -> None:
     """An embedding: the cosine to another picture's, whose gradient is known."""
     native = kit(name).sequential([("conv", 3, 2, 3, 1), ("relu",), ("flatten",), ("dense", 288, 6)])

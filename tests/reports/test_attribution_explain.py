@@ -45,6 +45,7 @@ def shown(models: list[Any], pictures: Any) -> Explanation:
     return explain(models, pictures, chosen, ["b", 3, None], layer="2", seed=4)
 
 
+@pytest.mark.quick
 def test_every_method_is_known() -> None:
     assert {"saliency", "gradcam", "integrated_gradients", "scorecam", "guided_backprop", "eigencam"} <= set(methods())
     assert not {"filters", "feature_maps", "dream", "activation_statistics"} & set(methods())
@@ -133,6 +134,7 @@ def test_rows_of_another_dtype_say_so(pictures: Any) -> None:
     assert [row.endswith("float64") for row in rows] == [False, True]
 
 
+@pytest.mark.quick
 def test_a_blank_map_is_called_blank(models: list[Any], pictures: Any) -> None:
     figure = explain(models[0], pictures[0], [("vargrad", {"samples": 1})]).figure()
     assert any("blank" in text for text in texts(figure))
@@ -148,6 +150,7 @@ def test_saved_files(shown: Explanation, tmp_path: Path) -> None:
         assert made["results"][1][0][2]["settings"]["target"] == [{"index": 3, "label": "d"}] * 2
 
 
+@pytest.mark.quick
 def test_what_makes_no_sense(models: list[Any], pictures: Any) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'gradcam'"):
         explain(models, pictures, ["grad_cam"])

@@ -83,6 +83,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda command, **rest: popen([sys.executable, "-c", code], **rest))
 
 
+@pytest.mark.quick
 def test_a_process_that_dies_takes_one_cell_with_it(picture: Path, tmp_path: Path, monkeypatch: Any) -> None:
     other = picture.with_name("other.png")
     other.write_bytes(picture.read_bytes())
@@ -105,6 +106,7 @@ def test_a_study_of_nothing_but_failures_raises(picture: Path, tmp_path: Path, m
     assert not (tmp_path / "report" / "index.html").exists()
 
 
+@pytest.mark.quick
 def test_a_stopped_worker_ends_with_the_study(picture: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Interrupting the study leaves no process and no half file behind."""
     half = "open(os.path.join(asked['folder'], f'.{files[0]}.12ab.tmp'), 'w').write('half')\n"
@@ -166,6 +168,7 @@ def test_a_cells_name_depends_on_content(picture: Path, monkeypatch: Any) -> Non
     assert len(set().union(*found)) == 6 * len(found[0]) == 12
 
 
+@pytest.mark.quick
 def test_nothing_is_written_into_a_strangers_folder(picture: Path) -> None:
     with pytest.raises(errors.SettingError, match="did not make it"):
         study.check(picture.parent)
@@ -174,6 +177,7 @@ def test_nothing_is_written_into_a_strangers_folder(picture: Path) -> None:
     study.check(picture.parent / "new")
 
 
+@pytest.mark.quick
 def test_a_damaged_cell_counts_as_missing(tmp_path: Path) -> None:
     path = tmp_path / "one.npz"
     cells.write(path, {"values": np.zeros(3)}, {"seed": 1})
@@ -185,6 +189,7 @@ def test_a_damaged_cell_counts_as_missing(tmp_path: Path) -> None:
     assert cells.read(tmp_path / "none.npz") is None
 
 
+@pytest.mark.quick
 def test_fail_over(picture: Path, capsys: Any) -> None:
     """Exit code 1, not 2, where two backends part by more; 0 where they do not."""
     from vizkit.cli.compare import _judge

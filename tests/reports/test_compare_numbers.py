@@ -18,6 +18,7 @@ def compared(a: Any, b: Any) -> numbers.Numbers:
     return numbers.compare(Side(np.asarray(a)), Side(np.asarray(b)))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("shape", [(5, 23, 19), (31, 40), (12, 7, 7), (3, 6, 9), (200,), (7,)])
 @pytest.mark.parametrize("kind", ["plain", "rectified", "whole"])
 def test_equals_scipy_and_scikit_image(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> None:
@@ -32,6 +33,7 @@ def test_equals_scipy_and_scikit_image(shape: tuple[int, ...], kind: str, rng: n
     assert (found["ssim"] is None) == (len(shape) == 1 or min(shape[-2:]) < 7)
 
 
+@pytest.mark.quick
 def test_by_hand() -> None:
     found = compared([3.0, 4.5], [3.0, 4.0])
     assert found["largest_absolute"] == 0.5
@@ -55,6 +57,7 @@ def test_by_hand() -> None:
     }
 
 
+@pytest.mark.quick
 def test_what_is_not_defined_is_none() -> None:
     zero, one = np.zeros((9, 9)), np.ones((9, 9))
     nothing = compared(zero, zero)
@@ -65,6 +68,7 @@ def test_what_is_not_defined_is_none() -> None:
     assert compared(one, np.where(np.eye(9) > 0, np.nan, 1.0)) == dict.fromkeys(numbers.METRICS)
 
 
+@pytest.mark.quick
 def test_agreement_of_predictions() -> None:
     a, b = np.array([9.0, 8, 7, 6, 5, 4, 3]), np.array([8.0, 9, 7, 6, 4, 5, 3])
     assert numbers.agreement(a, a) == {"top1": 1.0, "top5": 1.0}
@@ -97,6 +101,7 @@ def study(folder: Path, errors: dict[str, float], judge: bool = True) -> list[pa
     return [row for group in pairs.listed(done) for row in pairs.rows(group, folder)]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("error", "verdict"), [(2e-2, "float32"), (0.2, "gluon")])
 def test_a_map_is_off_only_beyond_what_rounding_does(error: float, verdict: str) -> None:
     sides = {"a": {"backend": "gluon", "file": "g"}, "b": {"backend": "torch", "file": "t"}}
@@ -137,6 +142,7 @@ def test_the_first_layer_that_diverges_and_who_is_off(
     assert off["numbers"]["relative_l2"] == 0
 
 
+@pytest.mark.quick
 def test_what_is_no_number_counts_as_beyond(tmp_path: Path) -> None:
     rows = study(tmp_path, {"torch": 1e-7, "gluon": np.nan})
     assert pairs.worst(rows) == np.inf

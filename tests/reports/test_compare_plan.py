@@ -37,6 +37,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.quick
 def test_a_file_and_what_replaces_it(file: Path) -> None:
     found = plan.make(file, {"technique": ["gradcam"], "seed": 3, "layers": None})
     assert found.model == ("vgg19", "resnet152")
@@ -51,6 +52,7 @@ def test_a_file_and_what_replaces_it(file: Path) -> None:
     assert (found.seed, found.tolerance, found.repeats, found.judge) == (3, 1, 5, True)
 
 
+@pytest.mark.quick
 def test_what_is_written_reads_back(file: Path) -> None:
     found = plan.make(file, {})
     (file.parent / "vgg.pth").write_bytes(b"")
@@ -63,6 +65,7 @@ def test_what_is_written_reads_back(file: Path) -> None:
     assert again.weights == ("random:7", f"vgg19={file.parent / 'vgg.pth'}")
 
 
+@pytest.mark.quick
 def test_defaults() -> None:
     found = plan.make(None, {"model": "shapes"})
     assert found.backend == tuple(sorted(INSTALLED, reverse=True))
@@ -74,6 +77,7 @@ def test_defaults() -> None:
     assert set(plan.techniques()) - every == {"attention", "attention_rollout", "attention_relevance"}
 
 
+@pytest.mark.quick
 def test_the_command_repeats_the_study(file: Path) -> None:
     found = plan.make(
         None, {"model": ["vgg19", "net"], "weights": "random:7", "layers": ["conv1", "relu"], "threads": 2}
@@ -110,6 +114,7 @@ def test_a_study_that_cannot_run_says_so_first(tmp_path: Path, given: dict[str, 
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -129,6 +134,7 @@ def test_a_study_file_with_a_mistake(tmp_path: Path, text: str, message: str) ->
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.quick
 def test_a_mistake_is_one_message_and_code_two(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["compare", "--model", "vgg19", "--technique", "saliensy"])

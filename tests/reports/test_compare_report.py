@@ -74,6 +74,7 @@ def test_every_number_is_reproduced_from_the_arrays(study: Any) -> None:
     assert counts["rows"] == counts["comparisons"] + counts["measurements"]
 
 
+@pytest.mark.quick
 @pytest.mark.skipif("VIZKIT_REPORT" not in os.environ, reason="checks the report in the folder VIZKIT_REPORT, if given")
 def test_a_given_report_is_reproduced_from_its_arrays() -> None:
     assert recompute.check(Path(os.environ["VIZKIT_REPORT"]))["comparisons"] > 0

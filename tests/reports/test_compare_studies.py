@@ -25,10 +25,12 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return Path(request.param.parent)
 
 
+@pytest.mark.quick
 def test_there_is_one() -> None:
     assert STUDIES
 
 
+@pytest.mark.quick
 def test_its_numbers_agree_with_each_other(folder: Path) -> None:
     report = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert recompute.table(folder, report) > 1000
@@ -38,6 +40,7 @@ def test_its_numbers_agree_with_each_other(folder: Path) -> None:
     assert len({one["weights_sha256"] for one in report["cells"] if one["model"] == report["study"]["model"][0]}) == 1
 
 
+@pytest.mark.quick
 def test_it_can_be_handed_on(folder: Path) -> None:
     for name in ("index.html", "results.json", "results.csv", "study.toml"):
         text = re.sub(r"base64,[^\"]*", "", (folder / name).read_text(encoding="utf-8"))
@@ -51,6 +54,7 @@ def test_it_can_be_handed_on(folder: Path) -> None:
         assert vizkit.results.read_provenance(picture)["page"] == "vizkit compare"
 
 
+@pytest.mark.quick
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which is not installed here")
 def test_a_phone_shows_it_without_scrolling_sideways(folder: Path, tmp_path: Path) -> None:
     page = (folder / "index.html").read_text(encoding="utf-8")

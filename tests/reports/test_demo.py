@@ -140,6 +140,7 @@ def test_differences_are_those_of_the_numbers(text: str) -> None:
             assert line in text
 
 
+@pytest.mark.quick
 def test_difference_by_hand() -> None:
     named = [("a", np.array([3.0, 4.0])), ("b", np.array([3.0, 4.5])), ("c", np.array([3.0, 4.0]))]
     ab, ac = pages.difference("x", named)

@@ -20,6 +20,7 @@ from vizkit.reports.demo import chapters
 from vizkit.reports.demo.run import GENERATOR, Run
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["notes.txt", "index.html", "photo.png", "folder"])
 def test_other_files_are_never_written_over(tmp_path: Path, name: str) -> None:
     if name == "folder":
@@ -34,6 +35,7 @@ def test_other_files_are_never_written_over(tmp_path: Path, name: str) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.quick
 def test_out_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(SettingError, match="is a file"):
@@ -80,6 +82,7 @@ def test_bugs_and_other_warnings_come_through(monkeypatch: pytest.MonkeyPatch) -
         run_of().finish("saliency", "Saliency", chapters.saliency)
 
 
+@pytest.mark.quick
 def test_command_and_function_agree() -> None:
     function = inspect.signature(demo.make).parameters
     command = inspect.signature(cli.demo.demo).parameters

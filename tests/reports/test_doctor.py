@@ -140,6 +140,7 @@ def test_what_throws_is_told_in_its_place(name: str) -> None:
     assert not examine(patient, "cpu").right  # type: ignore[arg-type]
 
 
+@pytest.mark.quick
 def test_reference_by_hand() -> None:
     """Two layers whose results can be written down."""
     x = np.array([[[[1.0, 5.0, 2.0], [4.0, 3.0, 9.0], [7.0, 8.0, 6.0]]]])
@@ -152,6 +153,7 @@ def test_reference_by_hand() -> None:
     assert reference.forward(conv, x).tolist() == [[[[-1.5, -3.5], [-3.5, -2.5]]]]
 
 
+@pytest.mark.quick
 def test_inputs_leave_nothing_undecided() -> None:
     for case in cases(0):
         x = inputs(case, np.random.default_rng(0)).reshape(2, -1)
@@ -160,6 +162,7 @@ def test_inputs_leave_nothing_undecided() -> None:
         assert np.array_equal(x, x.astype(np.float32))
 
 
+@pytest.mark.quick
 def test_deviation() -> None:
     truth = np.array([3.0, 4.0])
     assert deviation(np.array([3.0, 4.5]), truth) == pytest.approx(0.1)
@@ -231,6 +234,7 @@ def test_command(gradient: float, code: int, monkeypatch: pytest.MonkeyPatch, ca
     assert json.loads("{" + data)["right"] is not bool(code)
 
 
+@pytest.mark.quick
 def test_nothing_installed_is_not_well() -> None:
     nothing = replace(finding(0.0), examinations=())
     assert not nothing.right

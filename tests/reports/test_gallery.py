@@ -124,6 +124,7 @@ def test_panels_are_stages(name: str) -> None:
     assert _panels.panels([residual])[:4] == ["relu", "maxpool", "layer1.0", "layer1.1"]
 
 
+@pytest.mark.quick
 def test_mistakes(tmp_path: Path) -> None:
     model = vizkit.load("shapes")
     (tmp_path / "mine.txt").write_text("mine")

@@ -180,6 +180,7 @@ def real_vgg19() -> str:
     return str(found[0])
 
 
+@pytest.mark.quick
 def test_golden_figures_of_vgg19(name: str) -> None:
     """The published printout of VGG19's first filter, from real weights."""
     model = vizkit.load("vgg19", backend=name, weights=real_vgg19())
@@ -194,6 +195,7 @@ def fields(text: str) -> set[str]:
     return {field for _, field, _, _ in string.Formatter().parse(text) if field}
 
 
+@pytest.mark.quick
 def test_the_translation_is_complete() -> None:
     english, chinese = WORDS["en"], WORDS["zh"]
     assert english.keys() == chinese.keys()
@@ -240,6 +242,7 @@ def test_a_section_that_fails_is_told_in_its_place(monkeypatch: pytest.MonkeyPat
         run.finish("features", *plan["features"])
 
 
+@pytest.mark.quick
 def test_weights_by_network() -> None:
     assert homework.weights_of(None) == dict.fromkeys(homework.ROLES, "imagenet")
     assert homework.weights_of(["random:7", "resnet152=a=b.params"]) == {
@@ -254,6 +257,7 @@ def test_weights_by_network() -> None:
         homework.weights_of(["random:1", "random:2"])
 
 
+@pytest.mark.quick
 def test_mistakes_are_told_before_anything_is_computed(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="language='fr'"):
         homework.make(language="fr", out=tmp_path / "page")
@@ -266,11 +270,13 @@ def test_mistakes_are_told_before_anything_is_computed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.quick
 def test_the_homework_is_gluons() -> None:
     preferred = build._preferred()
     assert preferred == ("gluon" if "gluon" in INSTALLED else None)
 
 
+@pytest.mark.quick
 def test_command_and_function_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     function = inspect.signature(homework.make).parameters
     command = inspect.signature(cli.homework.homework).parameters

@@ -61,6 +61,7 @@ def test_it_runs_and_shows_every_section(tmp_path: Path) -> None:
     assert len(titles) == 14
 
 
+@pytest.mark.quick
 def test_either_backend_and_order_gives_the_same_calls(tmp_path: Path, name: str) -> None:
     books = []
     for as_published in (True, False):
@@ -95,6 +96,7 @@ def test_it_is_written_with_the_page(tmp_path: Path) -> None:
         homework.make(photo, notebook=path, **options)
 
 
+@pytest.mark.quick
 def test_mistakes_are_told(tmp_path: Path, kit: Any) -> None:
     with pytest.raises(SettingError, match=r"must end in \.ipynb"):
         notebook.check(tmp_path / "homework.py")
@@ -105,6 +107,7 @@ def test_mistakes_are_told(tmp_path: Path, kit: Any) -> None:
         notebook.recipes({"vgg19": own}, tmp_path)
 
 
+@pytest.mark.quick
 def test_weights_files_are_named_as_seen_from_the_notebook(tmp_path: Path, squeezenet_weights: Path) -> None:
     model = vizkit.load("squeezenet1_0", backend=INSTALLED[0], weights=str(squeezenet_weights))
     call = notebook.recipes({"vgg19": model}, squeezenet_weights.parent)["vgg19"]

@@ -50,6 +50,7 @@ def test_the_filter_is_found_through_norm_relu_pool_and_branches(kit: Any, name:
     assert unit.filter_of(resnet, "layer2.1", 0) is None
 
 
+@pytest.mark.quick
 def test_neuron_maps_are_the_gradient_of_one_position(kit: Any) -> None:
     """The true rule against central differences; both others are zero where nothing can pass."""
     model = small(kit)
@@ -72,6 +73,7 @@ def test_neuron_maps_are_the_gradient_of_one_position(kit: Any) -> None:
         unit.neuron_maps(model, batch, "6", 4, at, rule="sobel")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("batches", [1, 3, 40])
 def test_the_histogram_counts_exactly_in_any_order(batches: int) -> None:
     rng = np.random.default_rng(1)
@@ -107,6 +109,7 @@ def test_votes_are_gradient_times_activation(kit: Any) -> None:
     assert (np.diff(found.values) <= 0).all()
 
 
+@pytest.mark.quick
 def test_before_the_classifier_votes_are_its_weights(kit: Any) -> None:
     model = small(kit)
     batch = images.prepare(list(PIXELS), model.spec, fit="squash")

@@ -31,6 +31,7 @@ def frames_of(path: Path) -> list[Any]:
         return [np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(opened)]
 
 
+@pytest.mark.quick
 def test_a_gif_holds_every_frame_side_by_side(tmp_path: Path) -> None:
     found = frames_of(animation.write([plain(level) for level in (0, 80, 160)], tmp_path / "a.gif", MADE))
     assert [frame.shape for frame in found] == [(12, 40, 3)] * 3
@@ -39,6 +40,7 @@ def test_a_gif_holds_every_frame_side_by_side(tmp_path: Path) -> None:
         assert np.abs(frame[:, 20:] - level - 40).max() <= 2
 
 
+@pytest.mark.quick
 def test_a_gif_knows_how_it_was_made(tmp_path: Path) -> None:
     path = animation.write([plain(0), plain(99)], tmp_path / "a.gif", MADE, rate=10)
     with Image.open(path) as opened:
@@ -48,6 +50,7 @@ def test_a_gif_knows_how_it_was_made(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["a.gif"]
 
 
+@pytest.mark.quick
 def test_frames_of_other_sizes_are_enlarged_to_the_last(tmp_path: Path) -> None:
     frames = [plain(30, height=6, width=10), plain(90)]
     assert [frame.shape for frame in frames_of(animation.write(frames, tmp_path / "a.gif", MADE))] == [(12, 40, 3)] * 2
@@ -69,6 +72,7 @@ def test_an_mp4_can_be_read_again(tmp_path: Path) -> None:
     assert b'"technique": "render"' in path.read_bytes()
 
 
+@pytest.mark.quick
 def test_without_frames_there_is_nothing_to_write(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="every="):
         animation.write([], tmp_path / "a.gif", MADE)

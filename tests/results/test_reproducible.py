@@ -44,6 +44,7 @@ def folded(settings: dict[str, Any]) -> tuple[nn.Conv2d, Folded]:
     return conv, Folded(conv, conv.weight, bias, reproducible=True)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("case", SETTINGS)
 def test_the_gradient_of_a_convolution_is_a_convolution(case: str) -> None:
     conv, made = folded(SETTINGS[case])
@@ -55,6 +56,7 @@ def test_the_gradient_of_a_convolution_is_a_convolution(case: str) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("case", OTHERS)
 def test_other_convolutions_keep_pytorchs_gradient(case: str) -> None:
     assert folded(OTHERS[case])[1].backward is None
@@ -85,6 +87,7 @@ def test_a_network_prepared_as_for_a_gpu_gives_the_same(name: str, monkeypatch: 
     assert not any("forward" in vars(module) for module in model.native.modules())
 
 
+@pytest.mark.quick
 def test_sampling_adds_up_in_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's own kernel for that adds up floating-point numbers; the order of whole ones does not matter."""
     ops = vizkit.load("shapes", backend="torch").ops

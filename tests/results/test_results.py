@@ -32,6 +32,7 @@ def photos(count: int, size: tuple[int, int] = (40, 60)) -> list[Any]:
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(count)]
 
 
+@pytest.mark.quick
 def test_a_result_has_places(model: Any) -> None:
     found = vizkit.integrated_gradients(model, photos(3), target=[0, 1, 2], steps=4)
     assert len(found) == 3
@@ -49,6 +50,7 @@ def test_a_result_has_places(model: Any) -> None:
         found[3]
 
 
+@pytest.mark.quick
 def test_feature_maps_and_numbers_have_places(model: Any) -> None:
     found = vizkit.feature_maps(model, photos(3), "2")
     alone = [one.values[0] for one in found]
@@ -58,6 +60,7 @@ def test_feature_maps_and_numbers_have_places(model: Any) -> None:
     np.testing.assert_array_equal(np.stack(list(statistics)), statistics.values)
 
 
+@pytest.mark.quick
 def test_tables_are_frames(model: Any) -> None:
     statistics = vizkit.activation_statistics(model, photos(2))
     frame = statistics.to_frame()
@@ -106,6 +109,7 @@ def test_a_notebook_shows_the_picture_and_one_line_says_what_it_is(model: Any) -
 SPEC = make_spec(16, (0.5,) * 3, (0.25,) * 3)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("size", [(40, 60), (60, 40), (16, 16), (300, 451), (18, 18), (7, 91)])
 @pytest.mark.parametrize("fit", ["crop", "squash"])
 def test_the_part_of_a_photo_that_is_seen(size: tuple[int, int], fit: str) -> None:
@@ -121,6 +125,7 @@ def test_the_part_of_a_photo_that_is_seen(size: tuple[int, int], fit: str) -> No
         assert ends[1] == pytest.approx(part[high] - cell / 2 - 0.5, abs=0.5 * cell + 0.6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("fit", ["crop", "squash"])
 def test_an_overlay_on_the_photo_itself(model: Any, fit: str, tmp_path: Path) -> None:
     (photo,) = photos(1)
@@ -145,6 +150,7 @@ def test_an_overlay_on_the_photo_itself(model: Any, fit: str, tmp_path: Path) ->
         found.overlay(on="original")
 
 
+@pytest.mark.quick
 def test_blending_by_hand() -> None:
     photo = np.full((1, 3, 3), 100, np.uint8)
     values = np.array([[-2.0, 0.0, 1.0]])
@@ -159,6 +165,7 @@ def test_blending_by_hand() -> None:
     np.testing.assert_array_equal((cut[0] == 100).all(axis=1), [False, True, True])
 
 
+@pytest.mark.quick
 def test_settings_that_make_no_overlay(model: Any) -> None:
     found = vizkit.gradcam(model, photos(1))
     for options in ({"on": "photo"}, {"alpha": 1.5}, {"threshold": -0.1}):

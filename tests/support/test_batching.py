@@ -14,6 +14,7 @@ from vizkit.backend import Layer
 from vizkit.support import batching, memory
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("dtype", "count", "expected"),
     [
@@ -32,6 +33,7 @@ def test_batches_that_fit(dtype: str, count: int, expected: int) -> None:
     assert batching.fitting(model) == expected
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("left", "expected"), [(None, 8), (2**20, 1), (2**30, 4), (2**34, 64), (2**40, 128)])
 def test_a_device_that_knows_its_memory_takes_half_of_it(left: int | None, expected: int) -> None:
     layers = {str(k): Layer(str(k), "Conv2d", (1, 4, 256, 256)) for k in range(64)}  # 128 MiB
@@ -39,6 +41,7 @@ def test_a_device_that_knows_its_memory_takes_half_of_it(left: int | None, expec
     assert batching.fitting(model) == expected
 
 
+@pytest.mark.quick
 def test_memory_is_given_back_between_batches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the last one: what follows may use it again."""
     model, done = vizkit.load("shapes", backend=name), []
@@ -48,6 +51,7 @@ def test_memory_is_given_back_between_batches(name: str, monkeypatch: pytest.Mon
     assert done == [2, 4]
 
 
+@pytest.mark.quick
 @pytest.mark.skipif("gluon" not in INSTALLED, reason="PyTorch scatters no memory")
 def test_gluon_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[int] = []

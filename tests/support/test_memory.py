@@ -39,11 +39,13 @@ def test_what_is_kept_need_not_be_asked_for_again() -> None:
     assert int(after) < int(before) / 10, "pages that 5 passes asked the system for, without and with it"
 
 
+@pytest.mark.quick
 def test_elsewhere_it_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert not vizkit.keep_memory()
 
 
+@pytest.mark.quick
 def test_kept_memory_is_given_back_each_time_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Percent of what the process held at first, and whether it gives back then."""
     trims: list[int] = []

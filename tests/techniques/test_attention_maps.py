@@ -69,6 +69,7 @@ def vit_explain(weights: list[Any], discard_ratio: float, fusion: str) -> Any:
     return result.numpy()
 
 
+@pytest.mark.quick
 def test_attention_of_a_layer(agree: Any) -> None:
     model = wrapped(vit())
     found = vizkit.attention(model, photo(), fit="squash")
@@ -108,6 +109,7 @@ def test_relevance(target: int, agree: Any) -> None:
     np.testing.assert_array_equal(found.extra["cam"][0], found.extra["relevance"][0, 0, 1:].reshape(4, 4))
 
 
+@pytest.mark.quick
 def test_relevance_asks_for_the_class() -> None:
     """What it multiplies attention with is that class's finite difference."""
     model = wrapped(vit())

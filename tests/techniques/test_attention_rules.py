@@ -17,6 +17,7 @@ from vizkit.reports.explain import explain, methods
 from vizkit.techniques.network import table
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("aside", [2, 3])
 def test_tokens_set_aside(aside: int) -> None:
     """A class token with a distillation token; and as many as only the user knows of."""
@@ -45,6 +46,7 @@ def test_tokens_set_aside(aside: int) -> None:
     np.testing.assert_array_equal(found.extra["cam"][0], raw[aside:].reshape(5, 3))
 
 
+@pytest.mark.quick
 def test_windows_are_refused() -> None:
     torch, torchvision = (pytest.importorskip(name) for name in ("torch", "torchvision"))
     torch.manual_seed(0)
@@ -59,6 +61,7 @@ def test_windows_are_refused() -> None:
     assert not set(METHODS) & set(methods([model]))
 
 
+@pytest.mark.quick
 def test_tokens_that_are_pooled_are_refused() -> None:
     torch = pytest.importorskip("torch")
 
@@ -81,6 +84,7 @@ def test_tokens_that_are_pooled_are_refused() -> None:
     assert vizkit.attention(model, photo(), layer="first:attention").extra["cam"].shape == (1, 8, 8)
 
 
+@pytest.mark.quick
 def test_fewer_tokens_to_look_at_are_refused() -> None:
     """Where keys and values are pooled, as in a pyramid."""
     torch = pytest.importorskip("torch")
@@ -103,6 +107,7 @@ def test_fewer_tokens_to_look_at_are_refused() -> None:
             getattr(vizkit, method)(model, photo())
 
 
+@pytest.mark.quick
 def test_it_is_read_as_it_is_and_has_no_channels() -> None:
     model = wrapped(vit())
     shown = vizkit.feature_maps(model, photo(), LAST, fit="squash")
@@ -127,6 +132,7 @@ def test_a_network_without_attention_is_refused(method: str, kit: Any) -> None:
         getattr(vizkit, method)(model, photo(size=(8, 8)))
 
 
+@pytest.mark.quick
 def test_what_makes_no_sense() -> None:
     model = wrapped(vit())
     with pytest.raises(LayerError, match=r"Layer 'encoder.ln' .* gives no attention.*self_attention:attention'"):
@@ -140,6 +146,7 @@ def test_what_makes_no_sense() -> None:
             vizkit.attention_rollout(model, photo(), **settings)
 
 
+@pytest.mark.quick
 def test_blank_weights_are_told() -> None:
     model = wrapped(vit())
     names = [name for name in model.parameter_shapes() if "in_proj" in name]
@@ -150,6 +157,7 @@ def test_blank_weights_are_told() -> None:
         vizkit.attention_relevance(blank, photo(), target=1)
 
 
+@pytest.mark.quick
 def test_the_table_of_layers_names_it(kit: Any) -> None:
     model = wrapped(vit())
     lines = table.text(model, table.rows(model)).splitlines()

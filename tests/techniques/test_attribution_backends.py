@@ -152,6 +152,7 @@ def test_the_seed_decides(name: str, pictures: Any, method: str) -> None:
     assert one.provenance["settings"]["seed"] == 5
 
 
+@pytest.mark.quick
 def test_grad_cam_finds_the_dog_and_the_cat(name: str) -> None:
     weights = str(shared_file("weights/squeezenet1_0-imagenet.safetensors"))
     model = vizkit.load("squeezenet1_0", backend=name, weights=weights)

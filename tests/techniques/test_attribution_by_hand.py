@@ -64,16 +64,19 @@ def small(name: str) -> Small:
     return Small(name)
 
 
+@pytest.mark.quick
 def test_the_arithmetic_is_the_networks(small: Small) -> None:
     expected = [small.score(small.x, t) for t in range(3)]
     np.testing.assert_allclose(small.model.logits(small.picture, fit="squash")[0], expected, rtol=1e-12)
 
 
+@pytest.mark.quick
 def test_gradient_x_input(small: Small) -> None:
     expected = (small.x * small.gradient(small.x, 1)).sum(0)
     np.testing.assert_allclose(small.run("gradient_x_input").values[0], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_noise(small: Small) -> None:
     """The mean, variance and mean square of gradients at the documented points."""
     deviation = 0.4 * np.ptp(small.x)
@@ -105,6 +108,7 @@ def test_integrated_gradients(small: Small) -> None:
     )
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("rule", RULES)
 def test_quadrature_is_exact_where_it_must_be(rule: str) -> None:
     nodes, weights = quadrature(rule, 5)
@@ -132,6 +136,7 @@ def test_baselines(small: Small, baseline: str) -> None:
     np.testing.assert_allclose(found.values[0], expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.quick
 def test_an_incomplete_integral_warns(small: Small) -> None:
     with pytest.warns(MapWarning, match=r"should give .* off. Take more than 1 steps") as caught:
         found = small.run("integrated_gradients", steps=1, rule="riemann_left")
@@ -139,6 +144,7 @@ def test_an_incomplete_integral_warns(small: Small) -> None:
     assert [one.filename for one in caught if one.category is MapWarning] == [__file__]
 
 
+@pytest.mark.quick
 def test_full_gradient(small: Small) -> None:
     g = small.gradient(small.x, 1)
     inner = small.v[1] * (small.z(small.x) > 0)
@@ -155,6 +161,7 @@ def test_full_gradient(small: Small) -> None:
     np.testing.assert_allclose(small.run("full_gradient").values[0], expected, rtol=1e-9)
 
 
+@pytest.mark.quick
 def test_full_gradient_is_complete_through_batch_norm(name: str) -> None:
     model = vizkit.wrap(kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3)
     picture = np.random.default_rng(1).integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
@@ -162,6 +169,7 @@ def test_full_gradient_is_complete_through_batch_norm(name: str) -> None:
     assert vizkit.full_gradient(model, picture).extra["completeness_error"][0] < 1e-12
 
 
+@pytest.mark.quick
 def test_class_activation_maps(small: Small) -> None:
     a, g = small.a(small.x), small.v[1]
     total = a.sum((1, 2))
@@ -202,6 +210,7 @@ def test_class_activation_maps(small: Small) -> None:
     assert by_hand["hirescam"].sum() == pytest.approx(score - small.c[1])
 
 
+@pytest.mark.quick
 def test_the_ranges_of_images_are_measured_in_float64(name: str) -> None:
     """In float32 a difference loses digits; the images must be such that it would."""
     model = perturb.small(name)
@@ -217,6 +226,7 @@ def test_the_ranges_of_images_are_measured_in_float64(name: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.quick
 def test_smooth_gradcam_plus_plus(name: str) -> None:
     """With a second layer behind the map, so that its gradient moves with the noise."""
     model = vizkit.wrap(kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -247,6 +257,7 @@ def up(maps: Any) -> Any:
     return matrix @ maps @ matrix.T
 
 
+@pytest.mark.quick
 def test_fusion_is_the_papers(name: str) -> None:
     model = vizkit.wrap(kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3)
     picture = np.random.default_rng(1).integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
@@ -289,6 +300,7 @@ def test_the_layer_that_is_taken(name: str, layers: Any, size: int, expected: st
     assert found.provenance["settings"]["layer"] == expected
 
 
+@pytest.mark.quick
 def test_a_network_without_maps(name: str) -> None:
     native = kit_of(name).sequential([("conv", 3, 2, 1, 0), ("flatten",)])
     model = vizkit.wrap(native, input_size=1, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -296,6 +308,7 @@ def test_a_network_without_maps(name: str) -> None:
         vizkit.gradcam(model, np.zeros((1, 1, 3), np.uint8), fit="squash")
 
 
+@pytest.mark.quick
 def test_layers_that_cannot_be_mapped(small: Small) -> None:
     with pytest.raises(LayerError, match=r"gives .*; a map needs .* The last such layer is '1'"):
         small.run("gradcam", layer="3")
@@ -325,6 +338,7 @@ def test_settings_that_make_no_sense(small: Small, method: str, settings: dict[s
         small.run(method, **settings)
 
 
+@pytest.mark.quick
 def test_a_blank_map_says_why(name: str, small: Small) -> None:
     """A class against which both channels speak: the ReLU leaves nothing of it."""
     for seed in range(50):
@@ -339,6 +353,7 @@ def test_a_blank_map_says_why(name: str, small: Small) -> None:
         small.run("vargrad", samples=1)
 
 
+@pytest.mark.quick
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_map_that_is_not_finite_says_so(name: str) -> None:
     layers = [("conv", 3, 2, 1, 0), ("relu",), ("flatten",), ("dense", 2 * SIZE * SIZE, 3)]

@@ -153,6 +153,7 @@ def test_a_rule_that_no_relu_can_follow_is_refused(name: str, method: str) -> No
     assert vizkit.saliency(model, picture, target=1).values.max() > 0
 
 
+@pytest.mark.quick
 def test_nothing_stays_after_an_error(name: str, picture: np.ndarray) -> None:
     model, kit = residual(name), kit_of(name)
     plain, before = vizkit.saliency(model, picture, target=1).values, kit.snapshot(model.native)

@@ -96,6 +96,7 @@ def test_dream_of_a_dense_unit_and_of_a_silent_one(kit: Any) -> None:
     assert found.activation.max() < 1e-5
 
 
+@pytest.mark.quick
 def test_nan_stops_a_dream_and_keeps_the_last_good_picture(kit: Any) -> None:
     model = wrap(kit)
     with pytest.raises(DivergedError, match=r"step \d+ of 50 in stage 0 \(16 x 16 pixels\)") as caught:
@@ -135,6 +136,7 @@ def test_callback_sees_every_stage_and_may_stop(kit: Any) -> None:
         vizkit.dream(wrap(kit), "2", 1, stages=4, steps=1, size=8, on_stage=stop)
 
 
+@pytest.mark.quick
 def test_dream_settings_are_checked(kit: Any) -> None:
     model = wrap(kit)
     for options, message in (
@@ -152,6 +154,7 @@ def test_dream_settings_are_checked(kit: Any) -> None:
     assert default_layer(model) == "8"
 
 
+@pytest.mark.quick
 def test_default_layer_needs_maps(kit: Any) -> None:
     native = kit.sequential([("flatten",), ("dense", 12, 3)])
     model = vizkit.wrap(native, input_size=2, mean=(0.5,) * 3, std=(0.5,) * 3)

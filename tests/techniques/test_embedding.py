@@ -51,6 +51,7 @@ def test_the_measures_see_a_bad_map(found: Any) -> None:
     assert manifold.trustworthiness(found.features, shuffled, n_neighbors=10) < 0.6
 
 
+@pytest.mark.quick
 def test_neighbour_accuracy_by_hand(rng: Any) -> None:
     points, truth = rng.random((60, 3)), rng.integers(0, 4, 60)
     right = 0
@@ -64,6 +65,7 @@ def test_neighbour_accuracy_by_hand(rng: Any) -> None:
     assert neighbour_accuracy(points, truth) == right / 60
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40)])
 def test_principal_components(rng: Any, shape: tuple[int, int]) -> None:
     decomposition = pytest.importorskip("sklearn.decomposition")
@@ -129,6 +131,7 @@ def test_the_page_holds_every_picture(found: Any, tmp_path: Path) -> None:
         embedding.write([found], tmp_path / "map")
 
 
+@pytest.mark.quick
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     labels = ["</script><b>", "a"] * 6
     made = vizkit.embed(vizkit.load("shapes"), folders.collect(SAMPLES.images[:12], labels), method="pca")
@@ -138,12 +141,14 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     assert data["labels"] == ["</script><b>", "a"]
 
 
+@pytest.mark.quick
 def test_without_labels_there_is_no_accuracy() -> None:
     made = vizkit.embed(vizkit.load("shapes"), SAMPLES.images[:30], method="pca")
     assert made.accuracy == {}
     assert made.figure().axes
 
 
+@pytest.mark.quick
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = vizkit.load("shapes")
     monkeypatch.setitem(sys.modules, "umap", None)

@@ -58,6 +58,7 @@ def test_against_all_activations_at_once(kit: Any, batch_size: int) -> None:
     assert len(found.layers[1].pairs) > 0
 
 
+@pytest.mark.quick
 def test_planted_faults(kit: Any) -> None:
     """Unit 0 dies, unit 1 is always on, unit 4 copies unit 2 three times as strong."""
     model = small(kit)
@@ -81,6 +82,7 @@ def test_planted_faults(kit: Any) -> None:
     assert after.correlation[0] == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.quick
 def test_saturated_units(kit: Any) -> None:
     """A unit that stands at its maximum at a quarter of all positions, seen in batches in which the maximum grows."""
     from vizkit.techniques.features.tally import Tally

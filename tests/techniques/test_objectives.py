@@ -77,6 +77,7 @@ def test_values_by_hand(model: Any, rng: np.random.Generator, case: str) -> None
     np.testing.assert_allclose(value(model, objective, maps), expected(maps), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_units_of_a_dense_layer(model: Any, rng: np.random.Generator) -> None:
     flat = rng.normal(size=(2, 4))
     np.testing.assert_array_equal(value(model, o.unit(MAPS, [1, 3], reduce="rms"), flat), flat[[0, 1], [1, 3]])
@@ -90,6 +91,7 @@ def gram(a: Any) -> Any:
     return np.einsum("ncp,ndp->ncd", *(a.reshape(*a.shape[:2], -1),) * 2) / (a.shape[2] * a.shape[3])
 
 
+@pytest.mark.quick
 def test_diversity_is_minus_the_mean_cosine_of_gram_matrices(model: Any, rng: np.random.Generator) -> None:
     maps = rng.normal(size=(3, 4, 3, 5))
     flat = gram(maps).reshape(3, -1)
@@ -126,6 +128,7 @@ def test_content_and_style_against_the_networks_own_values(model: Any, rng: np.r
     assert repr(objective) == repr(getattr(o, kind)("2", photo)) != repr(getattr(o, kind)("2", photo[::-1]))
 
 
+@pytest.mark.quick
 def test_a_reference_for_each_picture_or_one_for_all(model: Any, rng: np.random.Generator) -> None:
     photos = list(rng.integers(0, 256, (3, 12, 12, 3), dtype=np.uint8))
     x = model.ops.asarray(rng.random((2, 3, 12, 12)))
@@ -177,6 +180,7 @@ def test_penalties_by_hand(model: Any, case: str) -> None:
     assert penalty.judged() is None
 
 
+@pytest.mark.quick
 def test_alpha_sum(model: Any) -> None:
     alpha = X[:, :1]
     np.testing.assert_allclose(value(model, r.alpha_sum(), X, X, alpha), alpha.mean((1, 2, 3)), rtol=1e-12)
@@ -196,6 +200,7 @@ def test_penalties_gradients_by_finite_differences(model: Any, rng: np.random.Ge
     check_gradient(model, lambda given: seen_with(model, {}, given), PENALTIES[case][0], X, rng)
 
 
+@pytest.mark.quick
 def test_blur_decays_gradient_holds_the_blurred_picture_fixed(model: Any) -> None:
     ops, penalty = model.ops, r.blur_decay(sigma=1.5)
     leaves = {"x": ops.asarray(X)}
@@ -219,6 +224,7 @@ def check_gradient(model: Any, at: Any, objective: Objective, x: Any, rng: np.ra
         np.testing.assert_allclose((ops.numpy(found["x"]) * along).sum(), expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.quick
 def test_arithmetic_changes_nothing() -> None:
     a, b = o.unit("a", 1), o.unit("b", 2)
     before = repr(a), repr(b)
@@ -232,6 +238,7 @@ def test_arithmetic_changes_nothing() -> None:
         a.index = 5
 
 
+@pytest.mark.quick
 def test_what_is_judged_leaves_penalties_out() -> None:
     a = o.unit("a", [1, 2])
     assert (a - 0.1 * r.total_variation() + o.diversity("b") + 3).judged() == o.Sum(
@@ -244,6 +251,7 @@ def test_what_is_judged_leaves_penalties_out() -> None:
     assert a.activates()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("make", "message"),
     [

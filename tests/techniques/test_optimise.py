@@ -66,6 +66,7 @@ def test_by_hand(ops: Any, which: str) -> None:
         np.testing.assert_allclose(found, x, rtol=1e-12)
 
 
+@pytest.mark.quick
 def test_ascents_steps_have_the_length_of_the_learning_rate(ops: Any, rng: np.random.Generator) -> None:
     x, gradient = rng.normal(size=(2, 2, 3, 4, 5))
     gradient[1] *= 1e6
@@ -113,6 +114,7 @@ def test_a_step_changes_nothing_that_it_was_given(ops: Any, which: str) -> None:
     assert all(np.array_equal(ops.numpy(state[key]), value) for key, value in before.items())
 
 
+@pytest.mark.quick
 def test_names(ops: Any) -> None:
     assert isinstance(optimiser("nadam", ops, 0.1), Adam)
     with pytest.raises(UnknownNameError, match="Did you mean 'adam'"):

@@ -53,6 +53,7 @@ def test_the_inverse_fft_is_numpys(
     np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("sides", SIDES)
 def test_the_inverse_fft_as_matrices(rng: np.random.Generator, sides: tuple[int, int]) -> None:
     """Those a framework without an FFT multiplies by, without any framework."""
@@ -78,6 +79,7 @@ def test_the_inverse_ffts_gradient(kit: Any, rng: np.random.Generator, sides: tu
     np.testing.assert_allclose((ops.numpy(found["s"]) * along).sum(), expected, rtol=1e-10)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("sides", [(8, 8), (7, 10)])
 def test_a_fourier_picture_by_hand(kit: Any, rng: np.random.Generator, sides: tuple[int, int]) -> None:
     height, width = sides
@@ -89,6 +91,7 @@ def test_a_fourier_picture_by_hand(kit: Any, rng: np.random.Generator, sides: tu
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_a_picture_of_pixels_by_hand(kit: Any, rng: np.random.Generator) -> None:
     ops, values = ops_of(kit), rng.normal(size=(2, 3, 5, 7))
     np.testing.assert_allclose(pictures(ops, p.Pixels((5, 7)), {"pixels": values}), coloured(values), atol=1e-12)
@@ -98,6 +101,7 @@ def test_a_picture_of_pixels_by_hand(kit: Any, rng: np.random.Generator) -> None
     np.testing.assert_allclose(pictures(ops, gray, {"pixels": values[:, :1]}), sigmoid(values[:, :1]), atol=1e-12)
 
 
+@pytest.mark.quick
 def test_a_laplacian_picture_by_hand(kit: Any, rng: np.random.Generator) -> None:
     sides = [(9, 13), (4, 6), (2, 3)]
     shape = p.Laplacian((9, 13), levels=3)
@@ -112,6 +116,7 @@ def test_a_laplacian_picture_by_hand(kit: Any, rng: np.random.Generator) -> None
     np.testing.assert_allclose(pictures(ops_of(kit), shape, leaves), coloured(raw), atol=1e-12)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("sides", [(8, 8), (7, 10)])
 def test_a_phase_picture_by_hand(kit: Any, rng: np.random.Generator, sides: tuple[int, int]) -> None:
     height, width = sides
@@ -126,6 +131,7 @@ def test_a_phase_picture_by_hand(kit: Any, rng: np.random.Generator, sides: tupl
     np.testing.assert_allclose(pictures(ops_of(kit), shape, {"phase": phase}), expected, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_phases_magnitudes_stand_for_unit_variance() -> None:
     for sides in [(8, 8), (7, 10), (12, 5)]:
         found = np.fft.irfft2(p.Phase(sides).magnitudes(), s=sides, norm="ortho")
@@ -135,6 +141,7 @@ def test_phases_magnitudes_stand_for_unit_variance() -> None:
         p.Phase(8, spectrum=np.ones((3, 8, 8))).magnitudes()
 
 
+@pytest.mark.quick
 def test_magnitude_is_the_mean_over_pictures(rng: np.random.Generator) -> None:
     shown = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     values = shown.transpose(0, 3, 1, 2) / 255.0
@@ -168,6 +175,7 @@ def test_magnitudes_stay_fixed_through_a_run(kit: Any) -> None:
     np.testing.assert_allclose(size, shape.magnitudes()[:, :, 1:-1], rtol=1e-8)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("target", [16, (16, 32), (15, 21)])
 def test_a_grown_fourier_picture_is_the_same_function(kit: Any, target: Any, rng: np.random.Generator) -> None:
     """At twice the size it passes through the very pixels of the small one, for a picture without the highest
@@ -187,6 +195,7 @@ def test_a_grown_fourier_picture_is_the_same_function(kit: Any, target: Any, rng
         np.testing.assert_allclose(grown[..., ::2, ::2], small, atol=1e-10)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", ["pixels", "laplacian"])
 def test_a_grown_picture_is_the_small_one_interpolated(kit: Any, kind: str, rng: np.random.Generator) -> None:
     shape, ops = KINDS[kind]((8, 6), decorrelate=False), ops_of(kit)
@@ -206,6 +215,7 @@ def test_a_grown_picture_is_the_small_one_interpolated(kit: Any, kind: str, rng:
     np.testing.assert_allclose(grown, sigmoid(wide), atol=1e-10)
 
 
+@pytest.mark.quick
 def test_a_grown_phase_picture_keeps_its_phases(rng: np.random.Generator) -> None:
     shape = p.Phase(8)
     phase = shape.start(rng, 2)["phase"]
@@ -217,6 +227,7 @@ def test_a_grown_phase_picture_keeps_its_phases(rng: np.random.Generator) -> Non
     assert np.unique(grown[0, :, :, 8]).size > 20
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", KINDS)
 def test_moments_grow_with_their_leaves(kind: str, rng: np.random.Generator) -> None:
     shape = KINDS[kind]((8, 10), alpha=True)

@@ -80,6 +80,7 @@ def test_occlusion_of_a_real_network_is_captums(
     assert ours.signed
 
 
+@pytest.mark.quick
 def test_occlusion_by_hand(name: str) -> None:
     model, image = small(name), pictures(1)
     x = vizkit.images.prepare(image, model.spec, fit="squash").tensor[0]
@@ -173,6 +174,7 @@ def test_lime_is_scikit_learns_ridge(name: str, baseline: str, agree: Callable[.
     assert np.array_equal(ours.extra["segments"][0], SIXTEEN)
 
 
+@pytest.mark.quick
 def test_lime_samples_and_weights_are_the_authors() -> None:
     z = lime_samples(9, 0, range(400))
     assert z[0].all()
@@ -182,6 +184,7 @@ def test_lime_samples_and_weights_are_the_authors() -> None:
     assert np.allclose(lime_weights(z, 0.25), np.sqrt(np.exp(-(distance**2) / 0.25**2)), atol=1e-14)
 
 
+@pytest.mark.quick
 @torch_only
 def test_lime_is_captums(captum: Any, agree: Callable[..., None]) -> None:
     pytest.importorskip("sklearn")
@@ -300,6 +303,7 @@ def test_coalitions_follow_the_shapley_kernel() -> None:
     assert np.abs(many.mean(axis=0) - 0.5).max() < 0.03
 
 
+@pytest.mark.quick
 def test_the_edge_map_is_sobels(name: str) -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
     gray = np.stack(pictures()).astype(np.float64).mean(axis=3) / 255
@@ -307,6 +311,7 @@ def test_the_edge_map_is_sobels(name: str) -> None:
     assert np.allclose(run("edge_map", small(name), pictures()).values, wanted, atol=1e-14)
 
 
+@pytest.mark.quick
 def test_random_and_centre_maps(name: str) -> None:
     model = small(name)
     noise = run("random_map", model, pictures()).values

@@ -107,6 +107,7 @@ def test_a_flat_map_warns(method: str, name: str) -> None:
     assert method == "rise" or np.abs(values).max() < 1e-12
 
 
+@pytest.mark.quick
 def test_the_edges_of_a_plain_picture_warn(name: str) -> None:
     with pytest.warns(MapWarning, match="one colour"):
         run("edge_map", small(name), np.full((SIDE, SIDE, 3), 90, dtype=np.uint8))
@@ -156,6 +157,7 @@ def test_labels_may_have_gaps_and_one_superpixel_gets_everything(name: str) -> N
     assert np.allclose(whole[0], plain[0][::8, ::8].sum())
 
 
+@pytest.mark.quick
 def test_slic_superpixels(name: str) -> None:
     segmentation = pytest.importorskip("skimage.segmentation")
     found = run("lime", small(name), pictures(), segments=9, samples=12).extra["segments"]
@@ -164,12 +166,14 @@ def test_slic_superpixels(name: str) -> None:
     assert np.array_equal(found[1], theirs)
 
 
+@pytest.mark.quick
 def test_without_scikit_image_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(VizkitError, match=r"pip install 'vizkit\[explain\]'"):
         run("lime", small(INSTALLED[0]), pictures(), segments=5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("input_range", ["imagenet", "unit"])
 def test_references(input_range: str) -> None:
     ndimage = pytest.importorskip("scipy.ndimage")

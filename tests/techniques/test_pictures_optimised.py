@@ -156,6 +156,7 @@ def test_mistakes_are_one_line(
     assert "Traceback" not in err
 
 
+@pytest.mark.quick
 def test_mistakes_in_python() -> None:
     model = vizkit.load("shapes")
     with pytest.raises(SettingError, match="one image"):

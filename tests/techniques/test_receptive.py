@@ -129,6 +129,7 @@ def test_pixels_outside_change_nothing_and_the_border_does(name: str, network: s
     assert min(border) > CHANGED * level
 
 
+@pytest.mark.quick
 @torch_only
 @pytest.mark.filterwarnings("ignore:Using padding")
 def test_odd_operations_by_perturbation(rng: Any) -> None:
@@ -156,6 +157,7 @@ def test_odd_operations_by_perturbation(rng: Any) -> None:
     assert changes(model, "3", (3, 3), rng)[0] == 0
 
 
+@pytest.mark.quick
 def test_effective_fields_by_hand(kit: Any, name: str) -> None:
     """Two 3x3 convolutions of ones see each pixel as often as paths lead to it: 1 2 3 2 1, both ways."""
     layers = [("conv", 1, 1, 3, 1), ("conv", 1, 1, 3, 1)]
@@ -199,6 +201,7 @@ def test_effective_fields_are_equal_in_both_backends() -> None:
     assert one.boxes == other.boxes
 
 
+@pytest.mark.quick
 def test_bad_requests(name: str) -> None:
     model = vizkit.load("shapes", backend=name)
     with pytest.raises(SettingError, match="noise=-1"):

@@ -200,6 +200,7 @@ def test_what_a_step_draws_depends_on_the_seed_and_its_number_alone(
     assert np.abs(found[0].values - found[2].values).max() > 0.01
 
 
+@pytest.mark.quick
 def test_a_transparent_picture_lies_over_other_colours_at_each_step(model: Any) -> None:
     """Smooth fields, drawn after what the transforms draw, the same for every picture."""
     noted, shape = Noted([]), Pixels(16, alpha=True)
@@ -386,5 +387,6 @@ def test_errors(model: Any, changed: dict[str, Any], error: type[Exception], mes
         vizkit.render(model, **settings)
 
 
+@pytest.mark.quick
 def test_sides() -> None:
     assert (sides(5), sides((2, 3))) == ((5, 5), (2, 3))

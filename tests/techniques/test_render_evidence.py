@@ -76,6 +76,7 @@ def test_the_rescue_leaves_living_pictures_alone(silent: Any) -> None:
     assert np.abs(both.values[1] - alone.values[1]).max() > 0.1
 
 
+@pytest.mark.quick
 def test_the_redirected_rule_by_hand(kit: Any) -> None:
     """Two ReLUs: a picture whose gradient dies at one gets there what would raise its input, others the true one."""
     model = small(kit)

@@ -62,6 +62,7 @@ def test_saliency_targets(name: str) -> None:
         vizkit.saliency(model, listed, target=[3])
 
 
+@pytest.mark.quick
 def test_saliency_of_all_is_the_gradient_of_the_sum(kit: Any) -> None:
     model = wrap(kit)
     batch = images.prepare(PHOTO, model.spec, input_range="unit")
@@ -85,6 +86,7 @@ def test_batches_do_not_change_maps(name: str) -> None:
         vizkit.saliency(model, listed, batch_size=0)
 
 
+@pytest.mark.quick
 @both()
 def test_published_mode_equals_the_notebooks_own_code(rng: Any) -> None:
     """The homework's loop, as MXNet runs it: record(), sum of all logits, pixels in 0..1; without dropout, whose
@@ -107,6 +109,7 @@ def test_published_mode_equals_the_notebooks_own_code(rng: Any) -> None:
         assert np.abs(found - expected).max() <= 1e-6 * expected.max()
 
 
+@pytest.mark.quick
 def test_published_mode_is_seeded_and_contradictions_are_named(kit: Any) -> None:
     model = wrap(kit)
     one, same, other = (vizkit.saliency(model, PHOTO, mode="published", seed=seed).values for seed in (1, 1, 2))
@@ -194,6 +197,7 @@ def test_feature_maps_in_one_figure(name: str) -> None:
         logits.figure("both")
 
 
+@pytest.mark.quick
 def test_feature_map_tiles_show_every_channel() -> None:
     """Each channel's pixels stand in the grid, in order, with the gap between them."""
     maps = np.arange(5 * 2 * 3, dtype=float).reshape(5, 2, 3)

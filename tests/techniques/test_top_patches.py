@@ -155,6 +155,7 @@ def test_stopped_and_resumed(name: str, tmp_path: Path, monkeypatch: pytest.Monk
         vizkit.top_patches(model, root, state=state, **wanted)
 
 
+@pytest.mark.quick
 def test_bad_requests(kit: Any) -> None:
     model = small(kit)
     with pytest.raises(SettingError, match=r"units 0 to 5; there is no \[9\]"):

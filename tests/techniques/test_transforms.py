@@ -71,6 +71,7 @@ def spline(channel: Any, at: Any) -> Any:
     return ndimage.map_coordinates(np.pad(channel, 1), [one + 1 for one in at], order=1, cval=0.0)
 
 
+@pytest.mark.quick
 def test_pad(ops: Any, x: Any) -> None:
     sides = ((0, 0), (0, 0), (3, 3), (3, 3))
     np.testing.assert_array_equal(applied(ops, t.Pad(3), x), np.pad(x, sides, constant_values=0.5))
@@ -101,6 +102,7 @@ def test_scale_is_scipys_zoom_about_the_middle(ops: Any, x: Any) -> None:
     np.testing.assert_allclose(applied(ops, t.Scale(1.0, 1.0), x), x, atol=1e-14)
 
 
+@pytest.mark.quick
 def test_twice_as_large_shows_the_middle(ops: Any) -> None:
     """By hand: the middle pixel stays, a neighbour moves from one pixel away to two."""
     x = np.zeros((1, 3, 7, 7))
@@ -109,6 +111,7 @@ def test_twice_as_large_shows_the_middle(ops: Any) -> None:
     np.testing.assert_allclose(found[0, 0, 3], [0, 0, 0.5, 1.0, 0.9, 0.8, 0.4], atol=1e-14)
 
 
+@pytest.mark.quick
 @pytest.mark.skipif("torch" not in INSTALLED, reason="compares with PyTorch's interpolation")
 def test_resize_is_pytorchs(x: Any) -> None:
     import torch.nn.functional as F
@@ -134,6 +137,7 @@ def test_rotate_is_scipys(ops: Any, rng: np.random.Generator, sides: tuple[int, 
         np.testing.assert_allclose(applied(ops, t.Rotate(20.0), x, seed), expected + 0.5, atol=1e-10)
 
 
+@pytest.mark.quick
 def test_a_quarter_turn_is_counterclockwise(ops: Any, rng: np.random.Generator) -> None:
     x = rng.random((1, 3, 9, 9))
     turned = ops.numpy(t.Rotate()(ops, ops.asarray(x), ops.asarray([[np.pi / 2]])))
@@ -142,6 +146,7 @@ def test_a_quarter_turn_is_counterclockwise(ops: Any, rng: np.random.Generator) 
         t.Rotate(float("inf")).draw(rng)
 
 
+@pytest.mark.quick
 def test_rotate_stays_within_two_standard_deviations() -> None:
     angles = np.rad2deg([t.Rotate(5.0).draw(np.random.default_rng(seed))[0] for seed in range(300)])
     assert 9.99 < max(np.abs(angles)) < 10.01
@@ -162,6 +167,7 @@ def test_blur_is_scipys(ops: Any, x: Any, sigma: float) -> None:
         np.testing.assert_allclose(applied(ops, t.Blur(sigma), x, seed), expected, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_no_blur_is_the_picture_itself(ops: Any, x: Any) -> None:
     np.testing.assert_array_equal(applied(ops, t.Blur(0.0), x), x)
     none = t.Blur(3.0)(ops, ops.asarray(x), ops.asarray([[t.SHARP]]))
@@ -177,6 +183,7 @@ def test_flip_and_its_probability(ops: Any, x: Any) -> None:
     assert 15 <= turned <= 35
 
 
+@pytest.mark.quick
 def test_noise_is_the_same_for_each_picture(ops: Any, x: Any) -> None:
     for seed in range(3):
         key = np.array([drawn(seed).integers(0, 1 << 24, 2)], dtype=np.float64)
@@ -185,6 +192,7 @@ def test_noise_is_the_same_for_each_picture(ops: Any, x: Any) -> None:
         assert 0.08 < expected.std() < 0.12
 
 
+@pytest.mark.quick
 def test_crop(ops: Any, x: Any) -> None:
     """A part of the sides' share, its middle between its outermost places, enlarged; edges are repeated."""
     for seed in range(4):
@@ -201,6 +209,7 @@ def test_crop(ops: Any, x: Any) -> None:
     np.testing.assert_allclose(applied(ops, t.Crop(1.0, 1.0), x), x, atol=1e-13)
 
 
+@pytest.mark.quick
 def test_a_crop_of_half_by_hand(ops: Any) -> None:
     """The upper left quarter of 4 x 4 pixels at twice the size is PyTorch's and Pillow's enlargement of it, with what
     lies beyond in place of repeated edges."""
@@ -211,6 +220,7 @@ def test_a_crop_of_half_by_hand(ops: Any) -> None:
     np.testing.assert_allclose(found[0, 0], np.tile([1.75, 2.25, 2.75, 3.0], (4, 1)), atol=1e-14)
 
 
+@pytest.mark.quick
 def test_colour_jitter(ops: Any, x: Any) -> None:
     bright, contrast, saturation = 1 + np.array([0.2, 0.3, 0.4]) * drawn().uniform(-1, 1, 3)
     expected = (x * bright - 0.5) * contrast + 0.5
@@ -222,6 +232,7 @@ def test_colour_jitter(ops: Any, x: Any) -> None:
     np.testing.assert_allclose(gray_only, (x[:, :1] * bright - 0.5) * contrast + 0.5, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_the_standard_recipe_is_its_parts_in_order(ops: Any, rng: np.random.Generator) -> None:
     x = rng.random((1, 3, 32, 40))
     kinds = (*t.STANDARD, t.Resize(20), t.Noise(0.1), t.ColourJitter())
@@ -237,6 +248,7 @@ def test_the_standard_recipe_is_its_parts_in_order(ops: Any, rng: np.random.Gene
     assert [type(one) for one in t.STANDARD] == [t.Pad, t.Jitter, t.Scale, t.Rotate, t.Jitter]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("case", ALL)
 def test_as_many_numbers_are_drawn_as_said(case: str) -> None:
     for seed in range(5):

@@ -90,6 +90,7 @@ def test_which_state_is_taken_where_there_are_several(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.params["features.0.bias"], state()["features.0.bias"].numpy())
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("content", ["whole", "entry", "none"])
 def test_what_is_no_state_is_refused(content: str, tmp_path: Path) -> None:
     """Nothing of a pickled object is made, also where the file holds nothing else."""
@@ -111,6 +112,7 @@ def test_names_inside_wrappers(outer: str, tmp_path: Path) -> None:
         same(tmp_path / "ck.pth")
 
 
+@pytest.mark.quick
 def test_names_that_fit_are_left_alone(tmp_path: Path) -> None:
     arrays = {"model.a": np.ones(1), "a": np.zeros(1)}
     assert unwrapped(arrays, ["a"]) is arrays
@@ -172,6 +174,7 @@ def test_files_in_half_precision(kind: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(model.parameter(key), rounded[key].float().numpy())
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_networks_in_half_precision(kind: Any) -> None:
     """Computed in float32 from the numbers that they hold; the user's own stays as it is."""

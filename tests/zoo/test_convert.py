@@ -249,6 +249,7 @@ def test_vgg19s_dense_layers_after_the_flatten(tmp_path: Path) -> None:
         assert np.abs(logits("vgg19", backend, tmp_path / f"w{suffix}", x) - expected).max() < 1e-10
 
 
+@pytest.mark.quick
 def test_names_that_are_not_canonical() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'resnet50'"):
         zoo.convert("resnet5", "random:7", "x.pth")

@@ -41,11 +41,13 @@ def test_shapes_and_order_are_torchvisions(model: str) -> None:
     assert list(parameter_shapes(model).items()) == expected
 
 
+@pytest.mark.quick
 def test_shapes_of_the_bundled_network() -> None:
     found = loading.bundled("shapes").arrays
     assert {name: value.shape for name, value in found.items()} == parameter_shapes("shapes")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("model", ZOO)
 def test_names_are_those_of_gluons_zoo(model: str, vision: Any) -> None:
     """Each parameter's name now and before MXNet 1.3, of the same parameter."""

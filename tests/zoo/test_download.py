@@ -105,6 +105,7 @@ def fails(url: str, target: Path, *words: str, using: Callable[..., Path] = fetc
     return message
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("habit", ["", "?cut", "?whole", "?unknown", "?other"])
 def test_success(server: str, habit: str, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
@@ -119,6 +120,7 @@ def test_success(server: str, habit: str, tmp_path: Path) -> None:
     assert Handler.asked == resumed.get(habit, [None])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("habit", ["", "?whole", "?cut", "?other"])
 @pytest.mark.parametrize("length", [100_000, len(BODY), len(BODY) + 9])
 def test_resumes_an_earlier_run(server: str, habit: str, length: int, tmp_path: Path) -> None:
@@ -129,6 +131,7 @@ def test_resumes_an_earlier_run(server: str, habit: str, length: int, tmp_path: 
     assert Handler.asked[0] == f"bytes={length}-"
 
 
+@pytest.mark.quick
 def test_a_part_of_another_version(server: str, tmp_path: Path) -> None:
     target, part = tmp_path / "w.pth", tmp_path / "w.pth.part"
     part.write_bytes(bytes(100_000))
@@ -140,6 +143,7 @@ def test_a_part_of_another_version(server: str, tmp_path: Path) -> None:
     assert Handler.asked[2:] == [None]
 
 
+@pytest.mark.quick
 def test_changes_meanwhile(server: str, tmp_path: Path) -> None:
     newer = bytes(600_000)
 
@@ -150,6 +154,7 @@ def test_changes_meanwhile(server: str, tmp_path: Path) -> None:
     assert Handler.asked == [None, "bytes=350000-"]
 
 
+@pytest.mark.quick
 def test_wrong_hash(server: str, tmp_path: Path) -> None:
     target = tmp_path / "w.pth"
     fails(server + "w.pth", target, SHA256, WRONG, sha256_prefix=WRONG)
@@ -163,6 +168,7 @@ def test_wrong_hash(server: str, tmp_path: Path) -> None:
         fetch(server + "w.pth", target, sha1="abc")
 
 
+@pytest.mark.quick
 def test_server_refuses(server: str, tmp_path: Path) -> None:
     fails(server + "absent.pth", tmp_path / "w.pth", "404")
     assert len(Handler.asked) == 1  # asking again cannot help
@@ -173,6 +179,7 @@ def test_server_refuses(server: str, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.quick
 def test_broken_off_for_good(server: str, tmp_path: Path) -> None:
     fails(server + "w.pth?never", tmp_path / "w.pth", "broke off after 612500 of 700000 bytes", sha1=SHA1)
     assert names(tmp_path) == ["w.pth.part"]
@@ -180,6 +187,7 @@ def test_broken_off_for_good(server: str, tmp_path: Path) -> None:
     assert Handler.asked[-1] == "bytes=612500-"
 
 
+@pytest.mark.quick
 def test_nobody_answers(closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "w.pth"
     fails(closed, target, "refused", sha1=SHA1)
@@ -196,6 +204,7 @@ def test_nobody_answers(closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names(tmp_path) == ["w.pth"]
 
 
+@pytest.mark.quick
 def test_cache_needs_no_server(closed: str, tmp_path: Path) -> None:
     target = tmp_path / "w.pth"
     target.write_bytes(BODY)
@@ -208,6 +217,7 @@ def test_cache_needs_no_server(closed: str, tmp_path: Path) -> None:
     fails(closed, target / "w.pth", "cannot be kept")
 
 
+@pytest.mark.quick
 def test_interrupted(server: str, tmp_path: Path) -> None:
     def interrupt(have: int, total: int | None) -> None:
         raise KeyboardInterrupt
@@ -221,6 +231,7 @@ def test_interrupted(server: str, tmp_path: Path) -> None:
     assert names(tmp_path) == ["w.pth"]
 
 
+@pytest.mark.quick
 def test_two_at_once(server: str, tmp_path: Path) -> None:
     """While one fetch is under way another one, of the same file, completes; then the first does."""
     target = tmp_path / "w.pth"
@@ -235,6 +246,7 @@ def test_two_at_once(server: str, tmp_path: Path) -> None:
     assert names(tmp_path) == ["w.pth"]
 
 
+@pytest.mark.quick
 def test_fetch_zipped(server: str, tmp_path: Path) -> None:
     target, buffer = tmp_path / "w.params", io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

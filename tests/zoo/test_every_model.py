@@ -58,6 +58,7 @@ def test_the_smallest_of_each_kind(backend: str, network: str) -> None:
     assert np.ptp(cam.values) > 0
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("backend", INSTALLED)
 def test_every_network_is_of_one_of_these_kinds(backend: str) -> None:
     others = [one for one in vizkit.models(backend) if not one.startswith(BUILT_ALIKE[backend])]

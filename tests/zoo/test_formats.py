@@ -43,6 +43,7 @@ def refused(path: Path, words: str) -> None:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "params"])
 def test_round_trip(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"w.{suffix}"
@@ -61,6 +62,7 @@ def test_round_trip(suffix: str, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_reads_what_torch_writes(zipped: bool, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch writes the files of this test")
@@ -96,6 +98,7 @@ def test_reads_what_torch_writes(zipped: bool, tmp_path: Path) -> None:
     refused(path, "'epoch' is a int")
 
 
+@pytest.mark.quick
 def test_torch_reads_what_is_written(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch reads the files of this test")
     path = tmp_path / "w.pth"
@@ -115,6 +118,7 @@ def mx() -> Any:
         return pytest.importorskip("mxnet", reason="MXNet writes and reads the files of this test")
 
 
+@pytest.mark.quick
 def test_reads_what_mxnet_writes(mx: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "w.params")
     given = {name: array.astype(np.int32) if array.dtype == np.int64 else array for name, array in params().items()}
@@ -130,6 +134,7 @@ def test_reads_what_mxnet_writes(mx: Any, tmp_path: Path) -> None:
     refused(Path(path), "sparse")
 
 
+@pytest.mark.quick
 def test_mxnet_reads_what_is_written(mx: Any, tmp_path: Path) -> None:
     path = tmp_path / "w.params"
     given = params() | {"half": np.ones(3, np.float16), "mask": np.array([True, False])}
@@ -141,6 +146,7 @@ def test_mxnet_reads_what_is_written(mx: Any, tmp_path: Path) -> None:
     assert net.bias.data().asnumpy().tolist() == [0, 1]
 
 
+@pytest.mark.quick
 def test_unusable_paths(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     refused(path, "There is no")
@@ -155,6 +161,7 @@ def test_unusable_paths(tmp_path: Path) -> None:
     refused(path, "without a 'data.pkl'")
 
 
+@pytest.mark.quick
 def test_writing_fails_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.params"
     write(path, params())

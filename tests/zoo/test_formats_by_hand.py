@@ -88,6 +88,7 @@ def same(path: Path, expected: Array) -> None:
     assert (found.dtype, found.shape, found.tobytes()) == (expected.dtype, expected.shape, expected.tobytes())
 
 
+@pytest.mark.quick
 def test_older_layouts(tmp_path: Path) -> None:
     """Files that no current framework writes, from their descriptions."""
     path, data = tmp_path / "w", struct.pack("<2f", 1, 2)
@@ -106,6 +107,7 @@ def test_older_layouts(tmp_path: Path) -> None:
     same(path, np.array([1.5, -0.0], np.float32))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", FORMATS)
 def test_truncated(kind: str, tmp_path: Path) -> None:
     path = sample(kind, tmp_path)
@@ -134,6 +136,7 @@ def test_flipped_bytes(kind: str, tmp_path: Path) -> None:
     assert all(str(path) in message for message in messages)
 
 
+@pytest.mark.quick
 def test_checksum(tmp_path: Path) -> None:
     path = sample("pth", tmp_path)
     data = PARAMS["weight"].tobytes()
@@ -151,6 +154,7 @@ class Reduce:
         return self.call
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("layout", [torch_like, legacy])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_no_pickle_runs_code(layout: Callable[[bytes], Callable[[Path], None]], protocol: int, tmp_path: Path) -> None:
@@ -226,6 +230,7 @@ def test_claims(tmp_path: Path) -> None:
         refused(path)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", ["pth", "params", "legacy", "safetensors"])
 def test_memory(kind: str, tmp_path: Path) -> None:
     path, values = tmp_path / f"w.{kind}", np.ones(2_000_000, "<f4")

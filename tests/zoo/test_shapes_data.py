@@ -57,6 +57,7 @@ def test_a_seed_repeats_and_its_pictures_do_not_depend_on_how_many(objects: int)
         assert same(head, shapes.sample(n, seed=5, objects=objects)), n
 
 
+@pytest.mark.quick
 def test_seeds_splits_and_counts_of_objects_are_unrelated() -> None:
     drawn = [
         shapes.sample(48, 5),
@@ -206,6 +207,7 @@ def test_textures_come_on_discs_and_on_blobs_and_in_two_colours(one: Samples) ->
             assert inside.std(0).max() > 25
 
 
+@pytest.mark.quick
 def test_edges_are_antialiased_and_masks_are_half_covered_pixels() -> None:
     count = len(shapes.CLASSES)
     objects = forms.Objects(
@@ -227,6 +229,7 @@ def test_edges_are_antialiased_and_masks_are_half_covered_pixels() -> None:
         assert 0 <= tone[mask].min() <= tone[mask].max() <= 1
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -17,6 +17,7 @@ DATA = Path(shapes.__file__).parents[1] / "data"
 WEIGHTS = DATA / "shapes.safetensors"
 
 
+@pytest.mark.quick
 def test_the_description_is_that_of_a_small_vgg() -> None:
     kinds = [layer.kind for layer in shapes.layers()]
     assert {"conv", "batch_norm", "relu", "max_pool", "avg_pool", "linear", "dropout"} == set(kinds)
@@ -29,6 +30,7 @@ def test_the_description_is_that_of_a_small_vgg() -> None:
     assert shapes.sample(1, seed=0).images.shape[1:] == (shapes.INPUT_SIZE, shapes.INPUT_SIZE, 3)
 
 
+@pytest.mark.quick
 def test_the_weights_file_fits_the_description() -> None:
     assert WEIGHTS.stat().st_size < 1_000_000
     stored = load_file(WEIGHTS)
@@ -42,6 +44,7 @@ def test_the_weights_file_fits_the_description() -> None:
     assert (about["model"], about["input_size"], about["format_version"]) == ("shapes", "96", "1")
 
 
+@pytest.mark.quick
 def test_the_training_record_is_of_the_stored_weights() -> None:
     record = json.loads((DATA / "shapes-training.json").read_text())
     assert record["sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()

@@ -45,6 +45,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("words", "content"), HOSTILE.values(), ids=HOSTILE)
 def test_refused(words: str, content: bytes, tmp_path: Path) -> None:
     archive, target = tmp_path / "w.zip", tmp_path / "w.params"
@@ -73,6 +74,7 @@ def test_flipped_bytes(tmp_path: Path) -> None:
     assert refusals > 50
 
 
+@pytest.mark.quick
 def test_unpacked(tmp_path: Path) -> None:
     archive, target = tmp_path / "w.zip", tmp_path / "w.params"
     archive.write_bytes(GOOD)
@@ -86,6 +88,7 @@ def test_unpacked(tmp_path: Path) -> None:
             unpack_params(path, target)
 
 
+@pytest.mark.quick
 def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
     def places() -> tuple[Path, Path, str, str]:
         caches = download.torch_cache(), download.mxnet_cache()

@@ -45,6 +45,7 @@ def arrays() -> dict[str, Any]:
     return dict(loading.draw(parameter_shapes(SMALL), 3).arrays)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("model", catalog.CATALOG)
 def test_the_likely_model(model: str) -> None:
     shapes = parameter_shapes(model)
@@ -74,6 +75,7 @@ def test_describe(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str
     assert out.count(" x 1 x 1") >= 17
 
 
+@pytest.mark.quick
 def test_describe_what_fits_no_model(tmp_path: Path, arrays: dict[str, Any]) -> None:
     path = tmp_path / "w.pth"
     arrays["classifier.1.weight"] = arrays["classifier.1.weight"][:10].astype(np.float16)
@@ -192,6 +194,7 @@ def test_hostile_and_damaged_files(tmp_path: Path, arrays: dict[str, Any], capsy
     assert not target.exists()
 
 
+@pytest.mark.quick
 def test_an_interrupted_conversion_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

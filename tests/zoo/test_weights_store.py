@@ -131,6 +131,7 @@ print(vizkit.load("squeezenet1_1", backend={backend!r}, weights={wanted!r}).sha2
     assert done.stdout.strip() == published[origin].sha256(), done.stderr
 
 
+@pytest.mark.quick
 def test_stores_of_networks_that_are_not_there() -> None:
     with pytest.raises(WeightsError, match="Gluon's model zoo has no googlenet"):
         vizkit.load("googlenet", weights="gluon")
@@ -148,6 +149,7 @@ def test_a_wrong_hash_is_never_loaded(published: Any, server: Path, tmp_path: Pa
     assert not list((tmp_path / "torch").rglob("*.pth"))
 
 
+@pytest.mark.quick
 def test_no_network_gives_address_folder_and_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -164,6 +166,7 @@ def test_no_network_gives_address_folder_and_way_out(
     assert "--weights FILE" in text
 
 
+@pytest.mark.quick
 def test_store_address_is_torchvisions() -> None:
     torchvision = pytest.importorskip("torchvision", reason="compares with torchvision's own table")
     for name, entry in catalog.CATALOG.items():

@@ -49,6 +49,7 @@ def test_labels_are_one_for_each_output(kit: Any) -> None:
             vizkit.wrap(kit.sequential(TRAPS), **SPEC, labels=wrong)
 
 
+@pytest.mark.quick
 def test_a_single_output_is_a_sigmoids(kit: Any, rng: Any) -> None:
     """Softmax over one number is 1 whatever it is."""
     layers = [("conv", 3, 4, 3, 1), ("relu",), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 1)]
@@ -60,6 +61,7 @@ def test_a_single_output_is_a_sigmoids(kit: Any, rng: Any) -> None:
     assert (same.probability, same.logit) == (pytest.approx(found.probability), pytest.approx(found.logit))
 
 
+@pytest.mark.quick
 def test_a_network_on_gray_pictures_that_are_not_square(kit: Any, rng: Any) -> None:
     layers = [("conv", 1, 4, 3, 1), ("relu",), ("pool",), ("flatten",), ("dense", 4 * 6 * 10, 3)]
     model = vizkit.wrap(kit.sequential(layers), input_size=(12, 20), mean=(0.5,), std=(0.5,))
@@ -111,6 +113,7 @@ def test_gluon_networks_of_every_kind(tmp_path: Path, rng: Any) -> None:
         vizkit.wrap(fresh, **SPEC)
 
 
+@pytest.mark.quick
 @gluon_only
 def test_gluon_networks_that_no_graph_can_show() -> None:
     import mxnet as mx
@@ -130,6 +133,7 @@ def test_gluon_networks_that_no_graph_can_show() -> None:
         vizkit.wrap(network, **SPEC)
 
 
+@pytest.mark.quick
 @gluon_only
 def test_gluon_dropout_and_batch_norm_called_as_functions_are_in_inference_mode(rng: Any) -> None:
     """Recording in training mode must not wake what the network calls as a function."""

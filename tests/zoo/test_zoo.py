@@ -48,6 +48,7 @@ def test_zoo_table_covers_every_layer(name: str) -> None:
     assert set(shapes["torch"]) - set(shapes["gluon"]) <= {"avgpool"}
 
 
+@pytest.mark.quick
 def test_random_weights_depend_on_seed_and_name_alone() -> None:
     shapes = {"a.weight": (4, 3, 3, 3), "b.weight": (4,), "b.running_var": (4,), "layer1.0.conv1.weight": (2, 2, 1, 1)}
     first = weights.draw(shapes, 7).arrays
@@ -133,6 +134,7 @@ def test_torchvisions_googlenet_file_brings_its_input_transform(tmp_path: Path) 
     np.testing.assert_allclose(values[-1], values[0], atol=1e-3)
 
 
+@pytest.mark.quick
 def test_misspelt_names_offer_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'vgg19'"):
         vizkit.load("vg19", weights="random:7")
@@ -153,12 +155,14 @@ def test_misspelt_names_offer_the_nearest() -> None:
         vizkit.filters(model, "features.1")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("device", ["cuda:7", "tpu", "cuda:x"])
 def test_a_device_that_is_not_there(name: str, device: str) -> None:
     with pytest.raises(DeviceError, match="device="):
         vizkit.load("squeezenet1_1", backend=name, weights="random:7", device=device)
 
 
+@pytest.mark.quick
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     from vizkit import backend as contract
 
@@ -184,6 +188,7 @@ def test_other_networks_keep_their_own_names(name: str) -> None:
     assert result.values.max() > 0
 
 
+@pytest.mark.quick
 def test_wrap_refuses_what_is_no_network() -> None:
     with pytest.raises(VizkitError, match="no installed backend"):
         vizkit.wrap(object(), input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
