@@ -26,6 +26,19 @@ def test_every_installed_backend_has_networks_here() -> None:
         assert kit_of(name).complete
 
 
+@pytest.mark.quick
+def test_who_names_no_backend_gets_pytorch_else_the_first_of_the_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(*names: str) -> dict[str, Any]:
+        known = {one: type(one, (), {"name": one, "installed": staticmethod(lambda: True)}) for one in names}
+        monkeypatch.setattr(contract, "registered", lambda: known)
+        monkeypatch.setattr(contract, "_started", {})
+        return known
+
+    for names, expected in ((("gluon", "torch", "zeta"), "torch"), (("gluon", "zeta"), "gluon")):
+        known = of(*names)
+        assert type(contract.find()) is known[expected]
+
+
 @both()
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
 @pytest.mark.parametrize("training", [False, True])

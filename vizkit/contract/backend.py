@@ -146,6 +146,10 @@ _started: dict[str, Backend] = {}
 _wanted_threads: list[int] = []
 
 
+PREFERRED = "torch"
+"""The backend that is taken where several are installed and none is named."""
+
+
 def announce() -> None:
     """Import the packages of all registered backends, not their frameworks: one may have to prepare its framework's
     import, which a user may call before vizkit does."""
@@ -163,7 +167,7 @@ def registered() -> dict[str, type[Backend]]:
 
 
 def find(name: str | None = None) -> Backend:
-    """A backend by name, not started; the last of the alphabet among those installed when name is None.
+    """A backend by name, not started; for None as :func:`get` chooses.
 
     Raises as :func:`get`.
     """
@@ -173,7 +177,7 @@ def find(name: str | None = None) -> Backend:
         if not installed:
             lines = "\n  ".join(backend.install for backend in known.values())
             raise BackendMissingError(f"No backend is installed. Install one:\n  {lines}")
-        name = sorted(installed, reverse=True)[0]
+        name = PREFERRED if PREFERRED in installed else installed[0]
     if name not in known:
         raise unknown("backend", name, known)
     if name in _started:
@@ -188,7 +192,7 @@ def find(name: str | None = None) -> Backend:
 
 
 def get(name: str | None = None) -> Backend:
-    """A started backend. ``None`` takes the one installed; with several, PyTorch before the rest by name order.
+    """A started backend. ``None`` takes the one installed; of several PyTorch, else the first of the alphabet.
 
     Raises UnknownNameError for a name nobody registered, BackendMissingError when its framework is not installed.
     """

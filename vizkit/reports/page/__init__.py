@@ -150,7 +150,8 @@ def heard(notes: list[str], before: str = "") -> Iterator[None]:
 
 
 def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference]:
-    """Every further array against the first, in float64.
+    """Every further array against the first, in float64; an infinity, as of a place for which there was no picture,
+    equals itself.
 
     >>> difference("maps", [("torch", np.array([3.0, 4.0])), ("gluon", np.array([3.0, 4.5]))])
     [Difference(what='maps', against='gluon against torch', l2=0.1, largest=0.125)]
@@ -158,8 +159,9 @@ def difference(what: str, named: Sequence[tuple[str, Array]]) -> list[Difference
     out = []
     for name, other in named[1:]:
         first, b = named[0][1].astype(np.float64), other.astype(np.float64)
-        norm, high = float(np.linalg.norm(first)) or 1.0, float(np.abs(first).max()) or 1.0
-        gap = first - b
+        finite = first[np.isfinite(first)]
+        norm, high = float(np.linalg.norm(finite)) or 1.0, float(np.abs(finite).max(initial=0.0)) or 1.0
+        gap = np.subtract(first, b, where=first != b, out=np.zeros_like(first))
         l2, largest = float(np.linalg.norm(gap)) / norm, float(np.abs(gap).max()) / high
         out.append(Difference(what, f"{name} against {named[0][0]}", l2, largest))
     return out
@@ -176,8 +178,8 @@ def render(
     language: str = "en",
 ) -> str:
     """The page as text; the same chapters give the same bytes. ``generator`` is the command that made it, by which an
-    earlier page is known; the
-    command line that is running, or else ``command``, is said to have made the page; ``language`` is "en" or "zh"."""
+    earlier page is known; the command line that is running, or else ``command``, is said to have made the page;
+    ``language`` is "en" or "zh"."""
     words = WORDS[language]
     command = COMMAND.get() or command
     made = words["made"].format(escape(command))
