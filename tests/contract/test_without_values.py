@@ -14,7 +14,7 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import objectives, targets
 from vizkit.targets import Dense, Table
-from vizkit.techniques.common.job import INPUT, LOGITS, differentiate
+from vizkit.techniques.common.passes import INPUT, LOGITS, differentiate
 from vizkit.techniques.dreams import trace as _trace
 
 if "torch" not in INSTALLED:

@@ -13,7 +13,7 @@ from vizkit import targets
 from vizkit.targets import Dense, Table
 from vizkit.techniques.cam.combining import MapOf, choose_layer
 from vizkit.techniques.cam.gradcam import channel_means
-from vizkit.techniques.common.job import VALUES, differentiate
+from vizkit.techniques.common.passes import VALUES, differentiate
 
 SMALLEST = {
     "torch": (

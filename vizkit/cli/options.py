@@ -48,8 +48,6 @@ InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet 
 Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
-
-
 WHICH = {"backend": (BackendNames, None), "weights": (WeightsName, "imagenet")}
 MACHINE = {"device": (Device, "cpu"), "dtype": (Dtype, "float32"), "threads": (Threads, None)}
 """Options of every command that loads networks, with their defaults."""

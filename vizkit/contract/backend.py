@@ -144,8 +144,6 @@ class Backend(ABC):
 
 _started: dict[str, Backend] = {}
 _wanted_threads: list[int] = []
-
-
 PREFERRED = "torch"
 """The backend that is taken where several are installed and none is named."""
 

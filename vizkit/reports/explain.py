@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SCALES = ("each", "common")
 Method = str | tuple[str, Mapping[str, Any]]
-
-
 NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
     "needs_relu": (lambda model: model.has_relu(), "has no ReLUs to follow their rules"),
     "needs_attention": (attends, "has no attention, or not all of it over the whole picture"),

@@ -85,8 +85,6 @@ class Field:
 
 
 WHOLE = Field(None, whole=True)
-
-
 UNKNOWN = Field(None, known=False)
 
 

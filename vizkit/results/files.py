@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
-
-
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-
-
 COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
 """The command line that is running, without its --out, as the user wrote it; None in a Python session."""
 

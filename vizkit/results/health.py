@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 
 WORDS = ("units", "zeros", "dead", "always on", "saturated", "near-dup.")
-
-
 COLUMNS = ("zeros", "dead", "always_on", "saturated", "duplicates")
 
 

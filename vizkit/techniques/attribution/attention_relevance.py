@@ -12,8 +12,9 @@ from ...contract.grid import Grid
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import Job, Pass, held
+from ..common.job import Job, held
 from ..common.maps import CAM
+from ..common.passes import Pass
 from .matrices import every_layer, finished, needs_attention, seen_natively
 
 CAUSE = "no attention speaks for the class, or a saturated output hides what does; another target may have evidence."

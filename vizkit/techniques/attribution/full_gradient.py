@@ -10,7 +10,8 @@ from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.checks import completeness
-from ..common.job import VALUES, Job, held
+from ..common.job import Job, held
+from ..common.passes import VALUES
 from .terms import SCORE, TOTAL, Term, Terms, lies
 
 SCALES = ("channel", "none")

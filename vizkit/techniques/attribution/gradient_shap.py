@@ -12,8 +12,9 @@ from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.checks import relative_error
-from ..common.job import INPUT, Job, State, added, held
+from ..common.job import Job, State, added, held
 from ..common.noise import Noise
+from ..common.passes import INPUT
 from .path import baseline_inputs, baseline_name, draw
 
 

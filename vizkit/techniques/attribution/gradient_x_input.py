@@ -6,7 +6,8 @@ from ...contract.backend import Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import VALUES, Job, held, input_gradient
+from ..common.job import Job, held
+from ..common.passes import VALUES, input_gradient
 
 
 @held

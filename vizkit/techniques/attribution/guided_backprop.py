@@ -6,7 +6,8 @@ from ...contract.backend import Array, Mode, Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import VALUES, Job, held, input_gradient, needs_relu, strongest
+from ..common.job import Job, held, needs_relu
+from ..common.passes import VALUES, input_gradient, strongest
 
 
 @needs_relu

@@ -9,7 +9,8 @@ from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.checks import completeness
-from ..common.job import INPUT, SCORES, Job, State, held
+from ..common.job import Job, State, held
+from ..common.passes import INPUT, SCORES
 from .path import baseline_inputs, baseline_name
 from .quadrature import quadrature
 

@@ -10,7 +10,8 @@ from ...inputs import targets
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import VALUES, Job, held, strongest_gradient
+from ..common.job import Job, held
+from ..common.passes import VALUES, strongest_gradient
 
 MODES = ("inference", "published")
 

@@ -6,7 +6,8 @@ from ...contract.backend import Leaves, Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import INPUT, State, added, held, strongest
+from ..common.job import State, added, held
+from ..common.passes import INPUT, strongest
 from .noisy import folded
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from ...contract.backend import Array, Leaves, Model, Ops, Tensor
 from ...contract.grid import Grid
 from ...contract.spec import InputSpec
-from ..common.job import INPUT, VALUES, Pass
 from ..common.maps import enlarged, quotient
+from ..common.passes import INPUT, VALUES, Pass
 
 TOTAL, SCORE = "total", "score"
 

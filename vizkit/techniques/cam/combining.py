@@ -13,8 +13,9 @@ from ...contract.grid import Grid
 from ...contract.spec import InputSpec
 from ...results.attribution import Attribution
 from ..common.checks import CLIPPED, FLAT_LAYER
-from ..common.job import VALUES, Job, Pass
+from ..common.job import Job
 from ..common.maps import CAM, enlarged
+from ..common.passes import VALUES, Pass
 
 PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
 """Kinds of layers that hand on what they get; some frameworks have them where others have nothing."""

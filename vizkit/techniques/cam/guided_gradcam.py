@@ -8,8 +8,9 @@ from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..attribution.guided_backprop import relu_gradient
 from ..common.checks import CLIPPED
-from ..common.job import VALUES, Job, held, needs_relu, strongest
+from ..common.job import Job, held, needs_relu
 from ..common.maps import CAM
+from ..common.passes import VALUES, strongest
 from .combining import cam_maps, choose_layer
 from .gradcam import channel_means
 

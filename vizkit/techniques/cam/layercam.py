@@ -14,8 +14,9 @@ from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.checks import CLIPPED
-from ..common.job import Job, Pass, held
+from ..common.job import Job, held
 from ..common.maps import enlarged
+from ..common.passes import Pass
 from .combining import choose_layer, gradient_cam
 
 GAMMA = 2.0

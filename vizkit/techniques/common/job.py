@@ -4,40 +4,29 @@ that says how it was made. Everything stays on the model's device until it is a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ...contract.backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
 from ...contract.errors import SettingError
 from ...contract.spec import InputSpec
 from ...inputs import images, targets
 from ...inputs.images import ImageInput
-from ...inputs.outputs import Dense, Table
 from ...inputs.targets import Score, Target, Wanted
 from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching
 from .checks import check_maps
+from .passes import LOGITS, Inferred, Reduce, differentiate, gradients_and_scores
 
-INPUT = ":input"
-"""The leaf that stands for the image; no layer has such a name."""
-LOGITS = ":logits"
-"""Under this name a pass gives the logits beside what was asked of it."""
-SCORES = ":scores"
-"""The same for the targets' logits."""
-VALUES = "values"
-"""Under this name a reduction gives the maps."""
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
 """Inputs (B, C, H, W) of an image's samples with these numbers, native."""
 Fold = Callable[[int, range, Leaves, State | None], State]
 """The sums of an image, given its samples' numbers, gradients (B, ...) and scores, and the sums before, None at
 first."""
-
-
 Method = TypeVar("Method", bound=Callable[..., Attribution])
 
 
@@ -56,60 +45,6 @@ def held(method: Method) -> Method:
             return method(model, *args, **options)
 
     return within  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One forward and backward pass over a batch, native: the images, scores (N,), activations and gradients by layer,
-    the gradient at the image under :data:`INPUT`."""
-
-    image: Tensor
-    scores: Tensor
-    activations: Leaves
-    gradients: Leaves
-
-
-Reduce = Callable[[Ops, Pass], Leaves]
-"""What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
-Inferred = Callable[[Ops, Leaves], Leaves]
-"""The same of a forward pass alone, given activations by layer."""
-
-
-def differentiate(
-    model: Model,
-    reduce: Reduce,
-    *,
-    table: Table | None = None,
-    layers: Sequence[str] = (),
-    at_input: bool = True,
-    mode: Mode = INFERENCE,
-) -> Step:
-    """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
-    gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
-    that of the classes alone.
-
-    At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
-    differentiated, so that memory and time of the backward pass are those of the tail.
-    """
-    ops, names = model.ops, tuple(layers)
-    table = table or Table(Dense.of(model))
-
-    def step(given: Leaves) -> Leaves:
-        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
-        if at_input:
-            leaves[INPUT] = given["x"]
-
-        def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
-            add = {name: leaves[name] for name in names}
-            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
-            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
-
-        scores, gradients, kept = ops.value_and_grad(score, leaves)
-        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
-
-    if mode.training is not None:
-        return step
-    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu, table))
 
 
 class Job:
@@ -374,26 +309,6 @@ def pick(logits: Array, chosen: Sequence[int | None]) -> Array:
     """The chosen logit of each row (N,), the sum of the row where the choice is None."""
     rows = zip(logits, chosen, strict=True)
     return np.array([row.sum() if index is None else row[index] for row, index in rows])
-
-
-def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
-    """The gradients as they are, and the scores (N,)."""
-    return {**done.gradients, SCORES: done.scores}
-
-
-def input_gradient(ops: Ops, done: Pass) -> Leaves:
-    """The gradient (N, C, H, W) at the image."""
-    return {VALUES: done.gradients[INPUT]}
-
-
-def strongest_gradient(ops: Ops, done: Pass) -> Leaves:
-    """:func:`strongest` of the gradient at the image."""
-    return {VALUES: ops.max(ops.abs(done.gradients[INPUT]), 1)}
-
-
-def strongest(gradient: Array) -> Array:
-    """(N, C, H, W) to (N, H, W): the largest absolute value over the colour channels."""
-    return np.asarray(np.abs(gradient).max(axis=1))
 
 
 def added(state: State | None, *terms: Tensor) -> State:

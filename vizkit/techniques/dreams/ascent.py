@@ -21,8 +21,6 @@ LEAF, STATE, DRAWN, VALUE, SIZE = "leaf", "state", "drawn", "value", "size"
 """Names of what a step is given and gives; a leaf is "leaf:NAME", a part of an optimiser's state "state:NAME:PART"."""
 RESCUE = 16
 """Steps at most for which a picture whose gradient is zero everywhere gets the redirected one."""
-
-
 BACKGROUND = 8
 """Side, in random gray fields, of what lies behind a transparent picture."""
 

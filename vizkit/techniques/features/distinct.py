@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 MOST = 8192
 """Units of a layer beyond which they cannot be compared with one another."""
-
-
 REPEATING = ("max_pool", "avg_pool", "dropout", "flatten", "identity")
 """Kinds of operations that only pass on what an earlier layer gave, and are left out unless named."""
 

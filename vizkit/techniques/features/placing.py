@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 METHODS = ("tsne", "umap", "pca")
-
-
 JUDGED = 5000
 """Pictures on which trustworthiness is computed at most; beyond, a seeded sample of so many is judged."""
 

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
 
 POOLS = ("mean", "max", "none")
-
-
 THUMBNAIL = 64
 """Side of a thumbnail in pixels."""
-
-
 BUDGET = 2 << 30
 """Bytes of features beyond which they are refused."""
 

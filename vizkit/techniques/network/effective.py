@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 INPUT = "input"
-
-
 ALL = "all"
 
 
