@@ -1,0 +1,95 @@
+"""One differentiating pass: from images to the gradients of their targets' scores, and what a method keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...contract.backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...inputs import targets
+from ...inputs.outputs import Dense, Table
+
+INPUT = ":input"
+"""The leaf that stands for the image; no layer has such a name."""
+LOGITS = ":logits"
+"""Under this name a pass gives the logits beside what was asked of it."""
+SCORES = ":scores"
+"""The same for the targets' logits."""
+VALUES = "values"
+"""Under this name a reduction gives the maps."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass over a batch, native: the images, scores (N,), activations and gradients by layer,
+    the gradient at the image under :data:`INPUT`."""
+
+    image: Tensor
+    scores: Tensor
+    activations: Leaves
+    gradients: Leaves
+
+
+Reduce = Callable[[Ops, Pass], Leaves]
+"""What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
+Inferred = Callable[[Ops, Leaves], Leaves]
+"""The same of a forward pass alone, given activations by layer."""
+
+
+def differentiate(
+    model: Model,
+    reduce: Reduce,
+    *,
+    table: Table | None = None,
+    layers: Sequence[str] = (),
+    at_input: bool = True,
+    mode: Mode = INFERENCE,
+) -> Step:
+    """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
+    gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
+    that of the classes alone.
+
+    At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
+    differentiated, so that memory and time of the backward pass are those of the tail.
+    """
+    ops, names = model.ops, tuple(layers)
+    table = table or Table(Dense.of(model))
+
+    def step(given: Leaves) -> Leaves:
+        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
+        if at_input:
+            leaves[INPUT] = given["x"]
+
+        def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
+            add = {name: leaves[name] for name in names}
+            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
+            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
+
+        scores, gradients, kept = ops.value_and_grad(score, leaves)
+        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
+
+    if mode.training is not None:
+        return step
+    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu, table))
+
+
+def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
+    """The gradients as they are, and the scores (N,)."""
+    return {**done.gradients, SCORES: done.scores}
+
+
+def input_gradient(ops: Ops, done: Pass) -> Leaves:
+    """The gradient (N, C, H, W) at the image."""
+    return {VALUES: done.gradients[INPUT]}
+
+
+def strongest_gradient(ops: Ops, done: Pass) -> Leaves:
+    """:func:`strongest` of the gradient at the image."""
+    return {VALUES: ops.max(ops.abs(done.gradients[INPUT]), 1)}
+
+
+def strongest(gradient: Array) -> Array:
+    """(N, C, H, W) to (N, H, W): the largest absolute value over the colour channels."""
+    return np.asarray(np.abs(gradient).max(axis=1))
