@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import mxnet as mx
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
-from vizkit.contract.backend import Mode
+from vizkit.contract.backend import Mode, Rules
 from vizkit.contract.errors import SettingError, ShapeError
+from vizkit.contract.graph import AFFINE
 
-from .ops import first_line
+from .operations import describe
+from .ops import GluonOps, first_line
 from .prepare import Folds
-from .relu import Relu
+from .rules import GluonEvaluated, Ruled
 from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
@@ -29,7 +31,7 @@ def _handle(op: str) -> int | None:
     return handle.value
 
 
-def _invoke(node: Node, inputs: list[NDArray], more: Mapping[str, str]) -> list[NDArray]:
+def _invoke(node: Node, more: Mapping[str, str], inputs: list[NDArray]) -> list[NDArray]:
     """What an operator gives in inference, with ``more`` settings."""
     op, attrs = settings(node)
     attrs |= more
@@ -57,6 +59,38 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
     return op, attrs
 
 
+class Following:
+    """The operators of one pass that follow backward rules. ``depends``: the nodes that depend on the picture."""
+
+    def __init__(self, graph: Graph, ops: GluonOps, rules: Rules) -> None:
+        self._graph = graph
+        self._ops = ops
+        self._rules = rules
+        self._affine = 0
+        self._depends = {i for i, node in enumerate(graph.nodes) if node.op == "null" and node.name == "data"}
+        for i, node in enumerate(graph.nodes):
+            if any(source in self._depends for source, _ in node.inputs):
+                self._depends.add(i)
+
+    def __call__(
+        self, i: int, inputs: list[NDArray], compute: Callable[[list[NDArray]], list[NDArray]]
+    ) -> list[NDArray]:
+        """What ``compute`` makes of the inputs of a node, which may be more than the graph shows."""
+        node = self._graph.nodes[i]
+        data = [k for k, (source, _) in enumerate(node.inputs) if source in self._depends]
+        if not data or node.op == "null":
+            return compute(inputs)
+        kind = "relu" if is_relu(node) else describe(node.op, node.attrs, inputs[0].shape)[0]
+        kind = "linear" if kind == "matmul" and len(data) == 1 else kind
+        rule = self._rules.rule(kind, len(data), self._affine)
+        self._affine += kind in AFFINE
+        if rule is None:
+            return compute(inputs)
+        own = [k for k in range(len(inputs)) if k not in data] if kind in AFFINE else []
+        done = GluonEvaluated(self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own)
+        return [Ruled(done, rule)(*(inputs[k] for k in data))]
+
+
 def plan(graph: Graph, wanted: Collection[Entry]) -> list[tuple[int, list[int]]]:
     """Node numbers to run, in order, each with the nodes whose results nobody reads after it."""
     kept = {node for node, _ in wanted}
@@ -82,14 +116,16 @@ def execute(
     at: Sequence[tuple[str, Entry]],
     mode: Mode,
     folds: Folds,
+    ops: GluonOps,
 ) -> dict[str, NDArray]:
     """Values of ``keep`` (name to entry); ``parameter(name)`` gives the current array of a variable. ``at`` lists the
     layers of ``keep`` and ``add`` in order of computation, so that of two names for one result the later one sees what
-    was added at the earlier, not the other way."""
+    was added at the earlier, not the other way. ``ops``: the functions that rules compute with."""
     folded = {conv: (weight, bias) for conv, weight, bias in folds.values()}
     points: dict[Entry, list[str]] = {}
     for name, entry in at:
         points.setdefault(entry, []).append(name)
+    follow = None if mode.rules is None else Following(graph, ops, mode.rules)
     done: dict[int, list[NDArray]] = {}
     kept: dict[str, NDArray] = {}
     for i, finished in plan(graph, keep.values()):
@@ -100,10 +136,11 @@ def execute(
                 done[i] = [x]
             elif i in folds:
                 done[i] = inputs[:1]
-            elif i in folded:
-                done[i] = _invoke(node, [inputs[0], *folded[i]], {"no_bias": "False"})
             else:
-                done[i] = _value(node, inputs, parameter, mode)
+                compute = partial(_value, node, parameter, mode)
+                if i in folded:
+                    inputs, compute = [inputs[0], *folded[i]], partial(_invoke, node, {"no_bias": "False"})
+                done[i] = compute(inputs) if follow is None else follow(i, inputs, compute)
         except mx.base.MXNetError as error:
             raise ShapeError(
                 f"{node.op} ({node.name}) cannot take {' and '.join(str(tuple(value.shape)) for value in inputs)} "
@@ -126,21 +163,19 @@ def _add(name: str, value: NDArray, term: NDArray) -> NDArray:
     return value + term
 
 
-def _value(node: Node, inputs: list[NDArray], parameter: Callable[[str], NDArray], mode: Mode) -> list[NDArray]:
+def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: list[NDArray]) -> list[NDArray]:
     if node.op == "null":
         return [parameter(node.name)]
     if node.op == "Dropout":
         return [_dropout(node, inputs[0], mode)]
     if node.op == "BlockGrad":
         return [inputs[0].detach()]
-    if mode.relu is not None and is_relu(node):
-        return [Relu(mode.relu)(inputs[0])]
     more = {}
     if mode.training is not None and node.op in NORMS:
         # The stored statistics go in as copies: in training mode MXNet writes them.
         inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
         more = {"use_global_stats": node.attrs.get("use_global_stats", "False")}
-    return _invoke(node, inputs, more)
+    return _invoke(node, more, inputs)
 
 
 def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:

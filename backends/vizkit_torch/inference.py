@@ -14,18 +14,18 @@ from vizkit.contract.backend import Mode
 from vizkit.contract.errors import SettingError
 
 from .modules import Modules
+from .ops import TorchOps
 from .prepare import BATCH_NORMS
-from .relu import relu_rule
+from .rules import followed
 from .still import Still
 
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
 @contextmanager
-def inference(modules: Modules, mode: Mode, still: bool, upload: Callable[[Any], Any]) -> Iterator[None]:
+def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Iterator[None]:
     """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
-    hooks. ``modules``: the network's; ``still``: it needs :class:`Still`, too; ``upload`` makes a tensor of an
-    array.
+    hooks. ``modules``: the network's; ``still``: it needs :class:`Still`, too.
 
     Raises SettingError for training semantics of what PyTorch does not show.
     """
@@ -47,9 +47,9 @@ def inference(modules: Modules, mode: Mode, still: bool, upload: Callable[[Any],
         if still:
             stack.enter_context(Still(training=mode.training is not None))
         if mode.training is not None:
-            _train(stack, modules, mode.training, upload)
-        if mode.relu is not None:
-            stack.enter_context(relu_rule(mode.relu))
+            _train(stack, modules, mode.training, ops.asarray)
+        if mode.rules is not None:
+            stack.enter_context(followed(mode.rules, ops))
         yield
 
 

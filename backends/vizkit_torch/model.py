@@ -41,6 +41,10 @@ class _Stop(BaseException):
     """Leaves the network's forward once all that is needed has been seen. Not an Exception: nobody's business."""
 
 
+def _merges(mode: Mode) -> bool:
+    return mode.rules is not None and mode.rules.merges
+
+
 class TorchModel(Model):
     """See :class:`vizkit.backend.Model`."""
 
@@ -196,7 +200,7 @@ class TorchModel(Model):
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
         prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
-        return self._pass(x, keep, add, mode, self._preparation if prepared else None)
+        return self._pass(x, keep, add, mode, self._preparation if prepared or _merges(mode) else None)
 
     def _pass(
         self,
@@ -212,12 +216,13 @@ class TorchModel(Model):
         lowered = preparation is not None and preparation.lowered
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
-            if name in add:
-                output = output + add[name].to(output.dtype)
+            with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
+                if name in add:
+                    output = output + add[name].to(output.dtype)
+                if name in keep:
+                    kept[name] = output.to(x.dtype)
+                    versions[name] = kept[name]._version
             waiting.discard(name)
-            if name in keep:
-                kept[name] = output.to(x.dtype)
-                versions[name] = kept[name]._version
             if not waiting:
                 raise _Stop
             return output.clone() if name in self._written and kept.get(name) is output else output
@@ -234,7 +239,7 @@ class TorchModel(Model):
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
-                stack.enter_context(self._use(preparation, waiting))
+                stack.enter_context(self._use(preparation, waiting, mode))
             for name in sorted(waiting - inside - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -262,14 +267,16 @@ class TorchModel(Model):
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}
 
-    def _use(self, preparation: Preparation, wanted: set[str]) -> AbstractContextManager[None]:
+    def _use(self, preparation: Preparation, wanted: set[str], mode: Mode) -> AbstractContextManager[None]:
         """What is prepared for a pass that ends once all of ``wanted`` was seen."""
         last = math.inf if OUTPUT in wanted else max(self._places.get(name, math.inf) for name in wanted)
-        return preparation.use(self._modules, self.looked, wanted, last, self.optimise)
+        return preparation.use(
+            self._modules, self.looked, wanted, last, self.optimise or _merges(mode), mode.rules is not None
+        )
 
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:
         self._modules.every()
-        return inference(self._modules, mode, self._still, self.ops.asarray)
+        return inference(self._modules, mode, self._still, self.ops)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in floats(self.native).items()}

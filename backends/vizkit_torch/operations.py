@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+
+ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
+"""Calls that ask a tensor for its form and do not read its values."""
+RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_}
+RELUS |= {torch.ops.aten.relu.default, torch.ops.aten.relu_.default}  # as exported networks call it
 ARGUMENTS = {
     "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
@@ -61,12 +68,21 @@ KINDS = {
 }
 
 
+def kind_of(func: Any) -> str:
+    """The kind of a function, as far as its name tells."""
+    return _named(func)[0].removeprefix("adaptive ")
+
+
+def _named(func: Any) -> tuple[str, str]:
+    name = str(getattr(func, "__name__", type(func).__name__)).strip("_")
+    return KINDS.get(name, name), name
+
+
 def describe(
     func: Any, args: Any, kwargs: Any, shapes: list[tuple[int, ...]], shape: tuple[int, ...]
 ) -> tuple[str, dict[str, Any]]:
     """Kind and settings of ``func(*args, **kwargs)`` on tensors of ``shapes``, with a result of ``shape``."""
-    name = str(getattr(func, "__name__", type(func).__name__)).strip("_")
-    kind = KINDS.get(name, name)
+    kind, name = _named(func)
     adaptive = kind.startswith("adaptive ")
     kind = kind.removeprefix("adaptive ")
     given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs

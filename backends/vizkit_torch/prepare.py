@@ -22,10 +22,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .graph import tensors
 from .modules import Modules, watched
-from .relu import RELUS
+from .operations import ASKING, RELUS
 
-ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
-"""Calls that ask a tensor for its form and do not read its values."""
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -139,11 +137,18 @@ class Preparation:
 
     @contextmanager
     def use(
-        self, modules: Modules, look: Callable[[], object], wanted: Collection[str], last: float, fold: bool
+        self,
+        modules: Modules,
+        look: Callable[[], object],
+        wanted: Collection[str],
+        last: float,
+        fold: bool,
+        ruled: bool,
     ) -> Iterator[None]:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
-        was written. ``fold``: whether batch norms are folded at all."""
+        was written. ``fold``: whether batch norms are folded at all; ``ruled``: the convolutions follow backward rules,
+        so that they must be seen."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()
@@ -162,7 +167,7 @@ class Preparation:
                 own.update(weight=made.weight, bias=made.bias)
                 stack.callback(pair.norm.__dict__.pop, "forward")
                 pair.norm.__dict__["forward"] = _hand_on
-                if made.backward is not None and not self.lowered:
+                if made.backward is not None and not (self.lowered or ruled):
                     stack.callback(pair.conv.__dict__.pop, "forward")
                     pair.conv.__dict__["forward"] = made
             for held, key, value in list(_floats(modules.known)) if self.lowered else ():

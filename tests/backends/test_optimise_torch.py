@@ -10,6 +10,7 @@ from conftest import INSTALLED
 
 import vizkit
 from vizkit.backend import Mode
+from vizkit.techniques.common.relu import ReluRule
 
 if "torch" not in INSTALLED:
     pytest.skip("these networks are PyTorch's", allow_module_level=True)
@@ -172,7 +173,7 @@ def test_a_convolution_that_others_read_is_not_folded(rng: Any) -> None:
 @pytest.mark.parametrize("which", ["residual", "branches"])
 def test_with_other_rules_for_relus(rng: Any, which: str, relu: str) -> None:
     native, x = network(which), rng.normal(size=(3, 3, SIZE, SIZE))
-    close(maps(wrap(native), x, relu=relu), maps(wrap(native, optimise=False), x, relu=relu))
+    close(maps(wrap(native), x, rules=ReluRule(relu)), maps(wrap(native, optimise=False), x, rules=ReluRule(relu)))
 
 
 @pytest.mark.quick

@@ -12,6 +12,7 @@ from kits import kit as kit_of
 import vizkit
 from vizkit.backend import Mode
 from vizkit.errors import DisconnectedError
+from vizkit.techniques.common.relu import ReluRule
 
 FEW_ROUNDINGS = 1e-6
 """Relative L2 in float32 below which one order of additions is as good as another."""
@@ -111,7 +112,10 @@ def test_other_rules_for_relus_hold(name: str, rng: Any, relu: str) -> None:
     plain, model = wrap(native, optimise=False), wrap(native)
     x = rng.normal(size=(16, 3, TRAPS_SIZE, TRAPS_SIZE))
     prepared(model, lambda: gradients(model, x, ()))
-    assert far(gradients(model, x, ("5",), relu=relu), gradients(plain, x, ("5",), relu=relu)) < 1e-12
+    assert (
+        far(gradients(model, x, ("5",), rules=ReluRule(relu)), gradients(plain, x, ("5",), rules=ReluRule(relu)))
+        < 1e-12
+    )
 
 
 @pytest.mark.quick

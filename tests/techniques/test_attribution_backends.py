@@ -37,6 +37,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "ablationcam": {},
     "eigencam": {},
     "guided_gradcam": {},
+    "lrp": {"rules": "epsilon_gamma_box"},
+    "crp": {},
+    "deeplift": {},
+    "deeplift_shap": {},
 }
 NOISY = [name for name, settings in METHODS.items() if "samples" in settings]
 SLOW = {"scorecam": "features.3.squeeze_activation", "ablationcam": "features.3.squeeze_activation"}

@@ -13,6 +13,7 @@ from vizkit.model import Mode
 from vizkit.objectives import Seen, content, unit
 from vizkit.parametrisations import Fourier, Pixels
 from vizkit.regularisers import l2
+from vizkit.techniques.common.relu import relu_mode
 from vizkit.techniques.dreams.evidence import shifted
 from vizkit.transforms import Flip
 
@@ -117,7 +118,7 @@ def test_the_redirected_rule_by_hand(kit: Any) -> None:
 
         return ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(x)})[1]["x"])
 
-    found = gradient(Mode(relu="redirected"))
+    found = gradient(relu_mode("redirected"))
     np.testing.assert_allclose(found, expected, atol=1e-12)
     np.testing.assert_allclose(gradient(Mode()), true, atol=1e-12)
     np.testing.assert_array_equal(found[0], gradient(Mode())[0])

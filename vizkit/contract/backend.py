@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
 from .model import SAMPLES, Model
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
-from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, RELU_RULES, Call, Layer, Mode, Prediction, Weights
+from .rules import Evaluated, Rule, Rules
+from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, Call, Layer, Mode, Prediction, Weights
 
 if TYPE_CHECKING:
     from .probes import Case, Probe
@@ -32,18 +33,20 @@ __all__ = [
     "INFERENCE",
     "OUTPUT",
     "PLAIN",
-    "RELU_RULES",
     "SAMPLES",
     "Array",
     "Backend",
     "BackendInfo",
     "Call",
+    "Evaluated",
     "Layer",
     "Leaves",
     "Mode",
     "Model",
     "Ops",
     "Prediction",
+    "Rule",
+    "Rules",
     "Scores",
     "Step",
     "Tensor",

@@ -17,7 +17,7 @@ from .errors import LayerError, SettingError, ShapeError, unknown
 from .grid import Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
-from .terms import INFERENCE, OUTPUT, RELU_RULES, Box, Call, Layer, Mode, Prediction, Weights, digest
+from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Weights, digest
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -120,8 +120,8 @@ class Model(ABC):
         return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
 
     def has_relu(self) -> bool:
-        """Whether ReLUs are among the network's operations, so that another backward rule means something. A backend
-        that says so honours every rule of :class:`Mode`; here it shows none."""
+        """Whether ReLUs are among the network's operations, so that another backward rule for them means something. A
+        backend that says so honours the rules of :class:`Mode`; here it shows none."""
         return False
 
     def graph(self) -> Graph:
@@ -235,9 +235,9 @@ class Model(ABC):
         for name in {*keep, *add} - self.layers.keys() - {OUTPUT}:
             if name not in self.attention:
                 self.check_layer(name)
-        if mode.relu in RELU_RULES and not self.has_relu():
+        if mode.rules is not None and mode.rules.needs_relu and not self.has_relu():
             raise SettingError(
-                f"The rule {mode.relu!r} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
+                f"The rule {mode.rules} is one for ReLUs, max(0, x), and {self.name} has none, or none that "
                 f"{self.backend} shows, so that its map would be that of vizkit.saliency. Take that, or wrap a network "
                 "that calls ReLU."
             )

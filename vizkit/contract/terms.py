@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ops import Array, Tensor
+from .rules import Rules
 
 AS_GIVEN = "as given"
 """The origin of the weights of a user's own network."""
@@ -81,18 +82,15 @@ class Mode:
     where ``u >= p``, and scaled by ``1 / (1 - p)``. Stored statistics are not updated. A backend that cannot raises
     SettingError, as for dropout of whole channels.
 
-    ``relu``: what every ReLU hands back of a gradient ``g``: ``"guided"`` (Springenberg et al. 2014)
-    ``g * (x > 0) * (g > 0)``, ``"deconvnet"`` (Zeiler & Fergus 2013) ``g * (g > 0)``, ``"redirected"`` ``g * (x > 0)``,
-    but ``g * (g > 0)`` for each picture of which that is zero everywhere. None is the true gradient, ``g * (x > 0)``.
+    ``rules``: what operations hand back of a gradient instead of their derivative: all of them, whether a module or a
+    function calls them, in place or not, once or several times.
     """
 
     training: np.random.Generator | None = None
-    relu: str | None = None
+    rules: Rules | None = None
 
 
 INFERENCE = Mode()
-RELU_RULES = ("guided", "deconvnet")
-"""Rules after which maps are called: where no ReLU follows one it would be another map."""
 
 
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:

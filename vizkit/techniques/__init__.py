@@ -39,6 +39,9 @@ from .perturbation.kernel_shap import kernel_shap
 from .perturbation.lime import lime
 from .perturbation.occlusion import occlusion
 from .perturbation.rise import rise
+from .relevance.crp import crp
+from .relevance.deeplift import deeplift, deeplift_shap
+from .relevance.lrp import lrp
 
 __all__ = [
     "ablationcam",
@@ -48,8 +51,11 @@ __all__ = [
     "attention_rollout",
     "centre_map",
     "class_pictures",
+    "crp",
     "deconvnet",
     "deepdream",
+    "deeplift",
+    "deeplift_shap",
     "dream",
     "edge_map",
     "eigencam",
@@ -70,6 +76,7 @@ __all__ = [
     "kernel_shap",
     "layercam",
     "lime",
+    "lrp",
     "occlusion",
     "random_map",
     "receptive_field",

@@ -11,6 +11,7 @@ from vizkit.contract.backend import OUTPUT, Array, Mode
 from vizkit.contract.errors import DisconnectedError, LayerError, SettingError
 from vizkit.contract.probes import Case
 from vizkit.reports.doctor import reference
+from vizkit.techniques.common.relu import relu_mode
 
 from .assertions import assert_close, optional
 from .kit import EPSILON, TRAPS, Kit, case, wrap
@@ -117,7 +118,7 @@ class OptionTests:
         assert kit.snapshot(native) == before
 
     @pytest.mark.parametrize("rule", ["guided", "deconvnet", "redirected"])
-    @optional("Mode.relu")
+    @optional("Mode.rules")
     def test_relu_rules(self, kit: Kit, rule: str) -> None:
         """What a ReLU hands back of a gradient ``g``: guided ``g (x > 0) (g > 0)``, deconvnet ``g (g > 0)``; redirected
         ``g (x > 0)``, but ``g (g > 0)`` for a picture of which that is zero everywhere."""
@@ -129,7 +130,7 @@ class OptionTests:
         expected = {"guided": upwards * (x > 0), "deconvnet": upwards, "redirected": np.stack([true[0], upwards[1]])}
         if not model.has_relu():
             raise SettingError("Model.has_relu() is False for a network with a ReLU.")
-        found = gradient(model, x, summed(model, Mode(relu=rule)))
+        found = gradient(model, x, summed(model, relu_mode(rule)))
         assert_close(found, expected[rule])
         assert_close(gradient(model, x, summed(model, Mode())), true, "the true gradient afterwards")
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...contract.backend import OUTPUT, RELU_RULES, Array, Model
+from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError, VizkitError
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import Batch, ImageInput
 from ...results.dreams import Rendering
 from ...results.files import provenance
 from ...support.progress import Advance, steps_bar
+from ...techniques.common.relu import NAMED
 from ...techniques.dreams.objectives import unit as channel
 from ...techniques.dreams.parametrisations import Fourier
 from ...techniques.dreams.render import render as optimise
@@ -120,7 +121,7 @@ def _fires(
     batch, positions = found.batch(0), found.positions[0].tolist()
     maps = {
         rule: neuron_maps(model, batch, layer, unit, positions, rule=rule, batch_size=batch_size)
-        for rule in (RELU_RULES if model.has_relu() else ("gradient",))
+        for rule in (NAMED if model.has_relu() else ("gradient",))
     }
     return Seen(model, found, histogram, maps)
 

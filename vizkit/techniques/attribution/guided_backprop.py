@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Array, Mode, Model
+from ...contract.backend import Array, Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_relu
 from ..common.passes import VALUES, input_gradient, strongest
+from ..common.relu import relu_mode
 
 
 @needs_relu
@@ -87,4 +88,4 @@ def _with_rule(
 
 def relu_gradient(job: Job, rule: str) -> Array:
     """The gradient (N, C, H, W) at the input with that rule at every ReLU."""
-    return job.passes(input_gradient, mode=Mode(relu=rule))[VALUES]
+    return job.passes(input_gradient, mode=relu_mode(rule))[VALUES]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...contract.backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
+from ...contract.backend import OUTPUT, Array, Leaves, Mode, Model, Ops, Tensor
 from ...contract.errors import SettingError
 from ...contract.spec import InputSpec
 from ...inputs import images, targets
@@ -19,7 +19,7 @@ from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching
 from .checks import check_maps
-from .passes import LOGITS, Inferred, Reduce, differentiate, gradients_and_scores
+from .passes import INPUT, LOGITS, VALUES, Inferred, Reduce, differentiate, gradients_and_scores
 
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
@@ -110,19 +110,42 @@ class Job:
         """Gives an image (1, C, H, W) on the device."""
         return self.uploaded(self.batch.tensor)
 
-    def passes(self, reduce: Reduce, **options: Any) -> dict[str, Array]:
-        """What ``reduce`` makes of all images, differentiated in batches; ``options`` as :func:`differentiate` has
-        them."""
+    def passes(self, reduce: Reduce, beside: Array | None = None, **options: Any) -> dict[str, Array]:
+        """What ``reduce`` makes of all images, differentiated in batches, with those ``beside`` them (N, C, H, W);
+        ``options`` as :func:`differentiate` has them."""
         ops, found = self.model.ops, list[Leaves]()
         run = differentiate(self.model, reduce, table=self.table, **options)
         marks = ops.asarray(targets.marks(self.model, self.table, self.targets))
 
         def step(start: int, stop: int) -> None:
-            found.append(run({"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}))
+            given = {"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}
+            if beside is not None:
+                given["beside"] = ops.asarray(beside[start:stop])
+            found.append(run(given))
 
         self._run(len(self), step)
         self._choose([one.pop(LOGITS) for one in found])
         return {name: self._read([one[name] for one in found]) for name in found[0]}
+
+    def pulled(self, layer: str, gradients: Array, mode: Mode) -> Array:
+        """What ``gradients`` (N, ...) at a layer's output become at the images (N, C, H, W)."""
+        ops, found = self.model.ops, list[Tensor]()
+
+        def pull(given: Leaves) -> Leaves:
+            def score(leaves: Leaves) -> tuple[Tensor, None]:
+                made = self.model.forward(leaves[INPUT], (layer,), mode=mode)[layer]
+                return ops.sum(made * given["gradients"], tuple(range(1, len(made.shape)))), None
+
+            return {VALUES: ops.value_and_grad(score, {INPUT: given["x"]})[1][INPUT]}
+
+        run = self.model.recorded(pull, ("pulled", layer, mode.rules))
+
+        def step(start: int, stop: int) -> None:
+            given = {"x": self.batch.tensor[start:stop], "gradients": gradients[start:stop]}
+            found.append(run({name: ops.asarray(one) for name, one in given.items()})[VALUES])
+
+        self._run(len(self), step)
+        return self._read(found)
 
     def _read(self, parts: list[Tensor]) -> Array:
         """Batches as one array on the host."""

@@ -34,6 +34,8 @@ class Pass:
 
 Reduce = Callable[[Ops, Pass], Leaves]
 """What a method keeps of a pass. A function of a module, or another object that is equal where it does the same."""
+Start = Callable[[Ops, Tensor], Tensor]
+"""What is scored in the place of the network's output: of the same value, with another derivative."""
 Inferred = Callable[[Ops, Leaves], Leaves]
 """The same of a forward pass alone, given activations by layer."""
 
@@ -46,33 +48,41 @@ def differentiate(
     layers: Sequence[str] = (),
     at_input: bool = True,
     mode: Mode = INFERENCE,
+    start: Start | None = None,
 ) -> Step:
     """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
     gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
     that of the classes alone.
 
     At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
-    differentiated, so that memory and time of the backward pass are those of the tail.
+    differentiated, so that memory and time of the backward pass are those of the tail. ``start`` comes between the
+    output and the scores. Images "beside" those of "x", where they are given, go through the network in the same batch,
+    behind them, for the same targets: all of the pass but the logits is of both.
     """
     ops, names = model.ops, tuple(layers)
     table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
-        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
+        x, marks = given["x"], given["marks"]
+        if "beside" in given:
+            x, marks = ops.concat([x, given["beside"]]), ops.concat([marks, marks])
+        leaves = {name: ops.zeros((len(x), *model.layer(name).shape[1:])) for name in names}
         if at_input:
-            leaves[INPUT] = given["x"]
+            leaves[INPUT] = x
 
         def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
             add = {name: leaves[name] for name in names}
-            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
-            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
+            kept = model.forward(leaves.get(INPUT, x), (*names, OUTPUT), add, mode)
+            last = kept[OUTPUT] if start is None else start(ops, kept[OUTPUT])
+            return targets.score(ops, table, table(ops, last), marks), kept
 
         scores, gradients, kept = ops.value_and_grad(score, leaves)
-        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
+        logits = table(ops, kept[OUTPUT][: len(given["x"])])
+        return {**reduce(ops, Pass(x, scores, kept, gradients)), LOGITS: logits}
 
     if mode.training is not None:
         return step
-    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.relu, table))
+    return model.recorded(step, ("differentiate", reduce, names, at_input, mode.rules, start, table))
 
 
 def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...contract.backend import INFERENCE, Array, Mode, Model, Ops, Step, Tensor
 from ...contract.errors import DivergedError, SettingError
+from ..common.relu import relu_mode
 from . import checkpoint as checkpoints
 from .checkpoint import Loop
 from .objectives import Objective, Seen
@@ -156,7 +157,7 @@ class Ascent:
         ops = self.model.ops
         gradients, value = self._gradient(given, self._objective)
         size = self._sizes(given)[SIZE] if self._judged != self._objective else self._size(gradients)
-        others, _ = self._gradient(given, self._objective, Mode(relu="redirected"))
+        others, _ = self._gradient(given, self._objective, relu_mode("redirected"))
         for name, one in gradients.items():
             alive = ops.reshape(size, (-1, *(1,) * (len(one.shape) - 1))) + 0.0 * one
             gradients[name] = ops.where(alive, one, others[name])

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...contract.backend import RELU_RULES, Array, Mode, Model, Tensor
+from ...contract.backend import Array, Mode, Model, Tensor
 from ...contract.errors import SettingError
 from ...inputs.images import Batch
 from ...support import batching
+from ..common.relu import NAMED, relu_mode
 
-RULES = (*RELU_RULES, "gradient")
+RULES = (*NAMED, "gradient")
 
 
 def neuron_maps(
@@ -34,7 +35,7 @@ def neuron_maps(
     if rule not in RULES:
         raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
     ops = model.ops
-    mode = Mode() if rule == "gradient" else Mode(relu=rule)
+    mode = Mode() if rule == "gradient" else relu_mode(rule)
     found: list[Array] = []
 
     def step(start: int, stop: int) -> None:

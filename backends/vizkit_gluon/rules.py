@@ -1,0 +1,71 @@
+"""Backward rules at the operators of a graph, on MXNet arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mxnet import autograd
+
+from vizkit.contract.backend import Evaluated, Rule
+
+from .ops import GluonOps
+
+NDArray = Any
+Compute = Callable[[Sequence[NDArray]], NDArray]
+"""An operator's first result, given all that it reads."""
+
+
+class GluonEvaluated(Evaluated):
+    """See :class:`vizkit.contract.rules.Evaluated`. ``given`` is all that the operator reads; ``data`` and ``own`` are
+    the places of what depends on the picture, and of the parameters."""
+
+    def __init__(
+        self, ops: GluonOps, kind: str, compute: Compute, given: Sequence[NDArray], data: list[int], own: list[int]
+    ) -> None:
+        self.ops = ops
+        self.kind = kind
+        self._compute = compute
+        self._given = list(given)
+        self._data, self._own = data, own
+        self.inputs = tuple(given[i].detach() for i in data)
+        self.parameters = tuple(given[i] for i in own)
+        self._leaves = [one.detach() for one in self.inputs]
+        # What gradients would be written to, which `autograd.grad` never does: so no memory is taken for it.
+        autograd.mark_variables(self._leaves, [one.detach() for one in self.inputs])
+        for i, leaf in zip(data, self._leaves, strict=True):
+            self._given[i] = leaf
+        with autograd.record(train_mode=True):  # In predict mode, MXNet's max-pool keeps nothing to differentiate with.
+            self._output = compute(self._given)
+        self.output = self._output.detach()
+
+    def pull(self, gradient: NDArray) -> tuple[NDArray, ...]:
+        return tuple(autograd.grad([self._output], self._leaves, [gradient], train_mode=True))
+
+    def again(self, inputs: Sequence[NDArray] = (), parameters: Sequence[NDArray] = ()) -> GluonEvaluated:
+        given = list(self._given)
+        for i, one in zip(
+            (*self._data, *self._own), (*(inputs or self.inputs), *(parameters or self.parameters)), strict=True
+        ):
+            given[i] = one
+        return GluonEvaluated(self.ops, self.kind, self._compute, given, self._data, self._own)
+
+
+class Ruled(autograd.Function):
+    """What was computed; backward the rule."""
+
+    def __init__(self, done: GluonEvaluated, rule: Rule) -> None:
+        super().__init__()
+        self.done, self.rule = done, rule
+
+    def forward(self, *_inputs: NDArray) -> NDArray:
+        return self.done.output
+
+    def backward(self, gradient: NDArray) -> Any:
+        """Waits for what it computes: MXNet 1.9.1 takes back the memory of what backward is given as soon as it
+        returns, while the operators called there may still have to read it: seen as float32 maps that were wrong by up
+        to 0.3 %, or NaN, differently in every run."""
+        found = list(self.rule(self.done, gradient))
+        for one in found:
+            one.wait_to_read()
+        return found[0] if len(found) == 1 else tuple(found)

@@ -1,0 +1,88 @@
+"""Concept relevance propagation: the relevance of a layer's units, and where in the picture it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...contract.backend import Leaves, Mode, Model, Ops
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..cam.combining import choose_layer
+from ..common.job import Job, held
+from ..common.passes import VALUES, Pass
+from .composites import Composite, composite
+from .lrp import relevant
+
+
+@held
+def crp(
+    model: Model,
+    image: ImageInput,
+    *,
+    layer: str | None = None,
+    units: int | Sequence[int] | None = None,
+    target: Target = None,
+    rules: str | Composite = "epsilon_plus_flat",
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Concept relevance propagation (Achtibat et al. 2023, arXiv 2206.03208).
+
+    As :func:`vizkit.lrp` down to ``layer``, where only the relevance of ``units`` is followed further: the part of the
+    logit that the picture gives through them. Maps of all units add up to the map of that LRP, if all paths cross the
+    layer.
+
+    Args: as :func:`vizkit.lrp` has them, and
+        layer: the name of a layer; None as in :func:`vizkit.gradcam`.
+        units: a unit of it, a list of them, whose parts are added up, or None: each picture's most relevant one.
+
+    Returns:
+        :class:`Attribution`, signed, (N, H, W); ``extra["relevance"]`` (N, C) of every unit of the layer, summed over
+        its positions, ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
+
+    Raises:
+        As :func:`vizkit.lrp`, UnknownNameError (layer), SettingError for a unit that the layer has not.
+
+    Believe:
+        as where this unit's part of the class comes from; that the unit is a concept is for its top patches to show.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.crp(model, vizkit.images.sample(), layer="features.12", units=[3, 5]).values.shape
+        (1, 224, 224)
+    """
+    mode = Mode(rules=composite(rules, model))
+    if layer is None:
+        layer, _ = choose_layer(model, None)
+    model.check_layer(layer)
+    grid = model.grid(layer)
+    axis = 1 if grid is None or grid.order == "NCHW" else -1
+    count = model.layer(layer).shape[axis]
+    asked = None if units is None else np.unique(np.atleast_1d(np.asarray(units, dtype=int)))
+    if asked is not None and (not asked.size or asked.min() < 0 or asked.max() >= count):
+        raise SettingError(f"units={units!r}: give one or several of the {count} units of {layer!r}, 0 to {count - 1}.")
+    job = Job(
+        "crp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
+        rules=rules if isinstance(rules, str) else repr(rules),
+    )  # fmt: skip
+    at = job.passes(_at_layer, layers=(layer,), at_input=False, mode=mode, start=relevant)[VALUES]
+    units_last = np.moveaxis(at, axis, -1)
+    relevance = units_last.reshape(len(at), -1, count).sum(axis=1)
+    chosen = relevance.argmax(axis=1)[:, None] if asked is None else np.tile(asked, (len(job), 1))
+    kept = np.zeros_like(relevance)
+    np.put_along_axis(kept, chosen, 1.0, axis=1)
+    part = units_last * kept.reshape(len(kept), *(1,) * (at.ndim - 2), count)
+    attribution = job.pulled(layer, np.moveaxis(part, -1, axis), mode)
+    extra = {"attribution": attribution, "relevance": relevance}
+    return job.result(attribution.sum(axis=1), signed=True, layer=layer, extra=extra, units=chosen.tolist())
+
+
+def _at_layer(ops: Ops, done: Pass) -> Leaves:
+    (found,) = done.gradients.values()
+    return {VALUES: found}

@@ -1,0 +1,135 @@
+"""DeepLIFT, and its mean over many references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...contract.backend import Leaves, Mode, Model, Ops
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..attribution.path import baseline_inputs, baseline_name
+from ..common.checks import completeness
+from ..common.job import Job, held
+from ..common.passes import INPUT, SCORES, VALUES, Pass
+from .differences import Differences, halves
+
+ADVICE = "Rounding where picture and reference are nearly equal; take dtype='float64', or another reference."
+
+
+@held
+def deeplift(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    baseline: ImageInput = "blurred",
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """DeepLIFT with the rescale rule (Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685).
+
+    ``M[y, x] = sum_c (I - B)[c, y, x] m[c, y, x]`` with multipliers ``m`` that follow the chain rule, where everything
+    that bends has ``(f(x) - f(x')) / (x - x')`` in the place of its derivative, ``x'`` its value for the baseline
+    ``B``. A max-pool gives each of the two places of its maxima their part, a product of two things the derivative
+    half-way. Complete: ``sum M = S_t(I) - S_t(B)``. Every operation follows, of modules and functions, used once or
+    several times.
+
+    Args: as :func:`vizkit.saliency` has them, and
+        baseline: "blurred" (the image itself), "noise" (uniform pixels), "black", "mean" (the normalisation's mean
+            colour), or an image, or a list of one for each image. Where it has one colour, many values are equal but
+            for rounding, which then decides to which of them a max-pool gives its part: two frameworks may differ by
+            some pixels there, not in the sum.
+        seed: of the baseline "noise".
+
+    Returns:
+        :class:`Attribution`, signed, (N, H, W); ``extra["attribution"]`` (N, C, H, W) before the sum over channels,
+        ``extra["completeness_error"]`` (N,), relative.
+
+    Raises:
+        ImageError, UnknownNameError (label), SettingError, also for an operation without a rule (softmax, layer norm).
+        Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
+
+    Believe:
+        as what the picture has that the baseline lacks, in two passes; integrated gradients say so with fewer tricks.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.deeplift(model, vizkit.images.sample(), baseline="noise").values.shape
+        (1, 224, 224)
+    """
+    job = Job(
+        "deeplift", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
+        baseline=baseline_name(baseline), seed=seed,
+    )  # fmt: skip
+    return _mean(job, [baseline_inputs(job, baseline, seed)])
+
+
+@held
+def deeplift_shap(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    baselines: Sequence[ImageInput] = ("blurred", "noise"),
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """DeepLiftSHAP (Lundberg & Lee 2017, arXiv 1705.07874): the mean of :func:`vizkit.deeplift` over several baselines.
+
+    ``sum M = S_t(I) - mean_b S_t(B_b)``.
+
+    Args: as :func:`vizkit.deeplift` has them, and
+        baselines: a list of names or images, each for all images.
+
+    Returns, raises: as :func:`vizkit.deeplift`.
+
+    Believe:
+        like deeplift, and less at the mercy of one baseline.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.deeplift_shap(model, vizkit.images.sample(), baselines=["blurred", "mean"]).values.shape
+        (1, 224, 224)
+    """
+    if isinstance(baselines, str) or not len(baselines):
+        raise SettingError(f"baselines={baselines!r}: give a list of at least one, for example ['black'].")
+    job = Job(
+        "deeplift_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
+        baselines=baseline_name(list(baselines)), seed=seed,
+    )  # fmt: skip
+    return _mean(job, [baseline_inputs(job, one, seed) for one in baselines])
+
+
+def _mean(job: Job, baselines: Sequence[np.ndarray]) -> Attribution:
+    """The mean of the attributions by each of the baselines (N, C, H, W)."""
+    job.settle()
+    job.targets = job.settled  # a picture's own, for its reference, too
+    attribution, total = np.zeros(job.x.shape), np.zeros(len(job))
+    for one in baselines:
+        found = job.passes(multipliers, beside=one, mode=Mode(rules=Differences()))
+        attribution += (job.x - one) * found[VALUES] / len(baselines)
+        total += found[SCORES] / len(baselines)
+    error = completeness(attribution.reshape(len(job), -1).sum(axis=1), total, job.whats, ADVICE)
+    return job.result(
+        attribution.sum(axis=1),
+        signed=True,
+        extra={"attribution": attribution, "completeness_error": error},
+        cause="image and baseline are the same, or the score does not differ between them.",
+        completeness_error=error.tolist(),
+    )
+
+
+def multipliers(ops: Ops, done: Pass) -> Leaves:
+    """Those at the image (N, C, H, W), and by how much the scores (N,) differ."""
+    scores, others = halves(done.scores)
+    return {VALUES: halves(done.gradients[INPUT])[0], SCORES: scores - others}

@@ -1,0 +1,159 @@
+"""The rules of layer-wise relevance propagation: how the relevance of an operation's output is shared among its
+inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...contract.backend import Array, Evaluated, Ops, Tensor
+from ...contract.errors import SettingError
+
+STABILISER = 1e-6
+"""What is added to a denominator, away from zero."""
+Change = Callable[[Ops, Tensor], Tensor]
+
+
+def stabilised(ops: Ops, z: Tensor, epsilon: float = STABILISER) -> Tensor:
+    """``z``, moved away from zero by ``epsilon``."""
+    return ops.where(ops.relu(z), z + epsilon, z - epsilon)
+
+
+def shared(relevance: Tensor, *terms: tuple[float, Evaluated], epsilon: float = STABILISER) -> list[Tensor]:
+    """Relevance in proportion to what each input gives to ``z``, the sum of the terms' outputs, each with its sign."""
+    ops = terms[0][1].ops
+    z = sum((sign * term.output for sign, term in terms[1:]), terms[0][0] * terms[0][1].output)
+    share = relevance / stabilised(ops, z, epsilon)
+    found: list[Tensor] = []
+    for sign, term in terms:
+        parts = [sign * x * g for x, g in zip(term.inputs, term.pull(share), strict=True)]
+        found = [a + b for a, b in zip(found, parts, strict=True)] if found else parts
+    return found
+
+
+def positive(ops: Ops, x: Tensor) -> Tensor:
+    return ops.relu(x)
+
+
+def negative(ops: Ops, x: Tensor) -> Tensor:
+    return -1.0 * ops.relu(-1.0 * x)
+
+
+def zero(ops: Ops, x: Tensor) -> Tensor:
+    return 0.0 * x
+
+
+def one(ops: Ops, x: Tensor) -> Tensor:
+    return 0.0 * x + 1.0
+
+
+def square(ops: Ops, x: Tensor) -> Tensor:
+    return x * x
+
+
+def changed(done: Evaluated, x: Change | None, weight: Change, bias: Change | None = None) -> Evaluated:
+    """The operation on another input, with another weight, and a bias that is changed as that or by ``bias``."""
+    ops = done.ops
+    changes = (weight, bias or weight)
+    parameters = [change(ops, one) for change, one in zip(changes, done.parameters, strict=False)]
+    return done.again([] if x is None else [x(ops, done.inputs[0])], parameters)
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """``R_i = x_i sum_j w_ij R_j / (z_j + epsilon sign z_j)`` (Bach et al. 2015). ``epsilon`` near 0 is LRP-0."""
+
+    epsilon: float = STABILISER
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        return shared(relevance, (1.0, done), epsilon=self.epsilon)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """As LRP-0 with the weights ``w + gamma max(w, 0)`` (Montavon et al. 2019)."""
+
+    gamma: float = 0.25
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        return shared(relevance, (1.0, changed(done, None, lambda ops, w: w + self.gamma * ops.relu(w))))
+
+
+@dataclass(frozen=True)
+class AlphaBeta:
+    """``alpha`` times relevance by what raises the output, less ``beta`` times that by what lowers it (Bach et al.
+    2015); ``alpha - beta = 1``."""
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.alpha, self.beta) < 0 or abs(self.alpha - self.beta - 1.0) > 1e-12:
+            raise SettingError(
+                f"alpha={self.alpha}, beta={self.beta}: both must be at least 0, and alpha - beta = 1, or relevance is "
+                "not kept."
+            )
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        (x,), ops = done.inputs, done.ops
+        one_sign = not (ops.numpy(ops.relu(-1.0 * x)) > 0).any()  # as behind a ReLU: half of the terms are zero
+
+        def by(above: Change, below: Change) -> Sequence[Tensor]:
+            terms = [(1.0, changed(done, None if one_sign else positive, above))]
+            if not one_sign:
+                terms.append((1.0, changed(done, negative, below, zero)))
+            return shared(relevance, *terms)
+
+        raising = by(positive, negative)
+        if self.beta == 0:
+            return raising
+        return [self.alpha * a - self.beta * b for a, b in zip(raising, by(negative, positive), strict=True)]
+
+
+@dataclass(frozen=True)
+class ZBox:
+    """For pixels between ``low`` and ``high``, one of each per channel (Montavon et al. 2017): ``z = x w - low max(w,
+    0) - high min(w, 0)``."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        def bound(values: tuple[float, ...]) -> Change:
+            return lambda ops, x: 0.0 * x + ops.constant(_per_channel, values, tuple(x.shape[1:]))
+
+        low, high = changed(done, bound(self.low), positive), changed(done, bound(self.high), negative)
+        return shared(relevance, (1.0, done), (-1.0, low), (-1.0, high))
+
+
+def _per_channel(values: tuple[float, ...], shape: tuple[int, ...]) -> Array:
+    """One for each channel; of pictures that lie flat, for each of its pixels."""
+    if len(shape) == 1:
+        return np.repeat(values, shape[0] // len(values))[None]
+    return np.reshape(values, (1, -1, *(1,) * (len(shape) - 1)))
+
+
+@dataclass(frozen=True)
+class WSquare:
+    """In proportion to the squares of weights, whatever the input (Montavon et al. 2017)."""
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        return shared(relevance, (1.0, changed(done, one, square)))
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The same share for every input that an output sees (Lapuschkin et al. 2019)."""
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        return shared(relevance, (1.0, changed(done, one, one, zero)))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All of it, where one input and the output are of one shape; in equal parts to several."""
+
+    def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
+        return [relevance / len(done.inputs)] * len(done.inputs)
