@@ -14,6 +14,7 @@ from mxnet.ndarray._internal import _imperative_invoke
 from vizkit.contract.backend import Mode, Rules
 from vizkit.contract.errors import SettingError, ShapeError
 from vizkit.contract.graph import AFFINE
+from vizkit.contract.rules import pulls
 
 from .operations import describe
 from .ops import GluonOps, first_line
@@ -87,7 +88,8 @@ class Following:
         if rule is None:
             return compute(inputs)
         own = [k for k in range(len(inputs)) if k not in data] if kind in AFFINE else []
-        done = GluonEvaluated(self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own)
+        done = GluonEvaluated(self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own, pulls(rule))
+        self._ops.ruled = True
         return [Ruled(done, rule)(*(inputs[k] for k in data))]
 
 

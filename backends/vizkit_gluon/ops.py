@@ -45,6 +45,9 @@ class GluonOps(Ops):
         self.dtype = dtype
         self.context = context(device)
         self._unused = Scattered()
+        self.ruled = False
+        """Whether the pass just recorded follows backward rules. They are computed in a thread of their own, which
+        must be done before anything else is recorded."""
 
     def asarray(self, array: npt.ArrayLike) -> NDArray:
         host = np.asarray(array)
@@ -79,12 +82,15 @@ class GluonOps(Ops):
             leaf.attach_grad()
         # Training mode on purpose: on the CPU, MXNet's max-pool keeps in predict mode nothing to differentiate with,
         # and its gradient is garbage. What differs in training mode, dropout and batch norm, the graph settles.
+        self.ruled = False
         with autograd.record(train_mode=True):
             scores, aux = fn(marked)
         try:
             found = autograd.grad([scores], list(marked.values()), train_mode=True)
         except mx.base.MXNetError as error:
             raise disconnected(_unreached(str(error), list(marked))) from None
+        for one in found if self.ruled else ():
+            one.wait_to_read()
         return scores, dict(zip(marked, found, strict=True)), aux
 
     def tidy(self) -> None:

@@ -21,20 +21,30 @@ class GluonEvaluated(Evaluated):
     the places of what depends on the picture, and of the parameters."""
 
     def __init__(
-        self, ops: GluonOps, kind: str, compute: Compute, given: Sequence[NDArray], data: list[int], own: list[int]
+        self,
+        ops: GluonOps,
+        kind: str,
+        compute: Compute,
+        given: Sequence[NDArray],
+        data: list[int],
+        own: list[int],
+        kept: bool = True,
     ) -> None:
         self.ops = ops
         self.kind = kind
         self._compute = compute
-        self._given = list(given)
+        # Each evaluation has its own: MXNet forgets all that a graph has read once that is differentiated.
+        self._given = [one.detach() for one in given]
         self._data, self._own = data, own
         self.inputs = tuple(given[i].detach() for i in data)
         self.parameters = tuple(given[i] for i in own)
-        self._leaves = [one.detach() for one in self.inputs]
+        self._leaves = [self._given[i] for i in data]
+        if not kept:
+            with autograd.pause(train_mode=True):
+                self.output = compute(self._given)
+            return
         # What gradients would be written to, which `autograd.grad` never does: so no memory is taken for it.
         autograd.mark_variables(self._leaves, [one.detach() for one in self.inputs])
-        for i, leaf in zip(data, self._leaves, strict=True):
-            self._given[i] = leaf
         with autograd.record(train_mode=True):  # In predict mode, MXNet's max-pool keeps nothing to differentiate with.
             self._output = compute(self._given)
         self.output = self._output.detach()

@@ -18,6 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from vizkit.contract.backend import Evaluated, Rule, Rules
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import ACTIVATIONS, AFFINE
+from vizkit.contract.rules import pulls
 
 from .graph import tensors
 from .operations import ASKING, RELUS, kind_of
@@ -68,14 +69,20 @@ class TorchEvaluated(Evaluated):
     """See :class:`vizkit.contract.rules.Evaluated`."""
 
     def __init__(
-        self, ops: TorchOps, kind: str, call: Call, inputs: dict[Place, torch.Tensor], own: dict[Place, torch.Tensor]
+        self,
+        ops: TorchOps,
+        kind: str,
+        call: Call,
+        inputs: dict[Place, torch.Tensor],
+        own: dict[Place, torch.Tensor],
+        kept: bool = True,
     ) -> None:
         self.ops = ops
         self.kind = kind
         self._call = call
-        self._inputs = {place: one.detach().requires_grad_() for place, one in inputs.items()}
+        self._inputs = {place: one.detach().requires_grad_(kept) for place, one in inputs.items()}
         self._own = own
-        with torch.enable_grad():
+        with torch.set_grad_enabled(kept):
             # An operation that writes its input is given a copy; one that does not, the values themselves.
             given = {key: one.clone() if writes(call) else one for key, one in self._inputs.items()}
             result = call({**own, **given})
@@ -147,7 +154,7 @@ class Follow(TorchFunctionMode):
         if rule is None:
             return call({})
         own = {place: places[place] for place in call.parameters(kind, list(data))}
-        done = TorchEvaluated(self.ops, kind, call, data, own)
+        done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         if done.output is not done.result and isinstance(done.result, tuple) and len(data) > 1:
             raise SettingError(f"No rule can be followed at {name}, which has several results.")
         found = _Ruled.apply(done, rule, *data.values())

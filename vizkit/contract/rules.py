@@ -9,7 +9,14 @@ from typing import ClassVar
 from .ops import Ops, Tensor
 
 Rule = Callable[["Evaluated", Tensor], Sequence[Tensor]]
-"""From an operation, and what came back to its output, what goes back to each of its inputs; linear in the latter."""
+"""From an operation, and what came back to its output, what goes back to each of its inputs; linear in the latter.
+With an attribute ``pulls = False`` it never calls the operation's own :meth:`Evaluated.pull`, and nothing is kept for
+that."""
+
+
+def pulls(rule: Rule) -> bool:
+    """Whether a rule may call :meth:`Evaluated.pull`."""
+    return getattr(rule, "pulls", True)
 
 
 class Evaluated(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -76,6 +77,7 @@ class Gamma:
     """As LRP-0 with the weights ``w + gamma max(w, 0)`` (Montavon et al. 2019)."""
 
     gamma: float = 0.25
+    pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
         return shared(relevance, (1.0, changed(done, None, lambda ops, w: w + self.gamma * ops.relu(w))))
@@ -88,6 +90,7 @@ class AlphaBeta:
 
     alpha: float = 2.0
     beta: float = 1.0
+    pulls: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta) < 0 or abs(self.alpha - self.beta - 1.0) > 1e-12:
@@ -139,6 +142,8 @@ def _per_channel(values: tuple[float, ...], shape: tuple[int, ...]) -> Array:
 class WSquare:
     """In proportion to the squares of weights, whatever the input (Montavon et al. 2017)."""
 
+    pulls: ClassVar[bool] = False
+
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
         return shared(relevance, (1.0, changed(done, one, square)))
 
@@ -147,6 +152,8 @@ class WSquare:
 class Flat:
     """The same share for every input that an output sees (Lapuschkin et al. 2019)."""
 
+    pulls: ClassVar[bool] = False
+
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
         return shared(relevance, (1.0, changed(done, one, one, zero)))
 
@@ -154,6 +161,8 @@ class Flat:
 @dataclass(frozen=True)
 class Pass:
     """All of it, where one input and the output are of one shape; in equal parts to several."""
+
+    pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
         return [relevance / len(done.inputs)] * len(done.inputs)
