@@ -165,3 +165,18 @@ def test_what_makes_no_sense(models: list[Any], pictures: Any) -> None:
     )
     with pytest.raises(SettingError, match="One figure needs one input size"):
         explain([models[0], other], pictures, ["saliency"])
+
+
+@pytest.mark.quick
+def test_every_method_says_when_to_believe_it() -> None:
+    """In one short line, under a family that has a name; nothing is listed that is not public."""
+    from vizkit.reports.families import believe, families, table
+
+    listed = {name: text for family in families().values() for name, text in family.items()}
+    for name, one in {**methods(), **controls()}.items():
+        assert listed[name] == believe(one), name
+        assert 10 < len(listed[name]) <= 110, name
+        assert listed[name].endswith("."), name
+    assert all(families())
+    text = table()
+    assert all(f"  {name} " in text for name in listed)

@@ -41,6 +41,14 @@ def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
     return [*found, *controls()]
 
 
+def _list(wanted: bool) -> None:
+    if wanted:
+        from ..reports.families import table
+
+        typer.echo(table())
+        raise typer.Exit
+
+
 @command("vgg19")
 def explain(
     call: Call,
@@ -60,6 +68,10 @@ def explain(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples at once; default: fit 1 GiB.")] = None,
     save_npz: Annotated[Path | None, typer.Option("--save-npz", help="Keep the raw values, too.")] = None,
     out: Out = None,
+    list_: Annotated[
+        bool,
+        typer.Option("--list", help="All methods by family, and when to believe each.", is_eager=True, callback=_list),
+    ] = False,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..reports.explain import explain as technique

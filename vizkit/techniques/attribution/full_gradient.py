@@ -48,6 +48,9 @@ def full_gradient(
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning when the completeness error exceeds
         5 %, and of flat or non-finite maps.
 
+    Believe:
+        as where the network's constants and pixels act together; its scale counts channels, not evidence.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

@@ -53,6 +53,9 @@ def gradient_shap(
     Raises:
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
 
+    Believe:
+        as integrated gradients over several baselines, once its completeness error is small.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

@@ -33,6 +33,9 @@ def gradient_x_input(
     Raises:
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
 
+    Believe:
+        only in networks without biases, where it adds up; pixels that are near zero cannot show.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

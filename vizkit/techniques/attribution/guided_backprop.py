@@ -38,6 +38,9 @@ def guided_backprop(
         ImageError, UnknownNameError (label), SettingError, also for a network without ReLUs, whose map would be that of
         :func:`vizkit.saliency`. Warns with MapWarning of flat or non-finite maps.
 
+    Believe:
+        never alone: it shows edges, and hardly changes when the top layers are random.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")
@@ -64,6 +67,9 @@ def deconvnet(
     back to where the maximum was, the paper's switches.
 
     Args, returns, raises, example: as :func:`vizkit.guided_backprop`.
+
+    Believe:
+        never alone: it shows edges, whatever the class.
     """
     return _with_rule("deconvnet", "deconvnet", model, image, target, batch_size, input_range, fit)
 

@@ -52,6 +52,9 @@ def integrated_gradients(
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning when the completeness error exceeds
         5 %, and of flat or non-finite maps.
 
+    Believe:
+        as what lies between picture and baseline, complete to the score; compare two baselines.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

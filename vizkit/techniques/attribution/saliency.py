@@ -54,6 +54,9 @@ def saliency(
     Raises:
         ImageError, UnknownNameError (label), SettingError, ShapeError.
 
+    Believe:
+        as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

@@ -41,6 +41,9 @@ def smoothgrad(
     Raises:
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
 
+    Believe:
+        as a calmer saliency; the noise that it averages over is a setting, so name it.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

@@ -32,6 +32,9 @@ def squaregrad(
 
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
+
+    Believe:
+        as smoothgrad with outliers stressed; it has no sign.
     """
 
     ops = model.ops

@@ -33,6 +33,9 @@ def vargrad(
 
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
+
+    Believe:
+        as where the gradient is unsure under noise, with no sign: edges stand out for every class.
     """
 
     ops = model.ops

@@ -33,6 +33,9 @@ def ablationcam(
     Args: as :func:`vizkit.gradcam` has them; ``batch_size`` is the number of ablated passes made together.
 
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits without each channel.
+
+    Believe:
+        as what the score loses without each channel; slow and plain.
     """
     job = Job("ablationcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)

@@ -39,6 +39,9 @@ def eigencam(
         :class:`Attribution` (N, H, W), signed unless clipped; ``extra["cam"]`` (N, h, w).
 
     Raises, example: as :func:`vizkit.gradcam`.
+
+    Believe:
+        as what the layer mostly reacts to: it does not know the class.
     """
     job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
     name, grid = choose_layer(model, layer)

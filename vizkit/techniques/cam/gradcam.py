@@ -40,6 +40,9 @@ def gradcam(
         ImageError, UnknownNameError (label or layer), LayerError for a layer without extent, SettingError,
         DisconnectedError. Warns with MapWarning of a map that is zero everywhere, and says why.
 
+    Believe:
+        as where, coarsely, the evidence lies; of the last layers only.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

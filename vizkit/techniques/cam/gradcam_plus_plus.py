@@ -34,6 +34,9 @@ def gradcam_plus_plus(
     at all.
 
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
+
+    Believe:
+        like gradcam, where several objects of one class are there.
     """
     job = Job("gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, squares)
@@ -63,6 +66,9 @@ def smooth_gradcam_plus_plus(
     :func:`vizkit.smoothgrad`.
 
     Returns, raises, example: as :func:`vizkit.gradcam`.
+
+    Believe:
+        like gradcam_plus_plus, if the plain map jumps under noise.
     """
     job = Job(
         "smooth_gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,

@@ -29,6 +29,9 @@ def hirescam(
     ``relu=True`` asks for it, as pytorch-grad-cam always does.
 
     Args, returns, raises, example: as :func:`vizkit.gradcam`, but for the default of ``relu``.
+
+    Believe:
+        as what the layer gives to the class, exactly, where only pooling and one dense layer follow it.
     """
     job = Job("hirescam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, products)

@@ -35,6 +35,9 @@ def scorecam(
     Args: as :func:`vizkit.gradcam` has them; ``batch_size`` is the number of masked images scored together.
 
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits of the masked images.
+
+    Believe:
+        as gradcam without gradients; softmax of few channels decides it, so compare with ablationcam.
     """
     job = Job("scorecam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)

@@ -30,6 +30,9 @@ def xgradcam(
     added.
 
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
+
+    Believe:
+        like gradcam, with weights that add up better in networks without biases.
     """
     job = Job("xgradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, by_share)

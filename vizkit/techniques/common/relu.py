@@ -14,7 +14,11 @@ def guided(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
 
 
 def deconvnet(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
-    """``g * (g > 0)`` (Zeiler & Fergus 2013)."""
+    """``g * (g > 0)`` (Zeiler & Fergus 2013).
+
+    Believe:
+        never alone: it shows edges, whatever the class.
+    """
     return [relu.ops.relu(gradient)]
 
 

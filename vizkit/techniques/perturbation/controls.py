@@ -37,6 +37,9 @@ def random_map(
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) in 0..1.
 
+    Believe:
+        never: what a method must beat.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")
@@ -69,6 +72,9 @@ def edge_map(
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) >= 0.
+
+    Believe:
+        never: an edge filter, which a method that only shows edges resembles.
 
     Example:
         >>> import vizkit
@@ -110,6 +116,9 @@ def centre_map(
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) in 0..1.
+
+    Believe:
+        never: photographers put things in the middle.
 
     Example:
         >>> import vizkit

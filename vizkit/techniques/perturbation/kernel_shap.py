@@ -62,6 +62,9 @@ def kernel_shap(
     Raises:
         VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
 
+    Believe:
+        as Shapley values of superpixels, to the sampling error; the baseline decides what absence is.
+
     Example:
         >>> import numpy as np, vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

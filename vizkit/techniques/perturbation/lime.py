@@ -65,6 +65,9 @@ def lime(
     Raises:
         VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
 
+    Believe:
+        as far as its linear model fits (see its score) and its superpixels follow the objects.
+
     Example:
         >>> import numpy as np, vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

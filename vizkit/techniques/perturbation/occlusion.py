@@ -55,6 +55,9 @@ def occlusion(
     Raises:
         ImageError, UnknownNameError (label), SettingError, ShapeError.
 
+    Believe:
+        first of all: it says what hiding a patch costs, at the patch's size.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

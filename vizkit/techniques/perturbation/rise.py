@@ -60,6 +60,9 @@ def rise(
     Raises:
         ImageError, UnknownNameError (label), SettingError, ShapeError.
 
+    Believe:
+        as occlusion by many random masks, once two seeds agree.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")
