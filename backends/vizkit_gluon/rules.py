@@ -7,9 +7,7 @@ from typing import Any
 
 from mxnet import autograd
 
-from vizkit.contract.backend import Evaluated, Rule
-
-from .ops import GluonOps
+from vizkit.contract.backend import Evaluated, Ops, Rule
 
 NDArray = Any
 Compute = Callable[[Sequence[NDArray]], NDArray]
@@ -22,7 +20,7 @@ class GluonEvaluated(Evaluated):
 
     def __init__(
         self,
-        ops: GluonOps,
+        ops: Ops,
         kind: str,
         compute: Compute,
         given: Sequence[NDArray],

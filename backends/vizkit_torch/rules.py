@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from vizkit.contract.backend import Evaluated, Rule, Rules
+from vizkit.contract.backend import Evaluated, Ops, Rule, Rules
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import ACTIVATIONS, AFFINE
 from vizkit.contract.rules import pulls
@@ -70,7 +70,7 @@ class TorchEvaluated(Evaluated):
 
     def __init__(
         self,
-        ops: TorchOps,
+        ops: Ops,
         kind: str,
         call: Call,
         inputs: dict[Place, torch.Tensor],
@@ -116,7 +116,8 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, done: TorchEvaluated, rule: Rule, *_inputs: torch.Tensor) -> torch.Tensor:
         ctx.done, ctx.rule = done, rule
-        return done.output.view_as(done.output)
+        found: torch.Tensor = done.output.view_as(done.output)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:

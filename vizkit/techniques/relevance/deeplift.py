@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...contract.backend import Leaves, Mode, Model, Ops
+from ...contract.backend import Array, Leaves, Mode, Model, Ops
 from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
@@ -110,7 +110,7 @@ def deeplift_shap(
     return _mean(job, [baseline_inputs(job, one, seed) for one in baselines])
 
 
-def _mean(job: Job, baselines: Sequence[np.ndarray]) -> Attribution:
+def _mean(job: Job, baselines: Sequence[Array]) -> Attribution:
     """The mean of the attributions by each of the baselines (N, C, H, W)."""
     job.settle()
     job.targets = job.settled  # a picture's own, for its reference, too
