@@ -174,6 +174,31 @@ def test_parts_of_units_add_up(name: str, rng: np.random.Generator) -> None:
         vizkit.crp(model, x, layer=layer, units=8)
 
 
+@quiet
+def test_reference_pictures_by_relevance(name: str, rng: np.random.Generator) -> None:
+    """With an epsilon of a millionth, relevance at a layer is activation times gradient; the best are not those by activation."""
+    if name not in ("torch", "gluon"):
+        pytest.skip(f"{name} has no rules")
+    model, layer = wrapped(kit_of(name).sequential(CONVS, seed=2), 8), "5"
+    pictures = [rng.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(7)]
+    x, ops = vizkit.images.prepare(pictures, model.spec).tensor, model.ops
+
+    def score(leaves: dict[str, Any]) -> Any:
+        kept = model.forward(ops.asarray(x), (layer, "output"), add=leaves)
+        return kept["output"][:, 1], kept[layer]
+
+    _, gradients, maps = ops.value_and_grad(score, {layer: ops.zeros((7, 8, 4, 4))})
+    relevance = ops.numpy(maps * gradients[layer]).reshape(7, 8, -1).max(axis=2).T
+    found = vizkit.top_patches(model, pictures, layer, k=3, by="relevance", target=1, rules="epsilon", batch_size=2)
+    wanted = -np.sort(-relevance, axis=1)[:, :3]
+    np.testing.assert_allclose(found.values, wanted, atol=2e-3 * np.abs(wanted).max())
+    settings = found.provenance["settings"]
+    assert (settings["by"], settings["target"], settings["rules"]) == ("relevance", 1, "epsilon")
+    assert (vizkit.top_patches(model, pictures, layer, k=3).places != found.places).any()
+    with pytest.raises(SettingError, match="by='relevanc'"):
+        vizkit.top_patches(model, pictures, layer, by="relevanc")
+
+
 def test_what_is_wrong_is_said(name: str, rng: np.random.Generator) -> None:
     if name not in ("torch", "gluon"):
         pytest.skip(f"{name} has no rules")

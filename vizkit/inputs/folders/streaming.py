@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ...contract.backend import Array, Model
+from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import DivergedError, ImageError, SettingError
 from ...support import batching
 from ...support.files import replacing
@@ -25,6 +25,9 @@ SAVE_EVERY = 8
 """Batches between two writings of the state."""
 HEADER = "vizkit"
 """The entry of the state file that says, as JSON, what it belongs to."""
+
+
+Look = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class Reader(Protocol):
@@ -76,12 +79,14 @@ def stream(
     state: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     save_every: int = SAVE_EVERY,
+    look: Look | None = None,
 ) -> Passed:
     """Run all pictures through the network up to ``layers`` and hand each batch to ``reader``.
 
     Files are read by threads while the network computes. Those that cannot be read are left out and listed. With
     ``state``, what was gathered is written to that file every ``save_every`` batches and at the end, whole or not at
-    all; a later call with the same file goes on from there. ``settings`` are what else the state depends on.
+    all; a later call with the same file goes on from there. ``settings`` are what else the state depends on. ``look``
+    gives what is kept of a batch's tensor (N, C, H, W), by layer; None is a forward pass.
 
     Raises:
         ImageError when no picture can be read, SettingError for a state of another network, folder or setting,
@@ -102,7 +107,8 @@ def stream(
         nonlocal unsaved
         places, batch, failed = loader.fetch(first + start, first + stop)
         if batch is not None:
-            kept = model.forward(model.ops.asarray(batch.tensor), tuple(layers))
+            x = model.ops.asarray(batch.tensor)
+            kept = model.forward(x, tuple(layers)) if look is None else look(x)
             activations = {name: model.ops.numpy(value) for name, value in kept.items()}
             _check(model, batch, activations)
             reader.take(places, batch, activations)

@@ -11,7 +11,11 @@ from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
 from ...results.files import provenance
 from ...results.folders import TopPatches
+from ..relevance.composites import Composite
+from ..relevance.units import unit_relevance
 from .best import Best, assemble, units_of
+
+BY = ("activation", "relevance")
 
 
 def top_patches(
@@ -21,6 +25,9 @@ def top_patches(
     unit: int | Sequence[int] | None = None,
     *,
     k: int = 9,
+    by: str = "activation",
+    target: int | str | None = None,
+    rules: str | Composite = "epsilon_plus_flat",
     state: str | os.PathLike[str] | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -28,6 +35,9 @@ def top_patches(
 ) -> TopPatches:
     """What makes a unit fire: the patches of a folder's images at which it responds most (Zeiler & Fergus 2013, arXiv
     1311.2901; Girshick et al. 2014, arXiv 1311.2524).
+
+    By "relevance": at which it has most part in the logit (Achtibat et al. 2023, arXiv 2206.03208), ``A`` its share of
+    that by :func:`vizkit.lrp`.
 
     For unit ``u`` and image ``i`` with map ``A``: ``v = max_yx A_i[u, y, x]``; the k images of highest ``v``, each
     cropped to the receptive field of the (first) position of its maximum. One patch an image. The numbers do not depend
@@ -39,6 +49,8 @@ def top_patches(
         layer: a layer, or several that are done in one pass.
         unit: a channel, several, or None for all.
         k: patches for each unit.
+        by: "activation", or "relevance" for ``target``: an index, a label, or None for each picture's top-1; ``rules``
+            as :func:`vizkit.lrp` has them.
         state: a file in which the run is kept, so that it goes on where it was stopped; refused when the network, the
             folder or a setting changed.
         input_range, fit: see :func:`vizkit.images.prepare`.
@@ -60,13 +72,17 @@ def top_patches(
     """
     if k < 1:
         raise SettingError(f"k={k}: ask for at least one patch.")
+    if by not in BY:
+        raise SettingError(f"by={by!r}: expected {' or '.join(map(repr, BY))}.")
     layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
     wanted = {name: units_of(model, name, unit) for name in layers}
     listed = collect(pictures)
     best = Best(wanted, k, model.ops.dtype)
+    more = {} if by == "activation" else {"by": by, "target": target, "rules": str(rules)}
     passed = stream(
         model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
-        state=state, settings={"units": list(wanted.values()), "k": k},
+        state=state, settings={"units": list(wanted.values()), "k": k, **more},
+        look=unit_relevance(model, layers, target, rules) if more else None,
     )  # fmt: skip
-    settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit}
+    settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit, **more}
     return assemble(model, listed, best, provenance(model, "top_patches", settings) | {"images": passed.described()})

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...contract.backend import Leaves, Mode, Model, Ops
+from ...contract.backend import Mode, Model
 from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..cam.combining import choose_layer
 from ..common.job import Job, held
-from ..common.passes import VALUES, Pass
 from .composites import Composite, composite
 from .lrp import relevant
+from .units import at_layers
 
 
 @held
@@ -71,7 +71,7 @@ def crp(
         "crp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         rules=rules if isinstance(rules, str) else repr(rules),
     )  # fmt: skip
-    at = job.passes(_at_layer, layers=(layer,), at_input=False, mode=mode, start=relevant)[VALUES]
+    at = job.passes(at_layers, layers=(layer,), at_input=False, mode=mode, start=relevant)[layer]
     units_last = np.moveaxis(at, axis, -1)
     relevance = units_last.reshape(len(at), -1, count).sum(axis=1)
     chosen = relevance.argmax(axis=1)[:, None] if asked is None else np.tile(asked, (len(job), 1))
@@ -81,8 +81,3 @@ def crp(
     attribution = job.pulled(layer, np.moveaxis(part, -1, axis), mode)
     extra = {"attribution": attribution, "relevance": relevance}
     return job.result(attribution.sum(axis=1), signed=True, layer=layer, extra=extra, units=chosen.tolist())
-
-
-def _at_layer(ops: Ops, done: Pass) -> Leaves:
-    (found,) = done.gradients.values()
-    return {VALUES: found}
