@@ -13,13 +13,20 @@ from .attribution.smoothgrad import smoothgrad
 from .attribution.squaregrad import squaregrad
 from .attribution.vargrad import vargrad
 from .cam.ablationcam import ablationcam
+from .cam.eigen_gradcam import eigen_gradcam
 from .cam.eigencam import eigencam
+from .cam.fem import fem
+from .cam.finer_cam import finer_cam
 from .cam.gradcam import gradcam
 from .cam.gradcam_plus_plus import gradcam_plus_plus, smooth_gradcam_plus_plus
+from .cam.group_cam import group_cam
 from .cam.guided_gradcam import guided_gradcam
 from .cam.hirescam import hirescam
+from .cam.is_cam import is_cam
+from .cam.kpca_cam import kpca_cam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
+from .cam.ss_cam import ss_cam
 from .cam.xgradcam import xgradcam
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream
@@ -52,22 +59,28 @@ __all__ = [
     "deepdream",
     "dream",
     "edge_map",
+    "eigen_gradcam",
     "eigencam",
     "embed",
     "feature_maps",
+    "fem",
     "filters",
+    "finer_cam",
     "full_gradient",
     "gradcam",
     "gradcam_plus_plus",
     "gradient_shap",
     "gradient_x_input",
+    "group_cam",
     "guided_backprop",
     "guided_gradcam",
     "health",
     "hirescam",
     "integrated_gradients",
     "invert",
+    "is_cam",
     "kernel_shap",
+    "kpca_cam",
     "layercam",
     "lime",
     "occlusion",
@@ -80,6 +93,7 @@ __all__ = [
     "smooth_gradcam_plus_plus",
     "smoothgrad",
     "squaregrad",
+    "ss_cam",
     "top_patches",
     "top_units",
     "vargrad",
