@@ -13,6 +13,7 @@ from .attribution.smoothgrad import smoothgrad
 from .attribution.squaregrad import squaregrad
 from .attribution.vargrad import vargrad
 from .cam.ablationcam import ablationcam
+from .cam.deep_feature_factorization import deep_feature_factorization
 from .cam.eigen_gradcam import eigen_gradcam
 from .cam.eigencam import eigencam
 from .cam.fem import fem
@@ -56,6 +57,7 @@ __all__ = [
     "centre_map",
     "class_pictures",
     "deconvnet",
+    "deep_feature_factorization",
     "deepdream",
     "dream",
     "edge_map",
