@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, both, shared_file
+from conftest import INSTALLED, both
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 

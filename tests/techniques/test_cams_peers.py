@@ -131,6 +131,27 @@ def test_finer_cam(net: Any, cams: Any, agree: Any, alpha: float, monkeypatch: p
     agree("finer_cam", "pytorch-grad-cam FinerCAM", ours.extra["cam"], theirs)
 
 
+@pytest.mark.parametrize("layer", [LAYER, "features.7"])
+def test_shapley_cam(net: Any, cams: Any, agree: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It differentiates twice; here the central difference of a gradient, off by 3e-11. The curvature counts."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST
+
+    weights, plain = [], cams.ShapleyCAM.get_cam_weights
+    monkeypatch.setattr(cams.ShapleyCAM, "get_cam_weights", lambda *given: weights.append(plain(*given)) or weights[-1])
+    peer = cams.ShapleyCAM(net.native, [net.native.get_submodule(layer)])
+    peer(net.x.clone(), [ClassifierOutputReST(TARGET)])
+    ours = vizkit.shapley_cam(net.model, net.photo, target=TARGET, layer=layer)
+    agree("shapley_cam", f"pytorch-grad-cam ShapleyCAM, {layer}", ours.extra["weights"], weights[0])
+    with torch.no_grad():
+        activations = net.native.features[: int(layer.split(".")[1]) + 1](net.x).numpy()
+    raw = (weights[0][:, :, None, None] * activations).sum(1)
+    agree("shapley_cam", f"pytorch-grad-cam ShapleyCAM, {layer}, map", ours.extra["cam"], np.maximum(raw, 0))
+    options: dict[str, Any] = {"target": TARGET, "layer": layer}
+    plain_map = vizkit.gradcam(net.model, net.photo, **options).extra["cam"]
+    straight = vizkit.shapley_cam(net.model, net.photo, utility="score", **options).extra["cam"]
+    np.testing.assert_allclose(straight, plain_map, rtol=0, atol=1e-8 * plain_map.max())
+
+
 def test_group_cam_by_a_plain_loop(net: Any, agree: Any) -> None:
     """As the authors' code goes, one group after another; no toolkit here has it."""
     groups = 5  # of 103 channels, the last of 100

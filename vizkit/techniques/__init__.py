@@ -27,6 +27,7 @@ from .cam.is_cam import is_cam
 from .cam.kpca_cam import kpca_cam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
+from .cam.shapley_cam import shapley_cam
 from .cam.ss_cam import ss_cam
 from .cam.xgradcam import xgradcam
 from .dreams.class_pictures import class_pictures
@@ -92,6 +93,7 @@ __all__ = [
     "rise",
     "saliency",
     "scorecam",
+    "shapley_cam",
     "smooth_gradcam_plus_plus",
     "smoothgrad",
     "squaregrad",
