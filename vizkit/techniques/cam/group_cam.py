@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Ops, Tensor
+from ...contract.backend import Model, Tensor
 from ...contract.errors import SettingError
-from ...contract.grid import Grid
-from ...contract.spec import InputSpec
 from ...inputs.images import ImageInput
 from ...inputs.references import reference
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import held
-from ..common.maps import quotient
-from ..common.passes import Pass
 from ..common.probe import Probe
 from .combining import choose_layer, combined, finish, weighted
+from .grouping import Grouped, scaled
 
 
 @held
@@ -86,26 +81,3 @@ def group_cam(
     weights = ops.asarray(scores[:, :, None, None])
     maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], groups_of[i]), relu)
     return finish(job, maps, name, relu, extra={"scores": scores})
-
-
-def scaled(ops: Ops, maps: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
-    """Maps of a layer that reach from 0 to 1 once they are enlarged, which is linear; zero where one is constant."""
-    large = grid.enlarged(ops, maps, spec)
-    low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * large, large))
-    return quotient(ops, maps + low, high + low + 0.0 * maps)
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """A reduction of a pass: Grad-CAM's weighted channels, added up in groups of ``size`` side by side, clipped."""
-
-    layer: str
-    grid: Grid
-    size: int
-
-    def __call__(self, ops: Ops, done: Pass) -> Leaves:
-        activations, gradients = (self.grid.maps(ops, one[self.layer]) for one in (done.activations, done.gradients))
-        products = ops.mean(gradients, (2, 3), keepdims=True) * activations
-        starts = range(0, self.grid.channels, self.size)
-        groups = [ops.sum(products[:, at : at + self.size], 1, keepdims=True) for at in starts]
-        return {"groups": ops.maximum(ops.concat(groups, 1), 0.0)}

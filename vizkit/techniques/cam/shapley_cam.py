@@ -34,14 +34,14 @@ def shapley_cam(
     """ShapleyCAM (Cai 2025, arXiv 2501.06261): Grad-CAM with the curvature that an approximate Shapley value asks for.
 
     ``M = up(relu(sum_k w_k A_k))``, ``w_k = mean over (i, j) of (dU / dA - 1/2 H A)_k[i, j]``: ``H A`` is the Hessian
-    of the utility ``U`` at the layer times the activations. With ``utility="rest"``, the paper's, ``U`` is the logit plus
-    the logarithm of its softmax; with "score" it is the target itself, which behind a layer followed by ReLUs alone has
-    no curvature, so that the map is :func:`vizkit.gradcam`.
+    of the utility ``U`` at the layer times the activations. With ``utility="rest"``, the paper's, ``U`` is the logit
+    plus the logarithm of its softmax; with "score" it is the target itself: behind a layer that ReLUs alone follow it
+    has no curvature, and the map is :func:`vizkit.gradcam`.
 
     Backends differentiate once: ``H A`` is the central difference of the gradient at ``(1 + h) A`` and ``(1 - h) A``,
     ``h`` being 1e-5 in float64, 1e-4 in float32. On SqueezeNet the weights are within 1e-10 of those by PyTorch's own
-    second derivative in float64, 2e-3 in float32. Where a ReLU has its kink within ``h`` it can be off by much more: then
-    float64 and float32 disagree.
+    second derivative in float64, 2e-3 in float32. Where a ReLU has its kink within ``h`` it can be off by much more:
+    then float64 and float32 disagree.
 
     Args: as :func:`vizkit.gradcam` has them, and utility: see above.
 
