@@ -76,6 +76,7 @@ def test_the_nearest_classes_are_compared(name: str, pictures: Any) -> None:
     found = vizkit.finer_cam(model, pictures[0], target=1, similar=3).extra["similar"][0].astype(int)
     wanted = sorted(set(range(5)) - {1}, key=lambda c: abs(logits[c] - logits[1]))[:3]
     assert found.tolist() == wanted
+    assert vizkit.finer_cam(model, pictures[0], target=1, similar=9).extra["similar"].shape == (1, 4)
     named = vizkit.finer_cam(model, pictures[0], target=1, similar=wanted, relu=False)
     nearest = vizkit.finer_cam(model, pictures[0], target=1, similar=3, relu=False)
     np.testing.assert_allclose(named.values, nearest.values, rtol=1e-12)
@@ -96,8 +97,7 @@ def test_one_rival_is_a_difference_of_two_maps(name: str, pictures: Any) -> None
     ("method", "options", "match"),
     [
         ("finer_cam", {"target": "all"}, "tells a class from others"),
-        ("finer_cam", {"similar": 0}, "1 to 4"),
-        ("finer_cam", {"similar": 5}, "1 to 4"),
+        ("finer_cam", {"similar": 0}, "at least 1 class"),
         ("finer_cam", {"similar": []}, "at least one"),
         ("finer_cam", {"target": 2, "similar": [1, 2]}, "none that is explained"),
         ("shapley_cam", {"target": "all"}, "needs a class"),

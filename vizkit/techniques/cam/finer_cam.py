@@ -39,9 +39,9 @@ def finer_cam(
     the softmax over their logits alone, which is differentiated with the rest, as the authors' code does.
     pytorch-grad-cam adds 1e-9 to the sum of their probabilities by which it divides; here nothing is added.
 
-    Args: as :func:`vizkit.gradcam` has them, and similar: how many classes are compared, those whose logits are the
-        nearest to the target's; or the classes themselves, by index or label. alpha: how much of them is subtracted;
-        0 is Grad-CAM, but for the softmax.
+    Args: as :func:`vizkit.gradcam` has them, and similar: how many classes are compared at most, those whose logits are
+        the nearest to the target's; or the classes themselves, by index or label. alpha: how much of them is taken
+        away.
 
     Returns:
         :class:`Attribution` (N, H, W); ``extra["cam"]`` (N, h, w), ``extra["similar"]`` (N, K) the classes compared.

@@ -12,14 +12,14 @@ from ...contract.errors import SettingError
 
 def rivals(model: Model, logits: Array, chosen: Sequence[int], similar: int | Sequence[int | str]) -> Array:
     """For each row of ``logits`` (N, classes) the classes (N, K) that its chosen one is compared with: those of the
-    nearest logits, the nearest first, or those that are named.
+    nearest logits, the nearest first, as many as there are at most; or those that are named.
 
-    Raises SettingError where there are none or fewer than asked for, or the class itself is among them.
+    Raises SettingError where there are none, or the class itself is among them.
     """
     classes = logits.shape[1]
     if isinstance(similar, int | np.integer):
-        if not 1 <= similar < classes:
-            raise SettingError(f"similar={similar}: expected 1 to {classes - 1} of the other classes, or their names.")
+        if similar < 1 or classes < 2:
+            raise SettingError(f"similar={similar} of {classes} classes: expected at least 1 class beside the target.")
         far = np.abs(logits - logits[np.arange(len(chosen)), chosen][:, None])
         far[np.arange(len(chosen)), chosen] = -1  # itself comes first, and is left out
         return np.argsort(far, axis=1, kind="stable")[:, 1 : similar + 1]
