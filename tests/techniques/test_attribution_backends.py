@@ -41,7 +41,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kpca_cam": {},
     "fem": {},
     "group_cam": {"groups": 3},
-    "is_cam": {"samples": 2},
+    "is_cam": {"samples": 3},
     "ss_cam": SAMPLED,
 }
 NOISY = [name for name, settings in METHODS.items() if "noise" in settings]
