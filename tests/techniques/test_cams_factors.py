@@ -132,6 +132,7 @@ def test_regions_and_their_picture(pictures: Any, tmp_path: Path) -> None:
     assert rows[1]["share"] == pytest.approx((regions == 1).mean())
     large = model.ops.numpy(model.ops.resize(model.ops.asarray(found.values), (TRAPS_SIZE, TRAPS_SIZE)))
     np.testing.assert_allclose(found.enlarged(), large, atol=1e-12)
+    np.testing.assert_array_equal(regions, large.argmax(axis=1))
     figure = found.figure()
     texts = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
     assert texts == [f"{k}: {found.label(k)}" for k in range(3)]
