@@ -114,7 +114,22 @@ def test_class_activation_maps(kind: str, method: str, peer: str) -> None:
 
 @both_kinds
 @pytest.mark.parametrize(
-    "method", ["scorecam", "ablationcam", "eigencam", "hirescam", "gradcam_plus_plus", "smooth_gradcam_plus_plus"]
+    "method",
+    [
+        "scorecam",
+        "ablationcam",
+        "eigencam",
+        "hirescam",
+        "gradcam_plus_plus",
+        "smooth_gradcam_plus_plus",
+        "eigen_gradcam",
+        "kpca_cam",
+        "fem",
+        "finer_cam",
+        "shapley_cam",
+        "is_cam",
+        "ss_cam",
+    ],
 )
 def test_further_maps_are_those_of_the_axes_in_a_row(kind: str, method: str) -> None:
     """Where no peer goes: a map does not depend on how the axes are called, so that of the same network, written for

@@ -41,9 +41,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "crp": {},
     "deeplift": {},
     "deeplift_shap": {},
+    "eigen_gradcam": {},
+    "kpca_cam": {},
+    "fem": {},
+    "group_cam": {"groups": 3},
+    "is_cam": {"samples": 3},
+    "ss_cam": SAMPLED,
 }
-NOISY = [name for name, settings in METHODS.items() if "samples" in settings]
-SLOW = {"scorecam": "features.3.squeeze_activation", "ablationcam": "features.3.squeeze_activation"}
+NOISY = [name for name, settings in METHODS.items() if "noise" in settings]
+SLOW = dict.fromkeys(("scorecam", "ablationcam", "is_cam", "ss_cam"), "features.3.squeeze_activation")
 quiet = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
 
 

@@ -176,7 +176,7 @@ def test_parts_of_units_add_up(name: str, rng: np.random.Generator) -> None:
 
 @quiet
 def test_reference_pictures_by_relevance(name: str, rng: np.random.Generator) -> None:
-    """With an epsilon of a millionth, relevance at a layer is activation times gradient; the best are not those by activation."""
+    """With an epsilon of a millionth, relevance at a layer is activation times gradient."""
     if name not in ("torch", "gluon"):
         pytest.skip(f"{name} has no rules")
     model, layer = wrapped(kit_of(name).sequential(CONVS, seed=2), 8), "5"

@@ -11,6 +11,7 @@ from ..results.attribution import Attribution
 from ..results.base import Result
 from ..results.dreams import DeepDream, Dream, Inversion, Rendering
 from ..results.explanation import Explanation
+from ..results.factorization import Factorization
 from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
 from ..results.fields import ReceptiveFields
 from ..results.folders import Embedding, TopPatches
@@ -18,6 +19,7 @@ from ..results.health import Health
 from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
+from .factors import factorization
 from .layers import MARKS, activation_statistics, feature_maps, filters, health, top_units
 from .maps import attributions, curves, maps, slices
 from .overlay import overlay
@@ -32,6 +34,7 @@ FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
     Dream: dream,
     Embedding: embedding,
     Explanation: explanation,
+    Factorization: factorization,
     FeatureMaps: feature_maps,
     Filters: filters,
     Health: health,
@@ -66,6 +69,7 @@ __all__ = [
     "dream",
     "embedding",
     "explanation",
+    "factorization",
     "feature_maps",
     "figure",
     "filters",

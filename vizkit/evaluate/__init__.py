@@ -6,6 +6,7 @@ Metrics take maps as plain arrays (N, H, W), so that anybody's can be judged, an
 from .complexity import complexity, sparseness
 from .faithfulness import Curves, average_drop, deletion, increase_in_confidence, insertion
 from .fidelity import faithfulness_correlation, infidelity
+from .flipping import pixel_flipping, selectivity
 from .imputation import impute, road
 from .localisation import pointing_game, relevance_mass, relevance_rank
 from .metrics import METRICS
@@ -28,11 +29,13 @@ __all__ = [
     "insertion",
     "max_sensitivity",
     "parameter_randomisation",
+    "pixel_flipping",
     "pointing_game",
     "random_logit",
     "rank",
     "relevance_mass",
     "relevance_rank",
     "road",
+    "selectivity",
     "sparseness",
 ]

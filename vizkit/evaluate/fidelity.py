@@ -78,7 +78,7 @@ def infidelity(
     job = Probe(
         "infidelity", model, image, target, output=output, input_range=input_range, fit=fit, batch_size=batch_size
     )
-    phi = _attributions(maps, job)
+    phi = attributions(maps, job)
     baselines = reference("mean", job.batch, model.spec).astype(np.float64)
     sums = np.zeros((3, len(job)))
 
@@ -98,7 +98,7 @@ def infidelity(
     return np.asarray((beta**2 * square - 2 * beta * product + rest) / samples)
 
 
-def _attributions(maps: Maps, job: Probe) -> Array:
+def attributions(maps: Maps, job: Probe) -> Array:
     """(N, C or 1, H, W)."""
     given: npt.ArrayLike = maps.values if isinstance(maps, Attribution) else maps
     values = np.asarray(given, dtype=np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from ..contract.backend import Array, Model
 from ..inputs.images import Batch
 from ..inputs.targets import Wanted
-from . import faithfulness, fidelity, imputation, localisation, randomisation, robustness
+from . import faithfulness, fidelity, flipping, imputation, localisation, randomisation, robustness
 from ._maps import Method
 from .complexity import complexity, sparseness
 
@@ -77,6 +77,8 @@ METRICS: dict[str, Metric] = {
     "deletion": _on_model(faithfulness.deletion, higher=False),
     "insertion": _on_model(faithfulness.insertion, higher=True),
     "road": _on_model(imputation.road, higher=False, default=False),
+    "pixel_flipping": _on_model(flipping.pixel_flipping, higher=False, default=False),
+    "selectivity": _on_model(flipping.selectivity, higher=False, default=False),
     "average_drop": _on_model(faithfulness.average_drop, higher=False, seeded=False),
     "increase_in_confidence": _on_model(faithfulness.increase_in_confidence, higher=True, seeded=False),
     "faithfulness_correlation": _on_model(fidelity.faithfulness_correlation, higher=True),

@@ -4,6 +4,7 @@ from .attribution import Attribution
 from .base import Result, chosen
 from .dreams import DeepDream, Dream, Evidence, Inversion, Rendering, Stage
 from .explanation import Explanation
+from .factorization import Factorization
 from .features import ActivationStatistics, FeatureMaps, Filters, TopUnits
 from .fields import Field, ReceptiveFields
 from .files import COMMAND, FIGURE_SUFFIXES, PROVENANCE, command, figure_bytes, provenance, read_provenance, save_figure
@@ -22,6 +23,7 @@ __all__ = [
     "Embedding",
     "Evidence",
     "Explanation",
+    "Factorization",
     "FeatureMaps",
     "Field",
     "Filters",

@@ -13,13 +13,22 @@ from .attribution.smoothgrad import smoothgrad
 from .attribution.squaregrad import squaregrad
 from .attribution.vargrad import vargrad
 from .cam.ablationcam import ablationcam
+from .cam.deep_feature_factorization import deep_feature_factorization
+from .cam.eigen_gradcam import eigen_gradcam
 from .cam.eigencam import eigencam
+from .cam.fem import fem
+from .cam.finer_cam import finer_cam
 from .cam.gradcam import gradcam
 from .cam.gradcam_plus_plus import gradcam_plus_plus, smooth_gradcam_plus_plus
+from .cam.group_cam import group_cam
 from .cam.guided_gradcam import guided_gradcam
 from .cam.hirescam import hirescam
+from .cam.is_cam import is_cam
+from .cam.kpca_cam import kpca_cam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
+from .cam.shapley_cam import shapley_cam
+from .cam.ss_cam import ss_cam
 from .cam.xgradcam import xgradcam
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream
@@ -40,7 +49,8 @@ from .perturbation.lime import lime
 from .perturbation.occlusion import occlusion
 from .perturbation.rise import rise
 from .relevance.crp import crp
-from .relevance.deeplift import deeplift, deeplift_shap
+from .relevance.deeplift import deeplift
+from .relevance.deeplift_shap import deeplift_shap
 from .relevance.lrp import lrp
 
 __all__ = [
@@ -53,27 +63,34 @@ __all__ = [
     "class_pictures",
     "crp",
     "deconvnet",
+    "deep_feature_factorization",
     "deepdream",
     "deeplift",
     "deeplift_shap",
     "dream",
     "edge_map",
+    "eigen_gradcam",
     "eigencam",
     "embed",
     "feature_maps",
+    "fem",
     "filters",
+    "finer_cam",
     "full_gradient",
     "gradcam",
     "gradcam_plus_plus",
     "gradient_shap",
     "gradient_x_input",
+    "group_cam",
     "guided_backprop",
     "guided_gradcam",
     "health",
     "hirescam",
     "integrated_gradients",
     "invert",
+    "is_cam",
     "kernel_shap",
+    "kpca_cam",
     "layercam",
     "lime",
     "lrp",
@@ -84,9 +101,11 @@ __all__ = [
     "rise",
     "saliency",
     "scorecam",
+    "shapley_cam",
     "smooth_gradcam_plus_plus",
     "smoothgrad",
     "squaregrad",
+    "ss_cam",
     "top_patches",
     "top_units",
     "vargrad",

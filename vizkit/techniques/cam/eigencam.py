@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ...contract.backend import Array, Model, Tensor
+from ...contract.backend import Model, Tensor
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held
 from .combining import choose_layer, combined, finish
+from .projecting import projection
 
 
 @held
@@ -49,18 +48,7 @@ def eigencam(
     ops = model.ops
 
     def maps(i: int) -> Tensor:
-        return ops.asarray(_projection(ops.numpy(grid.maps(ops, kept[name][i]))[0].astype(np.float64), centre)[None])
+        return ops.asarray(projection(ops.numpy(grid.maps(ops, kept[name][i]))[0], centre)[None])
 
     cause = "the layer's activations are the same everywhere; take another layer."
     return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
-
-
-def _projection(activations: Array, centre: bool) -> Array:
-    """(C, h, w) to (h, w): projected on the first singular vector."""
-    flat = activations.reshape(len(activations), -1).T
-    mean = flat.mean(axis=1)
-    if centre:
-        flat = flat - flat.mean(axis=0)
-    _, _, right = np.linalg.svd(flat, full_matrices=False)
-    found = flat @ right[0]
-    return np.asarray(found.reshape(activations.shape[1:]) * (1 if found @ mean >= 0 else -1))

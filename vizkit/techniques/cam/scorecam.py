@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ...contract.backend import Model, Tensor
+from ...contract.backend import Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held
-from ..common.maps import quotient
-from .combining import choose_layer, combined, finish, weighted
+from .combining import choose_layer
+from .masking import by_scores, channel_masks
 
 
 @held
@@ -43,15 +41,6 @@ def scorecam(
     name, grid = choose_layer(model, layer)
     ops = model.ops
     activations = [grid.maps(ops, one) for one in job.scores((name,))[1][name]]
-
-    def masked(i: int, which: range) -> Tensor:
-        layer = ops.transpose(activations[i][:, which.start : which.stop], (1, 0, 2, 3))
-        mask = grid.enlarged(ops, layer, model.spec)
-        low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * mask, mask))
-        return job.image(i) * quotient(ops, mask + low, high + low + 0.0 * mask)
-
-    scores = job.forwards(grid.channels, masked)
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights = ops.asarray((shifted / shifted.sum(axis=1, keepdims=True))[:, :, None, None])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
-    return finish(job, maps, name, relu, extra={"scores": scores})
+    masks = channel_masks(job, grid, activations)
+    scores = job.forwards(grid.channels, lambda i, which: job.image(i) * masks(i, which))
+    return by_scores(job, name, grid, activations, scores, relu)

@@ -1,4 +1,4 @@
-"""DeepLIFT, and its mean over many references."""
+"""DeepLIFT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
-from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
@@ -68,49 +67,10 @@ def deeplift(
         "deeplift", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         baseline=baseline_name(baseline), seed=seed,
     )  # fmt: skip
-    return _mean(job, [baseline_inputs(job, baseline, seed)])
+    return mean_of(job, [baseline_inputs(job, baseline, seed)])
 
 
-@held
-def deeplift_shap(
-    model: Model,
-    image: ImageInput,
-    *,
-    target: Target = None,
-    baselines: Sequence[ImageInput] = ("blurred", "noise"),
-    seed: int = 0,
-    batch_size: int | None = None,
-    input_range: str = "imagenet",
-    fit: str = "crop",
-) -> Attribution:
-    """DeepLiftSHAP (Lundberg & Lee 2017, arXiv 1705.07874): the mean of :func:`vizkit.deeplift` over several baselines.
-
-    ``sum M = S_t(I) - mean_b S_t(B_b)``.
-
-    Args: as :func:`vizkit.deeplift` has them, and
-        baselines: a list of names or images, each for all images.
-
-    Returns, raises: as :func:`vizkit.deeplift`.
-
-    Believe:
-        like deeplift, and less at the mercy of one baseline.
-
-    Example:
-        >>> import vizkit
-        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
-        >>> vizkit.deeplift_shap(model, vizkit.images.sample(), baselines=["blurred", "mean"]).values.shape
-        (1, 224, 224)
-    """
-    if isinstance(baselines, str) or not len(baselines):
-        raise SettingError(f"baselines={baselines!r}: give a list of at least one, for example ['black'].")
-    job = Job(
-        "deeplift_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
-        baselines=baseline_name(list(baselines)), seed=seed,
-    )  # fmt: skip
-    return _mean(job, [baseline_inputs(job, one, seed) for one in baselines])
-
-
-def _mean(job: Job, baselines: Sequence[Array]) -> Attribution:
+def mean_of(job: Job, baselines: Sequence[Array]) -> Attribution:
     """The mean of the attributions by each of the baselines (N, C, H, W)."""
     job.settle()
     job.targets = job.settled  # a picture's own, for its reference, too

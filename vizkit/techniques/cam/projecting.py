@@ -1,0 +1,57 @@
+"""Maps on the first component of what a layer holds at its positions: linear, or of a kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Array
+from ...contract.errors import SettingError
+
+KERNELS = ("sigmoid", "rbf", "poly", "linear")
+DEGREE = 3
+"""Of the polynomial kernel, as scikit-learn has it."""
+MOST = 4096
+"""Positions beyond which the matrix of their kernel is too large to be decomposed in reasonable time."""
+
+
+def projection(values: Array, centre: bool) -> Array:
+    """(C, h, w) to (h, w): projected on the first right singular vector, signed as the channels' mean."""
+    flat = values.reshape(len(values), -1).T.astype(np.float64)
+    mean = flat.mean(axis=1)
+    if centre:
+        flat = flat - flat.mean(axis=0)
+    _, _, right = np.linalg.svd(flat, full_matrices=False)
+    return _signed(flat @ right[0], mean).reshape(values.shape[1:])
+
+
+def kernel_projection(values: Array, kernel: str, gamma: float | None) -> Array:
+    """(C, h, w) to (h, w): projected on the first component of kernel PCA over the positions, each channel less its
+    mean, signed as the channels' mean."""
+    flat = values.reshape(len(values), -1).T.astype(np.float64)
+    if len(flat) > MOST:
+        raise SettingError(
+            f"The layer has {len(flat)} positions; kernel PCA compares each with each, and takes at most {MOST}. Take "
+            "a deeper layer, or vizkit.eigencam."
+        )
+    gram = _gram(flat - flat.mean(axis=0), kernel, 1.0 / len(values) if gamma is None else gamma)
+    gram = gram - gram.mean(axis=0) - gram.mean(axis=1, keepdims=True) + gram.mean()
+    strengths, vectors = np.linalg.eigh(gram)
+    found = vectors[:, -1] * np.sqrt(max(float(strengths[-1]), 0.0))
+    return _signed(found, flat.mean(axis=1)).reshape(values.shape[1:])
+
+
+def _gram(x: Array, kernel: str, gamma: float) -> Array:
+    products = x @ x.T
+    if kernel == "linear":
+        return products
+    if kernel == "sigmoid":
+        return np.asarray(np.tanh(gamma * products + 1.0))
+    if kernel == "poly":
+        return np.asarray((gamma * products + 1.0) ** DEGREE)
+    squares = np.diag(products)
+    return np.asarray(np.exp(-gamma * np.maximum(squares[:, None] + squares - 2 * products, 0.0)))
+
+
+def _signed(found: Array, mean: Array) -> Array:
+    """A component has no sign of its own."""
+    return np.asarray(found if found @ mean >= 0 else -found)

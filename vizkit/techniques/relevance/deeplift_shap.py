@@ -1,0 +1,53 @@
+"""DeepLIFT's mean over many references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..attribution.path import baseline_inputs, baseline_name
+from ..common.job import Job, held
+from .deeplift import mean_of
+
+
+@held
+def deeplift_shap(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    baselines: Sequence[ImageInput] = ("blurred", "noise"),
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """DeepLiftSHAP (Lundberg & Lee 2017, arXiv 1705.07874): the mean of :func:`vizkit.deeplift` over several baselines.
+
+    ``sum M = S_t(I) - mean_b S_t(B_b)``.
+
+    Args: as :func:`vizkit.deeplift` has them, and
+        baselines: a list of names or images, each for all images.
+
+    Returns, raises: as :func:`vizkit.deeplift`.
+
+    Believe:
+        like deeplift, and less at the mercy of one baseline.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.deeplift_shap(model, vizkit.images.sample(), baselines=["blurred", "mean"]).values.shape
+        (1, 224, 224)
+    """
+    if isinstance(baselines, str) or not len(baselines):
+        raise SettingError(f"baselines={baselines!r}: give a list of at least one, for example ['black'].")
+    job = Job(
+        "deeplift_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
+        baselines=baseline_name(list(baselines)), seed=seed,
+    )  # fmt: skip
+    return mean_of(job, [baseline_inputs(job, one, seed) for one in baselines])
