@@ -50,6 +50,9 @@ def attention(
         the network or the layer has no attention, or none over the whole picture, such as Swin's within windows.
         Warns with MapWarning of a map that is the same everywhere.
 
+    Believe:
+        Believe it as where one layer looks; what is looked at need not speak for the class.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP

@@ -50,6 +50,9 @@ def attention_relevance(
         attention, or not all of it over the whole picture, such as Swin's within windows. Warns with MapWarning of a
         map that is the same everywhere.
 
+    Believe:
+        Believe it for transformers where attention carries the class; what bypasses attention is not in it.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP

@@ -54,6 +54,9 @@ def attention_rollout(
         over the whole picture, such as Swin's within windows. Warns with MapWarning of a map that is the same
         everywhere.
 
+    Believe:
+        Believe it as what may reach the class token; it is the same for every class.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("vit_b_16", weights="random:7")                          # doctest: +SKIP

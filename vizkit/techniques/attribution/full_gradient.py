@@ -48,6 +48,9 @@ def full_gradient(
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning when the completeness error exceeds
         5 %, and of flat or non-finite maps.
 
+    Believe:
+        Believe the exact sum more than the map: rescaling each layer decides what is seen.
+
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...contract.backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.backend import INFERENCE, Array, Leaves, Mode, Model, Ops, Step, Tensor
 from ...inputs import targets
 from ...inputs.outputs import Dense, Table
 
@@ -51,24 +51,26 @@ def differentiate(
     gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
     that of the classes alone.
 
-    At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
-    differentiated, so that memory and time of the backward pass are those of the tail.
+    At a layer the leaf is a zero tensor added to its output, or what is given under its name; without ``at_input``
+    nothing before the first layer is differentiated, so that memory and time of the backward pass are those of the
+    tail.
     """
     ops, names = model.ops, tuple(layers)
     table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
-        leaves = {name: ops.zeros((len(given["x"]), *model.layer(name).shape[1:])) for name in names}
+        shapes = {name: (len(given["x"]), *model.layer(name).shape[1:]) for name in names}
+        leaves = {name: given[name] if name in given else ops.zeros(shape) for name, shape in shapes.items()}
         if at_input:
             leaves[INPUT] = given["x"]
 
         def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
             add = {name: leaves[name] for name in names}
-            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, OUTPUT), add, mode)
-            return targets.score(ops, table, table(ops, kept[OUTPUT]), given["marks"]), kept
+            kept = model.forward(leaves.get(INPUT, given["x"]), (*names, *table.reads), add, mode)
+            return targets.score(ops, table, table.scores(ops, kept), given["marks"]), kept
 
         scores, gradients, kept = ops.value_and_grad(score, leaves)
-        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table(ops, kept[OUTPUT])}
+        return {**reduce(ops, Pass(given["x"], scores, kept, gradients)), LOGITS: table.scores(ops, kept)}
 
     if mode.training is not None:
         return step
@@ -78,6 +80,17 @@ def differentiate(
 def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
     """The gradients as they are, and the scores (N,)."""
     return {**done.gradients, SCORES: done.scores}
+
+
+def everything(ops: Ops, done: Pass) -> Leaves:
+    """The same, and the activations of the layers, by :func:`activation_of`."""
+    kept = {activation_of(name): done.activations[name] for name in done.gradients if name != INPUT}
+    return {**done.gradients, **kept, SCORES: done.scores}
+
+
+def activation_of(layer: str) -> str:
+    """Under this name :func:`everything` gives the activation of a layer, whose own has the gradient."""
+    return f"{layer}:activation"
 
 
 def input_gradient(ops: Ops, done: Pass) -> Leaves:
