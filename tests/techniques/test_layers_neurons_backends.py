@@ -150,7 +150,7 @@ def test_a_unit_is_a_target_of_every_method(name: str, pictures: Any) -> None:
     hidden = vizkit.occlusion(model, pictures, target=here, window=16, stride=16, baseline="mean")
     blank = model.ops.numpy(model.forward(model.ops.zeros((1, 3, TRAPS_SIZE, TRAPS_SIZE)), ("5",))["5"])
     np.testing.assert_allclose(hidden.values[:, 0, 0], activation[:, 3, 2, 4] - blank[0, 3, 2, 4], rtol=1e-9)
-    assert vizkit.gradcam(model, pictures, target=here, layer="2").labels[0] == "unit 3 of 5 at 2, 4"
+    assert vizkit.gradcam(model, pictures, target=here, layer="2").labels[0] == "unit 3 of 5 at 2/4"
     said = vizkit.saliency(model, pictures, target="unit:5:3@2,4")
     np.testing.assert_array_equal(said.values, vizkit.saliency(model, pictures, neuron=NEURON).values)
     mixed = vizkit.gradient_x_input(model, pictures, target=2.0 * here - Class(1)).values

@@ -217,7 +217,7 @@ class Unit(Score):
             maps = f"{' x '.join(map(str, places))} places" if places else "no places"
             raise SettingError(f"{name} at {at}: the layer has {maps}. Give one of them, counted from 0, or none.")
         of = partial(outputs.neuron, grid, self.index, int(np.ravel_multi_index(at, places)))
-        return Column(f"{name} at {', '.join(map(str, at))}", of, (self.layer,))
+        return Column(f"{name} at {'/'.join(map(str, at))}", of, (self.layer,))
 
 
 Neuron = tuple[str, int] | tuple[str, int, int, int]
