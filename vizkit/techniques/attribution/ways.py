@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class Ways:
         self.place, self.job = place, place.job
         self.points = len(nodes) + 2
         self.count = starts.shape[1] * self.points
-        self._at = place.column(np.concatenate([[0], nodes, [1]]))
+        self._nodes = nodes
         every = self.job.uploaded(starts.reshape(len(starts), -1, *starts.shape[2:]))
         shape = (-1, *starts.shape[2:])
 
@@ -36,6 +36,10 @@ class Ways:
             return start, place.values(self.job.image(i)) - start
 
         self._both = lru_cache(maxsize=2)(both)
+
+    @cached_property
+    def _at(self) -> Tensor:
+        return self.place.column(np.concatenate([[0], self._nodes, [1]]))
 
     def starts(self, i: int) -> Tensor:
         """A picture's baselines (K, ...) at the place."""
