@@ -24,6 +24,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "squaregrad": SAMPLED,
     "integrated_gradients": {"steps": 4, "baseline": "noise"},
     "gradient_shap": SAMPLED,
+    "conductance": {"steps": 4, "baseline": "noise"},
+    "internal_influence": {"steps": 4, "baseline": "noise"},
     "guided_backprop": {},
     "deconvnet": {},
     "full_gradient": {},

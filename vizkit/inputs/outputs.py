@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.backend import OUTPUT, Array, Model, Ops, Tensor
+from ..contract.backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
 from ..contract.errors import SettingError, ShapeError
+from ..contract.grid import Grid
 
 OVERLAP = 0.5
 """How much a detected box must have in common with the one that is meant: intersection over union."""
@@ -21,10 +22,15 @@ Of = Callable[[Ops, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A score on a network: its name, and how it is computed."""
+    """A score on a network: its name, and how it is computed of the activations of ``layers``, in their order."""
 
     label: str
-    of: Of
+    of: Callable[..., Tensor]
+    layers: tuple[str, ...] = (OUTPUT,)
+
+    def score(self, ops: Ops, kept: Leaves) -> Tensor:
+        """(N,), of activations by name."""
+        return self.of(ops, *(kept[name] for name in self.layers))
 
 
 @dataclass(frozen=True)
@@ -80,22 +86,35 @@ class Dense:
 class Table:
     """The scores (N, K) that one call looks at: the classes of the network, then those that it was given as
     :class:`Score`; and, of the pictures, which of them: None is the sum of all classes, unresolved a None of ``asked``
-    the top-1."""
+    the top-1. Where nobody asks for a class, ``output`` is False: theirs are zero, and nothing reads it."""
 
     dense: Dense
     columns: tuple[Column, ...] = ()
+    output: bool = True
 
     @property
     def width(self) -> int:
         """K."""
         return self.dense.classes + len(self.columns)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The activations that it is made of, by name."""
+        own = [name for one in self.columns for name in one.layers]
+        return tuple(dict.fromkeys([OUTPUT, *own] if self.output else own))
+
     def __call__(self, ops: Ops, output: Tensor) -> Tensor:
-        found = self.dense.table(ops, output)
-        if not self.columns:
-            return found
-        own = [ops.reshape(one.of(ops, output), (-1, 1)) for one in self.columns]
-        return ops.concat([found, *own], 1)
+        """Of the network's output alone."""
+        return self.scores(ops, {OUTPUT: output})
+
+    def scores(self, ops: Ops, kept: Leaves) -> Tensor:
+        """Of the activations that it :attr:`reads`, by name."""
+        own = [ops.reshape(one.score(ops, kept), (-1, 1)) for one in self.columns]
+        if self.output:
+            found = self.dense.table(ops, kept[OUTPUT])
+        else:
+            found = ops.zeros((int(own[0].shape[0]), self.dense.classes))
+        return ops.concat([found, *own], 1) if own else found
 
     def label(self, model: Model, index: int) -> str:
         """The name of a column."""
@@ -120,6 +139,15 @@ def predicted(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
 
 def masked(dense: Dense, index: int, mask: Array, ops: Ops, output: Tensor) -> Tensor:
     return ops.sum(dense.places(ops, output)[:, index] * ops.constant(np.reshape, mask, (1, -1)), 1)
+
+
+def neuron(grid: Grid | None, index: int, place: int | None, ops: Ops, activations: Tensor) -> Tensor:
+    """A unit of a layer at a place of its grid, or added up over all."""
+    if grid is None:
+        return activations[:, index]
+    maps = grid.maps(ops, activations)[:, index]
+    flat = ops.reshape(maps, (-1, grid.positions))
+    return ops.sum(flat, 1) if place is None else flat[:, place]
 
 
 def cosine(direction: Array, ops: Ops, output: Tensor) -> Tensor:

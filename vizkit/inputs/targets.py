@@ -2,7 +2,8 @@
 
 Of a classifier that is a class's logit. Of a network with another output it is a :class:`Score`: a class at a pixel, in
 a box or under a mask of a segmentation, a detected box, the similarity of an embedding to another picture's, any
-function. Scores can be added, subtracted and multiplied by numbers: ``Class("cat") - Class("dog")``.
+function; or a unit of a layer. Scores can be added, subtracted and multiplied by numbers:
+``Class("cat") - Class("dog")``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.backend import OUTPUT, Array, Model, Ops, Tensor
-from ..contract.errors import ImageError, SettingError
+from ..contract.errors import ImageError, LayerError, SettingError
 from . import outputs
 from .outputs import CORNERS, Column, Dense, Of, Table
 
@@ -72,12 +73,14 @@ class Sum(Score):
 
     def bound(self, model: Model, logits: Tensor | None) -> Column:
         columns = [(factor, score.bound(model, logits)) for factor, score in self.terms]
+        layers = tuple(dict.fromkeys(name for _, one in columns for name in one.layers))
 
-        def of(ops: Ops, output: Tensor) -> Tensor:
-            parts = [factor * one.of(ops, output) for factor, one in columns]
+        def of(ops: Ops, *activations: Tensor) -> Tensor:
+            kept = dict(zip(layers, activations, strict=True))
+            parts = [factor * one.score(ops, kept) for factor, one in columns]
             return sum(parts[1:], parts[0])
 
-        return Column(" ".join(_term(factor, one.label, i) for i, (factor, one) in enumerate(columns)), of)
+        return Column(" ".join(_term(factor, one.label, i) for i, (factor, one) in enumerate(columns)), of, layers)
 
 
 def _term(factor: float, label: str, i: int) -> str:
@@ -189,12 +192,57 @@ class Function(Score):
         return Column(self.name, self.function)
 
 
+@dataclass(frozen=True, eq=False)
+class Unit(Score):
+    """The activation of a layer's unit, a channel or a number of a dense layer: at ``at``, a row and a column of the
+    layer's own maps, or added up over all places."""
+
+    layer: str
+    index: int
+    at: tuple[int, ...] | None = None
+
+    def bound(self, model: Model, logits: Tensor | None) -> Column:
+        model.check_layer(self.layer)
+        shape, grid = model.layer(self.layer).shape, model.grid(self.layer)
+        if grid is None and len(shape) != 2:
+            raise LayerError(f"Layer {self.layer!r} of {model.name} gives {shape}; a unit needs channels over places.")
+        count = shape[1] if grid is None else grid.channels
+        places = () if grid is None else grid.extent or (grid.height, grid.width)
+        if not 0 <= self.index < count:
+            raise SettingError(f"Layer {self.layer!r} of {model.name} has units 0 to {count - 1}; got {self.index}.")
+        name, at = f"unit {self.index} of {self.layer}", self.at
+        if at is None:
+            return Column(name, partial(outputs.neuron, grid, self.index, None), (self.layer,))
+        if not places or len(at) != len(places) or not all(0 <= a < b for a, b in zip(at, places, strict=True)):
+            maps = f"{' x '.join(map(str, places))} places" if places else "no places"
+            raise SettingError(f"{name} at {at}: the layer has {maps}. Give one of them, counted from 0, or none.")
+        of = partial(outputs.neuron, grid, self.index, int(np.ravel_multi_index(at, places)))
+        return Column(f"{name} at {'/'.join(map(str, at))}", of, (self.layer,))
+
+
+Neuron = tuple[str, int] | tuple[str, int, int, int]
+"""A layer, a unit of it, and perhaps a place in its maps: ``("layer4", 17)``, ``("layer4", 17, 3, 4)``."""
+
+
+def unit(neuron: Neuron) -> Unit:
+    """A neuron as a target. Raises SettingError for anything else."""
+    layer, *numbers = neuron if isinstance(neuron, tuple | list) else (neuron,)
+    if not isinstance(layer, str) or not numbers or not all(isinstance(one, int | np.integer) for one in numbers):
+        raise SettingError(
+            f"neuron={neuron!r}: expected a layer and a unit, and perhaps a row and a column of the layer's maps, for "
+            'example ("layer4", 17) or ("layer4", 17, 3, 4).'
+        )
+    index, *at = (int(one) for one in numbers)
+    return Unit(layer, index, tuple(at) or None)
+
+
 Wanted = int | str | Score | None
 Target = Wanted | Sequence[Wanted]
 """What every technique takes: None (the top-1), a class's index or label, "all", a :class:`Score`, or a list with one
 of these for each picture. In a text, ``cat@12,30`` is ``Class("cat", at=(12, 30))``, ``cat@5,5,60,40`` a box,
 ``cat@predicted`` and ``cat@mask.png`` masks, ``like:photo.jpg`` a :class:`Similarity`, ``box:0`` a
-:class:`Detection`, and `` + ``, `` - `` between two of these, with spaces, what it says."""
+:class:`Detection`, ``unit:layer4:17`` and ``unit:layer4:17@3,4`` a :class:`Unit`, and `` + ``, `` - `` between two of
+these, with spaces, what it says."""
 
 
 def look(model: Model, target: Target, batch: Batch) -> tuple[Table, list[int | str | None], list[Wanted]]:
@@ -223,7 +271,8 @@ def look(model: Model, target: Target, batch: Batch) -> tuple[Table, list[int | 
             columns.append(score.bound(model, logits))
             known[id(score)] = dense.classes + len(columns) - 1
         found.append(known[id(score)])
-    table = Table(dense, tuple(columns))
+    asks = any(not isinstance(one, int | np.integer) or one < dense.classes for one in found)
+    table = Table(dense, tuple(columns), asks or any(OUTPUT in one.layers for one in columns))
     for one in found:
         _one(model, table, one)
     return table, found, wanted
@@ -244,7 +293,7 @@ def _read(model: Model, target: Wanted) -> Wanted:
     if not isinstance(target, str) or target == ALL or target in (model.spec.labels or ()):
         return target
     parts = re.split(r"\s+([+-])\s+", target.strip())
-    if len(parts) == 1 and not re.search(r"@|^like:|^box:", target):
+    if len(parts) == 1 and not re.search(r"@|^like:|^box:|^unit:", target):
         return target
     total = _term_of(parts[0])
     for sign, text in zip(parts[1::2], parts[2::2], strict=True):
@@ -258,8 +307,12 @@ def _term_of(text: str) -> Score:
         return Similarity(rest)
     if kind == "box" and rest.isdigit():
         return Detection(int(rest))
-    name, at, where = text.rpartition("@")
-    if not at:
+    unit_of = re.fullmatch(r"unit:(.+):(\d+)(?:@(\d+(?:,\d+)*))?", text)
+    if unit_of:
+        at = tuple(int(one) for one in unit_of[3].split(",")) if unit_of[3] else None
+        return Unit(unit_of[1], int(unit_of[2]), at)
+    name, sign, where = text.rpartition("@")
+    if not sign:
         return Class(text)
     numbers = where.split(",")
     if where == PREDICTED:

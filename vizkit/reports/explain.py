@@ -74,7 +74,8 @@ def explain(
         image: path, Pillow image, uint8 (H, W, 3) array, or a list of them.
         methods: names of attribution methods, such as "gradcam", or (name, settings) for settings of a method's own.
         targets: None (top-1), an index, a label, "all", or a list of these: a row of the figure for each.
-        layer: for the methods that look at a layer; None as in :func:`vizkit.gradcam`.
+        layer: for the methods that look at a layer, not for those that look at the input unless they are told one, as
+            ``("saliency", {"layer": ...})``; None as in :func:`vizkit.gradcam`.
         overlay: lay the maps over the picture in gray, or draw them bare.
         scale: "each" map from zero to its own end, or "common": one end for all maps of a method. Units differ from
             method to method, so there is no scale for all.
@@ -114,7 +115,7 @@ def explain(
     common = {"layer": layer, "seed": seed, "batch_size": batch_size, "input_range": input_range, "fit": fit}
 
     def one(model: Model, target: Wanted, run: Callable[..., Attribution], own: Mapping[str, Any]) -> Attribution:
-        known = inspect.signature(run).parameters
+        known = set(inspect.signature(run).parameters) - ({"layer"} if hasattr(run, "input_first") else set())
         settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
         advance(next(done), f"{run.__name__} in {model.backend}")
         return run(model, image, **{**settings, **own})

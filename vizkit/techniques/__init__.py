@@ -3,11 +3,13 @@
 from .attribution.attention import attention
 from .attribution.attention_relevance import attention_relevance
 from .attribution.attention_rollout import attention_rollout
+from .attribution.conductance import conductance
 from .attribution.full_gradient import full_gradient
 from .attribution.gradient_shap import gradient_shap
 from .attribution.gradient_x_input import gradient_x_input
 from .attribution.guided_backprop import deconvnet, guided_backprop
 from .attribution.integrated_gradients import integrated_gradients
+from .attribution.internal_influence import internal_influence
 from .attribution.saliency import saliency
 from .attribution.smoothgrad import smoothgrad
 from .attribution.squaregrad import squaregrad
@@ -61,6 +63,7 @@ __all__ = [
     "attention_rollout",
     "centre_map",
     "class_pictures",
+    "conductance",
     "crp",
     "deconvnet",
     "deep_feature_factorization",
@@ -87,6 +90,7 @@ __all__ = [
     "health",
     "hirescam",
     "integrated_gradients",
+    "internal_influence",
     "invert",
     "is_cam",
     "kernel_shap",

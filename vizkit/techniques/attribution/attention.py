@@ -51,7 +51,7 @@ def attention(
         Warns with MapWarning of a map that is the same everywhere.
 
     Believe:
-        as what a head looks at, never as what the class is made of.
+        Believe it as where one layer looks; what is looked at need not speak for the class.
 
     Example:
         >>> import vizkit

@@ -51,7 +51,7 @@ def attention_relevance(
         map that is the same everywhere.
 
     Believe:
-        as attention weighted by what the class gains; the best of the three.
+        Believe it for transformers where attention carries the class; what bypasses attention is not in it.
 
     Example:
         >>> import vizkit

@@ -55,7 +55,7 @@ def attention_rollout(
         everywhere.
 
     Believe:
-        as how tokens are mixed on the way up; it does not know the class.
+        Believe it as what may reach the class token; it is the same for every class.
 
     Example:
         >>> import vizkit

@@ -49,7 +49,7 @@ def full_gradient(
         5 %, and of flat or non-finite maps.
 
     Believe:
-        as where the network's constants and pixels act together; its scale counts channels, not evidence.
+        Believe the exact sum more than the map: rescaling each layer decides what is seen.
 
     Example:
         >>> import vizkit

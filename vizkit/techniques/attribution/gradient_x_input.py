@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from ...contract.backend import Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.passes import VALUES, input_gradient
+from ..common.job import Job, held, input_first
+from .place import Place, total
 
 
+@input_first
 @held
 def gradient_x_input(
     model: Model,
     image: ImageInput,
     *,
     target: Target = None,
+    layer: str | None = None,
+    neuron: Neuron | None = None,
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -23,9 +26,11 @@ def gradient_x_input(
     """Gradient times input (Shrikumar et al. 2016, arXiv 1605.01713).
 
     ``M[y, x] = sum_c I[c, y, x] * d S_t / d I[c, y, x]`` with ``S_t`` the target's logit and ``I`` the network's input.
-    A network of convolutions, ReLUs and max-pools without biases has ``sum M = S_t``.
+    A network of convolutions, ReLUs and max-pools without biases has ``sum M = S_t``. At a layer, activation times
+    gradient, enlarged; unlike :func:`vizkit.hirescam`, which has the same map, it keeps every channel.
 
-    Args: as :func:`vizkit.saliency` has them; defaults: top-1 target, normalised pixels, centre crop.
+    Args: as :func:`vizkit.saliency` has them, with ``layer`` and ``neuron``; defaults: top-1 target, normalised pixels,
+    centre crop.
 
     Returns:
         :class:`Attribution`, signed, (N, H, W); ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
@@ -34,7 +39,7 @@ def gradient_x_input(
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
 
     Believe:
-        only in networks without biases, where it adds up; pixels that are near zero cannot show.
+        Believe it where the network has no biases; elsewhere it misses what integrated gradients count.
 
     Example:
         >>> import vizkit
@@ -42,6 +47,10 @@ def gradient_x_input(
         >>> vizkit.gradient_x_input(model, vizkit.images.sample()).values.shape
         (1, 224, 224)
     """
-    job = Job("gradient_x_input", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
-    attribution = job.x * job.passes(input_gradient)[VALUES]
-    return job.result(attribution.sum(axis=1), signed=True, extra={"attribution": attribution})
+    job = Job(
+        "gradient_x_input", model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size
+    )
+    place = Place(job, layer)
+    # In float64 at the input, as there is no more of it.
+    attribution = job.x * place.gradients() if layer is None else place.gradients(times_value=True)
+    return place.result(attribution, total, signed=True)

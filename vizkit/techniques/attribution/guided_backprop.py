@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Array, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_relu
 from ..common.passes import VALUES, input_gradient, strongest
@@ -18,6 +17,7 @@ def guided_backprop(
     image: ImageInput,
     *,
     target: Target = None,
+    neuron: Neuron | None = None,
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -29,7 +29,7 @@ def guided_backprop(
     functions. Other activations pass their true gradient. The map hardly depends on the layers near the output (Adebayo
     et al. 2018, arXiv 1810.03292): it shows edges, and is no explanation of the class.
 
-    Args: as :func:`vizkit.saliency` has them; defaults: top-1 target, normalised pixels, centre crop.
+    Args: as :func:`vizkit.saliency` has them, ``neuron`` too; defaults: top-1 target, normalised pixels, centre crop.
 
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is ``G``, signed.
@@ -39,7 +39,7 @@ def guided_backprop(
         :func:`vizkit.saliency`. Warns with MapWarning of flat or non-finite maps.
 
     Believe:
-        never alone: it shows edges, and hardly changes when the top layers are random.
+        Do not believe it as an explanation of a class: it shows edges, and hardly knows the top layers.
 
     Example:
         >>> import vizkit
@@ -47,7 +47,7 @@ def guided_backprop(
         >>> vizkit.guided_backprop(model, vizkit.images.sample()).values.shape
         (1, 224, 224)
     """
-    return _with_rule("guided", "guided_backprop", model, image, target, batch_size, input_range, fit)
+    return _with_rule("guided", "guided_backprop", model, image, target, neuron, batch_size, input_range, fit)
 
 
 @needs_relu
@@ -57,6 +57,7 @@ def deconvnet(
     image: ImageInput,
     *,
     target: Target = None,
+    neuron: Neuron | None = None,
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -69,9 +70,9 @@ def deconvnet(
     Args, returns, raises, example: as :func:`vizkit.guided_backprop`.
 
     Believe:
-        never alone: it shows edges, whatever the class.
+        Do not believe it as an explanation of a class: it shows structure that ReLUs let back, whatever the class.
     """
-    return _with_rule("deconvnet", "deconvnet", model, image, target, batch_size, input_range, fit)
+    return _with_rule("deconvnet", "deconvnet", model, image, target, neuron, batch_size, input_range, fit)
 
 
 def _with_rule(
@@ -80,11 +81,12 @@ def _with_rule(
     model: Model,
     image: ImageInput,
     target: Target,
+    neuron: Neuron | None,
     batch_size: int | None,
     input_range: str,
     fit: str,
 ) -> Attribution:
-    job = Job(technique, model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
+    job = Job(technique, model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size)
     gradient = relu_gradient(job, rule)
     cause = (
         "at some layer every gradient on the way back is negative, and the rule clips that; vizkit.saliency does not."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...contract.backend import Array, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ..common.job import Fold, Job
 from ..common.noise import Noise
+from .place import Place
 
 
 def folded(
@@ -21,12 +22,14 @@ def folded(
     input_range: str,
     fit: str,
     fold: Fold,
-) -> tuple[Job, list[Array]]:
+    layer: str | None = None,
+    neuron: Neuron | None = None,
+) -> tuple[Place, list[Array]]:
     """What ``fold`` makes of the gradients at noisy copies. The target None is the top-1 of the image without noise."""
     job = Job(
-        technique, model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
+        technique, model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size,
         samples=samples, noise=noise, seed=seed,
     )  # fmt: skip
-    drawn = Noise(job, noise, seed, samples)
+    place, drawn = Place(job, layer), Noise(job, noise, seed, samples)
     job.settle()
-    return job, job.samples(samples, drawn.noisy, fold)
+    return place, job.samples(samples, drawn.noisy, fold, **place.options)

@@ -8,20 +8,24 @@ from ...contract.backend import Mode, Model
 from ...contract.errors import SettingError
 from ...inputs import targets
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.passes import VALUES, strongest_gradient
+from ..common.job import Job, held, input_first
+from ..common.passes import VALUES, strongest, strongest_gradient
+from .place import Place
 
 MODES = ("inference", "published")
 
 
+@input_first
 @held
 def saliency(
     model: Model,
     image: ImageInput,
     *,
     target: Target = None,
+    layer: str | None = None,
+    neuron: Neuron | None = None,
     input_range: str | None = None,
     mode: str = "inference",
     fit: str | None = None,
@@ -39,6 +43,10 @@ def saliency(
             :func:`vizkit.images.prepare`.
         target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
             with one per image; a list for a single image gives a map for each.
+        layer: differentiate at this layer's output in the place of the input: ``A_k`` for ``I``, the map enlarged
+            bilinearly (half-pixel centres). None is the input.
+        neuron: a layer's unit to explain in the place of a target: ``("layer4", 17)``, its activations added up over
+            all places, or ``("layer4", 17, 3, 4)`` at one row and column of the layer's maps.
         input_range: "imagenet" feeds normalised pixels, "unit" pixels in 0..1. None means "imagenet", and "unit" in
             published mode.
         mode: "inference" (dropout off, batch norm on stored statistics), or "published": what the Gluon homework
@@ -49,10 +57,15 @@ def saliency(
         batch_size: images differentiated together; bounds memory, does not change the maps. None fits 1 GiB.
 
     Returns:
-        :class:`Attribution` with ``values`` (N, H, W) >= 0 in the model's dtype, per unit of normalised input.
+        :class:`Attribution` with ``values`` (N, H, W) >= 0 in the model's dtype, per unit of normalised input; with
+        ``layer``, ``extra["attribution"]`` is the gradient there, (N, C, h, w) or as the layer has it.
 
     Raises:
-        ImageError, UnknownNameError (label), SettingError, ShapeError.
+        ImageError, UnknownNameError (label or layer), SettingError, ShapeError, LayerError for a layer without extent,
+        DisconnectedError where it comes behind the ``neuron``.
+
+    Believe:
+        Believe it as local sensitivity: which pixels move the score if nudged, not what they have contributed.
 
     Believe:
         as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
@@ -66,8 +79,9 @@ def saliency(
     if mode not in MODES:
         raise SettingError(f"mode={mode!r}: expected {' or '.join(map(repr, MODES))}.")
     published = mode == "published"
-    if published and target not in (None, targets.ALL):
-        raise SettingError(f"mode='published' differentiates the sum of all logits; target={target!r} contradicts it.")
+    if published and (target not in (None, targets.ALL) or neuron is not None):
+        given = f"target={target!r}" if neuron is None else f"neuron={neuron!r}"
+        raise SettingError(f"mode='published' differentiates the sum of all logits; {given} contradicts it.")
     if published:
         target, batch_size = targets.ALL, 1
     input_range = input_range or ("unit" if published else "imagenet")
@@ -78,6 +92,7 @@ def saliency(
         model,
         image,
         target,
+        neuron=neuron,
         input_range=input_range,
         fit=fit,
         batch_size=batch_size,
@@ -85,4 +100,7 @@ def saliency(
         seed=shown_seed,
     )
     forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
-    return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])
+    if layer is None:
+        return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])
+    place = Place(job, layer)
+    return place.result(place.gradients(mode=forward_mode), strongest)

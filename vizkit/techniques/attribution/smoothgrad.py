@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from ...contract.backend import Leaves, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
-from ..common.job import State, added, held
+from ..common.job import State, added, held, input_first
 from ..common.passes import INPUT, strongest
 from .noisy import folded
 
 
+@input_first
 @held
 def smoothgrad(
     model: Model,
     image: ImageInput,
     *,
     target: Target = None,
+    layer: str | None = None,
+    neuron: Neuron | None = None,
     samples: int = 50,
     noise: float = 0.15,
     seed: int = 0,
@@ -29,7 +32,7 @@ def smoothgrad(
     ``M[y, x] = max_c |1/n sum_s d S_t(I + e_s) / d I[c, y, x]|`` with ``e_s`` Gaussian of standard deviation
     ``noise * (max I - min I)``; ``samples=1, noise=0`` is :func:`vizkit.saliency`.
 
-    Args: as :func:`vizkit.saliency` has them, and
+    Args: as :func:`vizkit.saliency` has them, ``layer`` and ``neuron`` too, and
         samples: noisy copies of each image; 50 as in the paper.
         noise: standard deviation as a fraction of the image's range; the paper finds 0.1 to 0.2 good.
         seed: of the noise. A sample's noise depends on the seed and its number alone.
@@ -42,7 +45,7 @@ def smoothgrad(
         ImageError, UnknownNameError (label), SettingError. Warns with MapWarning of flat or non-finite maps.
 
     Believe:
-        as a calmer saliency; the noise that it averages over is a setting, so name it.
+        Believe it as calmer saliency, for pictures near yours; too much noise shows another picture.
 
     Example:
         >>> import vizkit
@@ -50,12 +53,11 @@ def smoothgrad(
         >>> vizkit.smoothgrad(model, vizkit.images.sample(), samples=2).values.shape
         (1, 224, 224)
     """
-
-    ops = model.ops
+    ops, leaf = model.ops, layer or INPUT
 
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
-        return added(state, ops.sum(ops.double(gradients[INPUT]), 0))
+        return added(state, ops.sum(ops.double(gradients[leaf]), 0))
 
-    job, (total,) = folded("smoothgrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
-    mean = total / samples
-    return job.result(strongest(mean), extra={"attribution": mean})
+    settings = samples, noise, seed, batch_size, input_range, fit
+    place, (sums,) = folded("smoothgrad", model, image, target, *settings, fold, layer, neuron)
+    return place.result(sums / samples, strongest)

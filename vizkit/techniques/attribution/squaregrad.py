@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from ...contract.backend import Leaves, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
-from ..common.job import State, added, held
+from ..common.job import State, added, held, input_first
 from ..common.passes import INPUT
 from .noisy import folded
+from .place import total
 
 
+@input_first
 @held
 def squaregrad(
     model: Model,
     image: ImageInput,
     *,
     target: Target = None,
+    layer: str | None = None,
+    neuron: Neuron | None = None,
     samples: int = 50,
     noise: float = 0.15,
     seed: int = 0,
@@ -34,15 +38,15 @@ def squaregrad(
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
 
     Believe:
-        as smoothgrad with outliers stressed; it has no sign.
+        Believe it as where the gradient is large on average near the picture; it has no sign.
     """
 
-    ops = model.ops
+    ops, leaf = model.ops, layer or INPUT
 
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
-        here = ops.double(gradients[INPUT])
+        here = ops.double(gradients[leaf])
         return added(state, ops.sum(here * here, 0))
 
-    job, (total,) = folded("squaregrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold)
-    square = total / samples
-    return job.result(square.sum(axis=1), extra={"attribution": square})
+    settings = samples, noise, seed, batch_size, input_range, fit
+    place, (sums,) = folded("squaregrad", model, image, target, *settings, fold, layer, neuron)
+    return place.result(sums / samples, total)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from ...contract.backend import Leaves, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Target
+from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
-from ..common.job import State, held
+from ..common.job import State, held, input_first
 from ..common.passes import INPUT
 from .noisy import folded
+from .place import total
 
 
+@input_first
 @held
 def vargrad(
     model: Model,
     image: ImageInput,
     *,
     target: Target = None,
+    layer: str | None = None,
+    neuron: Neuron | None = None,
     samples: int = 50,
     noise: float = 0.15,
     seed: int = 0,
@@ -35,14 +39,14 @@ def vargrad(
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) before the sum over channels.
 
     Believe:
-        as where the gradient is unsure under noise, with no sign: edges stand out for every class.
+        Believe it as where the gradient is unstable under noise; it has no sign, and is no contribution.
     """
 
-    ops = model.ops
+    ops, leaf = model.ops, layer or INPUT
 
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
         # Mean and scatter of each batch by itself, then joined (Chan, Golub & LeVeque 1983), without cancellation.
-        here = ops.double(gradients[INPUT])
+        here = ops.double(gradients[leaf])
         mean = ops.mean(here, 0)
         off = here - ops.mean(here, 0, keepdims=True)
         scatter = ops.sum(off * off, 0)
@@ -52,9 +56,7 @@ def vargrad(
         share = len(which) / which.stop
         return state[0] + share * gap, state[1] + scatter + which.start * share * gap * gap
 
-    job, (_, scatter) = folded(
-        "vargrad", model, image, target, samples, noise, seed, batch_size, input_range, fit, fold
-    )
-    variance = scatter / samples
+    settings = samples, noise, seed, batch_size, input_range, fit
+    place, (_, scatter) = folded("vargrad", model, image, target, *settings, fold, layer, neuron)
     cause = "the gradients of all samples are the same. Take samples >= 2 and noise > 0."
-    return job.result(variance.sum(axis=1), extra={"attribution": variance}, cause=cause)
+    return place.result(scatter / samples, total, cause=cause)

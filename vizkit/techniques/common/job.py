@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...contract.backend import OUTPUT, Array, Leaves, Mode, Model, Ops, Tensor
+from ...contract.backend import Array, Leaves, Mode, Model, Ops, Step, Tensor
 from ...contract.errors import SettingError
 from ...contract.spec import InputSpec
 from ...inputs import images, targets
 from ...inputs.images import ImageInput
-from ...inputs.targets import Score, Target, Wanted
+from ...inputs.targets import Neuron, Score, Target, Wanted
 from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching
@@ -24,6 +24,8 @@ from .passes import INPUT, LOGITS, VALUES, Inferred, Reduce, differentiate, grad
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
 """Inputs (B, C, H, W) of an image's samples with these numbers, native."""
+Add = Callable[[int, range], Leaves]
+"""What is added at layers, by name, native, for these samples of an image."""
 Fold = Callable[[int, range, Leaves, State | None], State]
 """The sums of an image, given its samples' numbers, gradients (B, ...) and scores, and the sums before, None at
 first."""
@@ -33,6 +35,12 @@ Method = TypeVar("Method", bound=Callable[..., Attribution])
 def needs_relu(method: Method) -> Method:
     """Marks a method that a network without ReLUs does not take."""
     method.__dict__["needs_relu"] = True
+    return method
+
+
+def input_first(method: Method) -> Method:
+    """Marks a method that looks at the input unless its ``layer`` names another place."""
+    method.__dict__["input_first"] = True
     return method
 
 
@@ -49,7 +57,7 @@ def held(method: Method) -> Method:
 
 class Job:
     """One call of one method. ``chosen`` are the class indices, from the first :meth:`passes`, :meth:`scores` or
-    :meth:`settle` on; ``settings`` go to the provenance."""
+    :meth:`settle` on; ``neuron`` is explained in the place of a target; ``settings`` go to the provenance."""
 
     def __init__(
         self,
@@ -61,8 +69,13 @@ class Job:
         input_range: str,
         fit: str,
         batch_size: int | None,
+        neuron: Neuron | None = None,
         **settings: Any,
     ) -> None:
+        if neuron is not None:
+            if target is not None:
+                raise SettingError(f"target={target!r} and neuron={neuron!r}: give one; either says what is explained.")
+            target, settings = targets.unit(neuron), {**settings, "neuron": list(neuron)}
         self.technique = technique
         self.model = model
         batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
@@ -167,8 +180,8 @@ class Job:
         found: dict[str, list[Tensor]] = {name: [] for name in names}
 
         def look(given: Leaves) -> Leaves:
-            kept = self.model.forward(given["x"], (*names, OUTPUT))
-            return {**kept, LOGITS: self.table(ops, kept[OUTPUT])}
+            kept = self.model.forward(given["x"], (*names, *self.table.reads))
+            return {**{name: kept[name] for name in names}, LOGITS: self.table.scores(ops, kept)}
 
         run = self.model.recorded(look, ("scores", names, self.table))
 
@@ -192,8 +205,8 @@ class Job:
         logits: list[Tensor] = []
 
         def infer(given: Leaves) -> Leaves:
-            kept = self.model.forward(given["x"], (*names, OUTPUT))
-            return {**reduce(ops, kept), LOGITS: self.table(ops, kept[OUTPUT])}
+            kept = self.model.forward(given["x"], (*names, *self.table.reads))
+            return {**reduce(ops, kept), LOGITS: self.table.scores(ops, kept)}
 
         run = self.model.recorded(infer, ("inferences", reduce, names, self.table))
 
@@ -214,19 +227,30 @@ class Job:
         else:
             self._choose([])
 
-    def samples(self, count: int, make: Make, fold: Fold, **options: Any) -> list[Array]:
+    def samples(
+        self,
+        count: int,
+        make: Make,
+        fold: Fold,
+        *,
+        add: Add | None = None,
+        run: Step | None = None,
+        reduce: Reduce = gradients_and_scores,
+        **options: Any,
+    ) -> list[Array]:
         """Differentiate ``count`` inputs for each image in batches that span images, and add up what comes of it on the
         device: the sums of every image, each (N, ...).
 
-        Sums are float64, so that they hardly depend on the batch size, and memory does not on ``count``. Options as
-        :func:`differentiate` has them.
+        Sums are float64, so that they hardly depend on the batch size, and memory does not on ``count``. ``add(image,
+        samples)`` gives terms to be added at layers. Options as :func:`differentiate` has them; ``run`` is another step
+        in its place.
         """
         ops, states = self.model.ops, dict[int, State]()
         finished: dict[int, list[Array]] = {}
-        run = differentiate(self.model, gradients_and_scores, table=self.table, **options)
+        gradients = run or differentiate(self.model, reduce, table=self.table, **options)
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
-            made, at, fresh = run(given), 0, dict[int, State]()
+            made, at, fresh = gradients({**given, **self._added(runs, add)}), 0, dict[int, State]()
             for i, which in runs:
                 part = {name: value[at : at + len(which)] for name, value in made.items()}
                 fresh[i] = fold(i, which, part, states.get(i))
@@ -240,7 +264,12 @@ class Job:
         self._runs(count, make, step)
         return [np.stack(sums) for sums in zip(*(finished[i] for i in range(len(self))), strict=True)]
 
-    def forwards(self, count: int, make: Make, add: Callable[[int, range], Leaves] | None = None) -> Array:
+    def _added(self, runs: list[tuple[int, range]], add: Add | None) -> Leaves:
+        """What is added at layers for the samples of a batch."""
+        terms = [add(i, which) if add else {} for i, which in runs]
+        return {name: _joined(self.model.ops, [one[name] for one in terms]) for name in terms[0]}
+
+    def forwards(self, count: int, make: Make, add: Add | None = None) -> Array:
         """The targets' logits (N, count) for ``count`` inputs of each image, by inference; ``add(image, samples)``
         gives terms to be added at layers. Batches span images as in :meth:`samples`."""
         ops, model = self.model.ops, self.model
@@ -248,15 +277,13 @@ class Job:
 
         def score(given: Leaves) -> Leaves:
             terms = {name: one for name, one in given.items() if name not in ("x", "marks")}
-            scores = self.table(ops, model.forward(given["x"], add=terms)[OUTPUT])
+            scores = self.table.scores(ops, model.forward(given["x"], self.table.reads, terms))
             return {"scores": targets.score(ops, self.table, scores, given["marks"])}
 
         run = model.recorded(score, ("forwards", self.table))
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
-            terms = [add(i, which) if add else {} for i, which in runs]
-            added = {name: _joined(ops, [one[name] for one in terms]) for name in terms[0]}
-            found = run({**given, **added})["scores"]
+            found = run({**given, **self._added(runs, add)})["scores"]
             _settled(ops, [found])
             scores.append(found)
 
@@ -273,7 +300,7 @@ class Job:
         marks = ops.asarray(targets.marks(self.model, self.table, self.settled))
 
         def take(start: int, stop: int) -> None:
-            runs = list(_split(start, stop, count))
+            runs = list(split(start, stop, count))
             x = _joined(ops, [make(i, which) for i, which in runs])
             rows = _joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
             step(runs, {"x": x, "marks": rows})
@@ -339,7 +366,7 @@ def added(state: State | None, *terms: Tensor) -> State:
     return terms if state is None else tuple(a + b for a, b in zip(state, terms, strict=True))
 
 
-def _split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
+def split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
     """Which samples of which images the places ``start`` to ``stop`` are, with ``count`` samples for each image."""
     while start < stop:
         i, first = divmod(start, count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...contract.backend import INFERENCE, OUTPUT, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.backend import INFERENCE, Array, Leaves, Mode, Model, Ops, Step, Tensor
 from ...inputs import targets
 from ...inputs.outputs import Dense, Table
 
@@ -54,10 +54,10 @@ def differentiate(
     gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
     that of the classes alone.
 
-    At a layer the leaf is a zero tensor added to its output; without ``at_input`` nothing before the first layer is
-    differentiated, so that memory and time of the backward pass are those of the tail. ``start`` comes between the
-    output and the scores. Images "beside" those of "x", where they are given, go through the network in the same batch,
-    behind them, for the same targets: all of the pass but the logits is of both.
+    At a layer the leaf is a zero tensor added to its output, or what is given under its name; without ``at_input``
+    nothing before the first layer is differentiated, so that memory and time of the backward pass are those of the
+    tail. ``start`` comes between what is scored and the scores. Images "beside" those of "x", where they are given, go
+    through the network in the same batch, behind them, for the same targets: all of the pass but the logits is of both.
     """
     ops, names = model.ops, tuple(layers)
     table = table or Table(Dense.of(model))
@@ -66,19 +66,20 @@ def differentiate(
         x, marks = given["x"], given["marks"]
         if "beside" in given:
             x, marks = ops.concat([x, given["beside"]]), ops.concat([marks, marks])
-        leaves = {name: ops.zeros((len(x), *model.layer(name).shape[1:])) for name in names}
+        shapes = {name: (len(x), *model.layer(name).shape[1:]) for name in names}
+        leaves = {name: given[name] if name in given else ops.zeros(shape) for name, shape in shapes.items()}
         if at_input:
             leaves[INPUT] = x
 
         def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
             add = {name: leaves[name] for name in names}
-            kept = model.forward(leaves.get(INPUT, x), (*names, OUTPUT), add, mode)
-            last = kept[OUTPUT] if start is None else start(ops, kept[OUTPUT])
-            return targets.score(ops, table, table(ops, last), marks), kept
+            kept = model.forward(leaves.get(INPUT, x), (*names, *table.reads), add, mode)
+            begun = kept if start is None else {name: start(ops, kept[name]) for name in table.reads}
+            return targets.score(ops, table, table.scores(ops, begun), marks), kept
 
         scores, gradients, kept = ops.value_and_grad(score, leaves)
-        logits = table(ops, kept[OUTPUT][: len(given["x"])])
-        return {**reduce(ops, Pass(x, scores, kept, gradients)), LOGITS: logits}
+        own = {name: kept[name][: len(given["x"])] for name in table.reads}
+        return {**reduce(ops, Pass(x, scores, kept, gradients)), LOGITS: table.scores(ops, own)}
 
     if mode.training is not None:
         return step
@@ -88,6 +89,17 @@ def differentiate(
 def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
     """The gradients as they are, and the scores (N,)."""
     return {**done.gradients, SCORES: done.scores}
+
+
+def everything(ops: Ops, done: Pass) -> Leaves:
+    """The same, and the activations of the layers, by :func:`activation_of`."""
+    kept = {activation_of(name): done.activations[name] for name in done.gradients if name != INPUT}
+    return {**done.gradients, **kept, SCORES: done.scores}
+
+
+def activation_of(layer: str) -> str:
+    """Under this name :func:`everything` gives the activation of a layer, whose own has the gradient."""
+    return f"{layer}:activation"
 
 
 def input_gradient(ops: Ops, done: Pass) -> Leaves:

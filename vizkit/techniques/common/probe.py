@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.answers import probabilities
-from ...contract.backend import OUTPUT, Array, Model, Tensor
+from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import SettingError
 from ...inputs import targets
 from ...inputs.images import ImageInput
@@ -100,7 +100,7 @@ class Probe(Job):
 
     def _scores(self, i: int, x: Tensor) -> Tensor:
         ops = self.model.ops
-        watched = ops.double(self.table(ops, self.model.forward(x)[OUTPUT]))
+        watched = ops.double(self.table.scores(ops, self.model.forward(x, self.table.reads)))
         if self.outputs[i] == "probability":
             watched = self.table.probability(ops, watched, self.sigmoid)
         return targets.score(ops, self.table, watched, ops.double(self._marks(i)) + 0.0 * watched[:, :1])
@@ -118,7 +118,7 @@ class Probe(Job):
     def table_of(self, x: Tensor) -> Array:
         """The same for a native input."""
         ops = self.model.ops
-        return np.asarray(ops.numpy(self.table(ops, self.model.forward(x)[OUTPUT])), dtype=np.float64)
+        return np.asarray(ops.numpy(self.table.scores(ops, self.model.forward(x, self.table.reads))), dtype=np.float64)
 
     def read(self, scores: Array, chosen: Sequence[int | None], outputs: Sequence[str]) -> Array:
         """The score (N,) of each row of scores (N, K): the chosen one, the sum of all for None, or the probability."""

@@ -1,0 +1,62 @@
+"""The layer that a method looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...contract.backend import OUTPUT, Leaves, Model, Tensor
+from ...contract.errors import LayerError
+from ...contract.grid import Grid
+
+PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
+"""Kinds of layers that hand on what they get; some frameworks have them where others have nothing."""
+
+
+def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
+    """The layer that is meant, and how its output becomes maps: ``layer``, or for None the last whose feature maps have
+    extent (more than 1x1) and are no logits, one channel a class; where all are, the last of those. Where that are
+    tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
+    has seen all it ever will.
+
+    Raises UnknownNameError for one that does not exist, LayerError for one without extent.
+    """
+    grids = {name: grid for name in model.layers if (grid := model.grid(name)) is not None and grid.positions > 1}
+    if layer is not None and layer in grids:
+        return layer, grids[layer]
+    if layer is not None:
+        model.check_layer(layer)
+        shape = model.layers[layer].shape if layer in model.layers else model.output_shape
+        last = f" The last such layer is {list(grids)[-1]!r}." if grids else ""
+        raise LayerError(
+            f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w) with h * w > 1, (N, h, w, C), or "
+            f"tokens (N, T, C) that cover the picture.{last}"
+        )
+    if not grids:
+        raise LayerError(f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.")
+    own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
+    classes = model.output_shape[-1]
+    name = ([one for one in own if grids[one].channels != classes] or own)[-1]
+    if grids[name].order == "NTC" and grids[name].aside:
+        name = _last_seen(model, [one for one in own if grids[one].aside]) or name
+    return name, grids[name]
+
+
+def _last_seen(model: Model, names: Sequence[str]) -> str | None:
+    """The last of these token layers, normalised ones if there are, whose tokens of the picture move a class."""
+    ops = model.ops
+    tried = [name for name in names if "Norm" in model.layers[name].kind] or list(names)
+    picture = np.random.default_rng(0).normal(size=(1, *model.spec.shape))
+    leaves = {name: ops.zeros(model.layers[name].shape) for name in tried}
+    x = ops.asarray(picture)
+
+    def score(leaves: Leaves) -> tuple[Tensor, None]:
+        return ops.sum(model.forward(x, (OUTPUT,), leaves)[OUTPUT] ** 2, 1), None
+
+    _, gradients, _ = ops.value_and_grad(score, leaves)
+    for name in reversed(tried):
+        grid = model.grid(name)
+        if grid is not None and float(ops.numpy(ops.sum(ops.abs(grid.maps(ops, gradients[name])), (1, 2, 3)))[0]) > 0:
+            return name
+    return None
