@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...inputs.images import ImageInput
+from ...contract.backend import Array, Model
 from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_relu
