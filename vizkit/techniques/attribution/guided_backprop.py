@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...contract.backend import Array, Model
+from ...inputs.images import ImageInput
 from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_relu
