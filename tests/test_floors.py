@@ -15,7 +15,10 @@ FLOORS = (
     "cli",
 )  # fmt: skip
 """From the ground up; what each holds is said in its first line."""
-FOLDERS = ("attribution", "cam", "perturbation", "dreams", "features", "network", "relevance", "units")
+FOLDERS = (
+    "attribution", "cam", "controls", "dreams", "features", "network", "perturbation", "relevance", "transformers",
+    "units",
+)  # fmt: skip
 LONGEST = 60
 """Lines of code in the file of a technique: neither blank, nor docstring, nor comment."""
 

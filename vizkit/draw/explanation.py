@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..techniques.perturbation.controls import CONTROLS
+from ..techniques.controls.controls import CONTROLS
 from .base import GRAY, new, panel
 from .overlay import DIVERGING, PERCENTILE, blend, limits
 from .overlay import end as end_of

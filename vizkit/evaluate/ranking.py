@@ -23,7 +23,7 @@ from ..results.base import Result
 from ..results.files import provenance
 from ..support.files import replacing
 from ..techniques.common.probe import Probe
-from ..techniques.perturbation.controls import CONTROLS
+from ..techniques.controls.controls import CONTROLS
 from ..zoo.shapes import TOLERANCE, Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case

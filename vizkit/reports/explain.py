@@ -19,9 +19,9 @@ from ..results.explanation import Explanation
 from ..results.files import command
 from ..results.overlay import COLOURS
 from ..support.progress import steps_bar
-from ..techniques.attribution.matrices import attends
 from ..techniques.common.checks import pictures_only
-from ..techniques.perturbation.controls import CONTROLS
+from ..techniques.controls.controls import CONTROLS
+from ..techniques.transformers.matrices import attends
 
 if TYPE_CHECKING:
     pass

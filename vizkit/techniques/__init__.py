@@ -1,13 +1,9 @@
 """The techniques, one a file."""
 
-from .attribution.attention import attention
-from .attribution.attention_relevance import attention_relevance
-from .attribution.attention_rollout import attention_rollout
 from .attribution.conductance import conductance
 from .attribution.full_gradient import full_gradient
 from .attribution.gradient_shap import gradient_shap
 from .attribution.gradient_x_input import gradient_x_input
-from .attribution.guided_backprop import deconvnet, guided_backprop
 from .attribution.integrated_gradients import integrated_gradients
 from .attribution.internal_influence import internal_influence
 from .attribution.saliency import saliency
@@ -32,6 +28,7 @@ from .cam.scorecam import scorecam
 from .cam.shapley_cam import shapley_cam
 from .cam.ss_cam import ss_cam
 from .cam.xgradcam import xgradcam
+from .controls.controls import centre_map, edge_map, random_map
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream
 from .dreams.dream import dream
@@ -45,7 +42,6 @@ from .features.filters import filters
 from .features.health import health
 from .features.top_patches import top_patches
 from .network.receptive_field import receptive_field
-from .perturbation.controls import centre_map, edge_map, random_map
 from .perturbation.kernel_shap import kernel_shap
 from .perturbation.lime import lime
 from .perturbation.occlusion import occlusion
@@ -53,7 +49,11 @@ from .perturbation.rise import rise
 from .relevance.crp import crp
 from .relevance.deeplift import deeplift
 from .relevance.deeplift_shap import deeplift_shap
+from .relevance.guided_backprop import deconvnet, guided_backprop
 from .relevance.lrp import lrp
+from .transformers.attention import attention
+from .transformers.attention_relevance import attention_relevance
+from .transformers.attention_rollout import attention_rollout
 
 __all__ = [
     "ablationcam",

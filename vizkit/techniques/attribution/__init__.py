@@ -1,1 +1,1 @@
-"""Which part of the input an output comes from, by gradients and by attention."""
+"""Gradients: how the score moves with the picture, or with a layer."""

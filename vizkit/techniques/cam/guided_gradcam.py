@@ -6,11 +6,11 @@ from ...contract.backend import Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..attribution.guided_backprop import relu_gradient
 from ..common.checks import CLIPPED
 from ..common.job import Job, held, needs_relu
 from ..common.maps import CAM
 from ..common.passes import VALUES, strongest
+from ..relevance.guided_backprop import relu_gradient
 from .combining import cam_maps, choose_layer
 from .gradcam import channel_means
 

@@ -1,1 +1,1 @@
-"""What an output loses when a part of the input is taken away."""
+"""Perturbation: what the score loses when a part of the picture is taken away."""

@@ -1,1 +1,1 @@
-"""What each operation hands back is shared out by a rule of its own: relevance, and contributions by references."""
+"""Relevance: what goes back through each operation by a rule of its own, and not by its derivative."""

@@ -11,8 +11,8 @@ from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..cam.combining import choose_layer
 from ..common.job import Job, held
+from ..common.layers import choose_layer
 from .composites import Composite, composite
 from .lrp import relevant
 from .units import at_layers

@@ -1,0 +1,1 @@
+"""Controls: maps that know nothing of the network, which a method must beat."""

@@ -1,0 +1,1 @@
+"""Attention: which tokens a transformer looks at, and what the class gains by it."""
