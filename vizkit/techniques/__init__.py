@@ -35,10 +35,16 @@ from .features.health import health
 from .features.top_patches import top_patches
 from .network.receptive_field import receptive_field
 from .perturbation.controls import centre_map, edge_map, random_map
+from .perturbation.extremal_perturbation import extremal_perturbation
+from .perturbation.feature_ablation import feature_ablation
+from .perturbation.feature_permutation import feature_permutation
+from .perturbation.hsic import hsic
 from .perturbation.kernel_shap import kernel_shap
 from .perturbation.lime import lime
 from .perturbation.occlusion import occlusion
 from .perturbation.rise import rise
+from .perturbation.shapley_sampling import shapley_sampling
+from .perturbation.sobol import sobol
 
 __all__ = [
     "ablationcam",
@@ -54,7 +60,10 @@ __all__ = [
     "edge_map",
     "eigencam",
     "embed",
+    "extremal_perturbation",
+    "feature_ablation",
     "feature_maps",
+    "feature_permutation",
     "filters",
     "full_gradient",
     "gradcam",
@@ -65,6 +74,7 @@ __all__ = [
     "guided_gradcam",
     "health",
     "hirescam",
+    "hsic",
     "integrated_gradients",
     "invert",
     "kernel_shap",
@@ -77,8 +87,10 @@ __all__ = [
     "rise",
     "saliency",
     "scorecam",
+    "shapley_sampling",
     "smooth_gradcam_plus_plus",
     "smoothgrad",
+    "sobol",
     "squaregrad",
     "top_patches",
     "top_units",

@@ -1,0 +1,113 @@
+"""Shapley values of features, sampled by orders, or exact over all subsets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Array, Model, Tensor
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.checks import pictures_only
+from ..common.job import held
+from ..common.probe import Probe
+from .coalitions import all_coalitions, coalitions, exact_shapley, gains, growing, orders
+from .superpixels import Segments, Switches
+
+ALL = "all"
+"""As ``samples``: every subset."""
+FEW = 12
+"""Features of which all subsets are taken at most: 4096 of them."""
+
+
+@held
+def shapley_sampling(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    segments: Segments = 50,
+    samples: int | str = 25,
+    baseline: str = "black",
+    output: str = "logit",
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Shapley values by sampled orders (Castro, Gomez & Tejada 2009; Strumbelj & Kononenko 2010).
+
+    ``phi_i = mean over orders of (S(features before i, and i) - S(features before i))``, the others showing the
+    baseline. Orders are drawn uniformly; along each, ``K - 1`` pictures are scored. Values add up to ``S(I) -
+    S(baseline)`` whatever the samples. With ``samples="all"`` all ``2^K - 2`` subsets are scored, and the values are
+    exact. Unlike :func:`vizkit.kernel_shap` the error is known: each order is an independent estimate.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
+        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
+            (H, W) or (N, H, W).
+        samples: orders for each image, or "all" for exact values of at most 12 features.
+        baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
+        output: "logit" or "probability".
+        seed: of the orders; order i depends on the seed, i and the number of features alone.
+        batch_size: subsets scored together; bounds memory, does not change the map. None fits 1 GiB.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit: each feature's share of
+        ``S(I) - S(baseline)``, on all of its pixels. ``extra["segments"]`` are the labels (N, H, W); of two orders and
+        more, ``extra["standard_error"]`` (N, H, W) is the values' standard error.
+
+    Raises:
+        SettingError for all subsets of more than 12 features; VizkitError without scikit-image; ImageError,
+        UnknownNameError (label), ShapeError.
+
+    Believe:
+        Values that are several standard errors from zero; all rest on pictures with holes in them.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.shapley_sampling(model, vizkit.images.sample(), segments=(2, 2), samples="all").values.shape
+        (1, 224, 224)
+    """
+    if samples != ALL and (isinstance(samples, str) or samples < 1):
+        raise SettingError(f"samples={samples!r}: give a number of orders from 1, or {ALL!r}.")
+    pictures_only(model, "shapley_sampling")
+    job = Probe(
+        "shapley_sampling", model, image, target, output=output, input_range=input_range, fit=fit,
+        batch_size=batch_size, samples=samples, seed=seed,
+    )  # fmt: skip
+    switches = Switches.of(job, segments, baseline)
+    if isinstance(samples, str):
+        return switches.result(_exact(job, switches), signed=True)
+    places = [orders(count, samples, seed) for count in switches.counts]
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.shown(i, growing(places[i], which))
+
+    scores = job.variants([samples * (count - 1) for count in switches.counts], switched)
+    found = [gains(at, one, switches.empty(i), job.original[i]) for i, (at, one) in enumerate(zip(places, scores, strict=True))]
+    extra = {"standard_error": [one.std(axis=0, ddof=1) / np.sqrt(samples) for one in found]} if samples > 1 else {}
+    return switches.result([one.mean(axis=0) for one in found], extra, signed=True)
+
+
+def _exact(job: Probe, switches: Switches) -> list[Array]:
+    """The values (K,) of each image's features, from all of their subsets."""
+    most = max(switches.counts)
+    if most > FEW:
+        raise SettingError(
+            f"samples='all' of {most} features would score {2**most} pictures: take at most {FEW} features, such as "
+            "segments=(3, 4), or a number of samples."
+        )
+    counts = [all_coalitions(count) for count in switches.counts]
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.shown(i, coalitions(switches.counts[i], counts[i], 0, which))
+
+    scores = job.variants(counts, switched)
+    return [exact_shapley(np.array([switches.empty(i), *one, job.original[i]])) for i, one in enumerate(scores)]
