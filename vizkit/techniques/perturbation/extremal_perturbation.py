@@ -18,6 +18,8 @@ from ..common.job import Job, held
 from .mask_search import VARIANTS, MaskSearch
 from .smooth_masks import levels
 
+NOWHERE = "the search ended without a region. Take more steps, or areas that are larger than a cell's disk."
+
 
 @held
 def extremal_perturbation(
@@ -41,8 +43,8 @@ def extremal_perturbation(
     ``m = argmax S(I under m) - w mean((m - top_a(m))^2)`` over smooth masks m in 0..1, where ``top_a(m)`` is 1 at the
     share ``a`` of pixels in which m is largest, else 0: the area is a constraint, and nothing has to be weighed against
     it. A mask is a smooth maximum of soft disks, one around each cell. Gradient ascent with momentum 0.9 from a mask of
-    ones, at a rate of 8 and an end weight of 300 * 16 over the steps, as in the authors' 800. Theirs counts the area
-    with a margin around the picture, and blurs with repeated edges; here the area is the picture's own.
+    ones; the rates of all steps add up to 8, and ``w`` grows from 300 to 16 times that, as over the authors' 800 steps.
+    Theirs counts the area with a margin around the picture; here it is the picture's own.
 
     Args:
         model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
@@ -112,4 +114,4 @@ def extremal_perturbation(
     shape = (len(job), len(wanted))
     found = np.concatenate(masks).reshape(*shape, *model.spec.size)
     extra = {"masks": found, "areas": found.mean(axis=(2, 3)), "scores": np.concatenate(scores).reshape(shape)}
-    return job.result(found.mean(axis=1), extra=extra)
+    return job.result(found.mean(axis=1), extra=extra, cause=NOWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,8 +14,8 @@ from .smooth_masks import SmoothMasks, brightest, let_through
 
 VARIANTS = ("preserve", "delete")
 MOMENTUM = 0.9
-RATE = 8.0
-"""The rates of all steps together."""
+RATE = 8.0 / 32**2
+"""The rates of all steps together, for each cell: the more there are, the less each changes the mask."""
 WEIGHT = 300.0
 """Of the area at the first step."""
 GROWTH = 16.36
@@ -70,7 +71,7 @@ class MaskSearch:
         return self.sign * self.score({**given, "masks": masks}, mirrored) - given["weight"] * off
 
     def _climb(self, mirrored: bool) -> Step:
-        rate, growth = RATE / self.steps, GROWTH ** (1 / self.steps)
+        rate, growth = RATE * math.prod(self.masks.cells) / self.steps, GROWTH ** (1 / self.steps)
 
         def step(given: Leaves) -> Leaves:
             ops = self.ops

@@ -91,7 +91,8 @@ def shapley_sampling(
         return switches.shown(i, growing(places[i], which))
 
     scores = job.variants([samples * (count - 1) for count in switches.counts], switched)
-    found = [gains(at, one, switches.empty(i), job.original[i]) for i, (at, one) in enumerate(zip(places, scores, strict=True))]
+    pairs = enumerate(zip(places, scores, strict=True))
+    found = [gains(at, one, switches.empty(i), job.original[i]) for i, (at, one) in pairs]
     extra = {"standard_error": [one.std(axis=0, ddof=1) / np.sqrt(samples) for one in found]} if samples > 1 else {}
     return switches.result([one.mean(axis=0) for one in found], extra, signed=True)
 

@@ -13,8 +13,8 @@ from ...inputs.references import blurred, reference
 
 COLDNESS = 20.0
 """Of the smooth maximum: the larger, the nearer to the largest value."""
-HALVINGS = 30
-"""Steps in which the threshold of an area is found: to 1e-9 of a mask's range."""
+HALVINGS = 24
+"""Steps in which the threshold of an area is found: to 6e-8 of a mask's range."""
 LEVELS = 8
 WIDEST = 20 / 224
 """Standard deviation of the widest blur, as a share of the shorter side."""
@@ -25,7 +25,7 @@ class SmoothMasks:
 
     ``m[u] = sum_v e^(T k m_v) k m_v / sum_v e^(T k m_v)``, a smooth maximum over the cells v near pixel u, with
     ``k = exp(-2 max(0, |u - v| / sigma - 1/2)^2)`` for the distance of u from the centre of v: a single cell gives a
-    disk with a soft rim. ``T`` is :data:`COLDNESS`; near are cells up to ``sigma`` and one more away on each axis.
+    disk with a soft rim. ``T`` is :data:`COLDNESS`; near are cells no farther than ``sigma`` and one cell more.
     """
 
     def __init__(self, ops: Ops, size: tuple[int, int], step: int, sigma: float) -> None:
@@ -35,29 +35,37 @@ class SmoothMasks:
         self.cells = tuple(math.ceil(side / step) for side in size)
         self.radius = 1 + math.ceil(sigma / step)
         self.weights = ops.constant(_weights, step, float(sigma), self.radius)
-        self.taps = ops.constant(_taps, 2 * self.radius + 1)
+        self.taps = ops.constant(_taps, self.radius)
 
     def __call__(self, cells: Tensor) -> Tensor:
         ops, (h, w), s = self.ops, self.cells, self.step
         near = ops.conv(cells, self.taps, padding=self.radius)
-        values = ops.reshape(near, (len(cells), -1, h * w, 1)) * self.weights
-        powers = ops.exp(COLDNESS * values)
-        masks = ops.sum(powers * values, 1) / ops.sum(powers, 1)
-        laid = ops.transpose(ops.reshape(masks, (len(cells), h, w, s, s)), (0, 1, 3, 2, 4))
+        exponents = ops.reshape(near, (len(cells), -1, h * w, 1)) * self.weights
+        powers = ops.exp(exponents)
+        masks = ops.sum(powers * exponents, 1) / ops.sum(powers, 1)
+        laid = ops.transpose(ops.reshape(masks / COLDNESS, (len(cells), h, w, s, s)), (0, 1, 3, 2, 4))
         return ops.reshape(laid, (len(cells), 1, h * s, w * s))[:, :, : self.size[0], : self.size[1]]
 
 
-def _taps(width: int) -> Array:
-    """(T, 1, width, width): each picks one of the T neighbours."""
-    return np.eye(width * width).reshape(-1, 1, width, width)
+def _near(radius: int) -> Array:
+    """Which (D, D) of the neighbours are within a disk."""
+    at = np.arange(-radius, radius + 1)
+    return np.asarray(at[:, None] ** 2 + at**2 <= radius**2)
+
+
+def _taps(radius: int) -> Array:
+    """(T, 1, D, D): each picks one of the T neighbours."""
+    near = _near(radius)
+    return np.eye(near.size)[near.ravel()].reshape(-1, 1, *near.shape)
 
 
 def _weights(step: int, sigma: float, radius: int) -> Array:
-    """(1, T, 1, step * step): what each neighbour weighs at each pixel of a cell."""
+    """(1, T, 1, step * step): what each neighbour weighs at each pixel of a cell, times the coldness."""
     inside = np.arange(step) - (step - 1) / 2
     away = inside - step * np.arange(-radius, radius + 1)[:, None]
-    distance = np.sqrt(away[:, None, :, None] ** 2 + away[None, :, None, :] ** 2) / sigma
-    return np.asarray(np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2).reshape(1, -1, 1, step * step))
+    distance = np.sqrt(away[:, None, :, None] ** 2 + away[None, :, None, :] ** 2)[_near(radius)] / sigma
+    weights = np.exp(-2 * np.maximum(distance - 0.5, 0) ** 2)
+    return np.asarray(COLDNESS * weights.reshape(1, -1, 1, step * step))
 
 
 def brightest(ops: Ops, masks: Tensor, areas: Tensor) -> Tensor:
