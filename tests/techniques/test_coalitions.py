@@ -217,14 +217,13 @@ def test_standard_errors_are_honest(name: str) -> None:
     exact = vizkit.shapley_sampling(model, image, target=1, segments=(2, 4), samples="all", fit="squash").values
     away = []
     for seed in range(12):
-        found = vizkit.shapley_sampling(
-            model, image, target=1, segments=(2, 4), samples=30, seed=seed, fit="squash"
-        )
+        found = vizkit.shapley_sampling(model, image, target=1, segments=(2, 4), samples=30, seed=seed, fit="squash")
         away.append(((found.values - exact) / found.extra["standard_error"])[:, ::8, ::4])
     assert 0.75 < np.sqrt(np.mean(np.square(away))) < 1.35
-    assert "standard_error" not in vizkit.shapley_sampling(
-        model, image, target=1, segments=(2, 4), samples=1, fit="squash"
-    ).extra
+    assert (
+        "standard_error"
+        not in vizkit.shapley_sampling(model, image, target=1, segments=(2, 4), samples=1, fit="squash").extra
+    )
 
 
 @pytest.mark.quick

@@ -1,5 +1,5 @@
-"""Extremal perturbations: masks, pyramid and area by their definitions, the gradient by finite differences, and networks
-whose answer is known."""
+"""Extremal perturbations: masks, pyramid and area by their definitions, the gradient by finite differences, and
+networks whose answer is known."""
 
 from __future__ import annotations
 

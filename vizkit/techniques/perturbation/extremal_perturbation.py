@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ...support import batching
-from ...support.progress import steps_bar
 from ..common.checks import pictures_only
 from ..common.job import Job, held
 from .mask_search import VARIANTS, MaskSearch
-from .smooth_masks import levels
 
 NOWHERE = "the search ended without a region. Take more steps, or areas that are larger than a cell's disk."
 
@@ -97,21 +92,6 @@ def extremal_perturbation(
         areas=wanted, variant=variant, baseline=baseline, steps=steps, cell=cell, sigma=sigma, jitter=jitter,
     )  # fmt: skip
     job.settle()
-    search = MaskSearch(job, cell, sigma, variant, jitter, steps)
-    masks, scores, total = list[np.ndarray](), list[np.ndarray](), len(job) * len(wanted)
-    with steps_bar(job.technique, total * steps) as advance:
-
-        def seek(start: int, stop: int) -> None:
-            which, area = np.divmod(np.arange(start, stop), len(wanted))
-            pictures = levels(baseline, job.batch.part(which.tolist()), model.spec)
-            found = search(
-                which, np.array(wanted)[area], pictures, lambda t: advance(start * steps + t * (stop - start), "")
-            )
-            masks.append(found[0])
-            scores.append(found[1])
-
-        batching.run(model, total, batch_size, seek, job.technique)
-    shape = (len(job), len(wanted))
-    found = np.concatenate(masks).reshape(*shape, *model.spec.size)
-    extra = {"masks": found, "areas": found.mean(axis=(2, 3)), "scores": np.concatenate(scores).reshape(shape)}
+    found, scores = MaskSearch(job, cell, sigma, variant, jitter, steps).every(wanted, baseline)
+    extra = {"masks": found, "areas": found.mean(axis=(2, 3)), "scores": scores}
     return job.result(found.mean(axis=1), extra=extra, cause=NOWHERE)

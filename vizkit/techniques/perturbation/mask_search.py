@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...contract.backend import OUTPUT, Array, Leaves, Step, Tensor
 from ...inputs import targets
+from ...support import batching
+from ...support.progress import steps_bar
 from ..common.job import Job
-from .smooth_masks import SmoothMasks, brightest, let_through
+from .smooth_masks import SmoothMasks, brightest, let_through, levels
 
 VARIANTS = ("preserve", "delete")
 MOMENTUM = 0.9
@@ -53,6 +55,28 @@ class MaskSearch:
         masks = self.masks(state["cells"])
         scores = self.score({**given, "masks": masks})
         return ops.numpy(masks)[:, 0].astype(np.float64), ops.numpy(scores).astype(np.float64)
+
+    def every(self, areas: Sequence[float], baseline: str) -> tuple[Array, Array]:
+        """Masks (N, A, H, W) of each of these areas for every image, and the scores (N, A) under them."""
+        job, masks, scores = self.job, list[Array](), list[Array]()
+        total = len(job) * len(areas)
+        with steps_bar(job.technique, total * self.steps) as advance:
+
+            def seek(start: int, stop: int) -> None:
+                which, area = np.divmod(np.arange(start, stop), len(areas))
+                pictures = levels(baseline, job.batch.part(which.tolist()), job.model.spec)
+                found = self(
+                    which,
+                    np.array(areas)[area],
+                    pictures,
+                    lambda t: advance(start * self.steps + t * (stop - start), ""),
+                )
+                masks.append(found[0])
+                scores.append(found[1])
+
+            batching.run(job.model, total, job.batch_size, seek, job.technique)
+        shape = (len(job), len(areas))
+        return np.concatenate(masks).reshape(*shape, *job.model.spec.size), np.concatenate(scores).reshape(shape)
 
     def score(self, given: Leaves, mirrored: bool = False) -> Tensor:
         """The targets' scores (B,) under masks (B, 1, H, W)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Array, Model, Tensor
+from ...contract.backend import Model
 from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
@@ -12,13 +12,11 @@ from ...results.attribution import Attribution
 from ..common.checks import pictures_only
 from ..common.job import held
 from ..common.probe import Probe
-from .coalitions import all_coalitions, coalitions, exact_shapley, gains, growing, orders
+from .games import every_subset, sampled_orders
 from .superpixels import Segments, Switches
 
 ALL = "all"
 """As ``samples``: every subset."""
-FEW = 12
-"""Features of which all subsets are taken at most: 4096 of them."""
 
 
 @held
@@ -84,31 +82,7 @@ def shapley_sampling(
     )  # fmt: skip
     switches = Switches.of(job, segments, baseline)
     if isinstance(samples, str):
-        return switches.result(_exact(job, switches), signed=True)
-    places = [orders(count, samples, seed) for count in switches.counts]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, growing(places[i], which))
-
-    scores = job.variants([samples * (count - 1) for count in switches.counts], switched)
-    pairs = enumerate(zip(places, scores, strict=True))
-    found = [gains(at, one, switches.empty(i), job.original[i]) for i, (at, one) in pairs]
+        return switches.result(every_subset(job, switches), signed=True)
+    found = sampled_orders(job, switches, samples, seed)
     extra = {"standard_error": [one.std(axis=0, ddof=1) / np.sqrt(samples) for one in found]} if samples > 1 else {}
     return switches.result([one.mean(axis=0) for one in found], extra, signed=True)
-
-
-def _exact(job: Probe, switches: Switches) -> list[Array]:
-    """The values (K,) of each image's features, from all of their subsets."""
-    most = max(switches.counts)
-    if most > FEW:
-        raise SettingError(
-            f"samples='all' of {most} features would score {2**most} pictures: take at most {FEW} features, such as "
-            "segments=(3, 4), or a number of samples."
-        )
-    counts = [all_coalitions(count) for count in switches.counts]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, coalitions(switches.counts[i], counts[i], 0, which))
-
-    scores = job.variants(counts, switched)
-    return [exact_shapley(np.array([switches.empty(i), *one, job.original[i]])) for i, one in enumerate(scores)]

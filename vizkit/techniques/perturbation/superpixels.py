@@ -147,7 +147,6 @@ class Switches:
         none = np.empty((0, int(self.labels[i].max()) + 1))
         return np.concatenate([none, *(rows for _, rows in sorted(self._rows[i].items()))])
 
-
     def result(
         self, values: Sequence[Array], extra: Mapping[str, Sequence[Array]] | None = None, **more: Any
     ) -> Attribution:
