@@ -71,9 +71,9 @@ def test_a_linear_network_gives_squared_shares(name: str) -> None:
     differ = (batch.tensor - reference("black", batch, spec))[0].astype(np.float64).sum(axis=0)
     sizes = np.array([differ[label == CELLS].sum() for label in range(6)])
     model = linear(name, np.repeat((a / sizes)[CELLS][None], 3, axis=0))
-    found = vizkit.sobol(model, image, target=1, segments=GRID, samples=1024, fit="squash")
+    found = vizkit.sobol(model, image, target=1, segments=GRID, samples=256, fit="squash")
     values = found.values[0, ::8, [0, 6, 12]].T.ravel()
-    np.testing.assert_allclose(values, a**2 / (a**2).sum(), rtol=0, atol=0.01)
+    np.testing.assert_allclose(values, a**2 / (a**2).sum(), rtol=0, atol=0.03)
     assert not found.signed
     assert values[2] < 1e-12
     dependent = vizkit.hsic(model, image, target=1, segments=GRID, samples=800, fit="squash").values

@@ -25,7 +25,7 @@ def extremal_perturbation(
     areas: float | Sequence[float] = 0.1,
     variant: str = "preserve",
     baseline: str = "blurred",
-    steps: int = 400,
+    steps: int = 200,
     cell: int | None = None,
     sigma: float | None = None,
     jitter: bool = True,
@@ -39,14 +39,15 @@ def extremal_perturbation(
     share ``a`` of pixels in which m is largest, else 0: the area is a constraint, and nothing has to be weighed against
     it. A mask is a smooth maximum of soft disks, one around each cell. Gradient ascent with momentum 0.9 from a mask of
     ones; the rates of all steps add up to 8, and ``w`` grows from 300 to 16 times that, as over the authors' 800 steps.
-    Theirs counts the area with a margin around the picture; here it is the picture's own.
+    As theirs, the mask goes on beyond the picture, where its area counts, too; but ``a`` is a share of the picture.
 
     Args:
         model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
         image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
         target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
             with one per image; a list for a single image gives a map for each.
-        areas: the mask's share of the picture, between 0 and 1, or several: a mask for each.
+        areas: the mask's size as a share of the picture, between 0 and 1, or several: a mask for each. What lies beyond
+            the edge counts.
         variant: "preserve", the region that alone keeps the score high; "delete", the one without which it is lowest.
         baseline: what is outside of the mask: "blurred" (a pyramid of blurs, the wider the lower the mask), "black" or
             "mean".
@@ -66,7 +67,7 @@ def extremal_perturbation(
         SettingError, ImageError, UnknownNameError (label), ShapeError.
 
     Believe:
-        A region whose score in extra is near the picture's own; the search can end at a lesser maximum.
+        Believe a region under which the score stays near the picture's own; a better one may have been missed.
 
     Example:
         >>> import vizkit

@@ -52,7 +52,7 @@ def feature_ablation(
         VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
 
     Believe:
-        It as "what if this part were gone"; not where two parts each suffice: neither then seems to matter.
+        Believe it as "what if this part were gone"; of two parts that each suffice it shows neither.
 
     Example:
         >>> import vizkit

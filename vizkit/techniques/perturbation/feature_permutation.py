@@ -69,7 +69,7 @@ def feature_permutation(
         UnknownNameError (label), ShapeError.
 
     Believe:
-        The mean over many pictures of one kind; a single map depends on which picture lent its pixels.
+        Believe the mean over many pictures of a kind; one map depends on which picture lent its pixels.
 
     Example:
         >>> import numpy as np, vizkit

@@ -61,7 +61,7 @@ def hsic(
         ShapeError.
 
     Believe:
-        The order of the strongest cells with few passes; there is no sign, and weak cells are noise.
+        Believe the order of the strongest cells; there is no sign, and weak cells are noise.
 
     Example:
         >>> import vizkit

@@ -89,10 +89,11 @@ class MaskSearch:
 
     def energy(self, given: Leaves, mirrored: bool = False) -> Tensor:
         """What is maximised (B,), for cells (B, 1, h, w) and a weight (1,) of the area."""
-        ops, masks = self.ops, self.masks(given["cells"])
-        wanted = brightest(ops, ops.detach(masks), given["areas"])
-        off = ops.mean((masks - wanted) ** 2, (1, 2, 3))
-        return self.sign * self.score({**given, "masks": masks}, mirrored) - given["weight"] * off
+        ops, canvas = self.ops, self.masks.canvas(given["cells"])
+        wanted = brightest(ops, ops.detach(canvas), self.masks.share * given["areas"])
+        off = ops.mean((canvas - wanted) ** 2, (1, 2, 3))
+        score = self.score({**given, "masks": self.masks.inside(canvas)}, mirrored)
+        return self.sign * score - given["weight"] * off
 
     def _climb(self, mirrored: bool) -> Step:
         rate, growth = RATE * math.prod(self.masks.cells) / self.steps, GROWTH ** (1 / self.steps)

@@ -65,7 +65,7 @@ def shapley_sampling(
         UnknownNameError (label), ShapeError.
 
     Believe:
-        Values that are several standard errors from zero; all rest on pictures with holes in them.
+        Believe values several standard errors from zero; a picture with holes may be strange to the network.
 
     Example:
         >>> import vizkit

@@ -26,6 +26,8 @@ class SmoothMasks:
     ``m[u] = sum_v e^(T k m_v) k m_v / sum_v e^(T k m_v)``, a smooth maximum over the cells v near pixel u, with
     ``k = exp(-2 max(0, |u - v| / sigma - 1/2)^2)`` for the distance of u from the centre of v: a single cell gives a
     disk with a soft rim. ``T`` is :data:`COLDNESS`; near are cells no farther than ``sigma`` and one cell more.
+    ``share`` is the picture's part of the :meth:`canvas`, which goes ``sigma`` beyond it on each side, so that a disk
+    on the edge is as large as any other.
     """
 
     def __init__(self, ops: Ops, size: tuple[int, int], step: int, sigma: float) -> None:
@@ -34,17 +36,29 @@ class SmoothMasks:
         self.step = step
         self.cells = tuple(math.ceil(side / step) for side in size)
         self.radius = 1 + math.ceil(sigma / step)
+        self.margin = self.radius - 1
+        self.share = math.prod(size) / math.prod((count + 2 * self.margin) * step for count in self.cells)
         self.weights = ops.constant(_weights, step, float(sigma), self.radius)
         self.taps = ops.constant(_taps, self.radius)
 
     def __call__(self, cells: Tensor) -> Tensor:
-        ops, (h, w), s = self.ops, self.cells, self.step
-        near = ops.conv(cells, self.taps, padding=self.radius)
+        return self.inside(self.canvas(cells))
+
+    def inside(self, canvas: Tensor) -> Tensor:
+        """A canvas' part that is the picture."""
+        (top, bottom), (left, right) = ((self.margin * self.step, self.margin * self.step + n) for n in self.size)
+        return canvas[:, :, top:bottom, left:right]
+
+    def canvas(self, cells: Tensor) -> Tensor:
+        """The masks with a margin around them."""
+        ops, s = self.ops, self.step
+        near = ops.conv(cells, self.taps, padding=self.radius + self.margin)
+        h, w = near.shape[2:]
         exponents = ops.reshape(near, (len(cells), -1, h * w, 1)) * self.weights
         powers = ops.exp(exponents)
         masks = ops.sum(powers * exponents, 1) / ops.sum(powers, 1)
         laid = ops.transpose(ops.reshape(masks / COLDNESS, (len(cells), h, w, s, s)), (0, 1, 3, 2, 4))
-        return ops.reshape(laid, (len(cells), 1, h * s, w * s))[:, :, : self.size[0], : self.size[1]]
+        return ops.reshape(laid, (len(cells), 1, h * s, w * s))
 
 
 def _near(radius: int) -> Array:

@@ -59,7 +59,7 @@ def sobol(
         (label), ShapeError.
 
     Believe:
-        The order of the strongest cells; an index has no sign, so evidence against the class is as bright.
+        Believe the order of the strongest cells; there is no sign, so evidence against the class is as bright.
 
     Example:
         >>> import vizkit
