@@ -27,7 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "shapley_sampling": {"segments": SIXTEEN, "samples": 2},
     "sobol": {"segments": (2, 3), "samples": 4},
     "hsic": {"segments": (2, 3), "samples": 23},
-    "extremal_perturbation": {"areas": (0.1, 0.3), "steps": 6, "cell": 2},
+    "extremal_perturbation": {"areas": (0.2, 0.4), "steps": 6, "cell": 2, "sigma": 3.0},
     "random_map": {},
     "edge_map": {},
     "centre_map": {},

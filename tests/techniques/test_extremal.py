@@ -174,9 +174,9 @@ def test_the_spot_is_found(name: str, row: float, column: float, area: float) ->
 def test_both_backends_find_the_same_mask(agree: Callable[..., None]) -> None:
     """After 60 steps. A mask's pixel that is just as bright as the threshold could fall on either side, and set them
     apart; here it does not."""
+    options: dict[str, Any] = {"target": [None, "all"], "areas": 0.4, "steps": 60, "cell": 2, "sigma": 3.0}
     maps = [
-        vizkit.extremal_perturbation(small(name), pictures(), target=[None, "all"], steps=60, cell=2, fit="squash")
-        for name in ("gluon", "torch")
+        vizkit.extremal_perturbation(small(name), pictures(), fit="squash", **options) for name in ("gluon", "torch")
     ]
     agree("extremal_perturbation", "PyTorch, 60 steps", *(one.values for one in maps), backend="gluon")
 

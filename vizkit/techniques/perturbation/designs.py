@@ -34,7 +34,7 @@ def replicated(a: Array, b: Array, which: range) -> Array:
     swapped = np.flatnonzero(block)
     feature = block[swapped] - 1
     z[swapped, feature] = b[row[swapped], feature]
-    return z
+    return np.asarray(z)
 
 
 def total_indices(scores: Array, samples: int) -> Array:

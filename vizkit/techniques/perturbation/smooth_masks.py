@@ -70,7 +70,7 @@ def _near(radius: int) -> Array:
 def _taps(radius: int) -> Array:
     """(T, 1, D, D): each picks one of the T neighbours."""
     near = _near(radius)
-    return np.eye(near.size)[near.ravel()].reshape(-1, 1, *near.shape)
+    return np.asarray(np.eye(near.size)[near.ravel()].reshape(-1, 1, *near.shape))
 
 
 def _weights(step: int, sigma: float, radius: int) -> Array:
