@@ -219,7 +219,10 @@ def test_pictures_of_the_maps(kind: str, tmp_path: Path) -> None:
         assert read_provenance(found.save(tmp_path / "map.png"))["settings"]["input_range"] == "as given"
 
 
-TECHNIQUES = ("rise", "lime", "kernel_shap", "edge_map", "centre_map", "invert", "receptive_field", "feature_maps")
+TECHNIQUES = (
+    "rise", "lime", "kernel_shap", "shapley_sampling", "feature_ablation", "feature_permutation", "sobol", "hsic",
+    "extremal_perturbation", "edge_map", "centre_map", "invert", "receptive_field", "feature_maps",
+)  # fmt: skip
 
 
 @both_kinds

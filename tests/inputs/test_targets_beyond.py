@@ -110,7 +110,7 @@ def test_scores_are_added_and_subtracted(name: str) -> None:
 METHODS = (
     "saliency", "smoothgrad", "integrated_gradients", "gradient_shap", "guided_backprop", "gradcam",
     "gradcam_plus_plus", "layercam", "scorecam", "ablationcam", "occlusion", "rise", "lime", "kernel_shap",
-    "full_gradient",
+    "full_gradient", "shapley_sampling", "feature_permutation", "sobol", "extremal_perturbation",
 )  # fmt: skip
 
 
@@ -132,6 +132,8 @@ def options(method: str) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {
         "smoothgrad": {"samples": 3}, "gradient_shap": {"samples": 3}, "integrated_gradients": {"steps": 4},
         "rise": {"samples": 20}, "lime": {"samples": 40, "segments": 9}, "kernel_shap": {"samples": 40, "segments": 9},
+        "shapley_sampling": {"samples": 2, "segments": (2, 3)}, "feature_permutation": {"segments": (2, 3)},
+        "sobol": {"samples": 4, "segments": (2, 3)}, "extremal_perturbation": {"steps": 3, "cell": 1},
     }  # fmt: skip
     return found.get(method, {})
 

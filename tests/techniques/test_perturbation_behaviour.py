@@ -65,7 +65,13 @@ def test_neither_batches_nor_other_images_change_a_map(method: str, name: str) -
         assert np.allclose(alone, whole.values[i], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "kernel_shap"])
+SCORED = [
+    "occlusion", "rise", "lime", "kernel_shap", "feature_ablation", "shapley_sampling", "sobol", "hsic",
+]  # fmt: skip
+"""Methods that ask for scores alone."""
+
+
+@pytest.mark.parametrize("method", SCORED)
 def test_a_batch_too_large_for_the_memory_is_halved(method: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(name)
     wanted = run(method, model, pictures(), target=1).values
@@ -82,7 +88,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(method: str, name: str, monk
     assert max(sizes) == 8
 
 
-@pytest.mark.parametrize("method", ["rise", "lime", "kernel_shap"])
+@pytest.mark.parametrize("method", ["rise", "lime", "kernel_shap", "shapley_sampling", "sobol", "hsic"])
 def test_the_seed_decides(method: str, name: str) -> None:
     model = small(name)
     first, again, other = (run(method, model, pictures(), target=2, seed=seed).values for seed in (0, 0, 1))
@@ -99,12 +105,12 @@ def test_the_network_stays_as_it_was(method: str, kit: Any) -> None:
     assert kit.snapshot(native) == before
 
 
-@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "kernel_shap"])
+@pytest.mark.parametrize("method", SCORED)
 def test_a_flat_map_warns(method: str, name: str) -> None:
     black = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     with pytest.warns(MapWarning, match="(everywhere|rounding errors alone).*baseline"):
         values = run(method, small(name), black, baseline="black").values
-    assert method == "rise" or np.abs(values).max() < 1e-12
+    assert method in ("rise", "sobol", "hsic") or np.abs(values).max() < 1e-12
 
 
 @pytest.mark.quick

@@ -42,10 +42,16 @@ from .features.filters import filters
 from .features.health import health
 from .features.top_patches import top_patches
 from .network.receptive_field import receptive_field
+from .perturbation.extremal_perturbation import extremal_perturbation
+from .perturbation.feature_ablation import feature_ablation
+from .perturbation.feature_permutation import feature_permutation
+from .perturbation.hsic import hsic
 from .perturbation.kernel_shap import kernel_shap
 from .perturbation.lime import lime
 from .perturbation.occlusion import occlusion
 from .perturbation.rise import rise
+from .perturbation.shapley_sampling import shapley_sampling
+from .perturbation.sobol import sobol
 from .relevance.crp import crp
 from .relevance.deeplift import deeplift
 from .relevance.deeplift_shap import deeplift_shap
@@ -75,7 +81,10 @@ __all__ = [
     "eigen_gradcam",
     "eigencam",
     "embed",
+    "extremal_perturbation",
+    "feature_ablation",
     "feature_maps",
+    "feature_permutation",
     "fem",
     "filters",
     "finer_cam",
@@ -89,6 +98,7 @@ __all__ = [
     "guided_gradcam",
     "health",
     "hirescam",
+    "hsic",
     "integrated_gradients",
     "internal_influence",
     "invert",
@@ -106,8 +116,10 @@ __all__ = [
     "saliency",
     "scorecam",
     "shapley_cam",
+    "shapley_sampling",
     "smooth_gradcam_plus_plus",
     "smoothgrad",
+    "sobol",
     "squaregrad",
     "ss_cam",
     "top_patches",

@@ -105,8 +105,9 @@ def make(study: str | os.PathLike[str] | None, given: Mapping[str, Any]) -> Plan
     options["backend"] = options["backend"] or tuple(installed)
     options["weights"] = options["weights"] or ("imagenet",)
     chosen = options["technique"] or DEFAULT_TECHNIQUES
-    if chosen == ("all",):  # but for those of transformers alone, which a study must name
-        chosen = [name for name, run in techniques().items() if not hasattr(run, "needs_attention")]
+    if chosen == ("all",):  # but for those of transformers alone, or several pictures, which a study must name
+        special = ("needs_attention", "needs_pictures")
+        chosen = [name for name, run in techniques().items() if not any(hasattr(run, need) for need in special)]
     options["technique"] = tuple(chosen)
     options["image"] = tuple(map(_path, options["image"] or (images.sample(),)))
     plan = Plan(**options)

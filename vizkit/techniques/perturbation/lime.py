@@ -47,7 +47,8 @@ def lime(
         image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
         target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
             with one per image; a list for a single image gives a map for each.
-        segments: about how many SLIC superpixels (needs scikit-image), or integer labels (H, W) or (N, H, W).
+        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
+            (H, W) or (N, H, W).
         samples: evaluations of the network per image, the unchanged one included.
         kernel_width: of the weights; smaller stays nearer to the picture.
         alpha: strength of the ridge penalty; 0 is least squares.

@@ -1,12 +1,15 @@
-"""Superpixels, by scikit-image's SLIC, and images of which some are switched off: what LIME and Kernel SHAP share.
+"""Features of a picture: superpixels by scikit-image's SLIC, the cells of a grid, or labels of one's own; and images of
+which some are switched off.
 
 The regression is our own: a million samples do not have to be kept, as they would for scikit-learn's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,32 +17,41 @@ from ...contract.backend import Array, Tensor
 from ...contract.errors import SettingError, ShapeError, VizkitError
 from ...inputs.images import Batch
 from ...inputs.references import reference
+from ...results.attribution import Attribution
 from ..common.probe import Probe
 
-Segments = int | Array
+Segments = int | tuple[int, int] | Array
 EXTRA = "pip install 'vizkit[explain]'"
 
 
 def superpixels(batch: Batch, segments: Segments, compactness: float = 10.0) -> Array:
     """Labels (N, H, W), from 0 without gaps in each image.
 
-    ``segments``: about how many superpixels SLIC (Achanta et al. 2012) makes of each picture, or labels of one's own,
-    (H, W) for all images or (N, H, W). SLIC needs scikit-image and raises VizkitError with the pip line without it.
+    ``segments``: about how many superpixels SLIC (Achanta et al. 2012) makes of each picture, rows and columns of a
+    grid of cells as equal as whole pixels allow, or labels of one's own, (H, W) for all images or (N, H, W). SLIC needs
+    scikit-image and raises VizkitError with the pip line without it.
     """
     n, _, height, width = batch.tensor.shape
     if isinstance(segments, int):
         if segments < 2:
-            raise SettingError(f"segments={segments}: give at least 2, or an array of labels.")
+            raise SettingError(f"segments={segments}: give at least 2, rows and columns, or an array of labels.")
         return np.stack([_slic(picture, segments, compactness) for picture in batch.pictures])
-    labels = np.asarray(segments)
+    labels = _cells(segments, (height, width)) if isinstance(segments, tuple) else np.asarray(segments)
     if labels.ndim == 2:
         labels = np.broadcast_to(labels, (n, *labels.shape))
     if labels.shape != (n, height, width) or labels.dtype.kind not in "iu":
         raise ShapeError(
-            f"segments is {labels.dtype} of shape {np.shape(segments)}; give a number, or integer labels of shape "
-            f"{(height, width)} or {(n, height, width)}."
+            f"segments is {labels.dtype} of shape {np.shape(segments)}; give a number, rows and columns of a grid, or "
+            f"integer labels of shape {(height, width)} or {(n, height, width)}."
         )
     return np.stack([np.unique(one, return_inverse=True)[1].reshape(height, width) for one in labels])
+
+
+def _cells(grid: tuple[int, int], size: tuple[int, int]) -> Array:
+    if len(grid) != 2 or not all(1 <= count <= side for count, side in zip(grid, size, strict=True)):
+        raise SettingError(f"segments={grid}: give rows and columns of a grid, from 1 to the picture's {size} pixels.")
+    rows, columns = (np.arange(side) * count // side for count, side in zip(grid, size, strict=True))
+    return np.asarray(rows[:, None] * grid[1] + columns)
 
 
 def _slic(picture: Array, count: int, compactness: float) -> Array:
@@ -86,15 +98,28 @@ class Moments:
 
 
 class Switches:
-    """Images with some superpixels switched off, made on the device: ``labels`` (N, H, W), and what switched-off ones
-    show, ``baselines`` (N, C, H, W). Drawn rows of zeros and ones are kept by the number of their first."""
+    """Images with some features switched off, made on the device: ``labels`` (N, H, W), ``counts`` of each image's
+    features, and what switched-off ones show, ``baselines`` (N, C, H, W). Rows of zeros and ones that :meth:`make` is
+    given are kept by the number of their first."""
 
     def __init__(self, job: Probe, labels: Array, baselines: Array) -> None:
         self.job = job
         self.labels = labels
+        self.counts = [int(one.max()) + 1 for one in labels]
         self._fill = job.uploaded(baselines)
         self._members = lru_cache(maxsize=1)(self._one_hot)
         self._rows: list[dict[int, Array]] = [{} for _ in range(len(job))]
+
+    @classmethod
+    def of(cls, job: Probe, segments: Segments, baseline: str | None = None) -> Switches:
+        """Those of a technique's settings, which go to the provenance. Without a baseline each call of :meth:`shown`
+        brings what switched-off features show."""
+        labels = superpixels(job.batch, segments)
+        found = cls(job, labels, job.batch.tensor if baseline is None else fill(baseline, job, labels))
+        own = {} if baseline is None else {"baseline": baseline}
+        asked = segments if isinstance(segments, int | tuple) else "given"
+        job.settings.update({"segments": asked, "features": found.counts, **own})
+        return found
 
     def _one_hot(self, i: int) -> Tensor:
         """(K, H * W): ones where a superpixel is."""
@@ -103,15 +128,36 @@ class Switches:
 
     def make(self, i: int, which: range, z: Array) -> Tensor:
         """Inputs in which only those superpixels are kept that rows z (B, K) mark 1."""
-        ops = self.job.model.ops
         self._rows[i][which.start] = z.astype(bool)
-        keep = ops.matmul(ops.asarray(z), self._members(i))
-        return self.job.mixed(i, ops.reshape(keep, (len(z), 1, *self.job.size)), self._fill(i))
+        return self.shown(i, z)
+
+    def shown(self, i: int, z: Array, instead: Tensor = None) -> Tensor:
+        """Inputs (B, C, H, W) in which of each feature the share in rows z (B, K), in 0..1, is kept; the rest is the
+        baseline's, or that of ``instead`` (B, C, H, W)."""
+        ops = self.job.model.ops
+        keep = ops.reshape(ops.matmul(ops.asarray(z), self._members(i)), (len(z), 1, *self.job.size))
+        return self.job.mixed(i, keep, self._fill(i) if instead is None else instead)
+
+    def empty(self, i: int) -> float:
+        """The score of an image with every feature switched off."""
+        return float(self.job.probe(i, self.shown(i, np.zeros((1, self.counts[i]))))[0])
 
     def rows(self, i: int) -> Array:
         """All rows (count, K) that were made of an image."""
         none = np.empty((0, int(self.labels[i].max()) + 1))
         return np.concatenate([none, *(rows for _, rows in sorted(self._rows[i].items()))])
+
+    def result(
+        self, values: Sequence[Array], extra: Mapping[str, Sequence[Array]] | None = None, **more: Any
+    ) -> Attribution:
+        """The result of numbers for each image's features; ``extra`` are others that become maps, too. The labels are
+        in ``extra["segments"]``."""
+        painted = {
+            name: np.stack([paint(one, row) for one, row in zip(self.labels, rows, strict=True)])
+            for name, rows in {"": values, **(extra or {})}.items()
+        }
+        found = self.job.result(painted.pop(""), extra=painted, **more)
+        return replace(found, extra={**found.extra, "segments": self.labels})
 
 
 def paint(labels: Array, coefficients: Array) -> Array:

@@ -1,0 +1,88 @@
+"""Shapley values of features, sampled by orders, or exact over all subsets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from ...inputs.images import ImageInput
+from ...inputs.targets import Target
+from ...results.attribution import Attribution
+from ..common.checks import pictures_only
+from ..common.job import held
+from ..common.probe import Probe
+from .games import every_subset, sampled_orders
+from .superpixels import Segments, Switches
+
+ALL = "all"
+"""As ``samples``: every subset."""
+
+
+@held
+def shapley_sampling(
+    model: Model,
+    image: ImageInput,
+    *,
+    target: Target = None,
+    segments: Segments = 50,
+    samples: int | str = 25,
+    baseline: str = "black",
+    output: str = "logit",
+    seed: int = 0,
+    batch_size: int | None = None,
+    input_range: str = "imagenet",
+    fit: str = "crop",
+) -> Attribution:
+    """Shapley values by sampled orders (Castro, Gomez & Tejada 2009; Strumbelj & Kononenko 2010).
+
+    ``phi_i = mean over orders of (S(features before i, and i) - S(features before i))``, the others showing the
+    baseline. Orders are drawn uniformly; along each, ``K - 1`` pictures are scored. Values add up to ``S(I) -
+    S(baseline)`` whatever the samples. With ``samples="all"`` all ``2^K - 2`` subsets are scored, and the values are
+    exact. Unlike :func:`vizkit.kernel_shap` the error is known: each order is an independent estimate.
+
+    Args:
+        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
+        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
+            with one per image; a list for a single image gives a map for each.
+        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
+            (H, W) or (N, H, W).
+        samples: orders for each image, or "all" for exact values of at most 12 features.
+        baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
+        output: "logit" or "probability".
+        seed: of the orders; order i depends on the seed, i and the number of features alone.
+        batch_size: subsets scored together; bounds memory, does not change the map. None fits 1 GiB.
+        input_range, fit: see :func:`vizkit.images.prepare`.
+
+    Returns:
+        :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit: each feature's share of
+        ``S(I) - S(baseline)``, on all of its pixels. ``extra["segments"]`` are the labels (N, H, W); of two orders and
+        more, ``extra["standard_error"]`` (N, H, W) is the values' standard error.
+
+    Raises:
+        SettingError for all subsets of more than 12 features; VizkitError without scikit-image; ImageError,
+        UnknownNameError (label), ShapeError.
+
+    Believe:
+        Believe values several standard errors from zero; a picture with holes may be strange to the network.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("squeezenet1_1", weights="random:7")
+        >>> vizkit.shapley_sampling(model, vizkit.images.sample(), segments=(2, 2), samples="all").values.shape
+        (1, 224, 224)
+    """
+    if samples != ALL and (isinstance(samples, str) or samples < 1):
+        raise SettingError(f"samples={samples!r}: give a number of orders from 1, or {ALL!r}.")
+    pictures_only(model, "shapley_sampling")
+    job = Probe(
+        "shapley_sampling", model, image, target, output=output, input_range=input_range, fit=fit,
+        batch_size=batch_size, samples=samples, seed=seed,
+    )  # fmt: skip
+    switches = Switches.of(job, segments, baseline)
+    if isinstance(samples, str):
+        return switches.result(every_subset(job, switches), signed=True)
+    found = sampled_orders(job, switches, samples, seed)
+    extra = {"standard_error": [one.std(axis=0, ddof=1) / np.sqrt(samples) for one in found]} if samples > 1 else {}
+    return switches.result([one.mean(axis=0) for one in found], extra, signed=True)
