@@ -15,7 +15,7 @@ FLOORS = (
     "cli",
 )  # fmt: skip
 """From the ground up; what each holds is said in its first line."""
-FOLDERS = ("attribution", "cam", "perturbation", "dreams", "features", "network", "units")
+FOLDERS = ("attribution", "cam", "perturbation", "dreams", "features", "network", "units", "concepts")
 LONGEST = 60
 """Lines of code in the file of a technique: neither blank, nor docstring, nor comment."""
 

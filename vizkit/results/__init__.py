@@ -2,6 +2,7 @@
 
 from .attribution import Attribution
 from .base import Result, chosen
+from .concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
 from .dreams import DeepDream, Dream, Evidence, Inversion, Rendering, Stage
 from .explanation import Explanation
 from .features import ActivationStatistics, FeatureMaps, Filters, TopUnits
@@ -15,8 +16,12 @@ __all__ = [
     "COMMAND",
     "FIGURE_SUFFIXES",
     "PROVENANCE",
+    "ActivationAtlas",
     "ActivationStatistics",
     "Attribution",
+    "Caricature",
+    "ConceptBank",
+    "ConceptMaps",
     "DeepDream",
     "Dream",
     "Embedding",
@@ -32,7 +37,9 @@ __all__ = [
     "ReceptiveFields",
     "Rendering",
     "Result",
+    "SpriteMap",
     "Stage",
+    "Tcav",
     "TopPatches",
     "TopUnits",
     "chosen",

@@ -21,11 +21,14 @@ from .cam.hirescam import hirescam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
 from .cam.xgradcam import xgradcam
+from .concepts.tcav import tcav
+from .dreams.caricature import caricature
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream
 from .dreams.dream import dream
 from .dreams.invert import invert
 from .dreams.render import render
+from .dreams.spritemap import spritemap
 from .dreams.top_units import top_units
 from .features.activation_statistics import activation_statistics
 from .features.embedding import embed
@@ -46,6 +49,7 @@ __all__ = [
     "attention",
     "attention_relevance",
     "attention_rollout",
+    "caricature",
     "centre_map",
     "class_pictures",
     "deconvnet",
@@ -79,7 +83,9 @@ __all__ = [
     "scorecam",
     "smooth_gradcam_plus_plus",
     "smoothgrad",
+    "spritemap",
     "squaregrad",
+    "tcav",
     "top_patches",
     "top_units",
     "vargrad",
