@@ -21,6 +21,8 @@ from .cam.hirescam import hirescam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
 from .cam.xgradcam import xgradcam
+from .concepts.concept_bank import concept_bank
+from .concepts.concept_maps import concept_maps
 from .concepts.tcav import tcav
 from .dreams.caricature import caricature
 from .dreams.class_pictures import class_pictures
@@ -52,6 +54,8 @@ __all__ = [
     "caricature",
     "centre_map",
     "class_pictures",
+    "concept_bank",
+    "concept_maps",
     "deconvnet",
     "deepdream",
     "dream",
