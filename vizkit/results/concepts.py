@@ -127,8 +127,8 @@ class Caricature(Result):
 
 @dataclass(frozen=True, repr=False)
 class SpriteMap(Result):
-    """``values`` (U, C, S, S) in 0..1: a small picture of each of ``units`` of ``layer``; ``activation`` (U,) is what it
-    reached, ``failed`` (U,) whether the unit never responded. ``columns`` sprites stand in a row."""
+    """``values`` (U, C, S, S) in 0..1: a small picture of each of ``units`` of ``layer``; ``activation`` (U,) is what
+    it reached, ``failed`` (U,) whether the unit never responded. ``columns`` sprites stand in a row."""
 
     layer: str
     units: tuple[int, ...]
@@ -180,7 +180,7 @@ class ActivationAtlas(Result):
     ``grid`` map, row by row. ``cells`` (M, 2) row and column, ``counts`` (M,) how many places, ``icons`` (M, channels,
     S, S) in 0..1 what the cell's direction looks like. ``classes``: for each cell the labels most attributed, with
     their shares. ``places`` (V, 2) in 0..1 where each activation lies, ``cell`` (V,) in which cell, -1 in none, and
-    ``picture`` (V,) the place of its picture among ``names``."""
+    ``picture`` (V,) the place of its picture among ``names``, those of all."""
 
     cells: Array
     counts: Array

@@ -21,6 +21,7 @@ from .cam.hirescam import hirescam
 from .cam.layercam import layercam
 from .cam.scorecam import scorecam
 from .cam.xgradcam import xgradcam
+from .concepts.activation_atlas import activation_atlas
 from .concepts.concept_bank import concept_bank
 from .concepts.concept_maps import concept_maps
 from .concepts.tcav import tcav
@@ -47,6 +48,7 @@ from .perturbation.rise import rise
 
 __all__ = [
     "ablationcam",
+    "activation_atlas",
     "activation_statistics",
     "attention",
     "attention_relevance",

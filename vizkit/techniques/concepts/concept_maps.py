@@ -54,8 +54,8 @@ def concept_maps(
     needs_sklearn("concept_maps")
     if bank.provenance["weights"]["sha256"] != model.sha256():
         raise SettingError(
-            f"These concepts are of {bank.provenance['model']} with weights {bank.provenance['weights']['source']}, not "
-            f"of this {model.name} with {model.weights.source}. Make a bank of this network."
+            f"These concepts are of {bank.provenance['model']} with weights {bank.provenance['weights']['source']}, "
+            f"not of this {model.name} with {model.weights.source}. Make a bank of this network."
         )
     ops, grid = model.ops, grid_for(model, bank.layer)
     batch = pixels.prepare(image, model.spec, fit=fit, input_range=input_range)

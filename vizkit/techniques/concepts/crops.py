@@ -26,8 +26,8 @@ def grid_for(model: Model, layer: str) -> Grid:
     grid = model.grid(layer)
     if grid is None:
         raise LayerError(
-            f"Layer {layer!r} of {model.name} gives {model.layer(layer).shape}: concepts need channels over the picture, "
-            "(N, C, h, w) or tokens. `vizkit layers` lists what there is."
+            f"Layer {layer!r} of {model.name} gives {model.layer(layer).shape}: concepts need channels over the "
+            "picture, (N, C, h, w) or tokens. `vizkit layers` lists what there is."
         )
     return grid
 

@@ -11,8 +11,8 @@ from ...contract.errors import SettingError
 
 
 def factorise(values: Array, count: int, seed: int) -> tuple[Array, Array, float]:
-    """``values`` (P, C) as near as can be ``U W`` with nothing negative (Lee & Seung 1999): U (P, K), W (K, C) with rows
-    of unit length, and the norm of what is left as a share. Raises SettingError for more parts than there is room."""
+    """``values`` (P, C) as near as can be ``U W`` with nothing negative (Lee & Seung 1999): U (P, K), W (K, C) with
+    rows of unit length, and the norm of what is left as a share. Raises SettingError for more parts than fit."""
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Ops, Tensor
+from ...contract.backend import Model
 from ...inputs import targets
 from ...inputs.folders import Pictures, collect
 from ...inputs.images import ImageInput
 from ...results.concepts import Tcav
 from ...results.files import provenance
 from ..common.job import Job
-from ..common.passes import Pass
+from .derivatives import Along
 from .gathering import Named, flat, named, needs_sklearn
 from .vectors import check, concept_vectors, p_values
 
@@ -100,15 +99,3 @@ def tcav(
         scores[:-1], made, tuple(read), slopes.astype(np.float64).mean(axis=0)[:-1], scores[-1], accuracy[:-1],
         p_values(scores[:-1], scores[-1]), vectors[:-1], layer, label, alpha,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Along:
-    """A reduction of a pass: the derivatives "slopes" (N, V) along vectors (D, V) of a layer's values laid flat."""
-
-    layer: str
-    vectors: Tensor
-
-    def __call__(self, ops: Ops, done: Pass) -> Leaves:
-        gradient = done.gradients[self.layer]
-        return {"slopes": ops.matmul(ops.reshape(gradient, (len(gradient), -1)), self.vectors)}

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
+from ...contract.backend import Model
 from ...contract.errors import SettingError
 from ...inputs import images as pixels
 from ...results.concepts import Caricature
 from ...results.files import provenance
 from ...support.progress import steps_bar
 from ..common.checks import pictures_only
-from .objectives import FLOOR, Match, Seen
+from .likeness import VIEWS, Likeness, cosine_between
 from .panels import panels, spread
 from .parametrisations import Fourier
 from .render import render
-from .transforms import Jitter, Pad, Rotate, Scale, Transform
 
-VIEWS: tuple[Transform, ...] = (Pad(4), Jitter(8), Scale(0.95, 1.05), Rotate(3.0))
-"""Changes of view that leave the size, and nearly the place: the photo's activations are compared position by
-position."""
 ROW = 4
 """Layers that are shown when none is named."""
-
-
-@dataclass(frozen=True, eq=False)
-class Likeness(Match):
-    """``<a, a0> / |a0|^2 * max(0.1, cos(a, a0)) ** power`` with ``a0`` a layer's values for a photo, all positions
-    together."""
-
-    power: float = 2.0
-
-    def activates(self) -> bool:
-        return True
-
-    def value(self, seen: Seen) -> Tensor:
-        ops, found, wanted = seen.ops, *self.both(seen)
-        axes = tuple(range(1, len(found.shape)))
-        own, length = ops.sum(found * found, axes) + FLOOR, ops.sum(wanted * wanted, axes) + FLOOR
-        dot = ops.sum(found * wanted, axes)
-        return dot / length * ops.maximum(dot / ops.sqrt(own * length), 0.1) ** self.power
-
-    def __repr__(self) -> str:
-        return f"{self.name}(layer={self.layer!r}, reference={self.digest!r}, power={self.power})"
 
 
 def caricature(
@@ -105,7 +79,7 @@ def caricature(
             aim = Likeness(name, batch, False, "likeness", digest, cosine_power)
             made = render(model, aim, parametrisation=shape, transforms=VIEWS, steps=steps, lr=lr, seed=seed)
             found.append(made.values)
-            cosine.append(_cosine(model, name, pixels.normalise(made.values, model.spec), batch.tensor))
+            cosine.append(cosine_between(model, name, pixels.normalise(made.values, model.spec), batch.tensor))
             advance(number + 1, name)
     settings = {
         "layers": names, "steps": steps, "lr": lr, "cosine_power": cosine_power, "transforms": list(map(repr, VIEWS)),
@@ -113,9 +87,3 @@ def caricature(
     }  # fmt: skip
     made_by = provenance(model, "caricature", settings, batch)
     return Caricature(np.concatenate(found), made_by, tuple(names), np.array(cosine), batch.pictures[0])
-
-
-def _cosine(model: Model, layer: str, *inputs: Any) -> float:
-    a, b = (model.ops.numpy(model.forward(model.ops.asarray(x), (layer,))[layer]).ravel() for x in inputs)
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(a @ b / ((np.linalg.norm(a) * np.linalg.norm(b)) or 1.0))

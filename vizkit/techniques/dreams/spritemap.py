@@ -5,25 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from ...results.concepts import SpriteMap
 from ...results.files import provenance
-from ...support.progress import steps_bar
 from ..common.checks import pictures_only
 from .objectives import unit as of_unit
-from .parametrisations import Fourier
 from .recipe import units_of
-from .render import render
-from .top_units import BATCH
-from .transforms import Jitter, Pad, Rotate, Scale, Transform
-
-VIEWS: tuple[Transform, ...] = (Pad(4), Jitter(4), Scale(0.9, 1.1), Rotate(5.0), Jitter(4))
-"""Lucid's, for small pictures."""
+from .sheet import VIEWS, in_batches
 
 
 def spritemap(
@@ -70,31 +60,15 @@ def spritemap(
     pictures_only(model, "spritemap")
     model.check_layer(layer)
     units = tuple(range(model.layer(layer).shape[1])) if unit is None else units_of(model, layer, unit)
-    if size < 8 or (columns is not None and columns < 1) or (batch_size is not None and batch_size < 1):
-        raise SettingError(f"size={size}, columns={columns}, batch_size={batch_size}: take 8 pixels, 1 and 1 at least.")
-    shape, together, found = Fourier(size, model.spec.channels), batch_size or BATCH, []
-    with steps_bar(f"units of {layer}", len(units)) as advance:
-        for start in range(0, len(units), together):
-            some = units[start : start + together]
-            found.append(
-                render(
-                    model, of_unit(layer, some), parametrisation=shape, transforms=VIEWS, steps=steps, lr=lr, seed=seed,
-                    checkpoint=shard(state, start),
-                )  # fmt: skip
-            )
-            advance(start + len(some), "")
+    if columns is not None and columns < 1:
+        raise SettingError(f"columns={columns}: expected at least one sprite in a row, or None.")
+    values, activation, failed = in_batches(
+        model, lambda start, stop: of_unit(layer, units[start:stop]), len(units), label=f"units of {layer}", size=size,
+        steps=steps, lr=lr, seed=seed, state=state, batch_size=batch_size,
+    )  # fmt: skip
     wide = columns or math.ceil(math.sqrt(len(units)))
     settings = {
         "layer": layer, "unit": units, "size": size, "steps": steps, "lr": lr, "columns": wide, "seed": seed,
         "transforms": list(map(repr, VIEWS)),
     }  # fmt: skip
-    activation, failed = (
-        np.concatenate([getattr(one.evidence, name) for one in found]) for name in ("activation", "failed")
-    )
-    values = np.concatenate([one.values for one in found])
     return SpriteMap(values, provenance(model, "spritemap", settings), layer, units, activation, failed, wide)
-
-
-def shard(state: str | os.PathLike[str] | None, start: int) -> Path | None:
-    """The checkpoint of the batch that begins at unit ``start``, beside ``state``."""
-    return None if state is None else Path(state).with_stem(f"{Path(state).stem}-{start}")
