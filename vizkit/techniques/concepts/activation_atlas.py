@@ -14,7 +14,7 @@ from ..common.checks import pictures_only
 from ..dreams.sheet import in_batches
 from ..features.placing import check_settings, place, principal
 from ..features.pooled import default_layer
-from .cells import Directions, binned, check_grid, means, named, whitened, within
+from .cells import Directions, binned, check_grid, layout, means, named, whitened, within
 from .sampling import SAYS, sampled
 
 
@@ -23,7 +23,7 @@ def activation_atlas(
     pictures: Pictures | ImageInput,
     layer: str | None = None,
     *,
-    method: str = "umap",
+    method: str | None = None,
     grid: int = 12,
     per_picture: int = 1,
     least: int = 1,
@@ -51,7 +51,7 @@ def activation_atlas(
         model: a classifier.
         pictures: a folder, a list of files, or whatever :func:`vizkit.folders.collect` takes.
         layer: a layer with maps, or tokens; None takes the last with extent before those of the classes.
-        method: "umap" (needs umap-learn), "tsne" or "pca".
+        method: "umap" (needs umap-learn), "tsne" or "pca"; None takes the first that is installed.
         grid: cells along each side.
         per_picture: positions of each picture, drawn by the seed.
         least: activations that a cell needs, else it stays empty.
@@ -82,6 +82,7 @@ def activation_atlas(
         ((3, 32, 32), 24)
     """
     pictures_only(model, "activation_atlas")
+    method = method or layout()
     check_settings(method, "none", components, perplexity)
     layer = layer or default_layer(model)
     listed = collect(pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -24,6 +25,11 @@ def within(places: Array) -> Array:
     low, high = np.percentile(places, EDGES, axis=0)
     unit = np.clip((places - low) / np.where(high > low, high - low, 1.0), 0, 1)
     return np.column_stack([unit[:, 0], 1 - unit[:, 1]])
+
+
+def layout() -> str:
+    """How activations are laid out where nobody says: by "umap" where that is installed, else by "tsne"."""
+    return "umap" if find_spec("umap") else "tsne"
 
 
 def check_grid(grid: int, least: int) -> None:

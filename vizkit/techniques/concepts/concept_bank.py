@@ -87,7 +87,7 @@ def concept_bank(
     values = non_negative(np.concatenate(reader.found), layer)
     shares, directions, error = factorise(values.reshape(-1, grid.channels), concepts, seed)
     some = np.unique(np.linspace(0, len(values) - 1, min(judged, len(values))).round().astype(int))
-    settings = {
+    settings: dict[str, Any] = {
         "layer": layer, "concepts": concepts, "crop": crop, "best": best, "designs": designs, "judged": len(some),
         "seed": seed,
     }  # fmt: skip

@@ -85,7 +85,7 @@ def tcav(
     every = [values for values, _ in read.values()]
     size = check(classifier, splits, held_out, alpha, [len(one) for one in every], len(others))
     vectors, accuracy = concept_vectors(every, others, size, splits, classifier, held_out, seed)
-    settings = {
+    settings: dict[str, Any] = {
         "concepts": {name: one for name, (_, one) in read.items()}, "random": described, "layer": layer,
         "splits": splits, "classifier": classifier, "held_out": held_out, "pictures_of_a_set": size, "alpha": alpha,
         "seed": seed,

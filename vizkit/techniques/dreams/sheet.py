@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def in_batches(
         for start in range(0, count, together):
             stop = min(start + together, count)
             kept = None if state is None else Path(state).with_stem(f"{Path(state).stem}-{start}")
-            options = {"steps": steps, "lr": lr, "seed": seed, "checkpoint": kept}
+            options: dict[str, Any] = {"steps": steps, "lr": lr, "seed": seed, "checkpoint": kept}
             found.append(render(model, aim(start, stop), parametrisation=shape, transforms=VIEWS, **options))
             advance(stop, "")
     evidence = [one.evidence for one in found]
