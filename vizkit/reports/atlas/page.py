@@ -67,12 +67,9 @@ def page(found: ActivationAtlas) -> str:
         ("layout", str(made["settings"]["method"])),
         *([("not read", "; ".join(skipped))] if skipped else []),
     ]
+    said = [", ".join(f"{label} {share:.0%}" for label, share in classes) or "—" for classes in found.classes]
     rows = [
-        (
-            f"row {row}, column {column}",
-            str(count),
-            ", ".join(f"{label} {share:.0%}" for label, share in classes) or "—",
-        )
+        (f"row {row}, column {column}", str(count), classes)
         for (row, column), count, classes in zip(found.cells.tolist(), found.counts, said, strict=True)
     ]
     table = Table("All cells", ("cell", "activations", "classes"), rows, folded=True)

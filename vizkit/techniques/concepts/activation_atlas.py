@@ -14,7 +14,7 @@ from ..common.checks import pictures_only
 from ..dreams.sheet import in_batches
 from ..features.placing import check_settings, place, principal
 from ..features.pooled import default_layer
-from .cells import Directions, binned, check_grid, layout, means, named, whitened, within
+from .cells import Directions, binned, layout, means, named, whitened, within
 from .sampling import SAYS, sampled
 
 
@@ -82,11 +82,10 @@ def activation_atlas(
         ((3, 32, 32), 24)
     """
     pictures_only(model, "activation_atlas")
-    method = method or layout()
+    method = layout(method, grid, least)
     check_settings(method, "none", components, perplexity)
     layer = layer or default_layer(model)
     listed = collect(pictures)
-    check_grid(grid, least)
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size, "state": state}
     found, passed = sampled(model, listed, layer, per_picture, seed, **options)
     places = within(place(principal(found["vectors"], components), method, perplexity, seed))

@@ -27,15 +27,12 @@ def within(places: Array) -> Array:
     return np.column_stack([unit[:, 0], 1 - unit[:, 1]])
 
 
-def layout() -> str:
-    """How activations are laid out where nobody says: by "umap" where that is installed, else by "tsne"."""
-    return "umap" if find_spec("umap") else "tsne"
-
-
-def check_grid(grid: int, least: int) -> None:
-    """Raises SettingError for a map without cells, or cells without activations."""
+def layout(method: str | None, grid: int, least: int) -> str:
+    """How activations are laid out where nobody says: by "umap" where that is installed, else by "tsne". Raises
+    SettingError for a map without cells, or cells without activations."""
     if grid < 1 or least < 1:
         raise SettingError(f"grid={grid}, least={least}: take at least one cell, and one activation.")
+    return method or ("umap" if find_spec("umap") else "tsne")
 
 
 def binned(places: Array, grid: int, least: int) -> tuple[Array, Array, Array]:
@@ -106,7 +103,7 @@ class Directions(Objective):
         return ops.mean(dot * ops.maximum(cosine, 0.1) ** self.power, (1, 2))
 
     def __repr__(self) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(self.vectors)).hexdigest()[:12]
+        digest = hashlib.sha256(self.vectors.tobytes()).hexdigest()[:12]
         return f"Directions(layer={self.layer!r}, vectors={digest!r}, power={self.power})"
 
 

@@ -52,8 +52,8 @@ def named(given: Named) -> dict[str, Pictures]:
     found = {}
     for name in dict.fromkeys(labels):
         at = [k for k, label in enumerate(labels) if label == name]
-        items, names, kept = ([one[k] for k in at] for one in (every.items, every.names, every.labels))
-        found[name] = Pictures(tuple(items), tuple(names), tuple(kept))
+        names = tuple(every.names[k] for k in at)
+        found[name] = Pictures(tuple(every.items[k] for k in at), names, tuple(every.labels[k] for k in at))
     return found
 
 
