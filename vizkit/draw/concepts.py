@@ -75,7 +75,8 @@ def concept_maps(results: Sequence[ConceptMaps]) -> Figure:
     for (result, i), line in zip(rows, figure.subplots(len(rows), wide, squeeze=False), strict=True):
         photo = result.batch.pictures[i]
         panel(line[0], photo, result.batch.names[i])
-        line[0].set_ylabel(wrapped(origin(result)), fontsize=7, color=GRAY)
+        if i == 0:
+            line[0].set_ylabel(wrapped(origin(result)), fontsize=6, color=GRAY, loc="top")
         for axis in line[1:]:
             axis.set_axis_off()
         high = float(result.values[i].max()) or 1.0
