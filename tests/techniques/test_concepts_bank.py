@@ -1,5 +1,5 @@
-"""Concepts that are found: Sobol indices against SciPy's, the importance of concepts by hand, planted concepts, and both
-backends."""
+"""Concepts that are found: Sobol indices against SciPy's, the importance of concepts by hand, planted concepts, and
+both backends."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_importance_of_a_linear_head_by_hand(name: str, rng: Any) -> None:
     )  # fmt: skip
     picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     parts, grid = np.array([[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), model.grid("1")
-    options: dict[str, Any] = {"input_range": "imagenet", "fit": "crop", "batch_size": 7}
+    options: dict[str, Any] = {"input_range": "imagenet", "fit": "crop", "batch_size": 300}
     job = Job("test", model, [picture], 1, **options)
     ours = importance(job, "1", grid, parts, 512, seed=3)
     maps = vizkit.feature_maps(model, picture, "1").values[0].reshape(4, -1).T.astype(np.float64)
@@ -155,9 +155,11 @@ def planted(rng: Any, count: int) -> list[np.ndarray]:
 def test_planted_concepts_are_found(name: str, rng: Any) -> None:
     """The concepts are the two units; class 0 depends on red alone; and the maps show where each is."""
     model, pictures = by_hand(name), planted(rng, 12)
-    bank = vizkit.concept_bank(model, pictures, "1", target=0, concepts=2, crop=0.5, best=3, batch_size=5)
+    bank = vizkit.concept_bank(
+        model, pictures, "1", target=0, concepts=2, crop=0.5, best=3, fit="squash", designs=512, batch_size=5
+    )
     np.testing.assert_allclose(bank.values, np.eye(2), atol=0.06)  # parts may lean as far as crops mix them
-    np.testing.assert_allclose(bank.importance, [1, 0], atol=0.02)
+    np.testing.assert_allclose(bank.importance, [1, 0], atol=0.03)
     assert bank.error < 0.01
     assert bank.crops.shape == (2, 3, 2, 2, 3)
     assert (bank.crops[0, ..., 0] > 0).all()  # red ones
@@ -165,7 +167,7 @@ def test_planted_concepts_are_found(name: str, rng: Any) -> None:
     assert (np.diff(bank.coefficients[bank.best[0], 0]) <= 0).all()
     reds = [int(picture[0, 0, 0]) for picture in pictures]
     assert bank.names[0][0] == f"image {int(np.argmax(reds))}"
-    maps = vizkit.concept_maps(model, bank, pictures[:2], batch_size=1)
+    maps = vizkit.concept_maps(model, bank, pictures[:2], fit="squash", batch_size=1)
     assert maps.values.shape == (2, 2, SIZE, SIZE)
     left = np.array([[True, True, False, False]] * SIZE)
     assert (maps.coefficients[:, 0][:, left] > 10 * maps.coefficients[:, 0][:, ~left].max()).all()
