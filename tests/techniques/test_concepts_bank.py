@@ -155,9 +155,8 @@ def planted(rng: Any, count: int) -> list[np.ndarray]:
 def test_planted_concepts_are_found(name: str, rng: Any) -> None:
     """The concepts are the two units; class 0 depends on red alone; and the maps show where each is."""
     model, pictures = by_hand(name), planted(rng, 12)
-    bank = vizkit.concept_bank(
-        model, pictures, "1", target=0, concepts=2, crop=0.5, best=3, fit="squash", designs=512, batch_size=5
-    )
+    given: dict[str, Any] = {"concepts": 2, "crop": 0.5, "best": 3, "fit": "squash", "designs": 256, "judged": 1}
+    bank = vizkit.concept_bank(model, pictures, "1", target=0, batch_size=64, **given)
     np.testing.assert_allclose(bank.values, np.eye(2), atol=0.06)  # parts may lean as far as crops mix them
     np.testing.assert_allclose(bank.importance, [1, 0], atol=0.03)
     assert bank.error < 0.01
