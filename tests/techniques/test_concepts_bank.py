@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
-from kits import TRAPS, TRAPS_SIZE
+from kits import TRAPS, TRAPS_SIZE, parameters
 from kits import kit as kit_of
 from test_concepts_tcav import SIZE, by_hand
 
@@ -104,6 +104,27 @@ def test_importance_of_a_linear_head_by_hand(name: str, rng: Any) -> None:
     expected = total_indices(design(3, 512, seed=3) @ given, 3)
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-9)  # the network's own weights are float32
     np.testing.assert_allclose(ours, given**2 / (given @ given), atol=0.02)
+
+
+@pytest.mark.quick
+def test_importance_behind_more_layers_by_hand(name: str, rng: Any) -> None:
+    """What lies behind the layer gets ``(m * U) W`` in place of its own maps, nothing added: the head in NumPy."""
+    layers = [("conv", 3, 4, 1, 0), ("relu",), ("flatten",), ("dense", 4 * SIZE * SIZE, 6), ("relu",), ("dense", 6, 3)]
+    native = kit_of(name).sequential(layers)
+    model = vizkit.wrap(native, input_size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3)
+    picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    parts = np.array([[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    job = Job("test", model, [picture], 1, input_range="imagenet", fit="crop", batch_size=300)
+    ours = importance(job, "1", model.grid("1"), parts, 64, seed=3)
+    shares = read(vizkit.feature_maps(model, picture, "1").values[0].reshape(4, -1).T.astype(np.float64), parts)
+    _, _, _, first, _, last = parameters(layers, 0)
+
+    def head(mask: np.ndarray) -> float:
+        maps = ((shares * mask) @ parts).T.ravel()
+        return float((last["weight"] @ np.maximum(first["weight"] @ maps + first["bias"], 0) + last["bias"])[1])
+
+    expected = total_indices(np.array([head(mask) for mask in design(3, 64, seed=3)]), 3)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="the oracle is PyTorch")
