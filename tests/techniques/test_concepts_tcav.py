@@ -59,10 +59,10 @@ def test_a_concept_that_is_one_unit(name: str, rng: Any) -> None:
     assert (found[0].accuracy[0] == 1).all()
     assert found[0].accuracy[1].mean() < 0.8
     assert found[0].significant.tolist() == [True, False]
-    parts = found[0].vectors.reshape(2, 12, 2, SIZE * SIZE).sum(axis=3)  # kept in float32 by neither
-    np.testing.assert_allclose(found[0].magnitudes, parts[..., 0], rtol=1e-6)
-    np.testing.assert_allclose(found[1].magnitudes, -parts[..., 0], rtol=1e-6)
-    np.testing.assert_allclose(found[2].magnitudes, parts[..., 1], rtol=1e-6)
+    parts = found[0].vectors.reshape(2, 12, 2, SIZE * SIZE).sum(axis=3)
+    np.testing.assert_allclose(found[0].magnitudes, parts[..., 0], rtol=1e-10)
+    np.testing.assert_allclose(found[1].magnitudes, -parts[..., 0], rtol=1e-10)
+    np.testing.assert_allclose(found[2].magnitudes, parts[..., 1], rtol=1e-10)
     assert ((found[0].values[1] == 1) == (parts[1, :, 0] > 0)).all()
 
 
@@ -170,7 +170,7 @@ def test_what_it_does_not_depend_on_and_what_it_does(name: str, rng: Any) -> Non
     first = vizkit.tcav(model, *given, target=0, splits=3)
     again = vizkit.tcav(model, *given, target=0, splits=3, batch_size=2)
     np.testing.assert_allclose(first.vectors, again.vectors, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(first.magnitudes, again.magnitudes, rtol=1e-6)
+    np.testing.assert_allclose(first.magnitudes, again.magnitudes, rtol=1e-10)
     other = vizkit.tcav(model, *given, target=0, splits=3, seed=1)
     assert np.abs(first.vectors - other.vectors).max() > 1e-3
     made = first.provenance["settings"]
