@@ -16,7 +16,7 @@ FLOORS = (
 )  # fmt: skip
 """From the ground up; what each holds is said in its first line."""
 FOLDERS = (
-    "attribution", "cam", "controls", "dreams", "features", "network", "perturbation", "relevance", "transformers",
+    "attribution", "cam", "concepts", "controls", "dreams", "features", "network", "perturbation", "relevance", "transformers",
     "units",
 )  # fmt: skip
 LONGEST = 60

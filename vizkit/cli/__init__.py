@@ -14,13 +14,25 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..results.files import COMMAND
 from ..support.memory import keep_memory
-from . import compare, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
+from . import compare, concepts, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
 from .checks import Checked
 
 ORDER = (
     *("demo", "saliency", "gradcam", "explain", "filters", "features", "dream", "deepdream", "gallery", "invert"),
-    *("predict", "evaluate", "compare", "homework", "layers", "diagram", "receptive", "unit", "health", "embed"),
+    *(
+        "predict",
+        "evaluate",
+        "compare",
+        "homework",
+        "layers",
+        "diagram",
+        "receptive",
+        "unit",
+        "health",
+        "embed",
+        "atlas",
+    ),
     *("models", "convert", "weights", "backends", "doctor", "docs"),
 )
 for registered in app.registered_commands:
@@ -30,6 +42,7 @@ app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.cal
 __all__ = [
     "app",
     "compare",
+    "concepts",
     "data",
     "demo",
     "docs",

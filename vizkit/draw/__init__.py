@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ..evaluate.ranking import Ranking
 from ..results.attribution import Attribution
 from ..results.base import Result
+from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
 from ..results.dreams import DeepDream, Dream, Inversion, Rendering
 from ..results.explanation import Explanation
 from ..results.factorization import Factorization
@@ -17,6 +18,7 @@ from ..results.fields import ReceptiveFields
 from ..results.folders import Embedding, TopPatches
 from ..results.health import Health
 from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
+from .concepts import activation_atlas, caricature, concept_bank, concept_maps, spritemap, tcav
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
 from .factors import factorization
@@ -28,8 +30,12 @@ from .scatter import embedding
 from .tables import ranking, top_patches
 
 FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
+    ActivationAtlas: activation_atlas,
     ActivationStatistics: activation_statistics,
     Attribution: maps,
+    Caricature: caricature,
+    ConceptBank: concept_bank,
+    ConceptMaps: concept_maps,
     DeepDream: deepdream,
     Dream: dream,
     Embedding: embedding,
@@ -42,6 +48,8 @@ FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
     Ranking: ranking,
     ReceptiveFields: receptive_fields,
     Rendering: rendering,
+    SpriteMap: spritemap,
+    Tcav: tcav,
     TopPatches: top_patches,
     TopUnits: top_units,
 }
@@ -60,9 +68,13 @@ __all__ = [
     "FIGURES",
     "GRAY",
     "MARKS",
+    "activation_atlas",
     "activation_statistics",
     "attributions",
+    "caricature",
     "columns_for",
+    "concept_bank",
+    "concept_maps",
     "contact_sheet",
     "curves",
     "deepdream",
@@ -84,6 +96,8 @@ __all__ = [
     "receptive_fields",
     "rendering",
     "slices",
+    "spritemap",
+    "tcav",
     "tile",
     "top_patches",
     "top_units",

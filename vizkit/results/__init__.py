@@ -2,6 +2,7 @@
 
 from .attribution import Attribution
 from .base import Result, chosen
+from .concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
 from .dreams import DeepDream, Dream, Evidence, Inversion, Rendering, Stage
 from .explanation import Explanation
 from .factorization import Factorization
@@ -16,8 +17,12 @@ __all__ = [
     "COMMAND",
     "FIGURE_SUFFIXES",
     "PROVENANCE",
+    "ActivationAtlas",
     "ActivationStatistics",
     "Attribution",
+    "Caricature",
+    "ConceptBank",
+    "ConceptMaps",
     "DeepDream",
     "Dream",
     "Embedding",
@@ -34,7 +39,9 @@ __all__ = [
     "ReceptiveFields",
     "Rendering",
     "Result",
+    "SpriteMap",
     "Stage",
+    "Tcav",
     "TopPatches",
     "TopUnits",
     "chosen",

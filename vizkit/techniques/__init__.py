@@ -28,12 +28,18 @@ from .cam.scorecam import scorecam
 from .cam.shapley_cam import shapley_cam
 from .cam.ss_cam import ss_cam
 from .cam.xgradcam import xgradcam
+from .concepts.activation_atlas import activation_atlas
+from .concepts.concept_bank import concept_bank
+from .concepts.concept_maps import concept_maps
+from .concepts.tcav import tcav
 from .controls.controls import centre_map, edge_map, random_map
+from .dreams.caricature import caricature
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream
 from .dreams.dream import dream
 from .dreams.invert import invert
 from .dreams.render import render
+from .dreams.spritemap import spritemap
 from .dreams.top_units import top_units
 from .features.activation_statistics import activation_statistics
 from .features.embedding import embed
@@ -63,12 +69,16 @@ from .transformers.attention_rollout import attention_rollout
 
 __all__ = [
     "ablationcam",
+    "activation_atlas",
     "activation_statistics",
     "attention",
     "attention_relevance",
     "attention_rollout",
+    "caricature",
     "centre_map",
     "class_pictures",
+    "concept_bank",
+    "concept_maps",
     "conductance",
     "crp",
     "deconvnet",
@@ -120,8 +130,10 @@ __all__ = [
     "smooth_gradcam_plus_plus",
     "smoothgrad",
     "sobol",
+    "spritemap",
     "squaregrad",
     "ss_cam",
+    "tcav",
     "top_patches",
     "top_units",
     "vargrad",

@@ -1,1 +1,1 @@
-"""Pictures made by raising an objective, and what they are made of."""
+"""Dreams: pictures made by raising an objective, and what they are made of."""

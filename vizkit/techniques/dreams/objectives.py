@@ -176,6 +176,13 @@ class Match(Objective):
         return False
 
     def value(self, seen: Seen) -> Tensor:
+        ops, found, wanted = seen.ops, *self.both(seen)
+        axes = tuple(range(1, len(found.shape)))
+        gap = found - wanted
+        return -1.0 * ops.sum(gap * gap, axes) / (ops.sum(wanted * wanted, axes) + FLOOR)
+
+    def both(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """What the layer makes of the pictures, and of the reference, at which it looks once."""
         ops, found = seen.ops, self._read(seen.ops, seen.activations[self.layer])
         key = (repr(self), tuple(seen.x.shape[2:]))
         if key not in seen.memory:
@@ -186,9 +193,7 @@ class Match(Objective):
         wanted = seen.memory[key]
         if wanted.shape[0] not in (1, found.shape[0]):
             raise SettingError(f"{self.name}() has {wanted.shape[0]} pictures for {found.shape[0]} renderings.")
-        axes = tuple(range(1, len(found.shape)))
-        gap = found - wanted
-        return -1.0 * ops.sum(gap * gap, axes) / (ops.sum(wanted * wanted, axes) + FLOOR)
+        return found, wanted
 
     def _read(self, ops: Ops, maps: Tensor) -> Tensor:
         return gram(ops, maps) if self.of_gram else maps

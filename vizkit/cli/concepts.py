@@ -1,0 +1,49 @@
+"""Commands about what a layer sees in many pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import data, options
+from .data import FOLDER, ModelArgument
+from .options import Call, LayerName, command
+
+
+@command(more=FOLDER)
+def atlas(
+    call: Call,
+    model: ModelArgument,
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of images; none: samples of shapes.")
+    ] = None,
+    layer: LayerName = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="umap, tsne or pca; default: umap where it is installed, else tsne.")
+    ] = None,
+    grid: Annotated[int, typer.Option("--grid", help="Cells along each side.")] = 12,
+    per_picture: Annotated[int, typer.Option("--per-picture", help="Positions of each picture.")] = 1,
+    least: Annotated[int, typer.Option("--least", help="Activations that a cell needs.")] = 1,
+    size: Annotated[int, typer.Option("--size", help="Side of a cell's picture in pixels.")] = 64,
+    steps: Annotated[int, typer.Option("--steps", help="Of the rendering of each cell.")] = 128,
+    samples: data.Samples = 480,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML file; or PNG, PDF, SVG, NPZ.")] = None,
+) -> None:
+    """An activation atlas of a layer over a folder of images: one page with a map to zoom into."""
+    from ..reports.atlas import write
+    from ..techniques import activation_atlas as technique
+
+    found = data.pictures(images, samples, call.given["seed"])
+    target = out or Path(f"atlas-{model}.html")
+    settings, state, loaded = call.settings(technique), call.given["state"], call.load()
+    for one in loaded:
+        own = settings | {"state": state and options.apart(state, one.backend, len(loaded))}
+        result = technique(one, found, layer, **own)
+        data.report(result)
+        file = options.apart(target, one.backend, len(loaded))
+        if file.suffix == ".html":
+            options.opened(write(result, file))
+        else:
+            options.save([result], file)
