@@ -16,8 +16,8 @@ FLOORS = (
 )  # fmt: skip
 """From the ground up; what each holds is said in its first line."""
 FOLDERS = (
-    "attribution", "cam", "concepts", "controls", "dreams", "features", "network", "perturbation", "relevance", "transformers",
-    "units",
+    "attribution", "cam", "concepts", "controls", "dreams", "features", "network", "perturbation", "relevance",
+    "transformers", "units",
 )  # fmt: skip
 LONGEST = 60
 """Lines of code in the file of a technique: neither blank, nor docstring, nor comment."""

@@ -175,8 +175,9 @@ def test_every_method_says_when_to_believe_it() -> None:
     listed = {name: text for family in families().values() for name, text in family.items()}
     for name, one in {**methods(), **controls()}.items():
         assert listed[name] == believe(one), name
-        assert 10 < len(listed[name]) <= 110, name
+        assert 10 < len(listed[name]) <= 130, name
         assert listed[name].endswith("."), name
+        assert listed[name][0].isupper(), name
     assert all(families())
     text = table()
     assert all(f"  {name} " in text for name in listed)

@@ -68,7 +68,7 @@ def saliency(
         Believe it as local sensitivity: which pixels move the score if nudged, not what they have contributed.
 
     Believe:
-        as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
+        Believe it as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
 
     Example:
         >>> import vizkit

@@ -35,7 +35,7 @@ def ablationcam(
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits without each channel.
 
     Believe:
-        as what the score loses without each channel; slow and plain.
+        Believe it as what the score loses without each channel; slow and plain.
     """
     job = Job("ablationcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)

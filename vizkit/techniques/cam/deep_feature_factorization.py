@@ -57,7 +57,7 @@ def deep_feature_factorization(
         VizkitError without scikit-learn; ImageError, UnknownNameError, LayerError, SettingError.
 
     Believe:
-        As a sketch of what the layer tells apart; another seed or number of components draws other borders.
+        Believe it as a sketch of what the layer tells apart; another seed or number of components draws other borders.
 
     Example:
         >>> import vizkit

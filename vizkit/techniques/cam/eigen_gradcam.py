@@ -45,7 +45,8 @@ def eigen_gradcam(
     Raises: as :func:`vizkit.gradcam`.
 
     Believe:
-        Where one thing carries the evidence; of several it shows the one that varies most, its size means nothing.
+        Believe it where one thing carries the evidence; of several it shows the one that varies most, its size means
+        nothing.
 
     Example:
         >>> import vizkit

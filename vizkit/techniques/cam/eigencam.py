@@ -40,7 +40,7 @@ def eigencam(
     Raises, example: as :func:`vizkit.gradcam`.
 
     Believe:
-        as what the layer mostly reacts to: it does not know the class.
+        Believe it as what the layer mostly reacts to: it does not know the class.
     """
     job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
     name, grid = choose_layer(model, layer)

@@ -46,7 +46,7 @@ def fem(
     Raises: as :func:`vizkit.gradcam`; SettingError for sigmas below zero.
 
     Believe:
-        As a first look at where a layer is active beyond its usual; never as a reason for a class.
+        Believe it as a first look at where a layer is active beyond its usual; never as a reason for a class.
 
     Example:
         >>> import vizkit

@@ -49,7 +49,7 @@ def finer_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for a target that is no class, or no other class to compare.
 
     Believe:
-        Where classes look alike and you ask what tells them apart; it hides evidence that they share.
+        Believe it where classes look alike and you ask what tells them apart; it hides evidence that they share.
 
     Example:
         >>> import vizkit

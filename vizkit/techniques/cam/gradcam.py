@@ -41,7 +41,7 @@ def gradcam(
         DisconnectedError. Warns with MapWarning of a map that is zero everywhere, and says why.
 
     Believe:
-        as where, coarsely, the evidence lies; of the last layers only.
+        Believe it as where, coarsely, the evidence lies; of the last layers only.
 
     Example:
         >>> import vizkit

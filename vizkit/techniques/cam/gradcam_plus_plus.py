@@ -36,7 +36,7 @@ def gradcam_plus_plus(
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
 
     Believe:
-        like gradcam, where several objects of one class are there.
+        Believe it like gradcam, where several objects of one class are there.
     """
     job = Job("gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, squares)
@@ -68,7 +68,7 @@ def smooth_gradcam_plus_plus(
     Returns, raises, example: as :func:`vizkit.gradcam`.
 
     Believe:
-        like gradcam_plus_plus, if the plain map jumps under noise.
+        Believe it like gradcam_plus_plus, if the plain map jumps under noise.
     """
     job = Job(
         "smooth_gradcam_plus_plus", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,

@@ -51,7 +51,7 @@ def group_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for settings that cannot be.
 
     Believe:
-        Much as Score-CAM, at a fraction of its price; not where the blurred picture still shows the class.
+        Believe it much as Score-CAM, at a fraction of its price; not where the blurred picture still shows the class.
 
     Example:
         >>> import vizkit

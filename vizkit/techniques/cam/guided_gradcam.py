@@ -40,7 +40,7 @@ def guided_gradcam(
         ``extra["cam"]`` (N, h, w) Grad-CAM at the layer's resolution.
 
     Believe:
-        as gradcam's place with edges for looks: the fine lines explain nothing.
+        Believe it as gradcam's place with edges for looks: the fine lines explain nothing.
     """
     job = Job("guided_gradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)

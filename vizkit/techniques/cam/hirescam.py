@@ -31,7 +31,7 @@ def hirescam(
     Args, returns, raises, example: as :func:`vizkit.gradcam`, but for the default of ``relu``.
 
     Believe:
-        as what the layer gives to the class, exactly, where only pooling and one dense layer follow it.
+        Believe it as what the layer gives to the class, exactly, where only pooling and one dense layer follow it.
     """
     job = Job("hirescam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, products)

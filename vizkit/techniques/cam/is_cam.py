@@ -43,7 +43,7 @@ def is_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for no samples.
 
     Believe:
-        As Score-CAM, at ten times its price; when they differ much, the score jumps as the picture darkens.
+        Believe it as Score-CAM, at ten times its price; when they differ much, the score jumps as the picture darkens.
 
     Example:
         >>> import vizkit

@@ -46,7 +46,8 @@ def kpca_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for another kernel, or a layer of more than 4096 positions.
 
     Believe:
-        As a picture of what the layer separates first, often object from ground; never as a reason for a class.
+        Believe it as a picture of what the layer separates first, often object from ground; never as a reason for a
+        class.
 
     Example:
         >>> import vizkit

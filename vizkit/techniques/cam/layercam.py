@@ -52,7 +52,7 @@ def layercam(
     Raises, example: as :func:`vizkit.gradcam`; SettingError for an empty list.
 
     Believe:
-        in earlier layers, where gradcam's channel weights fail.
+        Believe it in earlier layers, where gradcam's channel weights fail.
     """
     job = Job("layercam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     asked: list[str | None] = [layer] if layer is None or isinstance(layer, str) else list(layer)

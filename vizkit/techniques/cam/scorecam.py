@@ -35,7 +35,7 @@ def scorecam(
     Returns, raises, example: as :func:`vizkit.gradcam`; ``extra["scores"]`` (N, C) are the logits of the masked images.
 
     Believe:
-        as gradcam without gradients; softmax of few channels decides it, so compare with ablationcam.
+        Believe it as gradcam without gradients; softmax of few channels decides it, so compare with ablationcam.
     """
     job = Job("scorecam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)

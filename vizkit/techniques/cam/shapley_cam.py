@@ -51,7 +51,7 @@ def shapley_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for a target that is no class and has no softmax.
 
     Believe:
-        As Grad-CAM, where the probability is far from 0 and 1; elsewhere the two are all but the same.
+        Believe it as Grad-CAM, where the probability is far from 0 and 1; elsewhere the two are all but the same.
 
     Example:
         >>> import vizkit

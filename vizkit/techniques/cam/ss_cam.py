@@ -44,7 +44,8 @@ def ss_cam(
     Raises: as :func:`vizkit.gradcam`; SettingError for no samples, or noise below zero.
 
     Believe:
-        As Score-CAM, with care: the paper's noise is twice a mask's height, so the scores are of near-random pixels.
+        Believe it as Score-CAM, with care: the paper's noise is twice a mask's height, so the scores are of near-random
+        pixels.
 
     Example:
         >>> import vizkit

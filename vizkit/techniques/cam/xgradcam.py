@@ -32,7 +32,7 @@ def xgradcam(
     Args, returns, raises, example: as :func:`vizkit.gradcam`.
 
     Believe:
-        like gradcam, with weights that add up better in networks without biases.
+        Believe it like gradcam, with weights that add up better in networks without biases.
     """
     job = Job("xgradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     return gradient_cam(job, layer, relu, by_share)

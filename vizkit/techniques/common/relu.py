@@ -17,7 +17,7 @@ def deconvnet(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
     """``g * (g > 0)`` (Zeiler & Fergus 2013).
 
     Believe:
-        never alone: it shows edges, whatever the class.
+        Never alone: it shows edges, whatever the class.
     """
     return [relu.ops.relu(gradient)]
 

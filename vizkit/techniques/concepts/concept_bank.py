@@ -67,7 +67,8 @@ def concept_bank(
         BackendMissingError without scikit-learn.
 
     Believe:
-        Where the error is small and another seed finds the same; the names are yours, look at the crops and maps.
+        Believe it where the error is small and another seed finds the same; the names are yours, look at the crops and
+        maps.
 
     Example:
         >>> import vizkit

@@ -67,7 +67,8 @@ def tcav(
         UnknownNameError, SettingError for too few pictures, ImageError, BackendMissingError without scikit-learn.
 
     Believe:
-        Only a significant score of a well told concept; its sign is sound, its size depends on the random pictures.
+        Believe only a significant score of a well told concept; its sign is sound, its size depends on the random
+        pictures.
 
     Example:
         >>> import vizkit

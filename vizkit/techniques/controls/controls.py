@@ -38,7 +38,7 @@ def random_map(
         :class:`Attribution` with ``values`` (N, H, W) in 0..1.
 
     Believe:
-        never: what a method must beat.
+        Never: what a method must beat.
 
     Example:
         >>> import vizkit
@@ -74,7 +74,7 @@ def edge_map(
         :class:`Attribution` with ``values`` (N, H, W) >= 0.
 
     Believe:
-        never: an edge filter, which a method that only shows edges resembles.
+        Never: an edge filter, which a method that only shows edges resembles.
 
     Example:
         >>> import vizkit
@@ -118,7 +118,7 @@ def centre_map(
         :class:`Attribution` with ``values`` (N, H, W) in 0..1.
 
     Believe:
-        never: photographers put things in the middle.
+        Never: photographers put things in the middle.
 
     Example:
         >>> import vizkit

@@ -64,7 +64,7 @@ def kernel_shap(
         VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
 
     Believe:
-        as Shapley values of superpixels, to the sampling error; the baseline decides what absence is.
+        Believe it as Shapley values of superpixels, to the sampling error; the baseline decides what absence is.
 
     Example:
         >>> import numpy as np, vizkit

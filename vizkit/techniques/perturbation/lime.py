@@ -67,7 +67,7 @@ def lime(
         VizkitError without scikit-image; ImageError, UnknownNameError (label), SettingError, ShapeError.
 
     Believe:
-        as far as its linear model fits (see its score) and its superpixels follow the objects.
+        Believe it as far as its linear model fits (see its score) and its superpixels follow the objects.
 
     Example:
         >>> import numpy as np, vizkit

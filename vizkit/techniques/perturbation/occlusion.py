@@ -56,7 +56,7 @@ def occlusion(
         ImageError, UnknownNameError (label), SettingError, ShapeError.
 
     Believe:
-        first of all: it says what hiding a patch costs, at the patch's size.
+        Believe it first of all: it says what hiding a patch costs, at the patch's size.
 
     Example:
         >>> import vizkit

@@ -61,7 +61,7 @@ def rise(
         ImageError, UnknownNameError (label), SettingError, ShapeError.
 
     Believe:
-        as occlusion by many random masks, once two seeds agree.
+        Believe it as occlusion by many random masks, once two seeds agree.
 
     Example:
         >>> import vizkit

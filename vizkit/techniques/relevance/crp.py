@@ -49,7 +49,8 @@ def crp(
         As :func:`vizkit.lrp`, UnknownNameError (layer), SettingError for a unit that the layer has not.
 
     Believe:
-        as where this unit's part of the class comes from; that the unit is a concept is for its top patches to show.
+        Believe it as where this unit's part of the class comes from; that the unit is a concept is for its top patches
+        to show.
 
     Example:
         >>> import vizkit

@@ -55,7 +55,8 @@ def deeplift(
         Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
 
     Believe:
-        as what the picture has that the baseline lacks, in two passes; integrated gradients say so with fewer tricks.
+        Believe it as what the picture has that the baseline lacks, in two passes; integrated gradients say so with
+        fewer tricks.
 
     Example:
         >>> import vizkit

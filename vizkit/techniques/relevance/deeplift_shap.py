@@ -36,7 +36,7 @@ def deeplift_shap(
     Returns, raises: as :func:`vizkit.deeplift`.
 
     Believe:
-        like deeplift, and less at the mercy of one baseline.
+        Believe it like deeplift, and less at the mercy of one baseline.
 
     Example:
         >>> import vizkit

@@ -47,7 +47,8 @@ def lrp(
         products of matrices). Warns with MapWarning of flat or non-finite maps.
 
     Believe:
-        as a calm account of what the logit is made of; "_plus" composites hardly depend on the class, so compare two.
+        Believe it as a calm account of what the logit is made of; "_plus" composites hardly depend on the class, so
+        compare two.
 
     Example:
         >>> import vizkit
