@@ -41,14 +41,28 @@ def rescale(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     return [quotient(done.ops, m * (y - y0), x - x0, halves(done.pull(multiplier)[0])[0])]
 
 
+class RescaleRelu:
+    """The same of a ReLU, whose quotient no rounding can make larger than one: its derivative stands where both inputs
+    are equal to the last digit."""
+
+    pulls = False
+
+    def __call__(self, done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
+        ops = done.ops
+        (x, x0), (y, y0), (m, _) = halves(done.inputs[0]), halves(done.output), halves(multiplier)
+        difference, rise = x - x0, y - y0  # the latter zero where the former is
+        found = ops.where(difference, m * rise / difference, ops.where(y, m, rise))
+        return [ops.concat([found, found])]
+
+
 def pooled(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     """The difference of a maximum, split at the larger of the two maxima: what the picture's own place and the
-    reference's place have of it."""
+    reference's place have of it; next to nothing where both are equal."""
     ops = done.ops
     (x, x0), (y, y0), (m, _) = halves(done.inputs[0]), halves(done.output), halves(multiplier)
-    top = ops.maximum(y, y0)
+    top, difference = ops.maximum(y, y0), x - x0
     at, at0 = halves(done.pull(ops.concat([m * (top - y0), m * (y - top)]))[0])
-    return [quotient(ops, at + at0, x - x0, done.again([x]).pull(m)[0])]
+    return [quotient(ops, at + at0, difference, difference)]
 
 
 def middle(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
@@ -56,6 +70,9 @@ def middle(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     ops = done.ops
     means = [(one + other) * 0.5 for one, other in map(halves, done.inputs)]
     return done.again([ops.concat([mean, mean]) for mean in means]).pull(multiplier)
+
+
+RELU = RescaleRelu()
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ class Differences(Rules):
         if kind in BILINEAR and inputs == 2:
             return middle
         if kind in BENDS and inputs == 1:
-            return rescale
+            return RELU if kind == "relu" else rescale
         if kind in LINEAR and (inputs == 1 or kind not in AFFINE):
             return None
         raise SettingError(

@@ -101,7 +101,8 @@ class AlphaBeta:
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
         (x,), ops = done.inputs, done.ops
-        one_sign = not (ops.numpy(ops.relu(-1.0 * x)) > 0).any()  # as behind a ReLU: half of the terms are zero
+        lowest = -1.0 * ops.max(-1.0 * x, tuple(range(1, len(x.shape))))
+        one_sign = bool((ops.numpy(lowest) >= 0).all())  # as behind a ReLU: half of the terms are zero
 
         def by(above: Change, below: Change) -> Sequence[Tensor]:
             terms = [(1.0, changed(done, None if one_sign else positive, above))]
