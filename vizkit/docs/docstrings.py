@@ -13,7 +13,8 @@ import griffe
 
 from vizkit.support.addresses import ADDRESSES
 
-SECTION = re.compile(r"^(Args|Returns|Raises|Example):(.*)$")
+SECTION = re.compile(r"^(Args|Returns|Raises|Believe|Example):(.*)$")
+TITLES = {"Believe": "When to believe it"}
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`~?([^`]+)`")
 ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)$")
 
@@ -80,7 +81,7 @@ def _section(name: str, rest: str, body: list[str]) -> list[str]:
     kept = [line for line in body if line.strip()]
     indent = min((len(line) - len(line.lstrip()) for line in kept), default=0)
     body = [line[indent:] for line in body]
-    head = ["", f"**{name}:** {rest}".rstrip(), ""]
+    head = ["", f"**{TITLES.get(name, name)}:** {rest}".rstrip(), ""]
     if name != "Args":
         return [*head, *body, ""]
     listed = []
