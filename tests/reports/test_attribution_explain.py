@@ -181,3 +181,12 @@ def test_every_method_says_when_to_believe_it() -> None:
     assert all(families())
     text = table()
     assert all(f"  {name} " in text for name in listed)
+
+
+def test_one_method_twice_says_in_what_it_differs(models: list[Any], pictures: Any) -> None:
+    chosen = [("occlusion", {"window": 6}), ("occlusion", {"window": 4}), "saliency"]
+    figure = explain(models[0], pictures[0], chosen, 1).figure()
+    titles = [axis.get_title() for part in figure.subfigs for axis in part.axes]
+    assert {"saliency", "image 0"} <= set(titles)
+    for side in (4, 6):
+        assert [one for one in titles if one.startswith("occlusion") and f"window=[{side}, {side}]" in one], titles

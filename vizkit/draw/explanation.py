@@ -17,7 +17,8 @@ from .overlay import end as end_of
 
 if TYPE_CHECKING:
     from ..contract.backend import Array
-    from ..results.explanation import Explanation
+    from ..results.attribution import Attribution
+from ..results.explanation import Explanation
 
 COLUMNS = 6
 """Of methods in a row."""
@@ -35,11 +36,16 @@ class Band:
     heading: str = ""
 
 
+MADE = ("layer", "target", "completeness_error", "conservation_error")
+"""What a result's settings hold that is no setting, or that a title says otherwise."""
+
+
 def explanation(results: Sequence[Explanation]) -> Figure:
     """At most six methods side by side, beside the picture, in bands below one another; within a band a row for each
     picture, target and model. The controls have a band of their own. Of the first result alone."""
     shown = results[0]
     names = [result.provenance["technique"] for result in shown.results[0][0]]
+    titles = _titles(shown.results[0][0])
     bands = _bands(names)
     rows = [(i, block) for i in range(shown.values.shape[3]) for target in shown.results for block in target]
     ends = [end_of(shown.values[:, :, k]) for k in range(len(names))]
@@ -56,8 +62,7 @@ def explanation(results: Sequence[Explanation]) -> Figure:
             _picture(row[0], shown, i, block, name=r % (len(rows) // shown.values.shape[3]) == 0)
             for k, axis in zip(band.methods, row[1:], strict=False):
                 axis.set_axis_on()
-                title = _title(block[k].provenance["technique"], block[k].layer) if r == 0 else ""
-                _map(axis, shown, block[k], i, ends[k], title)
+                _map(axis, shown, block[k], i, ends[k], titles[k] if r == 0 else "")
     fits = round(figure.get_figwidth() * 13)
     legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
     figure.supxlabel(legend, fontsize=8, color=GRAY)
@@ -98,8 +103,16 @@ def _map(axis: Any, shown: Explanation, result: Any, i: int, common: float, titl
     axis.set_xlabel(span if np.any(values) else "0, blank", fontsize=7, color=GRAY, labelpad=2)
 
 
-def _title(method: str, layer: str | None) -> str:
-    return f"{method}\n{_short(layer)}" if layer else method
+def _titles(results: Sequence[Attribution]) -> list[str]:
+    """Of each method its name, the layer, and in what it differs from others of the same name."""
+    titles = []
+    for one in results:
+        name, own = one.provenance["technique"], one.provenance["settings"]
+        others = [other.provenance["settings"] for other in results if other.provenance["technique"] == name]
+        differing = [key for key in own if key not in MADE and any(other.get(key) != own[key] for other in others)]
+        lines = [name, *([_short(one.layer)] if one.layer else []), *(_short(f"{k}={own[k]}") for k in differing)]
+        titles.append("\n".join(lines))
+    return titles
 
 
 def _short(text: str, most: int = 28) -> str:
