@@ -93,9 +93,10 @@ METHODS: dict[str, tuple[dict[str, Any], int]] = {
     "guided_gradcam": ({}, 3), "smoothgrad": ({"samples": 5}, 2), "vargrad": ({"samples": 5}, 2),
     "integrated_gradients": ({"steps": 5}, 2), "gradient_shap": ({"samples": 5, "noise": 0.1}, 3),
     "smooth_gradcam_plus_plus": ({"samples": 5}, 4), "full_gradient": ({}, 1),
+    "lrp": ({"rules": "epsilon"}, 1), "deeplift": ({}, 2), "crp": ({"rules": "epsilon"}, 2),
 }  # fmt: skip
 """Settings, and how many steps with keys of their own two layers, clipped or not, have. What averages
-over samples has a step for the scores of the photo itself, and gradient SHAP one for those of its references."""
+over samples has a step for the scores of the photo itself, as DeepLIFT has, and gradient SHAP one for those of its references."""
 
 
 @pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
