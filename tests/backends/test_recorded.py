@@ -96,7 +96,8 @@ METHODS: dict[str, tuple[dict[str, Any], int]] = {
     "lrp": ({"rules": "epsilon"}, 1), "deeplift": ({}, 2), "crp": ({"rules": "epsilon"}, 2),
 }  # fmt: skip
 """Settings, and how many steps with keys of their own two layers, clipped or not, have. What averages
-over samples has a step for the scores of the photo itself, as DeepLIFT has, and gradient SHAP one for those of its references."""
+over samples has a step for the scores of the photo itself, as DeepLIFT has; gradient SHAP one for those of its
+references."""
 
 
 @pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
