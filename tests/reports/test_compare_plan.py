@@ -74,7 +74,9 @@ def test_defaults() -> None:
     assert found.image == (vizkit.images.sample(),)
     assert (found.layers, found.tolerance) == ("blocks", 1e-5)
     every = set(plan.make(None, {"model": "shapes", "technique": "all"}).technique)
-    assert set(plan.techniques()) - every == {"attention", "attention_rollout", "attention_relevance"}
+    assert set(plan.techniques()) - every == {
+        *("attention", "attention_rollout", "attention_relevance", "feature_permutation"),
+    }
 
 
 @pytest.mark.quick

@@ -207,3 +207,14 @@ def test_contradictions_are_named(name: str, pictures: Any) -> None:
 def test_explain_hands_a_layer_to_those_that_need_one(name: str, pictures: Any) -> None:
     shown = vizkit.explain(wrapped(name), pictures[0], ["saliency", "gradcam", "conductance"], [1], layer="5")
     assert [one.layer for one in shown.results[0][0]] == [None, "5", "5"]
+
+
+def test_a_neuron_as_a_text(name: str, rng: Any) -> None:
+    model = vizkit.wrap(kit_of(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+    x = rng.normal(size=(1, 3, TRAPS_SIZE, TRAPS_SIZE))
+    for text, neuron in (("2:1", ("2", 1)), ("2:1@3,4", ("2", 1, 3, 4))):
+        found, wanted = (vizkit.saliency(model, x, neuron=one) for one in (text, neuron))
+        assert np.array_equal(found.values, wanted.values)
+        assert found.labels == wanted.labels
+    with pytest.raises(vizkit.VizkitError, match=r'"layer4:17@3,4"'):
+        vizkit.saliency(model, x, neuron="2")

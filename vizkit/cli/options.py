@@ -35,6 +35,12 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
 LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
+NeuronName = Annotated[
+    str | None,
+    typer.Option(
+        "--neuron", help="A unit in the place of a target: LAYER:17, or LAYER:17@3,4 at one place of its map."
+    ),
+]
 Targets = Annotated[
     list[str] | None,
     typer.Option(

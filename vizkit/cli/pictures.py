@@ -15,7 +15,7 @@ import typer
 from ..contract.errors import SettingError
 from ..support.files import replacing
 from . import options
-from .options import Call, Fit, InputRange, LayerName, Out, Photos, Seed, Targets, command
+from .options import Call, Fit, InputRange, LayerName, NeuronName, Out, Photos, Seed, Targets, command
 from .rendered import PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, is_film
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def saliency(
     call: Call,
     photo: Photos = None,
     target: Targets = None,
+    layer: LayerName = None,
+    neuron: NeuronName = None,
     input_range: InputRange = None,
     mode: Annotated[
         str, typer.Option("--mode", help="inference, or published: as the homework computed it.")

@@ -220,20 +220,29 @@ class Unit(Score):
         return Column(f"{name} at {'/'.join(map(str, at))}", of, (self.layer,))
 
 
-Neuron = tuple[str, int] | tuple[str, int, int, int]
-"""A layer, a unit of it, and perhaps a place in its maps: ``("layer4", 17)``, ``("layer4", 17, 3, 4)``."""
+Neuron = str | tuple[str, int] | tuple[str, int, int, int]
+"""A layer, a unit of it, and perhaps a place in its maps: ``("layer4", 17)``, ``("layer4", 17, 3, 4)``; as a text
+``layer4:17``, ``layer4:17@3,4``."""
+UNIT = re.compile(r"(.+):(\d+)(?:@(\d+(?:,\d+)*))?")
 
 
 def unit(neuron: Neuron) -> Unit:
     """A neuron as a target. Raises SettingError for anything else."""
+    if isinstance(neuron, str) and UNIT.fullmatch(neuron):
+        return _unit_of(neuron)
     layer, *numbers = neuron if isinstance(neuron, tuple | list) else (neuron,)
     if not isinstance(layer, str) or not numbers or not all(isinstance(one, int | np.integer) for one in numbers):
         raise SettingError(
             f"neuron={neuron!r}: expected a layer and a unit, and perhaps a row and a column of the layer's maps, for "
-            'example ("layer4", 17) or ("layer4", 17, 3, 4).'
+            'example ("layer4", 17) or ("layer4", 17, 3, 4), "layer4:17" or "layer4:17@3,4".'
         )
     index, *at = (int(one) for one in numbers)
     return Unit(layer, index, tuple(at) or None)
+
+
+def said(neuron: Neuron) -> str | list[Any]:
+    """A neuron as the provenance says it."""
+    return neuron if isinstance(neuron, str) else list(neuron)
 
 
 Wanted = int | str | Score | None
@@ -301,16 +310,20 @@ def _read(model: Model, target: Wanted) -> Wanted:
     return total
 
 
+def _unit_of(text: str) -> Unit:
+    """The unit that a text which fits :data:`UNIT` means."""
+    layer, index, at = UNIT.fullmatch(text).groups()  # type: ignore[union-attr]
+    return Unit(layer, int(index), tuple(int(one) for one in at.split(",")) if at else None)
+
+
 def _term_of(text: str) -> Score:
     kind, _, rest = text.partition(":")
     if kind == "like" and rest:
         return Similarity(rest)
     if kind == "box" and rest.isdigit():
         return Detection(int(rest))
-    unit_of = re.fullmatch(r"unit:(.+):(\d+)(?:@(\d+(?:,\d+)*))?", text)
-    if unit_of:
-        at = tuple(int(one) for one in unit_of[3].split(",")) if unit_of[3] else None
-        return Unit(unit_of[1], int(unit_of[2]), at)
+    if text.startswith("unit:") and UNIT.fullmatch(text.removeprefix("unit:")):
+        return _unit_of(text.removeprefix("unit:"))
     name, sign, where = text.rpartition("@")
     if not sign:
         return Class(text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...inputs import targets
 from ...inputs.images import ImageInput
 from ...inputs.targets import Neuron, Target
 from ...results.attribution import Attribution
@@ -72,7 +73,7 @@ def conductance(
         >>> vizkit.conductance(model, vizkit.images.sample(), steps=8, rule="riemann_left").layer
         'features'
     """
-    if neuron is not None and layer not in (None, neuron[0]):
+    if neuron is not None and layer not in (None, targets.unit(neuron).layer):
         raise SettingError(f"layer={layer!r} and neuron={neuron!r}: give one, or the neuron's own layer.")
     chosen = chosen_baselines(baseline, baselines)
     settings: dict[str, Any] = {**named(chosen, baselines is not None), "steps": steps, "rule": rule, "seed": seed}
@@ -83,7 +84,7 @@ def conductance(
     if neuron is not None:
         nodes, weights = quadrature("riemann_middle" if rule == EVEN else rule, steps)
         found, _ = Ways(at_input, starts, nodes).integral(weights, run=through(job, neuron))
-        return at_input.result(found, total, signed=True, cause=CAUSE, neuron=list(neuron))
+        return at_input.result(found, total, signed=True, cause=CAUSE, neuron=targets.said(neuron))
     place = Place(job, choose_layer(model, layer)[0])
     nodes, weights = steps_of(rule, steps)
     found, rise = along(Ways(at_input, starts, nodes), place, weights)

@@ -52,8 +52,8 @@ def along(ways: Ways, place: Place, weights: Array) -> tuple[Array, Array]:
 
 def through(job: Job, neuron: Neuron) -> Step:
     """A step to the gradient at the input that comes through one unit alone."""
-    model, ops, layer = job.model, job.model.ops, neuron[0]
-    column = targets.unit(neuron).bound(model, None)
+    model, ops, unit = job.model, job.model.ops, targets.unit(neuron)
+    layer, column = unit.layer, unit.bound(model, None)
     tail = differentiate(model, gradients_and_scores, table=job.table, layers=(layer,), at_input=False)
 
     def step(given: Leaves) -> Leaves:

@@ -50,7 +50,7 @@ def is_cam(
         >>> model = vizkit.load("shapes")
         >>> photo = vizkit.zoo.shapes.sample(8, seed=2026).images[7]
         >>> vizkit.is_cam(model, photo, target="triangle", samples=2).values.shape
-        (1, 64, 64)
+        (1, 96, 96)
     """
     if samples < 1:
         raise SettingError(f"is_cam with {samples} samples: take at least 1.")

@@ -52,7 +52,7 @@ def ss_cam(
         >>> model = vizkit.load("shapes")
         >>> photo = vizkit.zoo.shapes.sample(8, seed=2026).images[7]
         >>> vizkit.ss_cam(model, photo, target="triangle", samples=2, noise=0.5).values.shape
-        (1, 64, 64)
+        (1, 96, 96)
     """
     if samples < 1 or not noise >= 0:
         raise SettingError(

@@ -75,7 +75,10 @@ class Job:
         if neuron is not None:
             if target is not None:
                 raise SettingError(f"target={target!r} and neuron={neuron!r}: give one; either says what is explained.")
-            target, settings = targets.unit(neuron), {**settings, "neuron": list(neuron)}
+            target, settings = (
+                targets.unit(neuron),
+                {**settings, "neuron": targets.said(neuron)},
+            )
         self.technique = technique
         self.model = model
         batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
