@@ -199,6 +199,20 @@ def test_reference_pictures_by_relevance(name: str, rng: np.random.Generator) ->
         vizkit.top_patches(model, pictures, layer, by="relevanc")
 
 
+def test_relevance_that_blows_up_is_warned_of(name: str, rng: np.random.Generator) -> None:
+    """A bias that takes nearly all of an output: what is left is divided by."""
+    if name not in ("torch", "gluon"):
+        pytest.skip(f"{name} has no rules")
+    model = wrapped(kit_of(name).sequential(DENSE, seed=4), SIZE)
+    x = rng.normal(size=(1, 3, SIZE, SIZE))
+    shapes = model.parameter_shapes()
+    last = next(key for key in reversed(list(shapes)) if key.endswith("bias"))
+    logits = model.logits(x)[0]
+    bias = model.parameter(last) - logits * (1 - 1e-6)
+    with pytest.warns(vizkit.errors.MapWarning, match="nearly cancels"):
+        vizkit.lrp(model.with_parameters({last: bias}), x, target=1, rules="epsilon")
+
+
 def test_what_is_wrong_is_said(name: str, rng: np.random.Generator) -> None:
     if name not in ("torch", "gluon"):
         pytest.skip(f"{name} has no rules")

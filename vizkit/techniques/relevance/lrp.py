@@ -6,10 +6,13 @@ from ...contract.backend import Leaves, Mode, Model, Ops, Tensor
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.checks import relative_error
+from ..common.checks import relative_error, warn
 from ..common.job import Job, held
 from ..common.passes import INPUT, SCORES, VALUES, Pass
 from .composites import Composite, composite
+
+BLOWN_UP = 1.0
+"""Relative conservation error beyond which relevance is that of the rules, and not of the score."""
 
 
 @held
@@ -44,7 +47,8 @@ def lrp(
 
     Raises:
         ImageError, UnknownNameError (label, composite), SettingError, also for an operation without a rule (softmax,
-        products of matrices). Warns with MapWarning of flat or non-finite maps.
+        products of matrices). Warns with MapWarning when more relevance arrives, or is lost, than the logit had, and of
+        flat or non-finite maps.
 
     Believe:
         Believe it as a calm account of what the logit is made of; "_plus" composites hardly depend on the class, so
@@ -62,7 +66,14 @@ def lrp(
         rules=rules if isinstance(rules, str) else repr(rules),
     )  # fmt: skip
     found = job.passes(relevances, mode=Mode(rules=chosen), start=relevant)
-    error = relative_error(found[VALUES].reshape(len(job), -1).sum(axis=1), found[SCORES])
+    total, score = found[VALUES].reshape(len(job), -1).sum(axis=1), found[SCORES]
+    error = relative_error(total, score)
+    for what, one, got, wanted in zip(job.whats, error, total, score, strict=True):
+        if not one <= BLOWN_UP:
+            warn(
+                f"{what}: the relevance of all pixels is {got:.4g}, that of the logit was {wanted:.4g}. Somewhere what "
+                "speaks for and against an output nearly cancels, and is divided by; take rules='epsilon_plus_flat'."
+            )
     extra = {"attribution": found[VALUES], "conservation_error": error}
     return job.result(found[VALUES].sum(axis=1), signed=True, extra=extra, conservation_error=error.tolist())
 
