@@ -58,7 +58,7 @@ def test_all_methods_are_those_that_the_network_takes(
     bent = vizkit.wrap(kit.sequential(layers), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, name="bent")
     left_out = {"guided_backprop", "deconvnet", "guided_gradcam"}
     attention = {"attention", "attention_rollout", "attention_relevance"}
-    assert set(methods()) - set(methods(models)) == {*attention, "feature_permutation"}
+    assert set(methods()) - set(methods(models)) == {*attention, "feature_permutation", "is_cam", "ss_cam"}
     assert set(methods(models)) - set(methods([*models, bent])) == left_out
     picture = rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
     for name in left_out:
@@ -67,6 +67,7 @@ def test_all_methods_are_those_that_the_network_takes(
     assert maps._methods(["all"], [bent]) == [*methods([bent]), *controls()]
     said = capsys.readouterr().err
     assert "guided_gradcam: bent has no ReLUs" in said
+    assert "is_cam, ss_cam: bent would take thousands of passes" in said
     assert "attention_rollout: bent has no attention" in said
     assert maps._methods(["guided_backprop"], [bent]) == ["guided_backprop"], "asked for by name it is not left out"
 

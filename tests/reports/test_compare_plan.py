@@ -75,7 +75,8 @@ def test_defaults() -> None:
     assert (found.layers, found.tolerance) == ("blocks", 1e-5)
     every = set(plan.make(None, {"model": "shapes", "technique": "all"}).technique)
     assert set(plan.techniques()) - every == {
-        *("attention", "attention_rollout", "attention_relevance", "feature_permutation"),
+        *("attention", "attention_rollout", "attention_relevance"),
+        *("feature_permutation", "is_cam", "ss_cam"),
     }
 
 

@@ -32,6 +32,10 @@ NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
     "needs_relu": (lambda model: model.has_relu(), "has no ReLUs to follow their rules"),
     "needs_attention": (attends, "has no attention, or not all of it over the whole picture"),
     "needs_pictures": (lambda _: False, "would have to see several pictures; with those, give the method by its name"),
+    "needs_patience": (
+        lambda _: False,
+        "would take thousands of passes each; with patience, give a method by its name",
+    ),
 }
 """Marks of methods that not every network takes: whether one does, and what is to be said of one that does not."""
 
@@ -39,7 +43,8 @@ NEEDS: Mapping[str, tuple[Callable[[Model], bool], str]] = {
 def methods(models: Sequence[Model] = ()) -> dict[str, Callable[..., Attribution]]:
     """Every method that gives maps over pixels, by name: whatever :mod:`vizkit.techniques` exports that returns an
     :class:`Attribution`, without those that need ReLUs, or attention, where one of ``models`` has none, and without
-    the :func:`controls`. For ``models`` also without those that need several pictures."""
+    the :func:`controls`. For ``models`` also without those that need several pictures, or
+    patience."""
     every = ((name, getattr(techniques, name)) for name in techniques.__all__ if name not in CONTROLS)
     found = {name: one for name, one in every if inspect.signature(one).return_annotation == Attribution.__name__}
     for need, (has, _) in NEEDS.items():

@@ -105,8 +105,8 @@ def make(study: str | os.PathLike[str] | None, given: Mapping[str, Any]) -> Plan
     options["backend"] = options["backend"] or tuple(installed)
     options["weights"] = options["weights"] or ("imagenet",)
     chosen = options["technique"] or DEFAULT_TECHNIQUES
-    if chosen == ("all",):  # but for those of transformers alone, or several pictures, which a study must name
-        special = ("needs_attention", "needs_pictures")
+    if chosen == ("all",):  # but for those of transformers alone, several pictures or patience, which a study names
+        special = ("needs_attention", "needs_pictures", "needs_patience")
         chosen = [name for name, run in techniques().items() if not any(hasattr(run, need) for need in special)]
     options["technique"] = tuple(chosen)
     options["image"] = tuple(map(_path, options["image"] or (images.sample(),)))

@@ -8,11 +8,12 @@ from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.job import Job, held, needs_patience
 from .combining import choose_layer
 from .masking import by_scores, channel_masks, varied
 
 
+@needs_patience
 @held
 def ss_cam(
     model: Model,

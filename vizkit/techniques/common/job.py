@@ -44,6 +44,12 @@ def input_first(method: Method) -> Method:
     return method
 
 
+def needs_patience(method: Method) -> Method:
+    """Marks a method of thousands of passes, which one asks for by its name."""
+    method.__dict__["needs_patience"] = True
+    return method
+
+
 def held(method: Method) -> Method:
     """Has the network looked over once for all passes of a method."""
 
