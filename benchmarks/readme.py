@@ -1,6 +1,7 @@
 """The tables of README and of the documentation, from files that commands here wrote. Nothing in them is typed by hand.
 
 python -m benchmarks.readme methods     # run the oracle tests and the localisation study, then write the table
+python -m benchmarks.readme methods M…  # study these methods alone, and add them
 python -m benchmarks.readme write       # only write both anew from the committed results
 python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet 1.0 weights from the file W
 """
@@ -12,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +30,9 @@ SEED = 2026
 app = typer.Typer(add_completion=False)
 
 
-def localisation(samples: int = SAMPLES, known: Collection[str] = ()) -> dict[str, Any]:
-    """Every attribution method on ``shapes``, but for those that are ``known``, in every installed backend: three
-    metrics against the objects' masks."""
+def localisation(samples: int = SAMPLES, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Every attribution method on ``shapes``, or these ``only``, in every installed backend: three metrics against the
+    objects' masks."""
     import vizkit
     from vizkit.reports.explain import methods
     from vizkit.zoo import shapes
@@ -41,7 +42,7 @@ def localisation(samples: int = SAMPLES, known: Collection[str] = ()) -> dict[st
     for info in vizkit.backends():
         if info.installed:
             model = vizkit.load("shapes", backend=info.name)
-            names = [name for name in methods([model]) if name not in known]
+            names = list(only or methods([model]))
             metrics = ["pointing_game", "relevance_mass", "relevance_rank"]
             ranking = vizkit.evaluate.rank(model, given, names, metrics=metrics)
             rows = ranking.values.tolist()
@@ -276,17 +277,14 @@ def pictures(weights: Path) -> None:
 
 @app.command()
 def methods(
-    new: Annotated[
-        bool, typer.Option("--new", help="Study only methods that the results lack, and run no tests.")
-    ] = False,
+    only: Annotated[list[str] | None, typer.Argument(help="Study these alone, and run no tests.")] = None,
 ) -> None:
     """Run the oracle tests and the localisation study; write results and README."""
     path = RESULTS / "methods.json"
-    if new:
+    if only:
         found = json.loads(path.read_text(encoding="utf-8"))
-        scores = found["localisation"]["scores"]
-        for backend, rows in localisation(known=next(iter(scores.values())))["scores"].items():
-            scores[backend] |= rows
+        for backend, rows in localisation(only=only)["scores"].items():
+            found["localisation"]["scores"][backend] |= rows
     else:
         found = {"oracles": oracles(), "localisation": localisation()}
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

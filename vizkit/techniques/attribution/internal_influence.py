@@ -51,7 +51,7 @@ def internal_influence(
         MapWarning of flat or non-finite maps.
 
     Believe:
-        Believe it for comparing a layer's units; where in the picture they answer, it does not say.
+        Believe it for comparing a layer's units; as a map of places it loses to an edge filter on shapes.
 
     Example:
         >>> import vizkit
