@@ -60,6 +60,13 @@ def alpha_beta(alpha: float, beta: float) -> Callable[..., np.ndarray]:
     return rule
 
 
+def gamma_half(x: np.ndarray, w: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
+    given, z = parts(x, w, b)
+    raised, lowered = given + 0.5 * up(given), given + 0.5 * down(given)
+    above = shared(raised, raised.sum(axis=1) + b + 0.5 * up(b), np.where(z > 0, r, 0))
+    return above + shared(lowered, lowered.sum(axis=1) + b + 0.5 * down(b), np.where(z < 0, r, 0))
+
+
 def z_box(x: np.ndarray, w: np.ndarray, _b: np.ndarray, r: np.ndarray) -> np.ndarray:
     given = w * x - LOW[0] * up(w) - HIGH[0] * down(w)
     return shared(given, given.sum(axis=1), r)
@@ -71,7 +78,7 @@ def plain(x: np.ndarray, w: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndar
 
 BY_HAND: dict[str, tuple[Any, Callable[..., np.ndarray]]] = {
     "epsilon": (Epsilon(0.1), lambda x, w, b, r: shared(*parts(x, w, b), r, 0.1)),
-    "gamma": (Gamma(0.5), lambda x, w, b, r: shared(*parts(x, w + 0.5 * up(w), b + 0.5 * up(b)), r)),
+    "gamma": (Gamma(0.5), gamma_half),
     "z_plus": (AlphaBeta(1, 0), alpha_beta(1, 0)),
     "alpha_beta": (AlphaBeta(3, 2), alpha_beta(3, 2)),
     "z_box": (ZBox(LOW, HIGH), z_box),

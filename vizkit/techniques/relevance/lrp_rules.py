@@ -72,15 +72,33 @@ class Epsilon:
         return shared(relevance, (1.0, done), epsilon=self.epsilon)
 
 
+def by_sign(done: Evaluated, relevance: Tensor, above: Change, below: Change) -> list[Tensor]:
+    """Relevance by what positive inputs give with the weights (and bias) ``above``, and negative ones with those
+    ``below``."""
+    (x,), ops = done.inputs, done.ops
+    lowest = -1.0 * ops.max(-1.0 * x, tuple(range(1, len(x.shape))))
+    if (ops.numpy(lowest) >= 0).all():  # as behind a ReLU
+        return shared(relevance, (1.0, changed(done, None, above)))
+    return shared(relevance, (1.0, changed(done, positive, above)), (1.0, changed(done, negative, below, zero)))
+
+
 @dataclass(frozen=True)
 class Gamma:
-    """As LRP-0 with the weights ``w + gamma max(w, 0)`` (Montavon et al. 2019)."""
+    """As LRP-0, where an output is positive with ``1 + gamma`` times what raises it, where it is negative with that
+    times what lowers it (Montavon et al. 2019; for both signs Andéol et al. 2021)."""
 
     gamma: float = 0.25
     pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        return shared(relevance, (1.0, changed(done, None, lambda ops, w: w + self.gamma * ops.relu(w))))
+        def more(part: Change) -> Change:
+            return lambda ops, w: w + self.gamma * part(ops, w)
+
+        ops, none = done.ops, 0.0 * relevance
+        raised = ops.where(ops.relu(done.output), relevance, none)
+        lowered = ops.where(ops.relu(-1.0 * done.output), relevance, none)
+        up, down = more(positive), more(negative)
+        return [a + b for a, b in zip(by_sign(done, raised, up, down), by_sign(done, lowered, down, up), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -100,20 +118,11 @@ class AlphaBeta:
             )
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        (x,), ops = done.inputs, done.ops
-        lowest = -1.0 * ops.max(-1.0 * x, tuple(range(1, len(x.shape))))
-        one_sign = bool((ops.numpy(lowest) >= 0).all())  # as behind a ReLU: half of the terms are zero
-
-        def by(above: Change, below: Change) -> Sequence[Tensor]:
-            terms = [(1.0, changed(done, None if one_sign else positive, above))]
-            if not one_sign:
-                terms.append((1.0, changed(done, negative, below, zero)))
-            return shared(relevance, *terms)
-
-        raising = by(positive, negative)
+        raising = by_sign(done, relevance, positive, negative)
         if self.beta == 0:
             return raising
-        return [self.alpha * a - self.beta * b for a, b in zip(raising, by(negative, positive), strict=True)]
+        lowering = by_sign(done, relevance, negative, positive)
+        return [self.alpha * a - self.beta * b for a, b in zip(raising, lowering, strict=True)]
 
 
 @dataclass(frozen=True)
