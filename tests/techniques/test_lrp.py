@@ -13,7 +13,7 @@ from kits import kit as kit_of
 
 import vizkit
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.rules import COMPOSITES, AlphaBeta, Composite, Epsilon, Flat, Gamma, Pass, WSquare, ZBox
+from vizkit.rules import COMPOSITES, AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, ZBox
 from vizkit.testing.kit import case
 
 SIZE = 2
@@ -239,8 +239,36 @@ def test_operations_without_a_rule_are_refused(method: str, rng: np.random.Gener
         getattr(vizkit, method)(wrapped(native, 2), rng.normal(size=(1, 3, 2, 2)), target=1)
 
 
-def test_pass_shares_alike() -> None:
-    class Done:
-        inputs = (1, 2)
+@both()
+@quiet
+def test_a_gate_that_is_repeated_over_places_keeps_its_half(rng: np.random.Generator) -> None:
+    """``x * sigmoid(mean of x over places)``, as squeeze and excitation have it: the same in both, and nothing lost."""
+    import mxnet as mx
+    import torch
 
-    assert list(Pass()(Done(), 4.0)) == [2.0, 2.0]  # type: ignore[arg-type]
+    weight = rng.uniform(0.1, 1, size=(6, 48))
+
+    class Squeezed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = torch.nn.Linear(48, 6, bias=False).double()
+            self.last.weight.data = torch.from_numpy(weight)
+
+        def forward(self, x: Any) -> Any:
+            return self.last((x * torch.sigmoid(x.mean((2, 3), keepdim=True))).flatten(1))
+
+    class Block(mx.gluon.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = mx.gluon.nn.Dense(6, use_bias=False, in_units=48, dtype="float64")
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            return self.last(F.flatten(F.broadcast_mul(x, F.sigmoid(F.mean(x, axis=(2, 3), keepdims=True)))))
+
+    block = Block()
+    block.initialize()
+    block.last.weight.set_data(mx.nd.array(weight, dtype="float64"))
+    x = rng.uniform(0.5, 1, size=(2, 3, 4, 4))
+    found = [vizkit.lrp(wrapped(one, 4), x, target=5) for one in (Squeezed(), block)]
+    np.testing.assert_allclose(found[0].values, found[1].values, atol=1e-12 * np.abs(found[0].values).max())
+    assert found[0].extra["conservation_error"].max() < 1e-5

@@ -175,4 +175,10 @@ class Pass:
     pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        return [relevance / len(done.inputs)] * len(done.inputs)
+        return [_as(done.ops, relevance / len(done.inputs), tuple(x.shape)) for x in done.inputs]
+
+
+def _as(ops: Ops, relevance: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Summed over the axes along which an input was repeated."""
+    axes = tuple(i for i, (a, b) in enumerate(zip(relevance.shape, shape, strict=True)) if a != b)
+    return ops.sum(relevance, axes, keepdims=True) if axes else relevance
