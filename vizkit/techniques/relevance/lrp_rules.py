@@ -180,5 +180,6 @@ class Pass:
 
 def _as(ops: Ops, relevance: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Summed over the axes along which an input was repeated."""
-    axes = tuple(i for i, (a, b) in enumerate(zip(relevance.shape, shape, strict=True)) if a != b)
-    return ops.sum(relevance, axes, keepdims=True) if axes else relevance
+    whole = (*(1,) * (len(relevance.shape) - len(shape)), *shape)
+    axes = tuple(i for i, (a, b) in enumerate(zip(relevance.shape, whole, strict=True)) if a != b)
+    return ops.reshape(ops.sum(relevance, axes, keepdims=True), shape) if axes else relevance
