@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from ast import literal_eval
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -13,16 +14,17 @@ from mxnet.ndarray._internal import _imperative_invoke
 
 from vizkit.contract.backend import Mode, Rules
 from vizkit.contract.errors import SettingError, ShapeError
-from vizkit.contract.graph import AFFINE
+from vizkit.contract.graph import AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .operations import describe
 from .ops import GluonOps, first_line
 from .prepare import Folds
-from .rules import GluonEvaluated, Ruled
+from .rules import Back, GluonEvaluated, Ruled
 from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
+LAYOUTS = ("None", "NCHW")
 
 
 @cache
@@ -60,14 +62,44 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
     return op, attrs
 
 
-class Following:
-    """The operators of one pass that follow backward rules. ``depends``: the nodes that depend on the picture."""
+def adjoint(node: Node) -> Back | None:
+    """The derivative of a convolution, its transpose or a dense layer, which is an operator, too; None of others."""
+    op, attrs = settings(node)
+    if op == "FullyConnected":
+        return lambda gradient, weight, x: mx.nd.dot(
+            gradient.reshape((-1, weight.shape[0])), weight
+        ).reshape(x.shape)
+    kernel = literal_eval(attrs.get("kernel", "()"))
+    if op not in ("Convolution", "Deconvolution") or len(kernel) != 2 or attrs.get("layout", "None") not in LAYOUTS:
+        return None
+    given = {key: literal_eval(attrs.get(key, "(1, 1)")) for key in ("stride", "dilate")}
+    given |= {"pad": literal_eval(attrs.get("pad", "(0, 0)")), "num_group": int(attrs.get("num_group", 1))}
 
-    def __init__(self, graph: Graph, ops: GluonOps, rules: Rules) -> None:
+    def back(gradient: NDArray, weight: NDArray, x: NDArray) -> NDArray:
+        options = {"kernel": kernel, "num_filter": x.shape[1], "no_bias": True, **given}
+        if op == "Deconvolution":
+            return mx.nd.Convolution(gradient, weight, **options)
+        windows = zip(x.shape[2:], kernel, *(given[key] for key in ("stride", "dilate", "pad")), strict=True)
+        left = tuple((size + 2 * pad - dilate * (k - 1) - 1) % stride for size, k, stride, dilate, pad in windows)
+        return mx.nd.Deconvolution(gradient, weight, adj=left, **options)
+
+    return back
+
+
+class Following:
+    """The operators of one pass that follow backward rules. ``nonnegative``: the nodes whose results have no negative
+    values."""
+
+    def __init__(self, graph: Graph, ops: GluonOps, mode: Mode, rules: Rules) -> None:
         self._graph = graph
         self._ops = ops
         self._rules = rules
+        self._noted = mode.noted
+        self._beside = iter(mode.beside or ())
+        self.nonnegative: set[int] = set()
         self._affine = 0
+        if mode.noted is not None:
+            mode.noted.clear()
         self._depends = {i for i, node in enumerate(graph.nodes) if node.op == "null" and node.name == "data"}
         for i, node in enumerate(graph.nodes):
             if any(source in self._depends for source, _ in node.inputs):
@@ -82,13 +114,22 @@ class Following:
         if not data or node.op == "null":
             return compute(inputs)
         kind = "relu" if is_relu(node) else describe(node.op, node.attrs, inputs[0].shape)[0]
+        if nonnegative(kind, [source in self.nonnegative for source, _ in node.inputs]):
+            self.nonnegative.add(i)
         kind = "linear" if kind == "matmul" and len(data) == 1 else kind
         rule = self._rules.rule(kind, len(data), self._affine)
         self._affine += kind in AFFINE
         if rule is None:
             return compute(inputs)
         own = [k for k in range(len(inputs)) if k not in data] if kind in AFFINE else []
-        done = GluonEvaluated(self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own, pulls(rule))
+        done = GluonEvaluated(
+            self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own, pulls(rule), adjoint(node)
+        )
+        done.nonnegative = all(node.inputs[k][0] in self.nonnegative for k in data)
+        done.beside = next(self._beside, None)
+        if self._noted is not None:
+            self._noted.append(done)
+            return [done.output]
         self._ops.ruled = True
         return [Ruled(done, rule)(*(inputs[k] for k in data))]
 
@@ -127,7 +168,7 @@ def execute(
     points: dict[Entry, list[str]] = {}
     for name, entry in at:
         points.setdefault(entry, []).append(name)
-    follow = None if mode.rules is None else Following(graph, ops, mode.rules)
+    follow = None if mode.rules is None else Following(graph, ops, mode, mode.rules)
     done: dict[int, list[NDArray]] = {}
     kept: dict[str, NDArray] = {}
     for i, finished in plan(graph, keep.values()):
@@ -152,6 +193,8 @@ def execute(
             for name in points.get((i, k), ()):
                 if name in add:
                     done[i][k] = _add(name, done[i][k], add[name])
+                    if follow is not None:
+                        follow.nonnegative.discard(i)
                 if name in keep:
                     kept[name] = done[i][k]
         for source in finished:

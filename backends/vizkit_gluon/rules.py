@@ -12,11 +12,14 @@ from vizkit.contract.backend import Evaluated, Ops, Rule
 NDArray = Any
 Compute = Callable[[Sequence[NDArray]], NDArray]
 """An operator's first result, given all that it reads."""
+Back = Callable[[NDArray, NDArray, NDArray], NDArray]
+"""What a gradient at the result becomes at the input, given the weight and the input, of which the shape is read."""
 
 
 class GluonEvaluated(Evaluated):
     """See :class:`vizkit.contract.rules.Evaluated`. ``given`` is all that the operator reads; ``data`` and ``own`` are
-    the places of what depends on the picture, and of the parameters."""
+    the places of what depends on the picture, and of the parameters; ``back`` is the derivative where it is an operator
+    of its own, so that nothing has to be recorded."""
 
     def __init__(
         self,
@@ -27,17 +30,19 @@ class GluonEvaluated(Evaluated):
         data: list[int],
         own: list[int],
         kept: bool = True,
+        back: Back | None = None,
     ) -> None:
         self.ops = ops
         self.kind = kind
         self._compute = compute
+        self._back = back
         # Each evaluation has its own: MXNet forgets all that a graph has read once that is differentiated.
         self._given = [one.detach() for one in given]
         self._data, self._own = data, own
         self.inputs = tuple(given[i].detach() for i in data)
         self.parameters = tuple(given[i] for i in own)
         self._leaves = [self._given[i] for i in data]
-        if not kept:
+        if not kept or back is not None:
             with autograd.pause(train_mode=True):
                 self.output = compute(self._given)
             return
@@ -47,7 +52,11 @@ class GluonEvaluated(Evaluated):
             self._output = compute(self._given)
         self.output = self._output.detach()
 
-    def pull(self, gradient: NDArray) -> tuple[NDArray, ...]:
+    def pull(self, gradient: NDArray, parameters: Sequence[NDArray] = ()) -> tuple[NDArray, ...]:
+        if self._back is not None:
+            return (self._back(gradient, (parameters or self.parameters)[0], self.inputs[0]),)
+        if parameters:
+            return self.again((), parameters).pull(gradient)
         return tuple(autograd.grad([self._output], self._leaves, [gradient], train_mode=True))
 
     def again(self, inputs: Sequence[NDArray] = (), parameters: Sequence[NDArray] = ()) -> GluonEvaluated:
@@ -56,7 +65,7 @@ class GluonEvaluated(Evaluated):
             (*self._data, *self._own), (*(inputs or self.inputs), *(parameters or self.parameters)), strict=True
         ):
             given[i] = one
-        return GluonEvaluated(self.ops, self.kind, self._compute, given, self._data, self._own)
+        return GluonEvaluated(self.ops, self.kind, self._compute, given, self._data, self._own, back=self._back)
 
 
 class Ruled(autograd.Function):
