@@ -8,7 +8,7 @@ is the rule.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -214,6 +214,7 @@ def _replaced(call: Call, places: dict[Place, torch.Tensor]) -> tuple[Any, dict[
 
 @contextmanager
 def followed(mode: Mode, ops: TorchOps) -> Iterator[None]:
-    """Within the block, operations follow the rules of a mode."""
-    with Follow(mode, ops):
+    """Within the block, operations follow the rules of a mode; where they are noted, too, nobody has asked for a gradient,
+    by which they are known."""
+    with torch.enable_grad() if mode.noted is not None else nullcontext(), Follow(mode, ops):
         yield

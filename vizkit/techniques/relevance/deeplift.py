@@ -14,7 +14,7 @@ from ..attribution.path import baseline_inputs, baseline_name
 from ..common.checks import completeness
 from ..common.job import Job, held
 from ..common.passes import INPUT, SCORES, VALUES, Pass
-from .differences import Differences, halves
+from .differences import Differences
 
 ADVICE = "Rounding where picture and reference are nearly equal; take dtype='float64', or another reference."
 
@@ -92,5 +92,4 @@ def mean_of(job: Job, baselines: Sequence[Array]) -> Attribution:
 
 def multipliers(ops: Ops, done: Pass) -> Leaves:
     """Those at the image (N, C, H, W), and by how much the scores (N,) differ."""
-    scores, others = halves(done.scores)
-    return {VALUES: halves(done.gradients[INPUT])[0], SCORES: scores - others}
+    return {VALUES: done.gradients[INPUT], SCORES: done.scores - done.beside}

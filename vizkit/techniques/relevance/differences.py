@@ -1,6 +1,6 @@
 """DeepLIFT's rules: multipliers that carry differences from a reference, instead of derivatives.
 
-A pass holds pictures and, behind them, their references: what an operation reads and gives is in two halves.
+References go through the network first, and what became of them in an operation is beside what becomes of the pictures.
 """
 
 from __future__ import annotations
@@ -22,23 +22,16 @@ LINEAR = frozenset((*MOVES, *SUMS, *AFFINE, "batch_norm"))
 BILINEAR = ("mul", "matmul")
 
 
-def halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The values of the pictures, and those of their references."""
-    count = len(x) // 2
-    return x[:count], x[count:]
-
-
 def quotient(ops: Ops, given: Tensor, difference: Tensor, otherwise: Tensor) -> Tensor:
-    """``given / difference``, or ``otherwise`` where there is nearly no difference, for both halves."""
+    """``given / difference``, or ``otherwise`` where there is nearly no difference."""
     there = ops.relu(ops.abs(difference) - NEARLY_NONE)
-    found = ops.where(there, given / difference, otherwise)
-    return ops.concat([found, found])
+    return ops.where(there, given / difference, otherwise)
 
 
 def rescale(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     """``m * (y - y') / (x - x')`` (Shrikumar et al. 2017)."""
-    (x, x0), (y, y0), (m, _) = halves(done.inputs[0]), halves(done.output), halves(multiplier)
-    return [quotient(done.ops, m * (y - y0), x - x0, halves(done.pull(multiplier)[0])[0])]
+    (x,), (x0,), rise = done.inputs, beside(done).inputs, done.output - beside(done).output
+    return [quotient(done.ops, multiplier * rise, x - x0, done.pull(multiplier)[0])]
 
 
 class RescaleRelu:
@@ -48,28 +41,31 @@ class RescaleRelu:
     pulls = False
 
     def __call__(self, done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
-        ops = done.ops
-        (x, x0), (y, y0), (m, _) = halves(done.inputs[0]), halves(done.output), halves(multiplier)
-        difference, rise = x - x0, y - y0  # the latter zero where the former is
-        found = ops.where(difference, m * rise / difference, ops.where(y, m, rise))
-        return [ops.concat([found, found])]
+        ops, m, y = done.ops, multiplier, done.output
+        (x,), (x0,), rise = done.inputs, beside(done).inputs, y - beside(done).output
+        difference = x - x0  # where it is zero, so is the rise
+        return [ops.where(difference, m * rise / difference, ops.where(y, m, rise))]
 
 
 def pooled(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     """The difference of a maximum, split at the larger of the two maxima: what the picture's own place and the
     reference's place have of it; next to nothing where both are equal."""
-    ops = done.ops
-    (x, x0), (y, y0), (m, _) = halves(done.inputs[0]), halves(done.output), halves(multiplier)
-    top, difference = ops.maximum(y, y0), x - x0
-    at, at0 = halves(done.pull(ops.concat([m * (top - y0), m * (y - top)]))[0])
+    ops, other, y, m = done.ops, beside(done), done.output, multiplier
+    top, difference = ops.maximum(y, other.output), done.inputs[0] - other.inputs[0]
+    at, at0 = done.pull(m * (top - other.output))[0], other.pull(m * (y - top))[0]
     return [quotient(ops, at + at0, difference, difference)]
 
 
 def middle(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
     """The derivative half-way between both, exact for a product of two things."""
-    ops = done.ops
-    means = [(one + other) * 0.5 for one, other in map(halves, done.inputs)]
-    return done.again([ops.concat([mean, mean]) for mean in means]).pull(multiplier)
+    pairs = zip(done.inputs, beside(done).inputs, strict=True)
+    return done.again([(one + other) * 0.5 for one, other in pairs]).pull(multiplier)
+
+
+def beside(done: Evaluated) -> Evaluated:
+    """The operation as it was computed for the reference."""
+    assert done.beside is not None
+    return done.beside
 
 
 RELU = RescaleRelu()
