@@ -82,7 +82,7 @@ class Ruled(autograd.Function):
         """Waits for what it computes: MXNet 1.9.1 takes back the memory of what backward is given as soon as it
         returns, while the operators called there may still have to read it: seen as float32 maps that were wrong by up
         to 0.3 %, or NaN, differently in every run."""
-        found = list(self.rule(self.done, gradient))
+        found = [one.copy() if one is gradient else one for one in self.rule(self.done, gradient)]
         for one in found:
             one.wait_to_read()
         return found[0] if len(found) == 1 else tuple(found)

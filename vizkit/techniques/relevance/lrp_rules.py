@@ -184,7 +184,8 @@ class Pass:
     pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        return [_as(done.ops, relevance / len(done.inputs), tuple(x.shape)) for x in done.inputs]
+        part = relevance / len(done.inputs) if len(done.inputs) > 1 else relevance
+        return [_as(done.ops, part, tuple(x.shape)) for x in done.inputs]
 
 
 def _as(ops: Ops, relevance: Tensor, shape: tuple[int, ...]) -> Tensor:
