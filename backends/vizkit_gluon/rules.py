@@ -61,9 +61,8 @@ class GluonEvaluated(Evaluated):
 
     def again(self, inputs: Sequence[NDArray] = (), parameters: Sequence[NDArray] = ()) -> GluonEvaluated:
         given = list(self._given)
-        for i, one in zip(
-            (*self._data, *self._own), (*(inputs or self.inputs), *(parameters or self.parameters)), strict=True
-        ):
+        parameters = (*parameters, *self.parameters[len(parameters) :])
+        for i, one in zip((*self._data, *self._own), (*(inputs or self.inputs), *parameters), strict=True):
             given[i] = one
         return GluonEvaluated(self.ops, self.kind, self._compute, given, self._data, self._own, back=self._back)
 
@@ -83,6 +82,8 @@ class Ruled(autograd.Function):
         returns, while the operators called there may still have to read it: seen as float32 maps that were wrong by up
         to 0.3 %, or NaN, differently in every run."""
         found = [one.copy() if one is gradient else one for one in self.rule(self.done, gradient)]
-        for one in found:
+        source = self.done.source
+        left = [] if source is None or source.left is None else [source.left]
+        for one in (*found, *left):
             one.wait_to_read()
         return found[0] if len(found) == 1 else tuple(found)

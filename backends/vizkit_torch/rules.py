@@ -119,7 +119,7 @@ class TorchEvaluated(Evaluated):
 
     def again(self, inputs: Sequence[torch.Tensor] = (), parameters: Sequence[torch.Tensor] = ()) -> TorchEvaluated:
         given = dict(zip(self._inputs, inputs or self.inputs, strict=True))
-        own = dict(zip(self._own, parameters or self.parameters, strict=True))
+        own = dict(zip(self._own, (*parameters, *self.parameters[len(parameters) :]), strict=True))
         return TorchEvaluated(self.ops, self.kind, self._call, given, own)
 
 
@@ -159,6 +159,8 @@ class Follow(TorchFunctionMode):
         self.written: Any = WeakTensorKeyDictionary()
         self.nonnegative: Any = WeakTensorKeyDictionary()
         """Tensors that have no negative values, each with True."""
+        self.made: Any = WeakTensorKeyDictionary()
+        """By tensor the operation that follows a rule and gave it."""
         self.beside = iter(mode.beside or ())
         if mode.noted is not None:
             mode.noted.clear()
@@ -196,12 +198,14 @@ class Follow(TorchFunctionMode):
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         done.nonnegative = all(one in self.nonnegative for one in data.values())
+        done.source = self.made.get(next(iter(data.values())))
         done.beside = next(self.beside, None)
         if self.mode.noted is not None:
             self.mode.noted.append(done)
         if done.output is not done.result and isinstance(done.result, tuple) and len(data) > 1:
             raise SettingError(f"No rule can be followed at {kind}, which has several results.")
         found = _Ruled.apply(done, rule, *data.values())
+        self.made[found] = done
         return found if isinstance(done.result, torch.Tensor) else (found, *done.result[1:])
 
 

@@ -26,6 +26,8 @@ class Evaluated(ABC):
     are those that depend on the picture; ``parameters`` of a ``conv``, ``conv_transpose`` and ``linear`` are the weight
     and, where there is one, the bias, else none. ``nonnegative``: what computed them tells that the inputs have no
     negative values. ``beside``: the same operation in the pass that :attr:`vizkit.contract.terms.Mode.beside` holds.
+    ``source``: the operation whose output is the first input as it is, where that follows a rule, too. ``left``: what a
+    rule leaves for that of its source.
     """
 
     ops: Ops
@@ -35,6 +37,8 @@ class Evaluated(ABC):
     output: Tensor
     nonnegative: bool = False
     beside: Evaluated | None = None
+    source: Evaluated | None = None
+    left: Tensor | None = None
 
     @abstractmethod
     def pull(self, gradient: Tensor, parameters: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
@@ -44,7 +48,7 @@ class Evaluated(ABC):
 
     @abstractmethod
     def again(self, inputs: Sequence[Tensor] = (), parameters: Sequence[Tensor] = ()) -> Evaluated:
-        """The same operation on other inputs, with other parameters; those of this one where none are given."""
+        """The same operation on other inputs, with other parameters; those of this one where none, or fewer, are given."""
 
 
 class Rules(ABC):
