@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from ast import literal_eval
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -20,11 +19,10 @@ from vizkit.contract.rules import pulls
 from .operations import describe
 from .ops import GluonOps, first_line
 from .prepare import Folds
-from .rules import Back, GluonEvaluated, Ruled
+from .rules import GluonEvaluated, Ruled, adjoint
 from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
-LAYOUTS = ("None", "NCHW")
 
 
 @cache
@@ -60,30 +58,6 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
     if op == "relu":  # The same, but on one core and in plain memory.
         op, attrs = "Activation", {"act_type": "relu"}
     return op, attrs
-
-
-def adjoint(node: Node) -> Back | None:
-    """The derivative of a convolution, its transpose or a dense layer, which is an operator, too; None of others."""
-    op, attrs = settings(node)
-    if op == "FullyConnected":
-        return lambda gradient, weight, x: mx.nd.dot(
-            gradient.reshape((-1, weight.shape[0])), weight
-        ).reshape(x.shape)
-    kernel = literal_eval(attrs.get("kernel", "()"))
-    if op not in ("Convolution", "Deconvolution") or len(kernel) != 2 or attrs.get("layout", "None") not in LAYOUTS:
-        return None
-    given = {key: literal_eval(attrs.get(key, "(1, 1)")) for key in ("stride", "dilate")}
-    given |= {"pad": literal_eval(attrs.get("pad", "(0, 0)")), "num_group": int(attrs.get("num_group", 1))}
-
-    def back(gradient: NDArray, weight: NDArray, x: NDArray) -> NDArray:
-        options = {"kernel": kernel, "num_filter": x.shape[1], "no_bias": True, **given}
-        if op == "Deconvolution":
-            return mx.nd.Convolution(gradient, weight, **options)
-        windows = zip(x.shape[2:], kernel, *(given[key] for key in ("stride", "dilate", "pad")), strict=True)
-        left = tuple((size + 2 * pad - dilate * (k - 1) - 1) % stride for size, k, stride, dilate, pad in windows)
-        return mx.nd.Deconvolution(gradient, weight, adj=left, **options)
-
-    return back
 
 
 class Following:

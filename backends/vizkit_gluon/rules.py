@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mxnet import autograd
+from mxnet import autograd, nd
 
 from vizkit.contract.backend import Evaluated, Ops, Rule
+
+from .trace import Node
 
 NDArray = Any
 Compute = Callable[[Sequence[NDArray]], NDArray]
 """An operator's first result, given all that it reads."""
 Back = Callable[[NDArray, NDArray, NDArray], NDArray]
 """What a gradient at the result becomes at the input, given the weight and the input, of which the shape is read."""
+
+
+LAYOUTS = ("None", "NCHW")
+
+
+def adjoint(node: Node) -> Back | None:
+    """The derivative of a convolution, its transpose or a dense layer, which is an operator, too; None of others. In
+    training mode, since in predict mode a transposed convolution fails on weights that a convolution has moved."""
+    if node.op == "FullyConnected":
+        return _dense
+    given = {key: literal_eval(node.attrs.get(key, "(1, 1)")) for key in ("kernel", "stride", "dilate")}
+    convolves = node.op in ("Convolution", "Deconvolution") and node.attrs.get("layout", "None") in LAYOUTS
+    if not convolves or len(given["kernel"]) != 2:
+        return None
+    given |= {"pad": literal_eval(node.attrs.get("pad", "(0, 0)")), "num_group": int(node.attrs.get("num_group", 1))}
+
+    pairs = [given[key] for key in ("kernel", "stride", "dilate", "pad")]
+
+    def back(gradient: NDArray, weight: NDArray, x: NDArray) -> NDArray:
+        options = {**given, "num_filter": x.shape[1], "no_bias": True}
+        with autograd.pause(train_mode=True):
+            if node.op == "Deconvolution":
+                return nd.Convolution(gradient, weight, **options)
+            left = [
+                (size + 2 * pad - dilate * (kernel - 1) - 1) % stride
+                for size, kernel, stride, dilate, pad in zip(x.shape[2:], *pairs, strict=True)
+            ]
+            return nd.Deconvolution(gradient, weight, adj=tuple(left), **options)
+
+    return back
+
+
+def _dense(gradient: NDArray, weight: NDArray, x: NDArray) -> NDArray:
+    return nd.dot(gradient.reshape((-1, weight.shape[0])), weight).reshape(x.shape)
 
 
 class GluonEvaluated(Evaluated):
