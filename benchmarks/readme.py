@@ -168,6 +168,7 @@ def rendered(text: str) -> str:
         "floor": (speed.floor_table, RESULTS / "floor.json"),
         "suite": (speed.suite_table, RESULTS / "suite.json"),
         "gpu": (speed.gpu_table, RESULTS / "gpu.json"),
+        "relevance": (speed.relevance_table, RESULTS / "relevance.json"),
         "precision": (speed.precision_table, RESULTS / "precision.json"),
         "agreement": (speed.agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),

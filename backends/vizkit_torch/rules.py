@@ -100,8 +100,8 @@ class TorchEvaluated(Evaluated):
         return torch.autograd.grad(self._output, tuple(self._inputs.values()), gradient)
 
     def _linear(self, gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
-        """The derivative of a convolution or dense layer with another weight, for which nothing is computed forward; None
-        where it was called in another way than PyTorch's own layers call it."""
+        """The derivative of a convolution or dense layer with another weight, for which nothing is computed forward;
+        None where it was called in another way than PyTorch's own layers call it."""
         (leaf,), node = self._inputs.values(), self._output.grad_fn
         if not gradient.dtype == weight.dtype == leaf.dtype or node is None:
             return None
@@ -218,7 +218,7 @@ def _replaced(call: Call, places: dict[Place, torch.Tensor]) -> tuple[Any, dict[
 
 @contextmanager
 def followed(mode: Mode, ops: TorchOps) -> Iterator[None]:
-    """Within the block, operations follow the rules of a mode; where they are noted, too, nobody has asked for a gradient,
-    by which they are known."""
+    """Within the block, operations follow the rules of a mode; where they are noted, too, nobody has asked for a
+    gradient, by which they are known."""
     with torch.enable_grad() if mode.noted is not None else nullcontext(), Follow(mode, ops):
         yield

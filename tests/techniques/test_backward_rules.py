@@ -103,22 +103,22 @@ def test_gluons_derivatives_as_operators(op: str, dtype: str, rng: np.random.Gen
     """Against what MXNet differentiates, on weights that a pass has moved in memory."""
     if "gluon" not in INSTALLED:
         pytest.skip("gluon is not installed")
-    import vizkit_gluon
     from mxnet import autograd, nd
+
+    import vizkit_gluon
     from vizkit_gluon.rules import adjoint
     from vizkit_gluon.trace import Node
 
     assert vizkit_gluon
-    for window in WINDOWS if op != "FullyConnected" else [{"flatten": True}, {"flatten": False}]:
-        count = 16 if op != "FullyConnected" else 5
-        groups = window.get("num_group", 1)
-        shape = (
-            (16, 16 // groups, *window["kernel"])
-            if op != "FullyConnected"
-            else (5, 10 if not window["flatten"] else 80)
-        )
-        settings = {"num_filter" if op != "FullyConnected" else "num_hidden": count, "no_bias": True, **window}
-        x, weight = (nd.array(rng.normal(size=one), dtype=dtype) for one in ((2, 16, 11, 10) if op != "FullyConnected" else (2, 8, 10), shape))  # fmt: skip
+    dense: list[dict[str, Any]] = [{"num_hidden": 5, "flatten": True}, {"num_hidden": 5, "flatten": False}]
+    for window in dense if op == "FullyConnected" else WINDOWS:
+        if op == "FullyConnected":
+            source, shape = (2, 8, 10), (5, 80 if window["flatten"] else 10)
+            settings = {"no_bias": True, **window}
+        else:
+            source, shape = (2, 16, 11, 10), (16, 16 // window.get("num_group", 1), *window["kernel"])
+            settings = {"num_filter": 16, "no_bias": True, **window}
+        x, weight = (nd.array(rng.normal(size=one), dtype=dtype) for one in (source, shape))
         run = getattr(nd, op)
         for _ in range(2):
             run(x, weight, **settings).wait_to_read()

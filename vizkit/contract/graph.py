@@ -44,7 +44,8 @@ KEEPS_SIGNS = frozenset((*SILENT, *POOLS, "mean", "concat", "slice", "split", "r
 
 
 def nonnegative(kind: str, sources: Iterable[bool]) -> bool:
-    """Whether an operation's results have no negative values, given of each tensor that it reads whether it has none."""
+    """Whether an operation's results have no negative values, given of each tensor that it reads whether that has
+    none."""
     return kind in NONNEGATIVE or (kind in KEEPS_SIGNS and all(sources))
 
 

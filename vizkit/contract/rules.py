@@ -48,7 +48,8 @@ class Evaluated(ABC):
 
     @abstractmethod
     def again(self, inputs: Sequence[Tensor] = (), parameters: Sequence[Tensor] = ()) -> Evaluated:
-        """The same operation on other inputs, with other parameters; those of this one where none, or fewer, are given."""
+        """The same operation on other inputs, with other parameters; those of this one where none, or fewer, are
+        given."""
 
 
 class Rules(ABC):

@@ -57,8 +57,8 @@ def deeplift(
         ``extra["completeness_error"]`` (N,), relative.
 
     Raises:
-        ImageError, UnknownNameError (label, rule), SettingError, also for an operation without a rule (softmax, layer norm).
-        Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
+        ImageError, UnknownNameError (label, rule), SettingError, also for an operation without a rule (softmax, layer
+        norm). Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
 
     Believe:
         Believe it as what the picture has that the baseline lacks, in two passes; integrated gradients say so with

@@ -99,8 +99,8 @@ def _share(ops: Ops, rise: Tensor, difference: Tensor, slopes: Tensor) -> Tensor
 
 
 def by_signs(done: Evaluated, multiplier: Tensor) -> Sequence[Tensor]:
-    """Of a layer that is linear, where a ReLU has left something: each input's part of what raises an output gets the one
-    multiplier, its part of what lowers it the other; an input without a difference their mean."""
+    """Of a layer that is linear, where a ReLU has left something: each input's part of what raises an output gets the
+    one multiplier, its part of what lowers it the other; an input without a difference their mean."""
     if done.left is None:
         return done.pull(multiplier)
     ops, half = done.ops, 0.5 * done.left
@@ -141,7 +141,7 @@ class Differences(Rules):
 
 @dataclass(frozen=True)
 class Revealing(Differences):
-    """The same with reveal-cancel at ReLUs right behind convolutions and dense layers, batch norm being part of them."""
+    """The same with reveal-cancel at ReLUs behind convolutions and dense layers, of which batch norms are part."""
 
     merges: ClassVar[bool] = True
 
