@@ -37,6 +37,25 @@ def _spread(row: dict[str, Any], name: str) -> str:
     return f"{row[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
+def relevance_table(report: dict[str, Any]) -> str:
+    """Every rule of ``benchmarks.relevance``, times as long as saliency of the same pictures."""
+    rows = report["rows"]
+    versions = ", ".join(f"{k} {v}" for found in report["versions"].values() for k, v in found.items())
+    rounds = " or ".join(map(str, sorted({row["rounds"] for row in rows})))
+    loads, names = [row["load"] for row in rows], {"cpu": "processor time", "wall": "wall time"}
+    clocks = " and ".join(sorted({names[row["clock"]] for row in rows}))
+    said = (
+        f"{report['processor']}, {report['threads']} thread, {clocks}, load {min(loads):.1f} to {max(loads):.1f}, "
+        f"{versions}; 224 pixels, random weights, float32; medians of {rounds} rounds, times as long as saliency."
+    )
+    networks = list(dict.fromkeys((row["model"], row["batch"]) for row in rows))
+    cells = {(row["backend"], row["who"], row["model"], row["batch"]): f"{row['ratio']:.2f}" for row in rows}
+    keys = [key for key in dict.fromkeys((row["backend"], row["who"]) for row in rows) if key[1] != "saliency"]
+    shown = [(*key, *(cells.get((*key, *network), "") for network in networks)) for key in keys]
+    heads = [name if batch == 1 else f"{name}, {batch} pictures" for name, batch in networks]
+    return table(("backend", "what", *heads), shown, said)
+
+
 def suite_table(report: dict[str, Any]) -> str:
     """:func:`case_table`, and where they were measured, what is kept in memory and what starting costs."""
     extra = report["extra"]

@@ -11,15 +11,15 @@ import mxnet as mx
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
-from vizkit.contract.backend import Mode, Rules
+from vizkit.contract.backend import Evaluated, Mode, Rules
 from vizkit.contract.errors import SettingError, ShapeError
-from vizkit.contract.graph import AFFINE
+from vizkit.contract.graph import AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .operations import describe
 from .ops import GluonOps, first_line
 from .prepare import Folds
-from .rules import GluonEvaluated, Ruled
+from .rules import GluonEvaluated, Ruled, adjoint
 from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
@@ -61,13 +61,20 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
 
 
 class Following:
-    """The operators of one pass that follow backward rules. ``depends``: the nodes that depend on the picture."""
+    """The operators of one pass that follow backward rules."""
 
-    def __init__(self, graph: Graph, ops: GluonOps, rules: Rules) -> None:
+    def __init__(self, graph: Graph, ops: GluonOps, mode: Mode, rules: Rules, folds: Folds) -> None:
         self._graph = graph
         self._ops = ops
         self._rules = rules
+        self._folds = folds
+        self._noted = mode.noted
+        self._beside = iter(mode.beside or ())
+        self._nonnegative: set[int] = set()
+        self._made: dict[int, Evaluated] = {}
         self._affine = 0
+        if mode.noted is not None:
+            mode.noted.clear()
         self._depends = {i for i, node in enumerate(graph.nodes) if node.op == "null" and node.name == "data"}
         for i, node in enumerate(graph.nodes):
             if any(source in self._depends for source, _ in node.inputs):
@@ -82,15 +89,35 @@ class Following:
         if not data or node.op == "null":
             return compute(inputs)
         kind = "relu" if is_relu(node) else describe(node.op, node.attrs, inputs[0].shape)[0]
+        if nonnegative(kind, [source in self._nonnegative for source, _ in node.inputs]):
+            self._nonnegative.add(i)
         kind = "linear" if kind == "matmul" and len(data) == 1 else kind
         rule = self._rules.rule(kind, len(data), self._affine)
         self._affine += kind in AFFINE
         if rule is None:
             return compute(inputs)
         own = [k for k in range(len(inputs)) if k not in data] if kind in AFFINE else []
-        done = GluonEvaluated(self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own, pulls(rule))
+        done = GluonEvaluated(
+            self._ops, kind, lambda given: compute(list(given))[0], inputs, data, own, pulls(rule), adjoint(node)
+        )
+        done.nonnegative = all(node.inputs[k][0] in self._nonnegative for k in data)
+        done.source = self._made.get(self._computing(node.inputs[data[0]][0]))
+        done.beside = next(self._beside, None)
+        self._made[i] = done
+        if self._noted is not None:
+            self._noted.append(done)
+            return [done.output]
         self._ops.ruled = True
         return [Ruled(done, rule)(*(inputs[k] for k in data))]
+
+    def forget(self, i: int) -> None:
+        """The result of a node is no longer what its operator gave."""
+        self._nonnegative.discard(i)
+        self._made.pop(self._computing(i), None)
+
+    def _computing(self, i: int) -> int:
+        """The node that computes what a node gives: of a folded batch norm its convolution."""
+        return self._folds[i][0] if i in self._folds else i
 
 
 def plan(graph: Graph, wanted: Collection[Entry]) -> list[tuple[int, list[int]]]:
@@ -127,7 +154,7 @@ def execute(
     points: dict[Entry, list[str]] = {}
     for name, entry in at:
         points.setdefault(entry, []).append(name)
-    follow = None if mode.rules is None else Following(graph, ops, mode.rules)
+    follow = None if mode.rules is None else Following(graph, ops, mode, mode.rules, folds)
     done: dict[int, list[NDArray]] = {}
     kept: dict[str, NDArray] = {}
     for i, finished in plan(graph, keep.values()):
@@ -152,6 +179,8 @@ def execute(
             for name in points.get((i, k), ()):
                 if name in add:
                     done[i][k] = _add(name, done[i][k], add[name])
+                    if follow is not None:
+                        follow.forget(i)
                 if name in keep:
                     kept[name] = done[i][k]
         for source in finished:

@@ -49,7 +49,7 @@ def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Itera
         if mode.training is not None:
             _train(stack, modules, mode.training, ops.asarray)
         if mode.rules is not None:
-            stack.enter_context(followed(mode.rules, ops))
+            stack.enter_context(followed(mode, ops))
         yield
 
 

@@ -246,7 +246,9 @@ class TorchModel(Model):
             try:
                 # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
                 order = torch.channels_last
-                given = x.to(torch.bfloat16, copy=True, memory_format=order) if lowered else x.clone()
+                # By its gradient the rules know what depends on the picture.
+                begin = x if mode.noted is None else x.detach().requires_grad_()
+                given = begin.to(torch.bfloat16, copy=True, memory_format=order) if lowered else begin.clone()
                 output = self._caller.run(given)
             except _Stop:
                 output = None

@@ -8,16 +8,17 @@ is the rule.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from vizkit.contract.backend import Evaluated, Ops, Rule, Rules
+from vizkit.contract.backend import Evaluated, Mode, Ops, Rule
 from vizkit.contract.errors import SettingError
-from vizkit.contract.graph import ACTIVATIONS, AFFINE
+from vizkit.contract.graph import ACTIVATIONS, AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .graph import tensors
@@ -92,13 +93,33 @@ class TorchEvaluated(Evaluated):
         self.parameters = tuple(own.values())
         self.output = self._output.detach()
 
-    def pull(self, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found: tuple[torch.Tensor, ...] = torch.autograd.grad(self._output, tuple(self._inputs.values()), gradient)
+    def pull(self, gradient: torch.Tensor, parameters: Sequence[torch.Tensor] = ()) -> tuple[torch.Tensor, ...]:
+        if parameters:
+            found = self._linear(gradient, parameters[0])
+            return self.again((), parameters).pull(gradient) if found is None else (found,)
+        return torch.autograd.grad(self._output, tuple(self._inputs.values()), gradient)
+
+    def _linear(self, gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
+        """The derivative of a convolution or dense layer with another weight, for which nothing is computed forward;
+        None where it was called in another way than PyTorch's own layers call it."""
+        (leaf,), node = self._inputs.values(), self._output.grad_fn
+        if not gradient.dtype == weight.dtype == leaf.dtype or node is None:
+            return None
+        if self._call.func is F.linear:
+            return gradient @ weight
+        read = node.next_functions[0][0]
+        if node.name() != "ConvolutionBackward0" or getattr(read, "variable", None) is not leaf:
+            return None
+        names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+        settings = [getattr(node, f"_saved_{name}") for name in names]
+        mask = (True, False, False)
+        found: torch.Tensor
+        found, _, _ = torch.ops.aten.convolution_backward(gradient, leaf, weight, None, *settings, mask)
         return found
 
     def again(self, inputs: Sequence[torch.Tensor] = (), parameters: Sequence[torch.Tensor] = ()) -> TorchEvaluated:
         given = dict(zip(self._inputs, inputs or self.inputs, strict=True))
-        own = dict(zip(self._own, parameters or self.parameters, strict=True))
+        own = dict(zip(self._own, (*parameters, *self.parameters[len(parameters) :]), strict=True))
         return TorchEvaluated(self.ops, self.kind, self._call, given, own)
 
 
@@ -130,12 +151,19 @@ class Follow(TorchFunctionMode):
     """Sends the operations that have one to their rule. What an operation writes in place stands, from then on, for
     what it has written, so that what the rule reads stays as it was."""
 
-    def __init__(self, rules: Rules, ops: TorchOps) -> None:
+    def __init__(self, mode: Mode, ops: TorchOps) -> None:
         super().__init__()
-        self.rules = rules
+        self.mode = mode
         self.ops = ops
         self.affine = 0
         self.written: Any = WeakTensorKeyDictionary()
+        self.nonnegative: Any = WeakTensorKeyDictionary()
+        """Tensors that have no negative values, each with True."""
+        self.made: Any = WeakTensorKeyDictionary()
+        """By tensor the operation that follows a rule and gave it."""
+        self.beside = iter(mode.beside or ())
+        if mode.noted is not None:
+            mode.noted.clear()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func, args, kwargs or {})
@@ -144,23 +172,40 @@ class Follow(TorchFunctionMode):
             places = {place: self.written.get(one, one) for place, one in places.items()}
             call = Call(func, *_replaced(call, places))
         data = {place: one for place, one in places.items() if one.requires_grad}
-        name = str(getattr(func, "__name__", ""))
         kind = "relu" if func in RELUS else kind_of(func)
-        if not data or name in ASKING:
+        if not data or getattr(func, "__name__", "") in ASKING:
             self.affine += kind in AFFINE  # ahead of where differentiation begins, yet one of the network's
             return call({})
-        kind = "linear" if kind == "matmul" and len(data) == 1 else kind
-        rule = self.rules.rule(kind, len(data), self.affine)
+        sources = [one in self.nonnegative for one in places.values()]
+        found = self._computed(call, "linear" if kind == "matmul" and len(data) == 1 else kind, places, data)
+        if writes(call) and args and isinstance(args[0], torch.Tensor):
+            self.written[args[0]] = found
+            self.nonnegative.pop(args[0], None)
+        if nonnegative(kind, sources):
+            for one in tensors(found):
+                self.nonnegative[one] = True
+        return found
+
+    def _computed(
+        self, call: Call, kind: str, places: dict[Place, torch.Tensor], data: dict[Place, torch.Tensor]
+    ) -> Any:
+        """What a call gives that reads ``data``, which depends on the picture, by its rule if there is one."""
+        assert self.mode.rules is not None
+        rule = self.mode.rules.rule(kind, len(data), self.affine)
         self.affine += kind in AFFINE
         if rule is None:
             return call({})
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
+        done.nonnegative = all(one in self.nonnegative for one in data.values())
+        done.source = self.made.get(next(iter(data.values())))
+        done.beside = next(self.beside, None)
+        if self.mode.noted is not None:
+            self.mode.noted.append(done)
         if done.output is not done.result and isinstance(done.result, tuple) and len(data) > 1:
-            raise SettingError(f"No rule can be followed at {name}, which has several results.")
+            raise SettingError(f"No rule can be followed at {kind}, which has several results.")
         found = _Ruled.apply(done, rule, *data.values())
-        if writes(call) and args and isinstance(args[0], torch.Tensor):
-            self.written[args[0]] = found
+        self.made[found] = done
         return found if isinstance(done.result, torch.Tensor) else (found, *done.result[1:])
 
 
@@ -172,7 +217,8 @@ def _replaced(call: Call, places: dict[Place, torch.Tensor]) -> tuple[Any, dict[
 
 
 @contextmanager
-def followed(rules: Rules, ops: TorchOps) -> Iterator[None]:
-    """Within the block, operations follow the rules."""
-    with Follow(rules, ops):
+def followed(mode: Mode, ops: TorchOps) -> Iterator[None]:
+    """Within the block, operations follow the rules of a mode; where they are noted, too, nobody has asked for a
+    gradient, by which they are known."""
+    with torch.enable_grad() if mode.noted is not None else nullcontext(), Follow(mode, ops):
         yield

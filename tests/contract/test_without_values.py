@@ -137,3 +137,13 @@ def test_loops_read_once_in_eight_steps(device: blind.Device, which: str) -> Non
     between = story[begin:end].replace("s", "")
     assert set(between) <= {"."}  # with constants there, nothing is brought to it
     assert len(between) <= 2  # one reading, and in a dream a picture at the end of a stage
+
+
+def test_rules_read_nothing_on_the_way(device: blind.Device) -> None:
+    """Whether there are negative values is known from what computed them: all rules read what the plainest reads."""
+    model, readings = blind.small_on_gpu(), {}
+    for rules in vizkit.rules.COMPOSITES:
+        device.story.clear()
+        vizkit.lrp(model, blind.photos(1), target=1, rules=rules)
+        readings[rules] = device.count(READ)
+    assert set(readings.values()) == {readings["epsilon"]}

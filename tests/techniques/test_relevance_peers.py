@@ -130,19 +130,19 @@ def no_pools() -> Any:
     return nn.Sequential(*body, nn.Flatten(), nn.Linear(108, 10), nn.ELU(), nn.Linear(10, 5))
 
 
-def test_deeplift_is_captums(x: np.ndarray, rng: np.random.Generator) -> None:
+def test_deeplift_is_captums(x: np.ndarray, rng: np.random.Generator, agree: Any) -> None:
     native, other = seeded(no_pools), rng.normal(size=(2, 3, SIZE, SIZE))
     theirs = captum.DeepLift(native).attribute(torch.from_numpy(x), torch.from_numpy(other), target=TARGETS)
     ours = vizkit.deeplift(wrapped(native), x, target=TARGETS, baseline=other).extra["attribution"]
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-10 * np.abs(ours).max())
+    agree("deeplift", "captum DeepLift", ours, theirs.detach(), tolerance=1e-10)
 
 
-def test_deeplift_shap_is_captums(x: np.ndarray, rng: np.random.Generator) -> None:
+def test_deeplift_shap_is_captums(x: np.ndarray, rng: np.random.Generator, agree: Any) -> None:
     native, others = seeded(no_pools), rng.normal(size=(3, 3, SIZE, SIZE))
     theirs = captum.DeepLiftShap(native).attribute(torch.from_numpy(x), torch.from_numpy(others), target=TARGETS)
     baselines = [one[None] for one in others]
     ours = vizkit.deeplift_shap(wrapped(native), x, target=TARGETS, baselines=baselines).extra["attribution"]
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-10 * np.abs(ours).max())
+    agree("deeplift_shap", "captum DeepLiftShap", ours, theirs.detach(), tolerance=1e-10)
 
 
 class Functions(nn.Module):

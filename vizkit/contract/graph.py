@@ -19,7 +19,7 @@ Any other operation keeps the framework's own name: its diagram is right, and be
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any
@@ -36,6 +36,17 @@ ACTIVATIONS = frozenset(
 )
 SILENT = ("dropout", "flatten", "identity")
 """Kinds that change no value in inference and that a framework may or may not write down."""
+
+NONNEGATIVE = frozenset(("relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "sqrt"))
+"""Kinds whose results have no negative values."""
+KEEPS_SIGNS = frozenset((*SILENT, *POOLS, "mean", "concat", "slice", "split", "reshape", "transpose"))
+"""Kinds of which that holds where it holds of all that they read."""
+
+
+def nonnegative(kind: str, sources: Iterable[bool]) -> bool:
+    """Whether an operation's results have no negative values, given of each tensor that it reads whether that has
+    none."""
+    return kind in NONNEGATIVE or (kind in KEEPS_SIGNS and all(sources))
 
 
 @dataclass(frozen=True)

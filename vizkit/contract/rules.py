@@ -24,7 +24,10 @@ class Evaluated(ABC):
 
     ``kind`` in the words of :mod:`vizkit.contract.graph`; a product with a constant matrix is ``linear``. ``inputs``
     are those that depend on the picture; ``parameters`` of a ``conv``, ``conv_transpose`` and ``linear`` are the weight
-    and, where there is one, the bias, else none.
+    and, where there is one, the bias, else none. ``nonnegative``: what computed them tells that the inputs have no
+    negative values. ``beside``: the same operation in the pass that :attr:`vizkit.contract.terms.Mode.beside` holds.
+    ``source``: the operation whose output is the first input as it is, where that follows a rule, too. ``left``: what a
+    rule leaves for that of its source.
     """
 
     ops: Ops
@@ -32,14 +35,21 @@ class Evaluated(ABC):
     inputs: tuple[Tensor, ...]
     parameters: tuple[Tensor, ...]
     output: Tensor
+    nonnegative: bool = False
+    beside: Evaluated | None = None
+    source: Evaluated | None = None
+    left: Tensor | None = None
 
     @abstractmethod
-    def pull(self, gradient: Tensor) -> tuple[Tensor, ...]:
-        """The true derivative: what ``gradient`` (as the output) becomes at each input. To be called once."""
+    def pull(self, gradient: Tensor, parameters: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
+        """The true derivative: what ``gradient`` (as the output) becomes at each input. To be called once; with other
+        ``parameters`` of an operation that is linear in its one input, which it may be without them, as often as one
+        likes."""
 
     @abstractmethod
     def again(self, inputs: Sequence[Tensor] = (), parameters: Sequence[Tensor] = ()) -> Evaluated:
-        """The same operation on other inputs, with other parameters; those of this one where none are given."""
+        """The same operation on other inputs, with other parameters; those of this one where none, or fewer, are
+        given."""
 
 
 class Rules(ABC):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .ops import Array, Tensor
-from .rules import Rules
+from .rules import Evaluated, Rules
 
 AS_GIVEN = "as given"
 """The origin of the weights of a user's own network."""
@@ -84,10 +84,16 @@ class Mode:
 
     ``rules``: what operations hand back of a gradient instead of their derivative: all of them, whether a module or a
     function calls them, in place or not, once or several times.
+
+    ``noted``: with rules, a list for the operations that follow one, in the order in which they run; such a pass is
+    not differentiated. ``beside``: such a list, from a pass of as many other pictures; each operation gets its own of
+    it, :attr:`vizkit.contract.rules.Evaluated.beside`.
     """
 
     training: np.random.Generator | None = None
     rules: Rules | None = None
+    noted: list[Evaluated] | None = field(default=None, compare=False)
+    beside: Sequence[Evaluated] | None = field(default=None, compare=False)
 
 
 INFERENCE = Mode()

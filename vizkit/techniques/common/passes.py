@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...contract.backend import INFERENCE, Array, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.backend import INFERENCE, Array, Evaluated, Leaves, Mode, Model, Ops, Step, Tensor
 from ...inputs import targets
 from ...inputs.outputs import Dense, Table
 
@@ -24,12 +24,13 @@ VALUES = "values"
 @dataclass(frozen=True)
 class Pass:
     """One forward and backward pass over a batch, native: the images, scores (N,), activations and gradients by layer,
-    the gradient at the image under :data:`INPUT`."""
+    the gradient at the image under :data:`INPUT`; the scores of the images beside them, where there are any."""
 
     image: Tensor
     scores: Tensor
     activations: Leaves
     gradients: Leaves
+    beside: Tensor | None = None
 
 
 Reduce = Callable[[Ops, Pass], Leaves]
@@ -57,15 +58,19 @@ def differentiate(
     At a layer the leaf is a zero tensor added to its output, or what is given under its name; without ``at_input``
     nothing before the first layer is differentiated, so that memory and time of the backward pass are those of the
     tail. ``start`` comes between what is scored and the scores. Images "beside" those of "x", where they are given, go
-    through the network in the same batch, behind them, for the same targets: all of the pass but the logits is of both.
+    through the network before them, for the same targets, and the rules of ``mode`` see what became of them.
     """
     ops, names = model.ops, tuple(layers)
     table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
         x, marks = given["x"], given["marks"]
+        now, other = mode, None
         if "beside" in given:
-            x, marks = ops.concat([x, given["beside"]]), ops.concat([marks, marks])
+            noted: list[Evaluated] = []
+            found = model.forward(given["beside"], table.reads, {}, replace(mode, noted=noted))
+            other = ops.detach(targets.score(ops, table, table.scores(ops, found), marks))
+            now = replace(mode, beside=noted)
         shapes = {name: (len(x), *model.layer(name).shape[1:]) for name in names}
         leaves = {name: given[name] if name in given else ops.zeros(shape) for name, shape in shapes.items()}
         if at_input:
@@ -73,13 +78,12 @@ def differentiate(
 
         def score(leaves: Leaves) -> tuple[Tensor, Leaves]:
             add = {name: leaves[name] for name in names}
-            kept = model.forward(leaves.get(INPUT, x), (*names, *table.reads), add, mode)
+            kept = model.forward(leaves.get(INPUT, x), (*names, *table.reads), add, now)
             begun = kept if start is None else {name: start(ops, kept[name]) for name in table.reads}
             return targets.score(ops, table, table.scores(ops, begun), marks), kept
 
         scores, gradients, kept = ops.value_and_grad(score, leaves)
-        own = {name: kept[name][: len(given["x"])] for name in table.reads}
-        return {**reduce(ops, Pass(x, scores, kept, gradients)), LOGITS: table.scores(ops, own)}
+        return {**reduce(ops, Pass(x, scores, kept, gradients, other)), LOGITS: table.scores(ops, kept)}
 
     if mode.training is not None:
         return step

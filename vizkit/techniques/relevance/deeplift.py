@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
+from ...contract.errors import unknown
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
@@ -14,7 +15,7 @@ from ..attribution.path import baseline_inputs, baseline_name
 from ..common.checks import completeness
 from ..common.job import Job, held
 from ..common.passes import INPUT, SCORES, VALUES, Pass
-from .differences import Differences, halves
+from .differences import RULES
 
 ADVICE = "Rounding where picture and reference are nearly equal; take dtype='float64', or another reference."
 
@@ -26,12 +27,13 @@ def deeplift(
     *,
     target: Target = None,
     baseline: ImageInput = "blurred",
+    rule: str = "rescale",
     seed: int = 0,
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
 ) -> Attribution:
-    """DeepLIFT with the rescale rule (Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685).
+    """DeepLIFT (Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685).
 
     ``M[y, x] = sum_c (I - B)[c, y, x] m[c, y, x]`` with multipliers ``m`` that follow the chain rule, where everything
     that bends has ``(f(x) - f(x')) / (x - x')`` in the place of its derivative, ``x'`` its value for the baseline
@@ -44,6 +46,10 @@ def deeplift(
             colour), or an image, or a list of one for each image. Where it has one colour, many values are equal but
             for rounding, which then decides to which of them a max-pool gives its part: two frameworks may differ by
             some pixels there, not in the sum.
+        rule: "rescale", or "reveal_cancel": at a ReLU right behind a convolution or dense layer, with or without batch
+            norm, what raises its input's difference and what lowers it have a multiplier each, so that parts which
+            cancel are seen: of ``min(a, b) = a - relu(a - b)`` each gets half, where rescale gives all to one. Costs
+            one pass more.
         seed: of the baseline "noise".
 
     Returns:
@@ -51,8 +57,8 @@ def deeplift(
         ``extra["completeness_error"]`` (N,), relative.
 
     Raises:
-        ImageError, UnknownNameError (label), SettingError, also for an operation without a rule (softmax, layer norm).
-        Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
+        ImageError, UnknownNameError (label, rule), SettingError, also for an operation without a rule (softmax, layer
+        norm). Warns with MapWarning when the completeness error exceeds 5 %, and of flat or non-finite maps.
 
     Believe:
         Believe it as what the picture has that the baseline lacks, in two passes; integrated gradients say so with
@@ -66,18 +72,20 @@ def deeplift(
     """
     job = Job(
         "deeplift", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
-        baseline=baseline_name(baseline), seed=seed,
+        baseline=baseline_name(baseline), rule=rule, seed=seed,
     )  # fmt: skip
-    return mean_of(job, [baseline_inputs(job, baseline, seed)])
+    return mean_of(job, [baseline_inputs(job, baseline, seed)], rule)
 
 
-def mean_of(job: Job, baselines: Sequence[Array]) -> Attribution:
+def mean_of(job: Job, baselines: Sequence[Array], rule: str) -> Attribution:
     """The mean of the attributions by each of the baselines (N, C, H, W)."""
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
     job.settle()
     job.targets = job.settled  # a picture's own, for its reference, too
     attribution, total = np.zeros(job.x.shape), np.zeros(len(job))
     for one in baselines:
-        found = job.passes(multipliers, beside=one, mode=Mode(rules=Differences()))
+        found = job.passes(multipliers, beside=one, mode=Mode(rules=RULES[rule]))
         attribution += (job.x - one) * found[VALUES] / len(baselines)
         total += found[SCORES] / len(baselines)
     error = completeness(attribution.reshape(len(job), -1).sum(axis=1), total, job.whats, ADVICE)
@@ -92,5 +100,4 @@ def mean_of(job: Job, baselines: Sequence[Array]) -> Attribution:
 
 def multipliers(ops: Ops, done: Pass) -> Leaves:
     """Those at the image (N, C, H, W), and by how much the scores (N,) differ."""
-    scores, others = halves(done.scores)
-    return {VALUES: halves(done.gradients[INPUT])[0], SCORES: scores - others}
+    return {VALUES: done.gradients[INPUT], SCORES: done.scores - done.beside}

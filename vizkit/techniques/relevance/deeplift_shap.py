@@ -21,6 +21,7 @@ def deeplift_shap(
     *,
     target: Target = None,
     baselines: Sequence[ImageInput] = ("blurred", "noise"),
+    rule: str = "rescale",
     seed: int = 0,
     batch_size: int | None = None,
     input_range: str = "imagenet",
@@ -48,6 +49,6 @@ def deeplift_shap(
         raise SettingError(f"baselines={baselines!r}: give a list of at least one, for example ['black'].")
     job = Job(
         "deeplift_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
-        baselines=baseline_name(list(baselines)), seed=seed,
+        baselines=baseline_name(list(baselines)), rule=rule, seed=seed,
     )  # fmt: skip
-    return mean_of(job, [baseline_inputs(job, one, seed) for one in baselines])
+    return mean_of(job, [baseline_inputs(job, one, seed) for one in baselines], rule)

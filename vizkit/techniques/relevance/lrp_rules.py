@@ -39,7 +39,7 @@ def positive(ops: Ops, x: Tensor) -> Tensor:
 
 
 def negative(ops: Ops, x: Tensor) -> Tensor:
-    return -1.0 * ops.relu(-1.0 * x)
+    return ops.minimum(x, 0.0)
 
 
 def zero(ops: Ops, x: Tensor) -> Tensor:
@@ -72,14 +72,16 @@ class Epsilon:
         return shared(relevance, (1.0, done), epsilon=self.epsilon)
 
 
-def by_sign(done: Evaluated, relevance: Tensor, above: Change, below: Change) -> list[Tensor]:
-    """Relevance by what positive inputs give with the weights (and bias) ``above``, and negative ones with those
-    ``below``."""
-    (x,), ops = done.inputs, done.ops
-    lowest = -1.0 * ops.max(-1.0 * x, tuple(range(1, len(x.shape))))
-    if (ops.numpy(lowest) >= 0).all():  # as behind a ReLU
-        return shared(relevance, (1.0, changed(done, None, above)))
-    return shared(relevance, (1.0, changed(done, positive, above)), (1.0, changed(done, negative, below, zero)))
+def raising(done: Evaluated) -> list[Evaluated]:
+    """What adds up to all that raises the output: positive inputs with positive weights and bias and, where there may
+    be any, negative ones with negative weights."""
+    if done.nonnegative:
+        return [changed(done, None, positive)]
+    return [changed(done, positive, positive), changed(done, negative, negative, zero)]
+
+
+def total(terms: Sequence[Evaluated]) -> Tensor:
+    return sum((term.output for term in terms[1:]), terms[0].output)
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,17 @@ class Gamma:
     times what lowers it (Montavon et al. 2019; for both signs Andéol et al. 2021)."""
 
     gamma: float = 0.25
-    pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        def more(part: Change) -> Change:
-            return lambda ops, w: w + self.gamma * part(ops, w)
-
-        ops, none = done.ops, 0.0 * relevance
-        raised = ops.where(ops.relu(done.output), relevance, none)
-        lowered = ops.where(ops.relu(-1.0 * done.output), relevance, none)
-        up, down = more(positive), more(negative)
-        return [a + b for a, b in zip(by_sign(done, raised, up, down), by_sign(done, lowered, down, up), strict=True)]
+        """What lowers an output is what it is, less what raises it; so no convolution by negative weights is needed."""
+        ops, z, terms = done.ops, done.output, raising(done)
+        more, below, none = self.gamma * total(terms), ops.minimum(z, 0.0), 0.0 * relevance
+        raised = ops.where(ops.relu(z), relevance, none) / (ops.relu(z) + more + STABILISER)
+        lowered = ops.where(below, relevance, none) / ((1.0 + self.gamma) * below - more - STABILISER)
+        found = done.inputs[0] * done.pull(raised + (1.0 + self.gamma) * lowered)[0]
+        for term in terms:
+            found = found + term.inputs[0] * term.pull(self.gamma * (raised - lowered))[0]
+        return [found]
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,18 @@ class AlphaBeta:
             )
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        raising = by_sign(done, relevance, positive, negative)
-        if self.beta == 0:
-            return raising
-        lowering = by_sign(done, relevance, negative, positive)
-        return [self.alpha * a - self.beta * b for a, b in zip(raising, lowering, strict=True)]
+        """What lowers an output is what it is, less what raises it; how it is shared, the weights say that the latter
+        does not use."""
+        ops, terms = done.ops, raising(done)
+        up = total(terms)
+        raised = self.alpha * relevance / (up + STABILISER)
+        parts = [term.pull(raised)[0] for term in terms]
+        if self.beta:
+            lowered = self.beta * relevance / (ops.minimum(done.output - up, 0.0) - STABILISER)
+            for i, term in enumerate(terms):
+                parts[i] = parts[i] - term.pull(lowered, [done.parameters[0] - term.parameters[0]])[0]
+        shares = [term.inputs[0] * part for term, part in zip(terms, parts, strict=True)]
+        return [sum(shares[1:], shares[0])]
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,8 @@ class Pass:
     pulls: ClassVar[bool] = False
 
     def __call__(self, done: Evaluated, relevance: Tensor) -> Sequence[Tensor]:
-        return [_as(done.ops, relevance / len(done.inputs), tuple(x.shape)) for x in done.inputs]
+        part = relevance / len(done.inputs) if len(done.inputs) > 1 else relevance
+        return [_as(done.ops, part, tuple(x.shape)) for x in done.inputs]
 
 
 def _as(ops: Ops, relevance: Tensor, shape: tuple[int, ...]) -> Tensor:
