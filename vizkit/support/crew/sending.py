@@ -71,7 +71,9 @@ class Sent:
             )
         recipe = dumps(model.recipe, f"The network {model.name}")
         own = {name: getattr(model, name) for name in ("name", "spec", "weights", "optimise")}
-        return cls(model.name, model.backend, model.device, recipe, model.sha256(), own | {"layout": dict(model.layout)})
+        return cls(
+            model.name, model.backend, model.device, recipe, model.sha256(), own | {"layout": dict(model.layout)}
+        )
 
     def build(self, device: str | None) -> Model:
         """The network, on ``device`` or its own. Raises SettingError where its weights are others than the sender's."""
@@ -91,4 +93,3 @@ class Sent:
 def packed(models: Sequence[Model]) -> bytes:
     """All that a worker needs to build these networks."""
     return pickle.dumps([Sent.of(model) for model in models])
-

@@ -207,4 +207,3 @@ def crew(
     finally:
         if hands is not None:
             hands.close()
-
