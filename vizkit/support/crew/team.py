@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ..command import COMMAND
 from .sending import dumps, packed
 
 if TYPE_CHECKING:
@@ -83,7 +84,22 @@ class Team:
         pairs = iter(tasks.items() if isinstance(tasks, Mapping) else tasks)
         if self._hands is None:
             return ((key, function(self.models, task)) for key, task in pairs)
-        return _Run(self._hands, dumps(function, "The function"), pairs).results()
+        return _Run(self._hands, dumps((function, COMMAND.get()), "The function"), pairs).results()
+
+    def ordered(
+        self,
+        function: Callable[[Sequence[Model], Given], Found],
+        tasks: Mapping[Key, Given] | Iterable[tuple[Key, Given]],
+    ) -> Iterator[tuple[Key, Found]]:
+        """The same in the order of the tasks; what is done before its turn waits."""
+        pairs = enumerate(tasks.items() if isinstance(tasks, Mapping) else tasks)
+        early: dict[int, tuple[Key, Found]] = {}
+        due = 0
+        for (number, key), found in self.run(function, (((number, key), task) for number, (key, task) in pairs)):
+            early[number] = key, found
+            while due in early:
+                yield early.pop(due)
+                due += 1
 
 
 class _Run:
