@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from vizkit.techniques.common.checks import warn
 TASKS = {f"task {k}": k for k in range(7)}
 
 
-def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, int]:
-    """Logits and a map of one of the networks for a drawn picture, and which process made them."""
+def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, Any, int]:
+    """Logits, a map and the top label of one of the networks for a drawn picture, and which process made them."""
     which, seed = task
     picture = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    return models[which].logits(picture), vizkit.saliency(models[which], picture).values, os.getpid()
+    found = vizkit.saliency(models[which], picture)
+    return models[which].logits(picture), found.values, found.labels, os.getpid()
 
 
 def square(models: Sequence[Any], task: int, *, folder: str = "", dies: Sequence[int] = (), times: int = 1) -> int:
@@ -71,12 +73,12 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.quick
-def test_networks_in_workers_give_the_same_bits(tmp_path: Path) -> None:
+def test_networks_in_workers_give_the_same_bits() -> None:
     """In float64, in every backend at once, of a network loaded by name and of one with other parameters."""
     models = [vizkit.load("shapes", backend=one.name, dtype="float64") for one in vizkit.backends() if one.installed]
     layer = models[0].filter_layers()[0] + ".weight"
     models[0] = models[0].with_parameters({layer: models[0].parameter(layer) * 1.5})
-    models[-1].spec = vizkit.load("shapes", backend=models[-1].backend, labels=[str(k) for k in range(10)]).spec
+    models[-1].spec = replace(models[-1].spec, labels=tuple("abcdefghijkl"))
     tasks = {(which, seed): (which, seed) for which in range(len(models)) for seed in range(3)}
     with crew(models) as team:
         assert team.here
@@ -85,9 +87,10 @@ def test_networks_in_workers_give_the_same_bits(tmp_path: Path) -> None:
         assert (team.here, team.size) == (False, 2)
         there = dict(team.run(maps, tasks))
     assert here.keys() == there.keys()
-    for key, (logits, values, process) in there.items():
+    for key, (logits, values, labels, process) in there.items():
         np.testing.assert_array_equal(logits, here[key][0])
         np.testing.assert_array_equal(values, here[key][1])
+        assert labels == here[key][2]
         assert process != os.getpid()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any
@@ -22,7 +23,7 @@ class Cluster:
 
     def __init__(self, networks: bytes, address: str) -> None:
         try:
-            from distributed import Client
+            distributed: Any = importlib.import_module("distributed")
         except ImportError:
             raise BackendMissingError(
                 f"scheduler={address!r} needs Dask, which this Python does not have. Install it with: pip install "
@@ -30,7 +31,7 @@ class Cluster:
             ) from None
         self._address = address
         try:
-            self._client: Any = Client(address, timeout=ANSWER, set_as_default=False)
+            self._client: Any = distributed.Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SettingError(
                 f"No Dask scheduler answers at {address!r} ({type(error).__name__}). Give its address as `dask "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +24,19 @@ def dumps(what: Any, name: str) -> bytes:
 
     Raises :class:`Unsendable`, which calls it ``name``.
     """
+    pickler: Any = pickle
+    with suppress(ImportError):
+        pickler = importlib.import_module("cloudpickle")
     try:
-        import cloudpickle
-    except ImportError:
-        cloudpickle = None
-    try:
-        return bytes((cloudpickle or pickle).dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
+        return bytes(pickler.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
     except Unsendable:
         raise
     except Exception as error:  # whatever the object's own way of being pickled raises
-        more = "" if cloudpickle else " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        more = (
+            ""
+            if pickler is not pickle
+            else " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        )
         raise Unsendable(
             f"{name} cannot be sent to workers: {type(error).__name__}: {error}. Define its class, or function, at the "
             f"top of a module that the workers can import{more}, or go without workers."

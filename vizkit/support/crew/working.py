@@ -62,7 +62,10 @@ def _end(lifeline: Connection) -> None:
     with suppress(EOFError, OSError):
         lifeline.recv_bytes()
     if _one_at_a_time.locked():
-        _thread.interrupt_main(signal.SIGTERM)
+        if hasattr(signal, "pthread_kill") and threading.main_thread().ident is not None:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # which wakes it, too, where it waits
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
         threading.Event().wait(GRACE)
     os._exit(1)
 
