@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,28 +69,6 @@ def address() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
-
-
-@pytest.mark.quick
-def test_networks_in_workers_give_the_same_bits() -> None:
-    """In float64, in every backend at once, of a network loaded by name and of one with other parameters."""
-    models = [vizkit.load("shapes", backend=one.name, dtype="float64") for one in vizkit.backends() if one.installed]
-    layer = models[0].filter_layers()[0] + ".weight"
-    models[0] = models[0].with_parameters({layer: models[0].parameter(layer) * 1.5})
-    models[-1].spec = replace(models[-1].spec, labels=tuple("abcdefghijkl"))
-    tasks = {(which, seed): (which, seed) for which in range(len(models)) for seed in range(3)}
-    with crew(models) as team:
-        assert team.here
-        here = dict(team.run(maps, tasks))
-    with crew(models, workers=2) as team:
-        assert (team.here, team.size) == (False, 2)
-        there = dict(team.run(maps, tasks))
-    assert here.keys() == there.keys()
-    for key, (logits, values, labels, process) in there.items():
-        np.testing.assert_array_equal(logits, here[key][0])
-        np.testing.assert_array_equal(values, here[key][1])
-        assert labels == here[key][2]
-        assert process != os.getpid()
 
 
 def test_a_wrapped_network_is_sent_as_it_is_now(kit: Any) -> None:

@@ -32,11 +32,8 @@ def dumps(what: Any, name: str) -> bytes:
     except Unsendable:
         raise
     except Exception as error:  # whatever the object's own way of being pickled raises
-        more = (
-            ""
-            if pickler is not pickle
-            else " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
-        )
+        plain = " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        more = plain if pickler is pickle else ""
         raise Unsendable(
             f"{name} cannot be sent to workers: {type(error).__name__}: {error}. Define its class, or function, at the "
             f"top of a module that the workers can import{more}, or go without workers."

@@ -62,8 +62,8 @@ def _end(lifeline: Connection) -> None:
     with suppress(EOFError, OSError):
         lifeline.recv_bytes()
     if _one_at_a_time.locked():
-        if hasattr(signal, "pthread_kill") and threading.main_thread().ident is not None:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # which wakes it, too, where it waits
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # which wakes it where it waits
         else:
             _thread.interrupt_main(signal.SIGTERM)
         threading.Event().wait(GRACE)
