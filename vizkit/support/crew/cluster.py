@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from ...contract.errors import BackendMissingError, SettingError
+from ...contract.errors import SettingError
 from . import working
 
 RETRIES = 2
@@ -22,13 +22,7 @@ class Cluster:
     3 times unless somebody said otherwise)."""
 
     def __init__(self, networks: bytes, address: str) -> None:
-        try:
-            distributed: Any = importlib.import_module("distributed")
-        except ImportError:
-            raise BackendMissingError(
-                f"scheduler={address!r} needs Dask, which this Python does not have. Install it with: pip install "
-                "'vizkit[dask]'"
-            ) from None
+        distributed: Any = importlib.import_module("distributed")
         self._address = address
         try:
             self._client: Any = distributed.Client(address, timeout=ANSWER, set_as_default=False)
