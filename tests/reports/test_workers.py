@@ -137,6 +137,7 @@ def test_a_gallery(models: dict[str, Any], lent: list[Lent], tmp_path: Path) -> 
     """All files of it, and what is there already is not made anew."""
     layers = ["features.3", "features.17"]
     quick: dict[str, Any] = {"layers": layers, "top": 2, "steps": 2, "size": 32}
+    quick["images"] = list(shapes.sample(2, seed=1).images)
     for name, workers in (("here", None), ("there", 2)):
         gallery.make(list(models.values()), out=tmp_path / name, workers=workers, **quick)
     assert read(tmp_path / "there") == read(tmp_path / "here")
