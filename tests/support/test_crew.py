@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,13 @@ import numpy as np
 import pytest
 
 import vizkit
+from vizkit.contract import backend as contract
+from vizkit.contract.model import Altered
 from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.support.command import COMMAND
-from vizkit.support.crew import Team, crew
+from vizkit.support.crew import Team, crew, working
+from vizkit.support.crew.processes import Processes
+from vizkit.support.crew.sending import packed
 from vizkit.techniques.common.checks import warn
 
 TASKS = {f"task {k}": k for k in range(7)}
@@ -130,6 +136,28 @@ def test_changed_weights_are_refused() -> None:
         list(team.run(maps, {"a": (0, 1)}))
 
 
+def device(models: Sequence[Any], task: int) -> tuple[int, str]:
+    """The worker and its device."""
+    time.sleep(0.2)
+    return os.getpid(), working._place["device"]
+
+
+def test_one_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network on "cuda"; there are two GPUs, said to be."""
+    model = vizkit.load("shapes")
+    recipe = replace(model.recipe, device="cuda")  # type: ignore[type-var]
+    model.recipe = Altered(recipe, {})
+    backend = type(contract.get(model.backend))
+    monkeypatch.setattr(backend, "devices", lambda self: ("cpu", "cuda:0", "cuda:1"))
+    hands = Processes(packed([]), [model], 2)
+    try:
+        until(lambda: len({found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}) == 2)
+        found = {found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}
+    finally:
+        hands.close()
+    assert {device for _, device in found} == {"cuda:0", "cuda:1"}
+
+
 class Held:
     """What no pickle takes."""
 
@@ -183,6 +211,22 @@ def test_a_cluster_gives_the_same_also_when_a_worker_is_killed(address: str, tmp
         assert (tmp_path / "2-0").exists()
         with pytest.warns(MapWarning), pytest.raises(ImageError, match="picture 4"):
             list(team.run(complains, {"a": 4}))
+
+
+def test_a_cluster_that_goes_or_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is said, and does not wait for ever."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 0)
+    monkeypatch.setattr("vizkit.support.crew.team.LOOK", 0.2)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(SettingError, match="has no workers"), crew((), scheduler=address) as team:
+            list(team.run(square, TASKS))
+        monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 60)
+        with pytest.raises(SettingError, match="is gone"), crew((), scheduler=address) as team:
+            found = team.run(square, TASKS)
+            threading.Timer(0.5, cluster.close).start()
+            list(found)
 
 
 SCRIPT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any
@@ -48,6 +49,7 @@ class Cluster:
     def check(self) -> None:
         """Raise SettingError where the scheduler is gone, or has had no worker for a while."""
         if self._client.status != "running":
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it would tell the same, with its stack
             raise SettingError(
                 f"The Dask scheduler at {self._address} is gone. Start it, and call this again: what was finished is "
                 "kept where the call keeps it."

@@ -51,6 +51,15 @@ def loads(data: bytes, name: str) -> Any:
         ) from None
 
 
+ANY_GPU = "cuda"
+"""The device of who does not mind which."""
+
+
+def asked_for(model: Model) -> str:
+    """The device that the user asked for, which may leave open which GPU; "" where the recipe does not say."""
+    return str(getattr(model.recipe, "device", ""))
+
+
 @dataclass(frozen=True)
 class Sent:
     """How a worker makes the same network: the recipe as bytes, what its user set since, and what has to be equal."""
@@ -73,9 +82,8 @@ class Sent:
             )
         recipe = dumps(model.recipe, f"The network {model.name}")
         own = {name: getattr(model, name) for name in ("name", "spec", "weights", "optimise")}
-        return cls(
-            model.name, model.backend, model.device, recipe, model.sha256(), own | {"layout": dict(model.layout)}
-        )
+        own["layout"] = dict(model.layout)  # the mapping itself may be one that cannot be pickled
+        return cls(model.name, model.backend, asked_for(model), recipe, model.sha256(), own)
 
     def build(self, device: str | None) -> Model:
         """The network, on ``device`` or its own. Raises SettingError where its weights are others than the sender's."""

@@ -22,7 +22,7 @@ from ...contract.errors import SettingError, VizkitError
 from ..command import COMMAND
 from ..memory import keep_memory
 from ..progress import quiet
-from .sending import Sent, loads
+from .sending import ANY_GPU, Sent, loads
 
 GRACE = 2.0
 """Seconds that a task has to remove what it has half written, once its worker is told to end."""
@@ -111,7 +111,7 @@ def _models(networks: bytes) -> list[Model]:
     if key not in _built:
         _built.clear()
         sent: list[Sent] = pickle.loads(networks)
-        _built[key] = [one.build(_place["device"] if one.device == "cuda" else None) for one in sent]
+        _built[key] = [one.build(_place["device"] if one.device == ANY_GPU else None) for one in sent]
     return _built[key]
 
 
