@@ -213,6 +213,12 @@ def test_a_cluster_gives_the_same_also_when_a_worker_is_killed(address: str, tmp
             list(team.run(complains, {"a": 4}))
 
 
+def run_while(team: Team, happens: Any) -> None:
+    """Run the tasks, during which something happens."""
+    threading.Timer(0.5, happens).start()
+    list(team.run(square, TASKS))
+
+
 def test_a_cluster_that_goes_or_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is said, and does not wait for ever."""
     distributed = pytest.importorskip("distributed")
@@ -224,9 +230,7 @@ def test_a_cluster_that_goes_or_has_no_workers(monkeypatch: pytest.MonkeyPatch) 
             list(team.run(square, TASKS))
         monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 60)
         with pytest.raises(SettingError, match="is gone"), crew((), scheduler=address) as team:
-            found = team.run(square, TASKS)
-            threading.Timer(0.5, cluster.close).start()
-            list(found)
+            run_while(team, cluster.close)
 
 
 SCRIPT = """
