@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import pickle
@@ -51,6 +52,7 @@ def loads(data: bytes, name: str) -> Any:
         ) from None
 
 
+DIGEST = 32
 ANY_GPU = "cuda"
 """The device of who does not mind which."""
 
@@ -101,5 +103,6 @@ class Sent:
 
 
 def packed(models: Sequence[Model]) -> bytes:
-    """All that a worker needs to build these networks."""
-    return pickle.dumps([Sent.of(model) for model in models])
+    """All that a worker needs to build these networks, after :data:`DIGEST` bytes by which it knows whether it has."""
+    data = pickle.dumps([Sent.of(model) for model in models])
+    return hashlib.sha256(data).digest() + data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import hashlib
 import os
 import pickle
 import signal
@@ -22,7 +21,7 @@ from ...contract.errors import SettingError, VizkitError
 from ..command import COMMAND
 from ..memory import keep_memory
 from ..progress import quiet
-from .sending import ANY_GPU, Sent, loads
+from .sending import ANY_GPU, DIGEST, Sent, loads
 
 GRACE = 2.0
 """Seconds that a task has to remove what it has half written, once its worker is told to end."""
@@ -30,7 +29,7 @@ OWN = (errors.MapWarning, errors.WeightsWarning, errors.SpeedWarning)
 
 _one_at_a_time = threading.Lock()
 """Dask may run several tasks in one process; the networks there are for one."""
-_built: dict[str, list[Model]] = {}
+_built: dict[bytes, list[Model]] = {}
 """The networks of the latest crew, by the digest of how to build them."""
 _place: dict[str, Any] = {"device": None, "networks": b""}
 """What this process got when it started."""
@@ -107,10 +106,10 @@ def _outcome(networks: bytes, function: bytes, task: bytes) -> Outcome:
 
 
 def _models(networks: bytes) -> list[Model]:
-    key = hashlib.sha256(networks).hexdigest()
+    key = networks[:DIGEST]
     if key not in _built:
         _built.clear()
-        sent: list[Sent] = pickle.loads(networks)
+        sent: list[Sent] = pickle.loads(networks[DIGEST:])
         _built[key] = [one.build(_place["device"] if one.device == ANY_GPU else None) for one in sent]
     return _built[key]
 
