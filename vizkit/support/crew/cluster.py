@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any
@@ -45,6 +46,11 @@ class Cluster:
     def submit(self, function: bytes, task: bytes) -> Future[bytes]:
         """Have one task done."""
         return self._executor.submit(working.on_cluster, self._networks, function, task)  # type: ignore[no-any-return]
+
+    def forget(self, tasks: Sequence[Future[bytes]]) -> None:
+        """Do not begin them, if they have not begun."""
+        for one in tasks:
+            one.cancel()
 
     def check(self) -> None:
         """Raise SettingError where the scheduler is gone, or has had no worker for a while."""

@@ -51,6 +51,9 @@ class Processes:
         with _uninterrupted():
             return self._pool.submit(working.work, function, task)
 
+    def forget(self, tasks: Sequence[Future[bytes]]) -> None:
+        """Nothing: they are few, and a pool that breaks later stumbles over tasks that were cancelled."""
+
     def check(self) -> None:
         """Nothing: where a process dies, its tasks tell."""
 
@@ -73,7 +76,7 @@ class Processes:
         """End all workers at once."""
         self._lifeline.close()
         self._theirs.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class Hands(Protocol):
     def submit(self, function: bytes, task: bytes) -> Future[bytes]:
         """Have one task done."""
 
+    def forget(self, tasks: Sequence[Future[bytes]]) -> None:
+        """Nobody waits for these any more."""
+
     def check(self) -> None:
         """Raise SettingError where nobody is left who could work."""
 
@@ -133,8 +136,7 @@ class _Run:
                     self.hands.check()
                 yield from self._finished(done)
         finally:
-            for future in self.going:
-                future.cancel()
+            self.hands.forget(list(self.going))
 
     def _fill(self) -> bool:
         """Send as many tasks as may be on their way; False when there are none any more. One that two workers died of
