@@ -36,8 +36,13 @@ STEPS = 128
 class _Both:
     """The best patches and the histogram in one pass."""
 
+    grows = False
+
     def __init__(self, best: Best, histogram: Histogram) -> None:
         self.best, self.histogram = best, histogram
+
+    def fresh(self) -> _Both:
+        return _Both(self.best.fresh(), self.histogram.fresh())
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         self.best.take(places, batch, activations)
@@ -46,9 +51,9 @@ class _Both:
     def state(self) -> dict[str, Array]:
         return self.best.state() | self.histogram.state()
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.best.restore(arrays)
-        self.histogram.restore(arrays)
+    def merge(self, part: Mapping[str, Array]) -> None:
+        self.best.merge(part)
+        self.histogram.merge(part)
 
 
 def make(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from ...contract.backend import Model
@@ -59,8 +60,8 @@ def activation_atlas(
         whiten: whether ``v`` is ``S^-1 a``, or ``a`` itself.
         cosine_power: how much more the direction counts than the length.
         size, steps, lr: of the rendering of a cell.
-        state: an ``.npz`` in which the pass over the pictures is kept, and beside which each batch of renderings is,
-            under its number, so that the same call goes on where it was stopped.
+        state: a folder in which the pass over the pictures is kept, and each batch of renderings under its number, so
+            that the same call goes on where it was stopped.
         seed: of the positions, the layout and the renderings.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
@@ -94,7 +95,7 @@ def activation_atlas(
     aims = whitened(values, found["vectors"]) if whiten else values
     icons, *_ = in_batches(
         model, lambda start, stop: Directions(layer, aims[start:stop], cosine_power), len(aims), label="cells",
-        size=size, steps=steps, lr=lr, seed=seed, state=state,
+        size=size, steps=steps, lr=lr, seed=seed, state=None if state is None else Path(state, "cells.npz"),
     )  # fmt: skip
     settings = {
         "layer": layer, "method": method, "grid": grid, "per_picture": per_picture, "least": least,

@@ -50,7 +50,7 @@ def embed(
         perplexity: of t-SNE, or the neighbours of UMAP; lowered to a third of the pictures where there are few.
         labels: one for each picture in place of those from the folders' names.
         seed: of the optimisation; the same seed gives the same places on one machine.
-        state: a file in which the pass over the pictures is kept, so that it goes on where it was stopped.
+        state: a folder in which the pass over the pictures is kept, so that it goes on where it was stopped.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -72,7 +72,7 @@ def embed(
     layer = layer or default_layer(model)
     model.check_layer(layer)
     check_size(model, layer, pool, len(listed))
-    features = Features(layer, pool, len(listed))
+    features = Features(layer, pool)
     passed = stream(
         model, listed, [layer], features, label="features", fit=fit, input_range=input_range, batch_size=batch_size,
         state=state, settings={"pool": pool},

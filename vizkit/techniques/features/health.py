@@ -49,7 +49,7 @@ def health(
             an earlier one. Reported in order of depth.
         threshold: correlation in 0..1 from which two units are near-duplicates.
         saturation: share of positions, 0..1.
-        state: a file in which the run is kept, so that it goes on where it was stopped.
+        state: a folder in which the run is kept, so that it goes on where it was stopped.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB. Memory does not depend on the number of images.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
@@ -51,8 +52,8 @@ def top_patches(
         k: patches for each unit.
         by: "activation", or "relevance" for ``target``: an index, a label, or None for each picture's top-1; ``rules``
             as :func:`vizkit.lrp` has them.
-        state: a file in which the run is kept, so that it goes on where it was stopped; refused when the network, the
-            folder or a setting changed.
+        state: a folder in which the run is kept, so that it goes on where it was stopped; refused when the network,
+            the pictures or a setting changed.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -82,7 +83,7 @@ def top_patches(
     passed = stream(
         model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
         state=state, settings={"units": list(wanted.values()), "k": k, **more},
-        look=unit_relevance(model, layers, target, rules) if more else None,
+        looking=partial(unit_relevance, layers=layers, target=target, rules=rules) if more else None,
     )  # fmt: skip
     settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit, **more}
     return assemble(model, listed, best, provenance(model, "top_patches", settings) | {"images": passed.described()})
