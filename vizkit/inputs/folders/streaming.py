@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import DivergedError, ImageError
 from ...support import batching
+from ...support.crew import Team, crew
 from ...support.progress import Advance, steps_bar
 from ..images import Batch
 from ..listing import Pictures, Skipped
@@ -61,6 +65,31 @@ class Way:
         return Loader(pictures, model.spec, fit=self.fit, input_range=self.input_range, ahead=self.batch_size)
 
 
+@dataclass(frozen=True)
+class Task:
+    """A shard for a worker: the way, its pictures and their places; ``home`` is where their paths begin, ``parts``
+    where the part is written, None for one that is sent back."""
+
+    way: Way
+    shard: int
+    places: range
+    pictures: Pictures
+    home: str
+    parts: Parts | None
+
+    def found(self) -> Pictures:
+        """The pictures by paths that hold wherever the worker is."""
+        items = [Path(self.home, one) if isinstance(one, Path) else one for one in self.pictures.items]
+        return replace(self.pictures, items=tuple(items))
+
+    def told(self, skipped: Skipped) -> Skipped:
+        """The reason with the path as it was given."""
+        item = self.pictures.items[self.pictures.names.index(skipped.name)]
+        if not isinstance(item, Path):
+            return skipped
+        return replace(skipped, reason=skipped.reason.replace(str(Path(self.home, item)), str(item), 1))
+
+
 def stream(
     model: Model,
     pictures: Pictures,
@@ -72,7 +101,9 @@ def stream(
     input_range: str = "imagenet",
     batch_size: int | None = None,
     state: str | os.PathLike[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     looking: Callable[[Model], Look] | None = None,
 ) -> Passed:
     """Run all pictures through the network up to ``layers`` and hand each batch to a reader.
@@ -92,31 +123,40 @@ def stream(
         batch_size: images in one pass, which never holds those of two shards; None fits the memory.
         state: a folder in which the parts are kept, each written whole; a later call goes on from there. A reader's
             sums are kept in one file in place of their parts.
+        workers: processes on this machine; None reads and computes in this one.
+        scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers see the same files.
         settings: what else the state depends on.
         looking: gives, of a model, a function from a batch's tensor (N, C, H, W) to what is kept of it, by name; None
-            is a forward pass.
+            is a forward pass. It and the reader are sent to workers, so that they are no closures.
 
     Returns:
         :class:`Passed`.
 
     Raises:
         ImageError when no picture can be read, SettingError for a state of another network, folder or setting,
-        DivergedError for an activation that is not finite.
+        DivergedError for an activation that is not finite; what :func:`vizkit.support.crew.crew` raises.
     """
     for name in layers:
         model.check_layer(name)
     size = batching.fitting(model) if batch_size is None else batch_size
     way = Way(reader.fresh(), tuple(layers), looking, fit, input_range, size)
     total, cuts = Total(reader, list(pictures.skipped)), shards(len(pictures))
-    with _folder(state, len(cuts), lambda: _belongs(model, pictures, way, settings or {})) as parts:
+    with (
+        _folder(
+            state, len(cuts), bool(workers or scheduler), lambda: _belongs(model, pictures, way, settings)
+        ) as parts,
+        crew(model, workers, scheduler) as team,
+    ):
         if parts is not None:
             parts.resume(total)
         missing = list(range(len(cuts))) if parts is None else parts.missing(total)
-        for shard, part in _here(model, pictures, way, cuts, missing, label):
+        where = partial(_there, team, None if scheduler else parts) if parts and not team.here else _here
+        for shard, part in where(model, pictures, way, cuts, missing, label):
             if parts is None:
                 total.add(part)
             else:
-                parts.write(shard, part)
+                if part is not None:
+                    parts.write(shard, part)
                 parts.take_up(total)
     if not total.read:
         raise ImageError(f"None of the {len(pictures)} images can be read. The first: {total.skipped[0].reason}")
@@ -132,6 +172,39 @@ def _here(
     with way.loader(model, pictures) as loader, model.held(), steps_bar(label, len(pictures)) as advance:
         for shard in missing:
             yield shard, gather(model, way, look, loader, cuts[shard], cuts[shard].start, advance)
+
+
+def _there(
+    team: Team, parts: Parts | None, model: Model, pictures: Pictures, way: Way, cuts: Sequence[range],
+    missing: Sequence[int], label: str,
+) -> Iterator[tuple[int, Part | None]]:  # fmt: skip
+    """The shards by workers, as they are finished; None for one that its worker has written into the folder, which is
+    only done on this machine, for a cluster's machines need not share one."""
+    home, done = os.getcwd(), len(pictures) - sum(len(cuts[shard]) for shard in missing)
+
+    def tasks() -> Iterator[tuple[int, Task]]:
+        for shard in missing:
+            at = slice(cuts[shard].start, cuts[shard].stop)
+            some = Pictures(tuple(pictures.items[at]), tuple(pictures.names[at]), tuple(pictures.labels[at]))
+            yield shard, Task(way, shard, cuts[shard], some, home, parts)
+
+    with steps_bar(label, len(pictures)) as advance:
+        for shard, part in team.run(work, tasks()):
+            done += len(cuts[shard])
+            advance(done, "")
+            yield shard, part
+
+
+def work(models: Sequence[Model], task: Task) -> Part | None:
+    """A shard in a worker."""
+    model = models[0]
+    with task.way.loader(model, task.found()) as loader:
+        part = gather(model, task.way, task.way.look(model), loader, task.places, 0)
+    part = replace(part, skipped=tuple(task.told(one) for one in part.skipped))
+    if task.parts is None:
+        return part
+    task.parts.write(task.shard, part)
+    return None
 
 
 def gather(
@@ -169,15 +242,18 @@ def _check(model: Model, batch: Batch, activations: Mapping[str, Array]) -> None
 
 @contextmanager
 def _folder(
-    state: str | os.PathLike[str] | None, count: int, asked: Callable[[], Mapping[str, Any]]
+    state: str | os.PathLike[str] | None, count: int, apart: bool, asked: Callable[[], Mapping[str, Any]]
 ) -> Iterator[Parts | None]:
-    """Where parts lie: in the state's folder, or nowhere."""
-    if state is None:
+    """Where parts lie: in the state's folder; else, where workers finish them in any order, in a temporary one."""
+    if state is not None:
+        parts = Parts(Path(state), count, keep=True, asked=asked())
+        parts.begin()
+        yield parts
+    elif apart:
+        with tempfile.TemporaryDirectory(prefix="vizkit-") as folder:
+            yield Parts(Path(folder), count)
+    else:
         yield None
-        return
-    parts = Parts(Path(state), count, keep=True, asked=asked())
-    parts.begin()
-    yield parts
 
 
 def _belongs(model: Model, pictures: Pictures, way: Way, settings: Mapping[str, Any]) -> dict[str, Any]:

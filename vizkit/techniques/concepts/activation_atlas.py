@@ -36,6 +36,8 @@ def activation_atlas(
     steps: int = 128,
     lr: float = 0.05,
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: int = 0,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -63,6 +65,8 @@ def activation_atlas(
         state: a folder in which the pass over the pictures is kept, and each batch of renderings under its number, so
             that the same call goes on where it was stopped.
         seed: of the positions, the layout and the renderings.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -88,6 +92,7 @@ def activation_atlas(
     layer = layer or default_layer(model)
     listed = collect(pictures)
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size, "state": state}
+    options |= {"workers": workers, "scheduler": scheduler}
     found, passed = sampled(model, listed, layer, per_picture, seed, **options)
     places = within(place(principal(found["vectors"], components), method, perplexity, seed))
     cells, counts, cell = binned(places, grid, least)

@@ -37,6 +37,8 @@ def concept_bank(
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> ConceptBank:
     """Concepts that nobody named, found in the pictures of a class: CRAFT in its essentials (Fel et al. 2023, arXiv
     2211.10154), the neuron groups of Olah et al. 2018.
@@ -59,6 +61,8 @@ def concept_bank(
         seed: of the factorisation and the sequences.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits the memory.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
 
     Returns:
         :class:`vizkit.results.ConceptBank` with ``values`` (concepts, C), the most important first.
@@ -85,7 +89,9 @@ def concept_bank(
         raise SettingError(f"best={best}, judged={judged}: take at least 1.")
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
     reader, looking = Gathered(layer), partial(of_crops, layer=layer, parts=parts)
-    passed = stream(model, listed, [layer], reader, label="crops", looking=looking, **options)
+    passed = stream(
+        model, listed, [layer], reader, label="crops", looking=looking, workers=workers, scheduler=scheduler, **options
+    )
     found = reader.state()
     values, places = non_negative(found[layer], layer), found[PLACES].tolist()
     shares, directions, error = factorise(values.reshape(-1, grid.channels), concepts, seed)

@@ -33,6 +33,10 @@ class Best:
     def fresh(self) -> Best:
         return Best(self.wanted, self.k, self.dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An empty one goes to workers without its empty arrays."""
+        return Best, (self.wanted, self.k, self.dtype)
+
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         start = 0
         for layer, units in self.wanted.items():
@@ -70,11 +74,13 @@ def assemble(model: Model, pictures: Pictures, best: Best, made: Mapping[str, An
     """The result of a finished pass; ``made`` is its provenance."""
     windows = {name: window(model, name) for name in best.wanted}
     named = tuple((name, int(u)) for name, units in best.wanted.items() for u in units)
-    widths = np.array([windows[name].columns for name, _ in named])[:, None]
-    positions = np.stack([best.at // widths, best.at % widths], axis=2)
-    boxes = np.array(
-        [[windows[name].box(at) for at in row] for (name, _), row in zip(named, best.at.tolist(), strict=True)]
-    )
+    positions, boxes = np.empty((*best.at.shape, 2), np.int64), np.empty((*best.at.shape, 4), np.int64)
+    start = 0
+    for name, units in best.wanted.items():
+        rows = slice(start, start + len(units))
+        positions[rows] = np.stack(np.divmod(best.at[rows], windows[name].columns), axis=-1)
+        boxes[rows] = windows[name].boxes(positions[rows])
+        start = rows.stop
     return TopPatches(best.values, made, named, best.places, positions, boxes, pictures, model.spec)
 
 

@@ -22,7 +22,8 @@ POOLS = ("mean", "max", "none")
 THUMBNAIL = 64
 """Side of a thumbnail in pixels."""
 BUDGET = 2 << 30
-"""Bytes of features beyond which they are refused."""
+"""Bytes of features beyond which they are refused where a picture has more of them than there are pictures, since then
+all of them are in memory at once."""
 
 
 class Features:
@@ -78,8 +79,9 @@ def check_size(model: Model, layer: str, pool: str, count: int) -> None:
     shape = model.output_shape if layer == OUTPUT else model.layers[layer].shape
     if len(shape) not in (2, 4):
         raise ShapeError(f"Layer {layer!r} gives shape {shape}; features need (N, C, H, W) or (N, C).")
-    size = math.prod(shape[1:] if pool == "none" else shape[1:2]) * count * np.dtype(model.dtype).itemsize
-    if size > BUDGET:
+    width = math.prod(shape[1:] if pool == "none" else shape[1:2])
+    size = width * count * np.dtype(model.dtype).itemsize
+    if width > count and size > BUDGET:
         raise SettingError(
             f"The features of {count} pictures at {layer!r} take {size / 2**30:.1f} GiB; {BUDGET >> 30} are "
             "allowed. Take pool='mean', a smaller layer, or fewer pictures."

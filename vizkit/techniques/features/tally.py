@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,6 +88,10 @@ class Tallies:
 
     def fresh(self) -> Tallies:
         return Tallies(self.units)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An empty one goes to workers without its zeros."""
+        return Tallies, (self.units,)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         for name, tally in self.layers.items():
