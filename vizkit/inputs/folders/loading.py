@@ -11,7 +11,7 @@ from ...contract.errors import ImageError
 from ...contract.spec import InputSpec
 from .. import images
 from ..images import Batch
-from ..listing import Pictures, Skipped
+from ..pictures import Pictures, Skipped
 
 
 class Loader:

@@ -18,7 +18,7 @@ from ...contract.errors import DivergedError, ImageError, SettingError
 from ...support import batching
 from ...support.files import replacing
 from ..images import Batch
-from ..listing import Pictures, Skipped
+from ..pictures import Pictures, Skipped
 from .loading import Loader
 
 SAVE_EVERY = 8
