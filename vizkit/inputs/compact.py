@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 from abc import abstractmethod
@@ -75,6 +76,11 @@ class Names(Computed[str]):
         """The text at a place."""
         return self.block[self.ends[at] : self.ends[at + 1]].decode("utf-8", "surrogateescape")
 
+    def encoded(self) -> Iterator[bytes]:
+        """All texts as bytes, in a third of the time."""
+        ends = self.ends.tolist()
+        return (self.block[start:end] for start, end in itertools.pairwise(ends))
+
     def pick(self, at: Array) -> Names:
         """The texts at these places."""
         parts = [self.block[self.ends[k] : self.ends[k + 1]] for k in at]
@@ -100,10 +106,10 @@ class Numbered(Computed[str]):
 
 
 class Files(Computed[Path]):
-    """Files below folders: member k lies in ``roots[of[k]]`` and is called ``names[k]`` there, less the first
-    ``cuts[of[k]]`` letters, which only tell the folders apart."""
+    """Files below folders: member k lies in ``roots[of[k]]`` and is called ``names[k]`` there, less the beginning
+    ``cuts[of[k]]``, which only tells the folders apart."""
 
-    def __init__(self, names: Names, roots: tuple[str, ...], cuts: tuple[int, ...], of: Array) -> None:
+    def __init__(self, names: Names, roots: tuple[str, ...], cuts: tuple[str, ...], of: Array) -> None:
         self.names, self.roots, self.cuts, self.of = names, roots, cuts, of
 
     def __len__(self) -> int:
@@ -111,7 +117,7 @@ class Files(Computed[Path]):
 
     def one(self, at: int) -> Path:
         """The path at a place."""
-        return Path(self.roots[self.of[at]], self.names.one(at)[self.cuts[self.of[at]] :])
+        return Path(self.roots[self.of[at]], self.names.one(at).removeprefix(self.cuts[self.of[at]]))
 
     def pick(self, at: Array) -> Files:
         """The paths at these places."""
@@ -119,8 +125,10 @@ class Files(Computed[Path]):
 
     def states(self) -> Iterator[bytes]:
         """Size and time of each file, without a Path for each of a million."""
-        for name, k in zip(self.names, self.of.tolist(), strict=True):
-            yield state_of(os.path.join(self.roots[k], name[self.cuts[k] :]))
+        roots = [os.fsencode(os.path.join(root, "")) for root in self.roots]
+        cuts = [len(os.fsencode(name)) for name in self.cuts]
+        for name, k in zip(self.names.encoded(), self.of.tolist(), strict=True):
+            yield state_of(roots[k] + name[cuts[k] :])
 
 
 class FirstFolders(Computed["str | None"]):
@@ -181,7 +189,7 @@ def _text(value: Any, known: Sequence[str] | None) -> str | None:
     return known[number] if 0 <= number < len(known) else None
 
 
-def state_of(path: str | os.PathLike[str]) -> bytes:
+def state_of(path: str | bytes | os.PathLike[str]) -> bytes:
     """A file's size and time, by which a change is noticed."""
     try:
         found = os.stat(path)

@@ -73,7 +73,7 @@ def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
     if names:
         listed = Names.of(names)
         of = np.repeat(np.arange(len(roots), dtype=np.int32), counts)
-        files = Files(listed, tuple(root for root, _ in roots), tuple(len(first) for _, first in roots), of)
+        files = Files(listed, tuple(root for root, _ in roots), tuple(first for _, first in roots), of)
         items = files if draft is None else Drafts(files, draft)
         return Pictures(items, listed, FirstFolders(listed), tuple(skipped))
     shards = [Path(path, name) for path in given for name in sorted(_walk(path, SHARDS, []))]
@@ -112,8 +112,8 @@ def _shards(paths: Sequence[Path], draft: int | None) -> Pictures:
     other = next((path for path in paths if path.suffix.lower() not in SHARDS), None)
     if any(tars) or other is not None:
         raise ImageError(
-            f"{paths[0]} and {other or paths[tars.index(not tars[0])]} are of different kinds: give folders and images, "
-            "or tar shards, or tables."
+            f"{paths[0]} and {other or paths[tars.index(not tars[0])]} are of different kinds: give folders and "
+            "images, or tar shards, or tables."
         )
     return table(*paths, draft=draft)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .compact import Computed, state_of
+from .compact import Computed, Names, state_of
 from .reading import Reference
 
 
@@ -47,9 +47,9 @@ class Pictures:
         was written since, gives another one. No file is read. Of a data set in memory only what names it is looked
         at."""
         digest = hashlib.sha256()
-        for name, state in zip(self.names, _states(self.items), strict=True):
-            digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
-            digest.update(state)
+        names = self.names if isinstance(self.names, Names) else Names.of(self.names)
+        for name, state in zip(names.encoded(), _states(self.items), strict=True):
+            digest.update(name + b"\0" + state)
         return digest.hexdigest()
 
 

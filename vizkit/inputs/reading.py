@@ -74,10 +74,6 @@ def read(image: Any, draft: int | None = None) -> Image.Image:
             f"{type(image).__name__}."
         )
     path = Path(image)
-    if not path.exists():
-        raise ImageError(f"There is no image {str(path)!r} (looked in {path.resolve().parent}).")
-    if path.is_dir():
-        raise ImageError(f"{str(path)!r} is a folder; give an image file.")
     return decode(path, repr(str(path)), draft)
 
 
@@ -89,11 +85,17 @@ def decode(file: Path | bytes, name: str, draft: int | None = None) -> Image.Ima
                 opened.draft(None, (draft, draft))
             opened.load()
             return _to_rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError:
+        raise ImageError(f"There is no image {name} (looked in {Path(os.fsdecode(file)).resolve().parent}).") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name} is a folder; give an image file.") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name} is not an image that Pillow can read. Give a PNG, JPEG, WebP or the like.") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is refused: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever Pillow's many formats raise: one picture of a million must not end a run
         raise ImageError(f"{name} cannot be read, it is damaged or cut off: {error}") from None
 
 

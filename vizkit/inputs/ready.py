@@ -35,7 +35,7 @@ def _flat(given: Any, spec: InputSpec) -> Iterator[Any]:
         path = Path(given)
         if path.is_dir() or path.suffix.lower() in SHARDS:
             for item in find(path).items:
-                yield from _flat(item, spec) if isinstance(item, Reference) else [item]
+                yield from (_flat(item, spec) if isinstance(item, Reference) else [item])
         elif path.suffix == NUMPY_SUFFIX and path.is_file():
             yield from _arrays(_load(path), spec)
         else:
