@@ -4,7 +4,8 @@
 through a network, loading ahead while the network computes, and can go on where an earlier run stopped.
 """
 
-from ..listing import SUFFIXES, Pictures, Skipped, collect, find, readable
+from ..listing import SUFFIXES, collect, find, readable
+from ..pictures import Pictures, Skipped
 from .loading import Loader
 from .parts import Reader
 from .streaming import Passed, stream

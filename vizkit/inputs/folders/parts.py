@@ -17,7 +17,7 @@ from ...contract.backend import Array
 from ...contract.errors import SettingError
 from ...support.files import replacing
 from ..images import Batch
-from ..listing import Skipped
+from ..pictures import Skipped
 
 SHARD = (32, 256)
 """Pictures of a shard, at least and at most."""

@@ -11,7 +11,7 @@ from ...contract.errors import LayerError, SettingError
 from ...contract.grid import Grid
 from ...contract.ops import bilinear_matrix
 from ...inputs.images import prepare
-from ...inputs.listing import Pictures
+from ...inputs.pictures import Pictures
 from ...results.folders import crop as cut
 
 STRIDE = 0.8

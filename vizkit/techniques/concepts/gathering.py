@@ -61,9 +61,7 @@ def named(given: Named) -> dict[str, Pictures]:
     labels = [label or "concept" for label in every.labels]
     found = {}
     for name in dict.fromkeys(labels):
-        at = [k for k, label in enumerate(labels) if label == name]
-        names = tuple(every.names[k] for k in at)
-        found[name] = Pictures(tuple(every.items[k] for k in at), names, tuple(every.labels[k] for k in at))
+        found[name] = every.part([k for k, label in enumerate(labels) if label == name])
     return found
 
 
