@@ -14,7 +14,7 @@ from ...inputs.images import Batch
 from ...results.folders import TopPatches
 from ..network.window import window
 
-ROWS = 1 << 16
+ROWS = 1 << 14
 """Units that are looked at together, so that a million of them take little memory."""
 
 
