@@ -11,7 +11,7 @@ import typer
 from ..contract.errors import SettingError
 from . import options
 from .checks import FIGURE
-from .options import Call, Fit, InputRange, LayerName, Seed, command
+from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -25,12 +25,12 @@ Images = Annotated[
 ]
 Samples = Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no images are given.")]
 State = Annotated[
-    Path | None, typer.Option("--state", help="Keep the run in this file, and go on from it when it was stopped.")
+    Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
 FOLDER = {
     "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "seed": (Seed, 0),
-    "batch_size": (BatchSize, None),
+    "batch_size": (BatchSize, None), **CREW,
 }  # fmt: skip
 """Options of what streams over a folder, with their defaults."""
 Page = Annotated[
@@ -127,6 +127,29 @@ def health(
     if csv is not None:
         options.save(results, csv)
     options.write(results, plotting.health, out, f"health-{model}.png")
+
+
+@command(more=FOLDER)
+def statistics(
+    call: Call,
+    model: ModelArgument,
+    images: Images = None,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")
+    ] = None,
+    samples: Samples = 240,
+    out: options.Out = None,
+) -> None:
+    """How active every layer is over a folder of images: zeros, blank channels, mean and maximum."""
+    from .. import draw as plotting
+    from .. import techniques
+
+    found = pictures(images, samples, call.given["seed"])
+    results = _each(call, call.load(), techniques.activation_statistics, found, layer or None)
+    for result in results:
+        report(result)
+        typer.echo(result.table())
+    options.write(results, plotting.activation_statistics, out, f"statistics-{model}.png")
 
 
 @command(more=FOLDER)

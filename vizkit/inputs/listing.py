@@ -2,116 +2,130 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..contract.errors import ImageError
-from .batch import ImageInput
-from .reading import read
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""What counts as an image inside a folder; a file named by itself may have any suffix."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Something that could not be read, and why."""
-
-    name: str
-    reason: str
+from ..contract.errors import ImageError, SettingError
+from .batch import Batch, ImageInput
+from .compact import Computed, Files, FirstFolders, Names
+from .pictures import Pictures, Skipped
+from .reading import Draft, Reference, read
+from .sources import SHARDS, TAR, dataset, is_dataset, table, tar
+from .sources.tars import IMAGES as SUFFIXES
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """A list of images, not yet read: ``items`` are paths, Pillow images or uint8 arrays, ``names`` what they are
-    called, ``labels`` the class of each (None: unknown), ``skipped`` the folders that could not be listed."""
-
-    items: tuple[Any, ...]
-    names: tuple[str, ...]
-    labels: tuple[str | None, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over names, and over sizes and times of files or the pixels of arrays: another list, or a file that
-        was written since, gives another one. No file is read."""
-        digest = hashlib.sha256()
-        for name, item in zip(self.names, self.items, strict=True):
-            digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
-            digest.update(_state(item))
-        return digest.hexdigest()
-
-
-def _state(item: Any) -> bytes:
-    if isinstance(item, Path):
-        try:
-            found = item.stat()
-        except OSError:
-            return b"missing"
-        return f"{found.st_size} {found.st_mtime_ns}".encode()
-    pixels = np.ascontiguousarray(np.asarray(item))
-    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()
-
-
-def find(*paths: str | os.PathLike[str]) -> Pictures:
+def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
     """The images of folders, with everything below them, and image files named by themselves.
 
     Sorted by name. Links to folders are followed, and each folder is visited once, so that loops end. Names that begin
     with a dot are left out. An image's label is the first folder below the one given ("cat" for ``cats/cat/a.png``);
     with several paths each folder's own name comes first, so that it is the label. No image is read.
 
+    A tar shard, or a Parquet or Arrow table, stands for its pictures (:mod:`vizkit.sources`), and so does a folder
+    that holds such files and no image.
+
+    Args:
+        paths: folders and files; shards and tables not mixed with others.
+        draft: let JPEG files be decoded at a half, a quarter or an eighth of their size as long as their shorter side
+            keeps so many pixels, 512 for example: several times faster for large photos. Pixels are then not the same
+            to the last bit, so that values differ a little from those without.
+
     Returns:
         :class:`Pictures`; its ``skipped`` names folders that cannot be listed.
 
     Raises:
-        ImageError for a path that does not exist, or when there is no image at all.
+        ImageError for a path that does not exist, or when there is no image at all; SettingError for the draft.
 
     Example:
         >>> import tempfile, shutil
         >>> from vizkit import folders, images
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = shutil.copy(images.sample(), folder)
-        ...     folders.find(folder).names
+        ...     tuple(folders.find(folder).names)
         ('cat.jpg',)
     """
     if not paths:
         raise ImageError("No folder was given; give a folder of images, or image files.")
-    items: list[Path] = []
-    names: list[str] = []
-    skipped: list[Skipped] = []
-    for path in map(Path, paths):
+    if draft is not None and draft < 1:
+        raise SettingError(f"draft={draft}: expected the least pixels of a photo's shorter side, 512 for example.")
+    given = [Path(path) for path in paths]
+    for path in given:
         if not path.exists():
             raise ImageError(f"There is no file or folder {str(path)!r} (looked in {path.absolute().parent}).")
-        if not path.is_dir():
-            items.append(path)
-            names.append(path.name)
-            continue
-        first = f"{path.resolve().name}/" if len(paths) > 1 else ""
-        for file in sorted(_walk(path, skipped), key=lambda file: file.relative_to(path).as_posix()):
-            items.append(file)
-            names.append(first + file.relative_to(path).as_posix())
-    if not items:
-        unread = f" {len(skipped)} folders could not be listed: {skipped[0].reason}." if skipped else ""
-        raise ImageError(f"{', '.join(map(str, paths))} holds no image ({', '.join(SUFFIXES)}).{unread}")
-    labels = tuple(name.split("/")[0] if "/" in name else None for name in names)
-    return Pictures(tuple(items), tuple(names), labels, tuple(skipped))
+    held = [path for path in given if path.suffix.lower() in SHARDS and path.is_file()]
+    if held:
+        return _shards(given, draft)
+    names: list[str] = []
+    counts: list[int] = []
+    roots: list[tuple[str, str]] = []
+    skipped: list[Skipped] = []
+    for path in given:
+        whole = path.is_dir()
+        first = f"{path.resolve().name}/" if len(given) > 1 and whole else ""
+        found = sorted(_walk(path, SUFFIXES, skipped)) if whole else [path.name]
+        names += [first + name for name in found] if first else found
+        counts.append(len(found))
+        roots.append((str(path if whole else path.parent), first))
+    if names:
+        listed = Names.of(names)
+        of = np.repeat(np.arange(len(roots), dtype=np.int32), counts)
+        files = Files(listed, tuple(root for root, _ in roots), tuple(first for _, first in roots), of)
+        items = files if draft is None else Drafts(files, draft)
+        return Pictures(items, listed, FirstFolders(listed), tuple(skipped))
+    shards = [Path(path, name) for path in given for name in sorted(_walk(path, SHARDS, []))]
+    if shards:
+        return _shards(shards, draft)
+    unread = f" {len(skipped)} folders could not be listed: {skipped[0].reason}." if skipped else ""
+    raise ImageError(f"{', '.join(map(str, paths))} holds no image ({', '.join(SUFFIXES)}).{unread}")
 
 
-def _walk(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Image files below ``root``, each folder once."""
+class Drafts(Computed[Draft]):
+    """Files that may be decoded smaller."""
+
+    def __init__(self, files: Files, least: int) -> None:
+        self.files, self.least = files, least
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def one(self, at: int) -> Draft:
+        """The file at a place."""
+        return Draft(self.files.one(at), self.least)
+
+    def pick(self, at: Any) -> Drafts:
+        """The files at these places."""
+        return Drafts(self.files.pick(at), self.least)
+
+    def states(self) -> Iterator[bytes]:
+        """As each file's."""
+        return (state + f" {self.least}".encode() for state in self.files.states())
+
+
+def _shards(paths: Sequence[Path], draft: int | None) -> Pictures:
+    tars = [path.suffix.lower() == TAR for path in paths]
+    if all(tars):
+        return tar(*paths, draft=draft)
+    other = next((path for path in paths if path.suffix.lower() not in SHARDS), None)
+    if any(tars) or other is not None:
+        raise ImageError(
+            f"{paths[0]} and {other or paths[tars.index(not tars[0])]} are of different kinds: give folders and "
+            "images, or tar shards, or tables."
+        )
+    return table(*paths, draft=draft)
+
+
+def _walk(root: Path, suffixes: tuple[str, ...], skipped: list[Skipped]) -> Iterator[str]:
+    """Files below ``root`` with these suffixes, as names from there with slashes, each folder once."""
 
     def failed(error: OSError) -> None:
         skipped.append(Skipped(str(error.filename), error.strerror or str(error)))
 
     seen: set[tuple[int, int]] = set()
+    above = len(str(root))
     for folder, inside, files in os.walk(root, onerror=failed, followlinks=True):
         found = os.stat(folder)
         if (found.st_dev, found.st_ino) in seen:
@@ -119,9 +133,11 @@ def _walk(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
             continue
         seen.add((found.st_dev, found.st_ino))
         inside[:] = sorted(name for name in inside if not name.startswith("."))
+        below = folder[above:].strip(os.sep).replace(os.sep, "/")
+        first = f"{below}/" if below else ""
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                yield Path(folder, name)
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield first + name
 
 
 def readable(found: Pictures) -> Pictures:
@@ -140,17 +156,14 @@ def readable(found: Pictures) -> Pictures:
             kept.append(place)
     if not kept:
         raise ImageError(f"None of the {len(found)} images can be read. The first: {skipped[-len(found)].reason}")
-    return Pictures(
-        tuple(found.items[k] for k in kept),
-        tuple(found.names[k] for k in kept),
-        tuple(found.labels[k] for k in kept),
-        tuple(skipped),
-    )
+    some = found.part(kept)
+    return Pictures(some.items, some.names, some.labels, tuple(skipped))
 
 
 def collect(given: Pictures | ImageInput, labels: Sequence[str | None] | None = None) -> Pictures:
-    """Whatever a user has, as :class:`Pictures`: a folder, an image file, a Pillow image, a uint8 array (H, W, 3) or
-    (N, H, W, 3), or a list of these. ``labels``, one for each image, replace those from the folders' names.
+    """Whatever a user has, as :class:`Pictures`: a folder, an image file, a tar shard, a Parquet or Arrow table, a
+    Pillow image, a uint8 array (H, W, 3) or (N, H, W, 3), a list of these, or a data set or loader as
+    :func:`vizkit.sources.dataset` takes them. ``labels``, one for each image, replace those from the folders' names.
 
     Raises ImageError for what is no image, or for labels of another number.
     """
@@ -165,13 +178,19 @@ def collect(given: Pictures | ImageInput, labels: Sequence[str | None] | None = 
 def _collect(given: Any) -> Pictures:
     if isinstance(given, str | os.PathLike):
         return find(given)
+    if is_dataset(given) and not isinstance(given, Computed | Batch):
+        return dataset(given)
     if isinstance(given, np.ndarray) and given.ndim == 4:
         given = list(given)
-    listed = list(given) if isinstance(given, list | tuple) else [given]
+    listed = list(given) if isinstance(given, list | tuple | Computed) else [given]
     if listed and all(isinstance(item, str | os.PathLike) for item in listed):
         return find(*listed)
     if not listed:
         raise ImageError("The list of images is empty; give at least one.")
     items = tuple(Path(item) if isinstance(item, str | os.PathLike) else item for item in listed)
-    names = tuple(item.name if isinstance(item, Path) else f"image {i}" for i, item in enumerate(items))
+    names = tuple(_name(item) or f"image {i}" for i, item in enumerate(items))
     return Pictures(items, names, (None,) * len(items))
+
+
+def _name(item: Any) -> str | None:
+    return item.name if isinstance(item, Path) else getattr(item, "name", None) if isinstance(item, Reference) else None

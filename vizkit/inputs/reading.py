@@ -1,8 +1,11 @@
-"""Files, arrays and Pillow images as RGB pictures."""
+"""Files, arrays, Pillow images and references to pictures within something larger, as RGB pictures."""
 
 from __future__ import annotations
 
+import io
 import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..contract.backend import Array
 from ..contract.errors import ImageError
+from .compact import state_of
 
 
 def sample() -> Path:
@@ -19,12 +23,47 @@ def sample() -> Path:
     return Path(str(files("vizkit.zoo") / "data" / "cat.jpg"))
 
 
-def read(image: Any) -> Image.Image:
-    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image or an array.
+class Reference(ABC):
+    """Where a picture lies within something larger, such as a shard: small, so that it can be sent to another process,
+    which reads it there. Whoever has a source of his own gives a list of these."""
+
+    @abstractmethod
+    def read(self) -> Any:
+        """The picture: a Pillow image, an array, or a tensor in the network's own shape. Raises ImageError."""
+
+    @abstractmethod
+    def state(self) -> bytes:
+        """By what a change of the picture is noticed without reading it, such as the file's size and time."""
+
+
+@dataclass(frozen=True)
+class Draft(Reference):
+    """A photo's file that is decoded at a half, a quarter or an eighth of its size where it is a JPEG and its shorter
+    side stays at least ``least`` pixels."""
+
+    path: Path
+    least: int
+
+    def read(self) -> Image.Image:
+        """The photo, smaller. Raises ImageError."""
+        return read(self.path, self.least)
+
+    def state(self) -> bytes:
+        """Size and time of the file, and the least size."""
+        return state_of(self.path) + f" {self.least}".encode()
+
+
+def read(image: Any, draft: int | None = None) -> Image.Image:
+    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image, an array or a
+    :class:`Reference`.
 
     Honours EXIF orientation; palettes, gray, 16-bit gray and CMYK become RGB; transparency is laid on white. Arrays are
-    uint8 of shape (H, W, 3) or (H, W). Raises ImageError naming the file.
+    uint8 of shape (H, W, 3) or (H, W). ``draft`` lets a JPEG file be decoded at a half, a quarter or an eighth of its
+    size as long as its shorter side keeps so many pixels: several times faster for large photos, but their pixels are
+    not the same to the last bit. Raises ImageError naming the file.
     """
+    if isinstance(image, Reference):
+        return read(image.read())
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
@@ -35,22 +74,29 @@ def read(image: Any) -> Image.Image:
             f"{type(image).__name__}."
         )
     path = Path(image)
-    if not path.exists():
-        raise ImageError(f"There is no image {str(path)!r} (looked in {path.resolve().parent}).")
-    if path.is_dir():
-        raise ImageError(f"{str(path)!r} is a folder; give an image file.")
+    return decode(path, repr(str(path)), draft)
+
+
+def decode(file: Path | bytes, name: str, draft: int | None = None) -> Image.Image:
+    """The picture of a file or of its bytes, as :func:`read` has it; ``name`` is what a message calls it."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
+            if draft is not None:
+                opened.draft(None, (draft, draft))
             opened.load()
             return _to_rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError:
+        raise ImageError(f"There is no image {name} (looked in {Path(os.fsdecode(file)).resolve().parent}).") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name} is a folder; give an image file.") from None
     except UnidentifiedImageError:
-        raise ImageError(
-            f"{str(path)!r} is not an image that Pillow can read. Give a PNG, JPEG, WebP or the like."
-        ) from None
+        raise ImageError(f"{name} is not an image that Pillow can read. Give a PNG, JPEG, WebP or the like.") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{str(path)!r} is refused: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{str(path)!r} cannot be read, it is damaged or cut off: {error}") from None
+        raise ImageError(f"{name} is refused: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever Pillow's many formats raise: one picture of a million must not end a run
+        raise ImageError(f"{name} cannot be read, it is damaged or cut off: {error}") from None
 
 
 def _from_array(array: Array) -> Image.Image:

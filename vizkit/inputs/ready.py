@@ -14,6 +14,8 @@ from ..contract.backend import Array
 from ..contract.errors import ImageError
 from ..contract.spec import InputSpec
 from .listing import find
+from .reading import Reference
+from .sources import SHARDS, dataset, is_table
 
 NUMPY_SUFFIX = ".npy"
 
@@ -31,19 +33,24 @@ def each(given: Any, spec: InputSpec) -> Iterator[tuple[str, Any]]:
 def _flat(given: Any, spec: InputSpec) -> Iterator[Any]:
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        if path.is_dir():
-            yield from find(path).items
+        if path.is_dir() or path.suffix.lower() in SHARDS:
+            for item in find(path).items:
+                yield from (_flat(item, spec) if isinstance(item, Reference) else [item])
         elif path.suffix == NUMPY_SUFFIX and path.is_file():
             yield from _arrays(_load(path), spec)
         else:
             yield given
     elif isinstance(given, Image.Image):
         yield given
+    elif isinstance(given, Reference):
+        yield from _flat(given.read(), spec)
     elif (array := plain(given)) is not None:
         yield from _arrays(array, spec)
     elif isinstance(given, list | tuple):
         for one in given:
             yield from _flat(one, spec)
+    elif is_table(given):
+        yield from _flat(list(dataset(given).items), spec)
     elif isinstance(given, Iterable) and not isinstance(given, Mapping | bytes):
         # A loader gives batches, most of them with their labels.
         for one in given:

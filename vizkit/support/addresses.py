@@ -37,6 +37,7 @@ ADDRESSES: Mapping[str, str] = {
     "parametrisations": "techniques.dreams.parametrisations",
     "plotting": "draw",
     "references": "inputs.references",
+    "sources": "inputs.sources",
     "rules": "techniques.relevance.rules",
     "regularisers": "techniques.dreams.regularisers",
     "targets": "inputs.targets",

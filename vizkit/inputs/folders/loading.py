@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -11,13 +12,14 @@ from ...contract.errors import ImageError
 from ...contract.spec import InputSpec
 from .. import images
 from ..images import Batch
-from ..listing import Pictures, Skipped
+from ..pictures import Pictures, Skipped
 
 
 class Loader:
     """Images by their place in the list, prepared for a network; those that follow are read meanwhile.
 
     Holds at most the images asked for and ``ahead`` more, whatever the length of the list. Use it in a ``with``.
+    ``waited`` are the seconds that whoever fetches has waited for them.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Loader:
         self.fit = fit
         self.input_range = input_range
         self.ahead = ahead
+        self.waited = 0.0
         self.waiting: dict[int, Future[Batch | Skipped]] = {}
         self.pool = ThreadPoolExecutor(workers or min(4, cpu_count()), thread_name_prefix="vizkit-images")
 
@@ -41,6 +44,13 @@ class Loader:
     def fetch(self, start: int, stop: int) -> tuple[list[int], Batch | None, list[Skipped]]:
         """Images ``start`` to ``stop``: the places of those that can be read, they as one batch (None when there are
         none), and the others. The same range may be asked for again; those before ``start`` are forgotten."""
+        began = time.perf_counter()
+        try:
+            return self._fetch(start, stop)
+        finally:
+            self.waited += time.perf_counter() - began
+
+    def _fetch(self, start: int, stop: int) -> tuple[list[int], Batch | None, list[Skipped]]:
         for index in [index for index in self.waiting if index < start]:
             del self.waiting[index]
         for index in range(start, min(stop + self.ahead, len(self.pictures))):
@@ -51,12 +61,17 @@ class Loader:
         skipped = [one for _, one in found if isinstance(one, Skipped)]
         if not read:
             return [], None, skipped
+        ranges = {one.input_range for _, one in read}
+        if len(ranges) > 1:
+            raise ImageError(
+                "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
+            )
         places = [index for index, _ in read]
         batch = Batch(
             np.concatenate([one.tensor for _, one in read]),
             np.concatenate([one.pictures for _, one in read]),
             tuple(self.pictures.names[index] for index in places),
-            self.input_range,
+            ranges.pop(),
         )
         return places, batch, skipped
 

@@ -1,0 +1,17 @@
+"""Pictures that lie in something else than files of their own: tar shards, Parquet and Arrow tables, data sets.
+
+Every function lists what is there and reads no picture; what it gives goes wherever a folder goes. A folder, a shard
+and a table named by its path need none of them: :func:`vizkit.folders.find` knows them by their suffixes.
+"""
+
+from ..reading import Reference
+from .data import dataset, is_dataset, is_table
+from .tables import SUFFIXES as TABLES
+from .tables import table
+from .tars import SUFFIX as TAR
+from .tars import tar
+
+SHARDS = (TAR, *TABLES)
+"""Suffixes of files that hold many pictures."""
+
+__all__ = ["SHARDS", "Reference", "dataset", "is_dataset", "is_table", "table", "tar"]
