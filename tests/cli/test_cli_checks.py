@@ -109,7 +109,7 @@ def test_what_is_not_there_is_named_first(arguments: tuple[str, ...], capsys: An
         (("predict", "--csv", "x.json"), "--csv x.json: the file must end in .csv"),
         (("predict", "--json", "x.csv"), "--json x.csv: the file must end in .json"),
         (("health", "shapes", "--csv", "x.png"), "must end in .csv"),
-        (("health", "shapes", "--state", "nowhere/x.npz"), "'nowhere' does not exist"),
+        (("health", "shapes", "--state", __file__), "is a file; give a folder"),
         (("homework", "--notebook", "x.py"), "must end in .ipynb"),
     ],
 )

@@ -94,18 +94,25 @@ def modes(root: Path) -> Path:
 class Keep:
     """A reader that keeps what it gets."""
 
+    grows = True
+
     def __init__(self) -> None:
         self.places: list[int] = []
         self.pictures: list[Any] = []
+
+    def fresh(self) -> Keep:
+        return Keep()
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Any]) -> None:
         self.places += places
         self.pictures += list(batch.pictures)
 
     def state(self) -> dict[str, Any]:
-        return {}
+        return {"places": np.array(self.places), "pictures": np.array(self.pictures)}
 
-    def restore(self, arrays: Mapping[str, Any]) -> None: ...
+    def merge(self, part: Mapping[str, Any]) -> None:
+        self.places += part["places"].tolist()
+        self.pictures += list(part["pictures"])
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def test_the_page(name: str, tmp_path: Path, brief: None) -> None:
     model = vizkit.load("shapes", backend=name)
     drawn = shapes.sample(36, seed=9).images
     out = tmp_path / "page"
-    page = unit.make([model], "features.6", 7, drawn, out=out, k=4, state=tmp_path / "s.npz").read_text("utf-8")
+    page = unit.make([model], "features.6", 7, drawn, out=out, k=4, state=tmp_path / "s").read_text("utf-8")
     names = {path.name for path in out.iterdir()}
     assert names == {
         "index.html",
@@ -161,7 +161,7 @@ def test_the_page(name: str, tmp_path: Path, brief: None) -> None:
     for place in best.places[0]:
         assert f"image {place}" in page
     assert not re.search(r'(src|href)="(http|//)', page)
-    unit.make([model], "features.6", 7, drawn, out=out, k=4, state=tmp_path / "s.npz")
+    unit.make([model], "features.6", 7, drawn, out=out, k=4, state=tmp_path / "s")
     (out / "mine.txt").write_text("x")
     with pytest.raises(SettingError, match=r"mine\.txt"):
         unit.make([model], "features.6", 7, drawn, out=out)

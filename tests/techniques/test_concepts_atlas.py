@@ -131,7 +131,7 @@ def test_directions_are_the_objective_of_each(name: str, rng: Any) -> None:
 def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are not read again, batches of renderings that are finished not rendered again, and the result is the
     same."""
-    model, state = vizkit.load("shapes", backend=INSTALLED[0]), tmp_path / "atlas.npz"
+    model, state = vizkit.load("shapes", backend=INSTALLED[0]), tmp_path / "atlas"
     pictures = list(shapes.sample(24, seed=1).images)
     monkeypatch.setattr("vizkit.techniques.dreams.sheet.BATCH", 2)
     whole = vizkit.activation_atlas(model, pictures, "features.16", **SMALL)

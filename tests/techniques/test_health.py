@@ -127,7 +127,7 @@ def test_backends_agree() -> None:
 
 
 def test_table_csv_and_state(kit: Any, tmp_path: Path) -> None:
-    model, state = small(kit), tmp_path / "state.npz"
+    model, state = small(kit), tmp_path / "state"
     found = vizkit.health(model, PIXELS, threshold=0.2, fit="squash", state=state)
     again = vizkit.health(model, PIXELS, threshold=0.2, fit="squash", state=state)
     np.testing.assert_array_equal(found.values, again.values)

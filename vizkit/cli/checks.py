@@ -34,10 +34,10 @@ OUT: Mapping[str, tuple[str, ...]] = {
     "convert": (".safetensors", ".pth", ".params"),
 }
 """What ``--out`` may end in; other commands draw a figure."""
-FILES = {"csv": ".csv", "json_file": ".json", "save_npz": ".npz", "state": ".npz", "checkpoint": ".npz"} | {
+FILES = {"csv": ".csv", "json_file": ".json", "save_npz": ".npz", "state": FOLDER, "checkpoint": ".npz"} | {
     "notebook": ".ipynb"
 }
-"""Options that name a file to be written, and its suffix."""
+"""Options that name a file to be written, and its suffix, or a folder."""
 READ = ("photo", "photos", "images", "study", "file")
 WEIGHTS = (".safetensors", ".pth", ".params")
 

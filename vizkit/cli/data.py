@@ -25,7 +25,7 @@ Images = Annotated[
 ]
 Samples = Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no images are given.")]
 State = Annotated[
-    Path | None, typer.Option("--state", help="Keep the run in this file, and go on from it when it was stopped.")
+    Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
 FOLDER = {

@@ -58,6 +58,7 @@ __all__ = [
     "owner",
     "registered",
     "set_threads",
+    "wanted_threads",
 ]
 
 
@@ -210,7 +211,7 @@ def _start(backend: Backend) -> None:
     ]
     threads = [other.threads() for other in others]
     fresh = backend.framework not in sys.modules
-    wanted = _wanted_threads[-1] if _wanted_threads else None
+    wanted = wanted_threads()
     try:
         backend.start(wanted)
     except VizkitError:
@@ -259,6 +260,11 @@ def set_threads(count: int) -> None:
     _wanted_threads[:] = [count]
     for backend in _started.values():
         backend.set_threads(count)
+
+
+def wanted_threads() -> int | None:
+    """What :func:`set_threads` was last told, None where nobody has."""
+    return _wanted_threads[-1] if _wanted_threads else None
 
 
 def describe() -> list[BackendInfo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +62,10 @@ class Model(ABC):
     """Layers that run more than once in a pass, so that their names do not mean one activation."""
     optimise: bool = True
     """Whether a backend may prepare the network, without loss, for being read; see :func:`vizkit.load`."""
+
+    recipe: Callable[[str | None], Model] | None = None
+    """Builds this network anew, on the device of that name, or on its own for None: what a worker in another process
+    gets. :func:`vizkit.load` and :func:`vizkit.wrap` set it; who makes a model otherwise may."""
 
     _hash: tuple[object, str] | None = None
     _held: object = None
@@ -201,6 +205,7 @@ class Model(ABC):
                 raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
         model = self._with_parameters(arrays)
         model._hash = model._held = None
+        model.recipe = None if self.recipe is None else Altered(self.recipe, arrays)
         model.weights = replace(self.weights, note=f"{len(arrays)} of {len(shapes)} parameters replaced")
         return model
 
@@ -339,6 +344,17 @@ class Model(ABC):
     def __repr__(self) -> str:
         where = f"{self.name} in {self.backend} on {self.device}, {self.dtype}"
         return f"<vizkit model {where}, weights {self.weights.source}>"
+
+
+@dataclass(frozen=True)
+class Altered:
+    """The recipe of a network with other values of some parameters."""
+
+    recipe: Callable[[str | None], Model]
+    changes: Mapping[str, Array]
+
+    def __call__(self, device: str | None) -> Model:
+        return self.recipe(device).with_parameters(self.changes)
 
 
 def wrong_size(model: Model, why: str) -> ShapeError:

@@ -34,6 +34,16 @@ def steps_bar(label: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """No bars within the block."""
+    within = _busy.set(True)
+    try:
+        yield
+    finally:
+        _busy.reset(within)
+
+
+@contextmanager
 def _bar(
     label: str, total: int | None, columns: tuple[ProgressColumn, ...]
 ) -> Iterator[Callable[[int, int | None, str], None] | None]:
@@ -53,9 +63,8 @@ def _bar(
             bar.start()
         bar.update(task, completed=done, total=whole, note=note)
 
-    within = _busy.set(True)
     try:
-        yield update
+        with quiet():
+            yield update
     finally:
-        _busy.reset(within)
         bar.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..contract import backend as contract
 from ..contract.backend import BackendInfo, Call, Model
 from ..contract.errors import SettingError
 from ..contract.grid import Grid, laid_out
-from ..contract.spec import imagenet_labels, make_spec
+from ..contract.spec import InputSpec, imagenet_labels, make_spec
 from ..inputs.outputs import Dense
 
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
@@ -62,6 +62,7 @@ def load(
     named = _names(labels)
     model = found.load(name, str(weights), device, dtype)
     model.optimise = optimise
+    model.recipe = Loaded(name, found.name, str(weights), device, dtype)
     if named is not None:
         model.spec = replace(model.spec, labels=named)
         _check_labels(model)
@@ -122,10 +123,40 @@ def wrap(
     call = Call(dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs), output)
     model = backend.wrap(native, spec, name, dtype, call)
     model.optimise = optimise
+    model.recipe = Wrapped(native, spec, name, dtype, call)
     if layout:
         model.layout = laid_out(layout, {name: model.layer(name) for name in layout}, spec.shape[1:])
     _check_labels(model)
     return model
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The recipe of a network by name; its labels and the like are those of the model that is sent with it."""
+
+    name: str
+    backend: str
+    weights: str
+    device: str
+    dtype: str
+
+    def __call__(self, device: str | None) -> Model:
+        where = self.device if device is None else device
+        return load(self.name, backend=self.backend, weights=self.weights, device=where, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """The recipe of the user's own network, which is sent as it is; it comes to the device on which it lies."""
+
+    native: Any
+    spec: InputSpec
+    name: str | None
+    dtype: str | None
+    call: Call
+
+    def __call__(self, device: str | None) -> Model:
+        return contract.owner(self.native).wrap(self.native, self.spec, self.name, self.dtype, self.call)
 
 
 def _check_labels(model: Model) -> None:

@@ -7,6 +7,7 @@ through a network, loading ahead while the network computes, and can go on where
 from ..listing import SUFFIXES, collect, find, readable
 from ..pictures import Pictures, Skipped
 from .loading import Loader
-from .streaming import Passed, Reader, stream
+from .parts import Reader
+from .streaming import Passed, stream
 
 __all__ = ["SUFFIXES", "Loader", "Passed", "Pictures", "Reader", "Skipped", "collect", "find", "readable", "stream"]

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from ...contract.backend import Array, Model, Tensor
-from ...contract.errors import DivergedError, ImageError, SettingError
+from ...contract.errors import DivergedError, ImageError
 from ...support import batching
-from ...support.files import replacing
+from ...support.crew import Team, crew
+from ...support.progress import Advance, steps_bar
 from ..images import Batch
 from ..pictures import Pictures, Skipped
 from .loading import Loader
-
-SAVE_EVERY = 8
-"""Batches between two writings of the state."""
-HEADER = "vizkit"
-"""The entry of the state file that says, as JSON, what it belongs to."""
-
+from .parts import Part, Parts, Reader, Total, shard_length, shards
 
 Look = Callable[[Tensor], Mapping[str, Tensor]]
-
-
-class Reader(Protocol):
-    """What gathers numbers from the activations of one batch after the other."""
-
-    def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
-        """The activations (n, C, ...) of the images at these places of the list."""
-
-    def state(self) -> dict[str, Array]:
-        """All that was gathered, as arrays."""
-
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Go on from what :meth:`state` gave."""
 
 
 @dataclass(frozen=True)
 class Passed:
     """A finished run: how many images were read, the others, and the SHA-256 over all pictures as the network saw them
-    (of each digest with the one before, so that it can be gone on with)."""
+    (of each digest with the one before); ``resumed_at`` pictures were read by an earlier run."""
 
     read: int
     skipped: tuple[Skipped, ...]
@@ -59,11 +44,50 @@ class Passed:
         return {"count": self.read, "sha256": self.sha256, "skipped": skipped}
 
 
-@dataclass
-class _Progress:
-    done: int = 0
-    read: int = 0
-    sha256: str = ""
+@dataclass(frozen=True)
+class Way:
+    """What the shards of a run have in common; it is sent to workers. ``looking`` makes of a model what is kept of a
+    batch, None of a forward pass up to ``layers``."""
+
+    reader: Reader
+    layers: tuple[str, ...]
+    looking: Callable[[Model], Look] | None
+    fit: str
+    input_range: str
+    batch_size: int
+
+    def look(self, model: Model) -> Look:
+        if self.looking is not None:
+            return self.looking(model)
+        return lambda x: model.forward(x, self.layers)
+
+    def loader(self, model: Model, pictures: Pictures) -> Loader:
+        return Loader(pictures, model.spec, fit=self.fit, input_range=self.input_range, ahead=self.batch_size)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard for a worker: the way, its pictures and their places; ``home`` is where their paths begin, ``parts``
+    where the part is written, None for one that is sent back."""
+
+    way: Way
+    shard: int
+    places: range
+    pictures: Pictures
+    home: str
+    parts: Parts | None
+
+    def found(self) -> Pictures:
+        """The pictures by paths that hold wherever the worker is."""
+        items = [Path(self.home, one) if isinstance(one, Path) else one for one in self.pictures.items]
+        return replace(self.pictures, items=tuple(items))
+
+    def told(self, skipped: Skipped) -> Skipped:
+        """The reason with the path as it was given."""
+        item = self.pictures.items[self.pictures.names.index(skipped.name)]
+        if not isinstance(item, Path):
+            return skipped
+        return replace(skipped, reason=skipped.reason.replace(str(Path(self.home, item)), str(item), 1))
 
 
 def stream(
@@ -77,58 +101,132 @@ def stream(
     input_range: str = "imagenet",
     batch_size: int | None = None,
     state: str | os.PathLike[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    save_every: int = SAVE_EVERY,
-    look: Look | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    looking: Callable[[Model], Look] | None = None,
 ) -> Passed:
-    """Run all pictures through the network up to ``layers`` and hand each batch to ``reader``.
+    """Run all pictures through the network up to ``layers`` and hand each batch to a reader.
 
-    Files are read by threads while the network computes. Those that cannot be read are left out and listed. With
-    ``state``, what was gathered is written to that file every ``save_every`` batches and at the end, whole or not at
-    all; a later call with the same file goes on from there. ``settings`` are what else the state depends on. ``look``
-    gives what is kept of a batch's tensor (N, C, H, W), by layer; None is a forward pass.
+    The list is cut into shards of 32 to 256 pictures, by its length alone. What a shard gave is a part, and ``reader``
+    takes up the parts in the order of the list, so that its numbers are the same bit for bit wherever and whenever the
+    shards were done. Files are read by threads while the network computes. Those that cannot be read are left out and
+    listed.
+
+    Args:
+        model: a network.
+        pictures: what is read; see :func:`vizkit.folders.collect`.
+        layers: whose activations the reader gets.
+        reader: an empty one; it has everything at the end.
+        label: of the progress bar.
+        fit, input_range: see :func:`vizkit.images.prepare`.
+        batch_size: images in one pass, which never holds those of two shards; None fits the memory.
+        state: a folder in which the parts are kept, each written whole; a later call goes on from there. A reader's
+            sums are kept in one file in place of their parts.
+        workers: processes on this machine; None reads and computes in this one.
+        scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers see the same files.
+        settings: what else the state depends on.
+        looking: gives, of a model, a function from a batch's tensor (N, C, H, W) to what is kept of it, by name; None
+            is a forward pass. It and the reader are sent to workers, so that they are no closures.
+
+    Returns:
+        :class:`Passed`.
 
     Raises:
         ImageError when no picture can be read, SettingError for a state of another network, folder or setting,
-        DivergedError for an activation that is not finite.
+        DivergedError for an activation that is not finite; what :func:`vizkit.support.crew.crew` raises.
     """
     for name in layers:
         model.check_layer(name)
     size = batching.fitting(model) if batch_size is None else batch_size
-    at = _Progress()
-    skipped: list[Skipped] = list(pictures.skipped)
-    file = None if state is None else Path(state)
-    asked = {} if file is None else _belongs(model, pictures, layers, fit, input_range, settings or {})
-    if file is not None and file.exists():
-        at = _resume(file, asked, reader, skipped)
-    first, unsaved = at.done, 0
+    way = Way(reader.fresh(), tuple(layers), looking, fit, input_range, size)
+    total, cuts = Total(reader, list(pictures.skipped)), shards(len(pictures))
+    with (
+        _folder(
+            state, len(cuts), bool(workers or scheduler), lambda: _belongs(model, pictures, way, settings)
+        ) as parts,
+        crew(model, workers, scheduler) as team,
+    ):
+        if parts is not None:
+            parts.resume(total)
+        missing = list(range(len(cuts))) if parts is None else parts.missing(total)
+        where = partial(_there, team, None if scheduler else parts) if parts and not team.here else _here
+        for shard, part in where(model, pictures, way, cuts, missing, label):
+            if parts is None:
+                total.add(part)
+            else:
+                if part is not None:
+                    parts.write(shard, part)
+                parts.take_up(total)
+    if not total.read:
+        raise ImageError(f"None of the {len(pictures)} images can be read. The first: {total.skipped[0].reason}")
+    resumed = len(pictures) - sum(len(cuts[shard]) for shard in missing)
+    return Passed(total.read, tuple(total.skipped), total.sha256, resumed)
+
+
+def _here(
+    model: Model, pictures: Pictures, way: Way, cuts: Sequence[range], missing: Sequence[int], label: str
+) -> Iterator[tuple[int, Part]]:
+    """The shards in this process, in order; files of the next are read while the network computes this."""
+    look = way.look(model)
+    with way.loader(model, pictures) as loader, model.held(), steps_bar(label, len(pictures)) as advance:
+        for shard in missing:
+            yield shard, gather(model, way, look, loader, cuts[shard], cuts[shard].start, advance)
+
+
+def _there(
+    team: Team, parts: Parts | None, model: Model, pictures: Pictures, way: Way, cuts: Sequence[range],
+    missing: Sequence[int], label: str,
+) -> Iterator[tuple[int, Part | None]]:  # fmt: skip
+    """The shards by workers, as they are finished; None for one that its worker has written into the folder, which is
+    only done on this machine, for a cluster's machines need not share one."""
+    home, done = os.getcwd(), len(pictures) - sum(len(cuts[shard]) for shard in missing)
+
+    def tasks() -> Iterator[tuple[int, Task]]:
+        for shard in missing:
+            at = slice(cuts[shard].start, cuts[shard].stop)
+            some = Pictures(tuple(pictures.items[at]), tuple(pictures.names[at]), tuple(pictures.labels[at]))
+            yield shard, Task(way, shard, cuts[shard], some, home, parts)
+
+    with steps_bar(label, len(pictures)) as advance:
+        for shard, part in team.run(work, tasks()):
+            done += len(cuts[shard])
+            advance(done, "")
+            yield shard, part
+
+
+def work(models: Sequence[Model], task: Task) -> Part | None:
+    """A shard in a worker."""
+    model = models[0]
+    with task.way.loader(model, task.found()) as loader:
+        part = gather(model, task.way, task.way.look(model), loader, task.places, 0)
+    part = replace(part, skipped=tuple(task.told(one) for one in part.skipped))
+    if task.parts is None:
+        return part
+    task.parts.write(task.shard, part)
+    return None
+
+
+def gather(
+    model: Model, way: Way, look: Look, loader: Loader, places: range, first: int, advance: Advance | None = None
+) -> Part:
+    """A shard's pictures through the network: those at ``places`` of the list, which the loader has from ``first``."""
+    reader, digests, skipped = way.reader.fresh(), [], []
 
     def step(start: int, stop: int) -> None:
-        nonlocal unsaved
-        places, batch, failed = loader.fetch(first + start, first + stop)
+        at, batch, failed = loader.fetch(first + start, first + stop)
         if batch is not None:
-            x = model.ops.asarray(batch.tensor)
-            kept = model.forward(x, tuple(layers)) if look is None else look(x)
+            kept = look(model.ops.asarray(batch.tensor))
             activations = {name: model.ops.numpy(value) for name, value in kept.items()}
             _check(model, batch, activations)
-            reader.take(places, batch, activations)
-            for one in batch.digest():
-                at.sha256 = hashlib.sha256((at.sha256 + one).encode()).hexdigest()
-            at.read += len(places)
+            reader.take([place - first + places.start for place in at], batch, activations)
+            digests.extend(batch.digest())
         skipped.extend(failed)
-        at.done = first + stop
-        unsaved += 1
-        if file is not None and unsaved >= save_every:
-            _save(file, asked, at, reader, skipped)
-            unsaved = 0
+        if advance is not None:
+            advance(places.start + stop, "")
 
-    with Loader(pictures, model.spec, fit=fit, input_range=input_range, ahead=size) as loader:
-        batching.run(model, len(pictures) - first, batch_size, step, label)
-    if file is not None and unsaved:
-        _save(file, asked, at, reader, skipped)
-    if not at.read:
-        raise ImageError(f"None of the {len(pictures)} images can be read. The first: {skipped[0].reason}")
-    return Passed(at.read, tuple(skipped), at.sha256, first)
+    batching.run(model, len(places), way.batch_size, step, "")
+    return Part(reader.state() if digests else {}, tuple(digests), tuple(skipped))
 
 
 def _check(model: Model, batch: Batch, activations: Mapping[str, Array]) -> None:
@@ -142,43 +240,30 @@ def _check(model: Model, batch: Batch, activations: Mapping[str, Array]) -> None
             )
 
 
-def _belongs(
-    model: Model, pictures: Pictures, layers: Sequence[str], fit: str, input_range: str, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+@contextmanager
+def _folder(
+    state: str | os.PathLike[str] | None, count: int, apart: bool, asked: Callable[[], Mapping[str, Any]]
+) -> Iterator[Parts | None]:
+    """Where parts lie: in the state's folder; else, where workers finish them in any order, in a temporary one."""
+    if state is not None:
+        parts = Parts(Path(state), count, keep=True, asked=asked())
+        parts.begin()
+        yield parts
+    elif apart:
+        with tempfile.TemporaryDirectory(prefix="vizkit-") as folder:
+            yield Parts(Path(folder), count)
+    else:
+        yield None
+
+
+def _belongs(model: Model, pictures: Pictures, way: Way, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a state depends on, each under the words of the message that refuses another."""
     return {
         "network": [model.name, model.backend, model.dtype],
         "weights": model.sha256(),
         "folder of images": pictures.fingerprint(),
-        "layers": list(layers),
-        "reading of the images": [fit, input_range],
+        "pictures of a shard": shard_length(len(pictures)),
+        "layers": list(way.layers),
+        "reading of the images": [way.fit, way.input_range],
         "settings": json.loads(json.dumps(dict(settings))),
     }
-
-
-def _save(file: Path, asked: Mapping[str, Any], at: _Progress, reader: Reader, skipped: Sequence[Skipped]) -> None:
-    header = {"asked": dict(asked), "done": at.done, "read": at.read, "sha256": at.sha256}
-    header["skipped"] = [[one.name, one.reason] for one in skipped]
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **reader.state(), **{HEADER: np.array(json.dumps(header))})
-
-
-def _resume(file: Path, asked: Mapping[str, Any], reader: Reader, skipped: list[Skipped]) -> _Progress:
-    try:
-        with np.load(file) as arrays:
-            header = json.loads(str(arrays[HEADER]))
-            found = {name: arrays[name] for name in arrays.files if name != HEADER}
-        earlier = header["asked"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise SettingError(
-            f"'{file}' is no state that vizkit wrote, or is damaged ({error}). Give another file, or remove it."
-        ) from None
-    for what, now in asked.items():
-        if earlier.get(what) != now:
-            raise SettingError(
-                f"'{file}' is the state of another run: the {what} changed since, so it cannot be gone on with. "
-                "Remove the file to start anew, or give another."
-            )
-    reader.restore(found)
-    skipped[:] = [Skipped(*one) for one in header["skipped"]]
-    return _Progress(header["done"], header["read"], header["sha256"])

@@ -36,8 +36,13 @@ STEPS = 128
 class _Both:
     """The best patches and the histogram in one pass."""
 
+    grows = False
+
     def __init__(self, best: Best, histogram: Histogram) -> None:
         self.best, self.histogram = best, histogram
+
+    def fresh(self) -> _Both:
+        return _Both(self.best.fresh(), self.histogram.fresh())
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         self.best.take(places, batch, activations)
@@ -46,9 +51,9 @@ class _Both:
     def state(self) -> dict[str, Array]:
         return self.best.state() | self.histogram.state()
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.best.restore(arrays)
-        self.histogram.restore(arrays)
+    def merge(self, part: Mapping[str, Array]) -> None:
+        self.best.merge(part)
+        self.histogram.merge(part)
 
 
 def make(
@@ -60,6 +65,8 @@ def make(
     out: str | os.PathLike[str],
     k: int = 9,
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: int = 0,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -76,6 +83,8 @@ def make(
         k: patches.
         state: as :func:`vizkit.top_patches` has it; with several models each has its own, with the backend's name.
         seed: of the optimised picture's noise.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit, batch_size: as for any technique.
 
     Returns:
@@ -92,13 +101,14 @@ def make(
     for model in models:
         units_of(model, layer, unit)
     listed = collect(pictures)
+    crew: dict[str, Any] = {"workers": workers, "scheduler": scheduler}
     with steps_bar("unit", 5 * len(models)) as advance:
         seen = []
         for number, model in enumerate(models):
             file = None if state is None else Path(state)
             if file is not None and len(models) > 1:
                 file = file.with_stem(f"{file.stem}-{model.backend}")
-            one = _fires(model, layer, unit, listed, k, file, input_range, fit, batch_size)
+            one = _fires(model, layer, unit, listed, k, input_range, fit, batch_size, state=file, **crew)
             advance(5 * number + 1, "maps")
             _explained(one, layer, unit, seed, batch_size, advance, 5 * number)
             seen.append(one)
@@ -107,13 +117,13 @@ def make(
 
 
 def _fires(
-    model: Model, layer: str, unit: int, listed: Pictures, k: int, state: Path | None, input_range: str, fit: str,
-    batch_size: int | None,
+    model: Model, layer: str, unit: int, listed: Pictures, k: int, input_range: str, fit: str, batch_size: int | None,
+    **where: Any,
 ) -> Seen:  # fmt: skip
     best, histogram = Best({layer: [unit]}, k, model.ops.dtype), Histogram(layer, unit)
     passed = stream(
         model, listed, [layer], _Both(best, histogram), label="patches", fit=fit, input_range=input_range,
-        batch_size=batch_size, state=state, settings={"unit": unit, "k": k},
+        batch_size=batch_size, **where, settings={"unit": unit, "k": k},
     )  # fmt: skip
     settings = {"layer": layer, "unit": unit, "k": k, "input_range": input_range, "fit": fit}
     made = provenance(model, "top_patches", settings) | {"images": passed.described()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from ...contract.backend import Model
@@ -35,6 +36,8 @@ def activation_atlas(
     steps: int = 128,
     lr: float = 0.05,
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     seed: int = 0,
     input_range: str = "imagenet",
     fit: str = "crop",
@@ -59,9 +62,11 @@ def activation_atlas(
         whiten: whether ``v`` is ``S^-1 a``, or ``a`` itself.
         cosine_power: how much more the direction counts than the length.
         size, steps, lr: of the rendering of a cell.
-        state: an ``.npz`` in which the pass over the pictures is kept, and beside which each batch of renderings is,
-            under its number, so that the same call goes on where it was stopped.
+        state: a folder in which the pass over the pictures is kept, and each batch of renderings under its number, so
+            that the same call goes on where it was stopped.
         seed: of the positions, the layout and the renderings.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -87,6 +92,7 @@ def activation_atlas(
     layer = layer or default_layer(model)
     listed = collect(pictures)
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size, "state": state}
+    options |= {"workers": workers, "scheduler": scheduler}
     found, passed = sampled(model, listed, layer, per_picture, seed, **options)
     places = within(place(principal(found["vectors"], components), method, perplexity, seed))
     cells, counts, cell = binned(places, grid, least)
@@ -94,7 +100,7 @@ def activation_atlas(
     aims = whitened(values, found["vectors"]) if whiten else values
     icons, *_ = in_batches(
         model, lambda start, stop: Directions(layer, aims[start:stop], cosine_power), len(aims), label="cells",
-        size=size, steps=steps, lr=lr, seed=seed, state=state,
+        size=size, steps=steps, lr=lr, seed=seed, state=None if state is None else Path(state, "cells.npz"),
     )  # fmt: skip
     settings = {
         "layer": layer, "method": method, "grid": grid, "per_picture": per_picture, "least": least,

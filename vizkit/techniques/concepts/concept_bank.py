@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from ...results.concepts import ConceptBank
 from ...results.files import provenance
 from ..common.checks import pictures_only
 from ..common.job import Job
-from .crops import Crops, best_crops, boxes, grid_for, non_negative
+from .crops import best_crops, boxes, grid_for, non_negative, of_crops
 from .factors import factorise
-from .gathering import needs_sklearn
+from .gathering import PLACES, Gathered, needs_sklearn
 from .importance import importance
 
 
@@ -36,6 +37,8 @@ def concept_bank(
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> ConceptBank:
     """Concepts that nobody named, found in the pictures of a class: CRAFT in its essentials (Fel et al. 2023, arXiv
     2211.10154), the neuron groups of Olah et al. 2018.
@@ -58,6 +61,8 @@ def concept_bank(
         seed: of the factorisation and the sequences.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits the memory.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
 
     Returns:
         :class:`vizkit.results.ConceptBank` with ``values`` (concepts, C), the most important first.
@@ -83,21 +88,24 @@ def concept_bank(
     if best < 1 or judged < 1:
         raise SettingError(f"best={best}, judged={judged}: take at least 1.")
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
-    reader = Crops(model, layer, grid, parts)
-    passed = stream(model, listed, [layer], reader, label="crops", **options)
-    values = non_negative(np.concatenate(reader.found), layer)
+    reader, looking = Gathered(layer), partial(of_crops, layer=layer, parts=parts)
+    passed = stream(
+        model, listed, [layer], reader, label="crops", looking=looking, workers=workers, scheduler=scheduler, **options
+    )
+    found = reader.state()
+    values, places = non_negative(found[layer], layer), found[PLACES].tolist()
     shares, directions, error = factorise(values.reshape(-1, grid.channels), concepts, seed)
     some = np.unique(np.linspace(0, len(values) - 1, min(judged, len(values))).round().astype(int))
     settings: dict[str, Any] = {
         "layer": layer, "concepts": concepts, "crop": crop, "best": best, "designs": designs, "judged": len(some),
         "seed": seed,
     }  # fmt: skip
-    of_class = [listed.items[reader.places[k]] for k in some]
+    of_class = [listed.items[places[k]] for k in some]
     job = Job("concept_bank", model, of_class, target, **options, **settings)
     weights = importance(job, layer, grid, directions, designs, seed)
     order = np.argsort(-weights, kind="stable")
     shares = shares[:, order]
-    shown = best_crops(model, listed, reader, shares, best, fit)
+    shown = best_crops(model, listed, places, parts, shares, best, fit)
     label = targets.labels(model, job.table, job.chosen)[0]
     made = provenance(model, "concept_bank", {**job.settings, "target": label}) | {"images": passed.described()}
     return ConceptBank(directions[order], made, weights[order], shares, *shown, layer, label, error)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ...contract.backend import Array, Model
+from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import LayerError, SettingError
 from ...contract.grid import Grid
 from ...contract.ops import bilinear_matrix
-from ...inputs.images import Batch, prepare
+from ...inputs.images import prepare
 from ...inputs.pictures import Pictures
 from ...results.folders import crop as cut
 
@@ -48,46 +48,47 @@ def boxes(size: tuple[int, int], share: float) -> list[tuple[int, int, int, int]
     ]  # fmt: skip
 
 
-class Crops:
-    """The mean activations (C,) of every crop of every picture, picture by picture."""
+def of_crops(
+    model: Model, layer: str, parts: Sequence[tuple[int, int, int, int]]
+) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    """From a batch (N, C, H, W) to the mean activations (N, P, C) of every crop of every picture, under the layer's
+    name."""
+    grid, ops, (height, width) = grid_for(model, layer), model.ops, model.spec.size
 
-    def __init__(self, model: Model, layer: str, grid: Grid, parts: Sequence[tuple[int, int, int, int]]) -> None:
-        self.model, self.layer, self.grid, self.parts = model, layer, grid, parts
-        self.places: list[int] = []
-        self.found: list[Array] = []
-
-    def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
-        ops, (height, width) = self.model.ops, self.model.spec.size
-        x, found = ops.asarray(batch.tensor), []
-        for top, left, bottom, right in self.parts:
+    def look(x: Tensor) -> Mapping[str, Tensor]:
+        found = []
+        for top, left, bottom, right in parts:
             rows = ops.constant(enlarging, height, top, bottom, height)
             columns = ops.transpose(ops.constant(enlarging, width, left, right, width), (1, 0))
-            kept = self.model.forward(ops.along(x, rows=rows, columns=columns), (self.layer,))[self.layer]
-            found.append(ops.numpy(ops.mean(self.grid.maps(ops, kept), (2, 3))))
-        self.found.append(np.stack(found, axis=1).astype(np.float64))
-        self.places += places
+            kept = model.forward(ops.along(x, rows=rows, columns=columns), (layer,))[layer]
+            means = ops.mean(grid.maps(ops, kept), (2, 3))
+            found.append(ops.reshape(means, (-1, 1, grid.channels)))
+        return {layer: ops.concat(found, 1)}
 
-    def state(self) -> dict[str, Array]:
-        return {"places": np.array(self.places, np.int64), "found": np.concatenate(self.found)}
-
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.places, self.found = arrays["places"].tolist(), [arrays["found"]]
+    return look
 
 
 def best_crops(
-    model: Model, listed: Pictures, reader: Crops, shares: Array, count: int, fit: str
+    model: Model,
+    listed: Pictures,
+    places: Sequence[int],
+    boxes: Sequence[tuple[int, int, int, int]],
+    shares: Array,
+    count: int,
+    fit: str,
 ) -> tuple[Array, Array, tuple[tuple[str, ...], ...], Array]:
     """The crops with the most of each concept, one a picture, given the shares (P, K): their places (K, B) among all
-    crops, themselves uint8 (K, B, H, W, 3), their pictures' names, and where they lie there (K, B, 4)."""
-    parts = np.array(reader.parts)
+    crops, themselves uint8 (K, B, H, W, 3), their pictures' names, and where they lie there (K, B, 4). ``places`` are
+    those of the pictures in the list."""
+    parts = np.array(boxes)
     within = shares.reshape(-1, len(parts), shares.shape[1])
     ranked = np.argsort(-within.max(axis=1), axis=0, kind="stable")[:count].T  # (K, B): pictures
     which = np.take_along_axis(within.argmax(axis=1).T, ranked, axis=1)
-    photos = {n: prepare([listed.items[reader.places[n]]], model.spec, fit=fit).pictures[0] for n in np.unique(ranked)}
+    photos = {n: prepare([listed.items[places[n]]], model.spec, fit=fit).pictures[0] for n in np.unique(ranked)}
     crops = [
         [cut(photos[n], parts[q]) for n, q in zip(*both, strict=True)] for both in zip(ranked, which, strict=True)
     ]  # fmt: skip
-    names = tuple(tuple(listed.names[reader.places[n]] for n in row) for row in ranked)
+    names = tuple(tuple(listed.names[places[n]] for n in row) for row in ranked)
     return ranked * len(parts) + which, np.array(crops), names, parts[which]
 
 

@@ -11,36 +11,46 @@ from ...contract.backend import Array, Model
 from ...contract.errors import BackendMissingError
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import Batch, ImageInput
+from ...support.spill import Rows
 
 Named = Mapping[str, Pictures | ImageInput] | Pictures | ImageInput
 """Pictures under names, or pictures whose labels are the names."""
+PLACES = ":places"
+"""Under this name lie the pictures' places; no layer has such a name."""
 
 
-class Flat:
-    """A layer's values of each picture, laid flat, and the pictures' places."""
+class Gathered:
+    """Some layers' values of each picture, (N, ...) float64, and the pictures' places; on disk where they are many."""
 
-    def __init__(self, layer: str) -> None:
-        self.layer = layer
-        self.places: list[int] = []
-        self.found: list[Array] = []
+    grows = True
+
+    def __init__(self, *layers: str) -> None:
+        self.layers = layers
+        self.rows = {name: Rows() for name in (PLACES, *layers)}
+
+    def fresh(self) -> Gathered:
+        return Gathered(*self.layers)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
-        self.found.append(activations[self.layer].reshape(len(places), -1).astype(np.float64))
-        self.places += places
+        self.rows[PLACES].append(np.array(places, np.int64))
+        for name in self.layers:
+            self.rows[name].append(activations[name].astype(np.float64))
 
     def state(self) -> dict[str, Array]:
-        return {"places": np.array(self.places, np.int64), "found": np.concatenate(self.found)}
+        return {name: one.array() for name, one in self.rows.items()}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.places, self.found = arrays["places"].tolist(), [arrays["found"]]
+    def merge(self, part: Mapping[str, Array]) -> None:
+        for name, one in self.rows.items():
+            one.append(part[name])
 
 
 def flat(model: Model, pictures: Pictures, layer: str, label: str, **options: Any) -> tuple[Array, dict[str, Any]]:
     """(N, D) float64, and for the provenance which pictures were read; options as :func:`vizkit.folders.stream` has
     them."""
-    reader = Flat(layer)
+    reader = Gathered(layer)
     passed = stream(model, pictures, [layer], reader, label=label, **options)
-    return np.concatenate(reader.found), passed.described()
+    found = reader.state()[layer]
+    return found.reshape(len(found), -1), passed.described()
 
 
 def named(given: Named) -> dict[str, Pictures]:

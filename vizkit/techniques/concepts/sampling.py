@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array, Leaves, Model, Ops
+from ...contract.backend import Array, Leaves, Model, Ops, Tensor
 from ...contract.errors import SettingError
 from ...contract.grid import Grid
 from ...inputs import targets
 from ...inputs.folders import Passed, Pictures, stream
 from ...inputs.images import Batch
 from ...inputs.outputs import Dense, Table
+from ...support.spill import Rows
 from ..common.passes import LOGITS, Pass, differentiate
 from .crops import grid_for
 
@@ -23,64 +25,77 @@ SAYS = "says"
 
 @dataclass(frozen=True)
 class Contribution:
-    """A reduction of a pass: activation times gradient, summed over channels, (N, h, w): what each position of a layer
-    contributes to the score, to first order."""
+    """A reduction of a pass: the layer's maps (N, C, h, w), and activation times gradient, summed over channels, (N, h,
+    w): what each position of a layer contributes to the score, to first order."""
 
     layer: str
     grid: Grid
 
     def __call__(self, ops: Ops, done: Pass) -> Leaves:
         maps, slopes = (self.grid.maps(ops, one[self.layer]) for one in (done.activations, done.gradients))
-        return {SAYS: ops.sum(maps * slopes, 1)}
+        return {self.layer: maps, SAYS: ops.sum(maps * slopes, 1)}
+
+
+def contributions(model: Model, layer: str) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    """From a batch (N, C, H, W) to what :class:`Contribution` keeps for each picture's first class, and the logits."""
+    table = Table(Dense.of(model))
+    reduce = Contribution(layer, grid_for(model, layer))
+    run = differentiate(model, reduce, table=table, layers=(layer,), at_input=False)
+
+    def look(x: Tensor) -> Mapping[str, Tensor]:
+        marks = model.ops.asarray(targets.marks(model, table, [None] * len(x)))
+        return run({"x": x, "marks": marks})
+
+    return look
 
 
 class Samples:
     """Of each picture, ``count`` random positions of a layer: the activations (C,) there, and what they contribute to
     the score of the picture's first class. Which positions depends on the seed and the picture's place alone."""
 
-    def __init__(self, model: Model, layer: str, count: int, seed: int) -> None:
-        if len(model.output_shape) != 2:
-            raise SettingError(
-                f"{model.name} gives an output of shape {model.output_shape}; an atlas names its cells by classes, and "
-                "needs (N, classes)."
-            )
+    grows = True
+
+    def __init__(self, layer: str, count: int, seed: int) -> None:
         if count < 1:
             raise SettingError(f"per_picture={count}: take at least one position of each picture.")
-        grid = grid_for(model, layer)
-        self.model, self.layer, self.grid, self.count, self.seed = model, layer, grid, count, seed
-        self.table = Table(Dense.of(model))
-        self.run = differentiate(model, Contribution(layer, grid), table=self.table, layers=(layer,), at_input=False)
-        self.found: dict[str, list[Array]] = {"vectors": [], SAYS: [], "classes": [], "pictures": []}
+        self.layer, self.count, self.seed = layer, count, seed
+        self.rows = {name: Rows() for name in ("vectors", SAYS, "classes", "pictures")}
+
+    def fresh(self) -> Samples:
+        return Samples(self.layer, self.count, self.seed)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
-        model, ops = self.model, self.model.ops
-        marks = ops.asarray(targets.marks(model, self.table, [None] * len(places)))
-        made = self.run({"x": ops.asarray(batch.tensor), "marks": marks})
-        says = ops.numpy(made[SAYS]).reshape(len(places), -1)
-        classes = ops.numpy(made[LOGITS]).argmax(axis=1)
-        maps = ops.numpy(self.grid.maps(ops, ops.asarray(activations[self.layer])))
-        maps = maps.reshape(len(places), self.grid.channels, -1)
+        classes = activations[LOGITS].argmax(axis=1)
+        maps, says = (activations[name] for name in (self.layer, SAYS))
+        maps, says = maps.reshape(*maps.shape[:2], -1), says.reshape(len(says), -1)
         for i, place in enumerate(places):
             rng = np.random.default_rng([self.seed, place])
-            at = np.sort(rng.permutation(self.grid.positions)[: self.count])
-            self.found["vectors"].append(maps[i][:, at].T)
-            self.found[SAYS].append(says[i, at])
-            self.found["classes"].append(np.full(len(at), classes[i], np.int64))
-            self.found["pictures"].append(np.full(len(at), place, np.int64))
+            at = np.sort(rng.permutation(maps.shape[2])[: self.count])
+            found = (maps[i][:, at].T, says[i, at], np.full(len(at), classes[i]), np.full(len(at), place))
+            for one, rows in zip(self.rows.values(), found, strict=True):
+                one.append(rows)
 
     def state(self) -> dict[str, Array]:
-        return {name: np.concatenate(parts) for name, parts in self.found.items()}
+        return {name: one.array() for name, one in self.rows.items()}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.found = {name: [arrays[name]] for name in self.found}
+    def merge(self, part: Mapping[str, Array]) -> None:
+        for name, one in self.rows.items():
+            one.append(part[name])
 
 
 def sampled(
     model: Model, pictures: Pictures, layer: str, count: int, seed: int, **options: Any
 ) -> tuple[dict[str, Array], Passed]:
     """What :class:`Samples` gathers over a folder, and which pictures were read; options as
-    :func:`vizkit.folders.stream` has them."""
-    reader = Samples(model, layer, count, seed)
+    :func:`vizkit.folders.stream` has them. Raises SettingError for an output without classes."""
+    if len(model.output_shape) != 2:
+        raise SettingError(
+            f"{model.name} gives an output of shape {model.output_shape}; an atlas names its cells by classes, and "
+            "needs (N, classes)."
+        )
+    reader, looking = Samples(layer, count, seed), partial(contributions, layer=layer)
     settings = {"per_picture": count, "seed": seed}
-    passed = stream(model, pictures, [layer], reader, label="activations", settings=settings, **options)
+    passed = stream(
+        model, pictures, [layer], reader, label="activations", settings=settings, looking=looking, **options
+    )
     return reader.state(), passed

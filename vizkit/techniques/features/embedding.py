@@ -30,6 +30,8 @@ def embed(
     labels: Sequence[str | None] | None = None,
     seed: int = 0,
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
@@ -50,7 +52,9 @@ def embed(
         perplexity: of t-SNE, or the neighbours of UMAP; lowered to a third of the pictures where there are few.
         labels: one for each picture in place of those from the folders' names.
         seed: of the optimisation; the same seed gives the same places on one machine.
-        state: a file in which the pass over the pictures is kept, so that it goes on where it was stopped.
+        state: a folder in which the pass over the pictures is kept, so that it goes on where it was stopped.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -72,10 +76,10 @@ def embed(
     layer = layer or default_layer(model)
     model.check_layer(layer)
     check_size(model, layer, pool, len(listed))
-    features = Features(layer, pool, len(listed))
+    features = Features(layer, pool)
     passed = stream(
         model, listed, [layer], features, label="features", fit=fit, input_range=input_range, batch_size=batch_size,
-        state=state, settings={"pool": pool},
+        state=state, workers=workers, scheduler=scheduler, settings={"pool": pool},
     )  # fmt: skip
     found = features.state()
     reduced = principal(found["features"], components)
@@ -89,5 +93,5 @@ def embed(
     made = provenance(model, "embed", settings) | {"images": passed.described()}
     return Embedding(
         places, made, found["features"], found["thumbnails"], tuple(listed.names[place] for place in kept), named,
-        layer, method, trust(reduced, places, seed), accuracies(found["features"], places, named),
+        layer, method, trust(reduced, places, seed), accuracies(found["features"], places, named, seed),
     )  # fmt: skip

@@ -29,6 +29,8 @@ def health(
     threshold: float = 0.95,
     saturation: float = 0.05,
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
@@ -49,7 +51,9 @@ def health(
             an earlier one. Reported in order of depth.
         threshold: correlation in 0..1 from which two units are near-duplicates.
         saturation: share of positions, 0..1.
-        state: a file in which the run is kept, so that it goes on where it was stopped.
+        state: a folder in which the run is kept, so that it goes on where it was stopped.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB. Memory does not depend on the number of images.
 
@@ -72,7 +76,7 @@ def health(
     tallies = Tallies({name: model.layers[name].shape[1] for name in wanted})
     passed = stream(
         model, collect(pictures), wanted, tallies, label="health", fit=fit, input_range=input_range,
-        batch_size=batch_size, state=state,
+        batch_size=batch_size, state=state, workers=workers, scheduler=scheduler,
     )  # fmt: skip
     found = tuple(judged(model, name, tallies.layers[name], threshold, saturation) for name in wanted)
     settings = {"layers": wanted, "threshold": threshold, "saturation": saturation}

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 METHODS = ("tsne", "umap", "pca")
 JUDGED = 5000
-"""Pictures on which trustworthiness is computed at most; beyond, a seeded sample of so many is judged."""
+"""Pictures on which trustworthiness and accuracies are computed at most; beyond, a seeded sample of so many is judged.
+"""
+ROWS = 1 << 14
+"""Pictures whose features are in memory at once."""
 
 
 def check_settings(method: str, pool: str, components: int, perplexity: float) -> None:
@@ -52,12 +55,15 @@ def umap_module() -> Any:
 def principal(features: Array, components: int) -> Array:
     """(N, D) projected on its first principal components: (N, min(components, N, D)) float64, the largest entry of
     each direction positive, so that the signs are the same everywhere."""
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    count, size = centred.shape
+    count, size = features.shape
+    mean = features.mean(axis=0, dtype=np.float64)
+    parts = [slice(start, start + ROWS) for start in range(0, count, ROWS)]
     if size <= count:
-        _, vectors = np.linalg.eigh(centred.T @ centred)
-        scores = centred @ vectors[:, ::-1][:, :components]
+        products = sum(centred.T @ centred for centred in (features[some] - mean for some in parts))
+        _, vectors = np.linalg.eigh(products)
+        scores = np.concatenate([(features[some] - mean) @ vectors[:, ::-1][:, :components] for some in parts])
     else:
+        centred = features - mean
         values, vectors = np.linalg.eigh(centred @ centred.T)
         scores = vectors[:, ::-1][:, :components] * np.sqrt(np.maximum(values[::-1][:components], 0))
     peaks = np.take_along_axis(scores, np.abs(scores).argmax(axis=0)[None], axis=0)
@@ -80,16 +86,23 @@ def place(reduced: Array, method: str, perplexity: float, seed: int) -> Array:
 def trust(features: Array, places: Array, seed: int) -> float:
     from sklearn.manifold import trustworthiness
 
-    if len(places) > JUDGED:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(places), JUDGED, replace=False))
-        features, places = features[chosen], places[chosen]
+    chosen = judged(len(places), seed)
+    features, places = features[chosen], places[chosen]
     return float(trustworthiness(features, places, n_neighbors=min(NEIGHBOURS, (len(places) - 1) // 2)))
 
 
-def accuracies(features: Array, places: Array, labels: Sequence[str | None]) -> dict[str, float]:
-    known = np.array([label is not None for label in labels])
-    names, truth = np.unique([label for label in labels if label is not None], return_inverse=True)
-    if len(names) < 2 or known.sum() <= NEIGHBOURS:
+def judged(count: int, seed: int) -> Array:
+    """Which of so many places are judged, in order."""
+    if count <= JUDGED:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, JUDGED, replace=False))
+
+
+def accuracies(features: Array, places: Array, labels: Sequence[str | None], seed: int) -> dict[str, float]:
+    known = np.flatnonzero([label is not None for label in labels])
+    known = known[judged(len(known), seed)]
+    names, truth = np.unique([labels[k] for k in known], return_inverse=True)
+    if len(names) < 2 or len(known) <= NEIGHBOURS:
         return {}
     chance = float(np.bincount(truth).max() / len(truth))
     return {

@@ -12,6 +12,7 @@ from PIL import Image
 from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
+from ...support.spill import Rows
 
 if TYPE_CHECKING:
     pass
@@ -21,17 +22,21 @@ POOLS = ("mean", "max", "none")
 THUMBNAIL = 64
 """Side of a thumbnail in pixels."""
 BUDGET = 2 << 30
-"""Bytes of features beyond which they are refused."""
+"""Bytes of features beyond which they are refused where a picture has more of them than there are pictures, since then
+all of them are in memory at once."""
 
 
 class Features:
-    """Pooled activations and thumbnails, one after the other."""
+    """Pooled activations and thumbnails, one after the other, on disk where they are many."""
 
-    def __init__(self, layer: str, pool: str, count: int) -> None:
-        self.layer, self.pool, self.count = layer, pool, count
-        self.places: list[int] = []
-        self.features: list[Array] = []
-        self.thumbnails: list[Array] = []
+    grows = True
+
+    def __init__(self, layer: str, pool: str) -> None:
+        self.layer, self.pool = layer, pool
+        self.rows = {name: Rows() for name in ("places", "features", "thumbnails")}
+
+    def fresh(self) -> Features:
+        return Features(self.layer, self.pool)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         found = activations[self.layer]
@@ -40,20 +45,16 @@ class Features:
             found = found.reshape(len(found), -1)
         else:
             found = found.mean(axis=2, dtype=np.float64) if self.pool == "mean" else found.max(axis=2)
-        self.features.append(found.astype(activations[self.layer].dtype))
-        self.thumbnails += [thumbnail(picture) for picture in batch.pictures]
-        self.places += places
+        self.rows["features"].append(found.astype(activations[self.layer].dtype))
+        self.rows["thumbnails"].append(np.stack([thumbnail(picture) for picture in batch.pictures]))
+        self.rows["places"].append(np.array(places, np.int64))
 
     def state(self) -> dict[str, Array]:
-        return {
-            "places": np.array(self.places, np.int64),
-            "features": np.concatenate(self.features),
-            "thumbnails": np.stack(self.thumbnails),
-        }
+        return {name: one.array() for name, one in self.rows.items()}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.places = [int(place) for place in arrays["places"]]
-        self.features, self.thumbnails = [arrays["features"]], list(arrays["thumbnails"])
+    def merge(self, part: Mapping[str, Array]) -> None:
+        for name, one in self.rows.items():
+            one.append(part[name])
 
 
 def thumbnail(picture: Array) -> Array:
@@ -78,8 +79,9 @@ def check_size(model: Model, layer: str, pool: str, count: int) -> None:
     shape = model.output_shape if layer == OUTPUT else model.layers[layer].shape
     if len(shape) not in (2, 4):
         raise ShapeError(f"Layer {layer!r} gives shape {shape}; features need (N, C, H, W) or (N, C).")
-    size = math.prod(shape[1:] if pool == "none" else shape[1:2]) * count * np.dtype(model.dtype).itemsize
-    if size > BUDGET:
+    width = math.prod(shape[1:] if pool == "none" else shape[1:2])
+    size = width * count * np.dtype(model.dtype).itemsize
+    if width > count and size > BUDGET:
         raise SettingError(
             f"The features of {count} pictures at {layer!r} take {size / 2**30:.1f} GiB; {BUDGET >> 30} are "
             "allowed. Take pool='mean', a smaller layer, or fewer pictures."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,14 +20,15 @@ GRID = 14
 
 
 class Tally:
-    """Running counts and moments of one layer's units."""
+    """Running counts and moments of one layer's units: ``mean`` (C,) and the products of the deviations from it,
+    ``moments`` (C, C), over ``seen`` positions of the grid, which are joined by Chan et al. 1983."""
 
     def __init__(self, units: int) -> None:
         self.count = 0
         self.zeros, self.positive, self.at, self.total = (np.zeros(units) for _ in range(4))
         self.low, self.high = np.full(units, np.inf), np.full(units, -np.inf)
         self.seen = 0
-        self.sum, self.products = np.zeros(units), np.zeros((units, units))
+        self.mean, self.moments = np.zeros(units), np.zeros((units, units))
 
     def add(self, found: Array) -> None:
         """One batch (n, C) or (n, C, H, W)."""
@@ -37,24 +38,41 @@ class Tally:
         self.zeros += seen - np.count_nonzero(maps, axis=over)
         self.positive += np.count_nonzero(maps > 0, axis=over)
         self.total += maps.sum(axis=2, dtype=np.float64).sum(axis=0)
-        self.low = np.minimum(self.low, maps.min(axis=over))
         high = maps.max(axis=over)
-        here = np.count_nonzero(maps == high[:, None], axis=over)
-        self.at = np.where(high > self.high, here, self.at + np.where(high == self.high, here, 0))
-        self.high = np.maximum(self.high, high)
+        self._extremes(maps.min(axis=over), high, np.count_nonzero(maps == high[:, None], axis=over))
         steps = tuple(-(-side // GRID) for side in found.shape[2:])
         grid = found[(slice(None), slice(None), *(slice(None, None, step) for step in steps))]
         points = np.moveaxis(grid.reshape(*grid.shape[:2], -1), 1, 0).reshape(found.shape[1], -1).astype(np.float64)
-        self.seen += points.shape[1]
-        self.sum += points.sum(axis=1)
-        self.products += points @ points.T
+        mean = points.mean(axis=1)
+        points -= mean[:, None]
+        self._moments(points.shape[1], mean, points @ points.T)
+
+    def merge(self, other: Mapping[str, Array]) -> None:
+        """The tally of further images."""
+        self.count += int(other["count"])
+        for name in ("zeros", "positive", "total"):
+            setattr(self, name, getattr(self, name) + other[name])
+        self._extremes(other["low"], other["high"], other["at"])
+        self._moments(int(other["seen"]), other["mean"], other["moments"])
+
+    def _extremes(self, low: Array, high: Array, at: Array) -> None:
+        self.low = np.minimum(self.low, low)
+        self.at = np.where(high > self.high, at, self.at + np.where(high == self.high, at, 0))
+        self.high = np.maximum(self.high, high)
+
+    def _moments(self, seen: int, mean: Array, moments: Array) -> None:
+        both = self.seen + seen
+        apart = mean - self.mean
+        self.moments += moments
+        self.moments += np.outer(apart, apart * (self.seen * (seen / both)))
+        self.mean = self.mean + apart * (seen / both)
+        self.seen = both
 
     def correlation(self) -> Array:
         """Pearson's (C, C) over the grid's positions of all images; 0 where a unit never changes."""
-        mean = self.sum / self.seen
-        covariance = self.products / self.seen - np.outer(mean, mean)
+        covariance = self.moments / self.seen
         variance = np.diagonal(covariance).copy()
-        still = variance <= 1e-12 * np.maximum(np.diagonal(self.products) / self.seen, 1e-300)
+        still = variance <= 1e-12 * np.maximum(variance + self.mean**2, 1e-300)
         scale = np.sqrt(np.where(still, np.inf, variance))
         return np.asarray(covariance / scale[:, None] / scale)
 
@@ -62,8 +80,18 @@ class Tally:
 class Tallies:
     """A tally for each layer."""
 
+    grows = False
+
     def __init__(self, units: Mapping[str, int]) -> None:
+        self.units = dict(units)
         self.layers = {name: Tally(count) for name, count in units.items()}
+
+    def fresh(self) -> Tallies:
+        return Tallies(self.units)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An empty one goes to workers without its zeros."""
+        return Tallies, (self.units,)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         for name, tally in self.layers.items():
@@ -72,11 +100,9 @@ class Tallies:
     def state(self) -> dict[str, Array]:
         return {f"{name}:{key}": np.asarray(v) for name, one in self.layers.items() for key, v in vars(one).items()}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
+    def merge(self, part: Mapping[str, Array]) -> None:
         for name, tally in self.layers.items():
-            for key, now in vars(tally).items():
-                found = arrays[f"{name}:{key}"]
-                setattr(tally, key, int(found) if isinstance(now, int) else found)
+            tally.merge({key: part[f"{name}:{key}"] for key in vars(tally)})
 
 
 def judged(model: Model, name: str, tally: Tally, threshold: float, saturation: float) -> LayerHealth:

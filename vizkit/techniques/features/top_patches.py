@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
@@ -29,6 +30,8 @@ def top_patches(
     target: int | str | None = None,
     rules: str | Composite = "epsilon_plus_flat",
     state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
@@ -51,8 +54,10 @@ def top_patches(
         k: patches for each unit.
         by: "activation", or "relevance" for ``target``: an index, a label, or None for each picture's top-1; ``rules``
             as :func:`vizkit.lrp` has them.
-        state: a file in which the run is kept, so that it goes on where it was stopped; refused when the network, the
-            folder or a setting changed.
+        state: a folder in which the run is kept, so that it goes on where it was stopped; refused when the network,
+            the pictures or a setting changed.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits 1 GiB.
 
@@ -81,8 +86,8 @@ def top_patches(
     more = {} if by == "activation" else {"by": by, "target": target, "rules": str(rules)}
     passed = stream(
         model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
-        state=state, settings={"units": list(wanted.values()), "k": k, **more},
-        look=unit_relevance(model, layers, target, rules) if more else None,
+        state=state, workers=workers, scheduler=scheduler, settings={"units": list(wanted.values()), "k": k, **more},
+        looking=partial(unit_relevance, layers=layers, target=target, rules=rules) if more else None,
     )  # fmt: skip
     settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit, **more}
     return assemble(model, listed, best, provenance(model, "top_patches", settings) | {"images": passed.described()})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from ...contract.backend import Model
+import numpy as np
+
+from ...contract.backend import Array, Model
 from ...contract.errors import SettingError
 from .receptive import fields
 
@@ -21,12 +22,11 @@ class Window:
     columns: int
     whole: bool
 
-    def box(self, flat: int) -> tuple[int, int, int, int]:
-        """Top, left, bottom, right in pixels of the position with that index in the flattened map; may lie beyond the
-        picture's edges."""
-        at = divmod(flat, self.columns)
-        top, left = (math.floor(s + k * step) for s, k, step in zip(self.start, at, self.stride, strict=True))
-        return top, left, top + self.size[0], left + self.size[1]
+    def boxes(self, positions: Array) -> Array:
+        """Top, left, bottom, right (..., 4) in pixels of the positions with these rows and columns (..., 2); may lie
+        beyond the picture's edges."""
+        corner = np.floor(np.array(self.start) + positions * np.array(self.stride)).astype(np.int64)
+        return np.concatenate([corner, corner + np.array(self.size)], axis=-1)
 
 
 def window(model: Model, layer: str) -> Window:

@@ -18,11 +18,16 @@ class Histogram:
     magnitude: when it grows, neighbouring bins are joined, so that the counts are exact and depend on no order. Exact
     zeros are counted apart."""
 
+    grows = False
+
     def __init__(self, layer: str, unit: int) -> None:
         self.layer, self.unit = layer, unit
         self.counts = np.zeros(2 * BINS, np.int64)
         self.range = 0.0
         self.zeros = self.total = 0
+
+    def fresh(self) -> Histogram:
+        return Histogram(self.layer, self.unit)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         values = activations[self.layer][:, self.unit].ravel().astype(np.float64)
@@ -55,6 +60,11 @@ class Histogram:
     def state(self) -> dict[str, Array]:
         return {"counts": self.counts, "spread": np.array([self.range]), "seen": np.array([self.zeros, self.total])}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        self.counts, self.range = arrays["counts"], float(arrays["spread"][0])
-        self.zeros, self.total = (int(one) for one in arrays["seen"])
+    def merge(self, part: Mapping[str, Array]) -> None:
+        other = Histogram(self.layer, self.unit)
+        other.counts, other.range = part["counts"], float(part["spread"][0])
+        widest = max(self.range, other.range)
+        for one in (self, other):
+            one._grow(widest)
+        self.counts = self.counts + other.counts
+        self.zeros, self.total = self.zeros + int(part["seen"][0]), self.total + int(part["seen"][1])

@@ -1,0 +1,75 @@
+"""Workers of a cluster, by Dask: its client, its retries, its dashboard."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any
+
+from ...contract.errors import BackendMissingError, SettingError
+from . import working
+
+RETRIES = 2
+"""Of a task that raises something else than an error of vizkit's, such as a file system that is away for a moment."""
+PATIENCE = 60.0
+"""Seconds that a cluster may be without any worker."""
+ANSWER = "20s"
+
+
+class Cluster:
+    """The workers of a Dask scheduler. Dask tries a task anew whose worker died (``allowed-failures`` of its settings,
+    3 times unless somebody said otherwise)."""
+
+    def __init__(self, networks: bytes, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise BackendMissingError(
+                f"scheduler={address!r} needs Dask, which this Python does not have. Install it with: pip install "
+                "'vizkit[dask]'"
+            ) from None
+        self._address = address
+        try:
+            self._client: Any = Client(address, timeout=ANSWER, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise SettingError(
+                f"No Dask scheduler answers at {address!r} ({type(error).__name__}). Give its address as `dask "
+                "scheduler` prints it, such as tcp://10.0.0.1:8786."
+            ) from None
+        self._seen = monotonic()
+        self._executor = self._client.get_executor(pure=False, retries=RETRIES)
+        # A task of its own, and no scattered data: the scheduler can have it made anew where a worker had it and died.
+        self._networks = self._client.submit(bytes, networks, pure=False)
+        self.size = max(1, self._workers())
+        self.check()
+
+    def _workers(self) -> int:
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def submit(self, function: bytes, task: bytes) -> Future[bytes]:
+        """Have one task done."""
+        return self._executor.submit(working.on_cluster, self._networks, function, task)  # type: ignore[no-any-return]
+
+    def check(self) -> None:
+        """Raise SettingError where the scheduler is gone, or has had no worker for a while."""
+        if self._client.status != "running":
+            raise SettingError(
+                f"The Dask scheduler at {self._address} is gone. Start it, and call this again: what was finished is "
+                "kept where the call keeps it."
+            )
+        found = self._workers()
+        self.size = max(1, found)
+        if found:
+            self._seen = monotonic()
+        elif monotonic() - self._seen > PATIENCE:
+            raise SettingError(
+                f"The Dask scheduler at {self._address} has no workers. Start some: dask worker {self._address}"
+            )
+
+    def renew(self) -> None:
+        """Dask has done so."""
+
+    def close(self) -> None:
+        """Give up what is still on its way, and leave the cluster to others."""
+        self._executor.shutdown(wait=False)
+        self._client.close(timeout=2)

@@ -1,0 +1,95 @@
+"""What goes from the process of the user to the workers, as bytes: tasks, and how to build the networks."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...contract import backend as contract
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+
+
+class Unsendable(SettingError):
+    """Something that cannot be sent to another process."""
+
+
+def dumps(what: Any, name: str) -> bytes:
+    """Pickled bytes; by cloudpickle where that is installed, which takes functions and classes of a script, too.
+
+    Raises :class:`Unsendable`, which calls it ``name``.
+    """
+    try:
+        import cloudpickle
+    except ImportError:
+        cloudpickle = None
+    try:
+        return bytes((cloudpickle or pickle).dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
+    except Unsendable:
+        raise
+    except Exception as error:  # whatever the object's own way of being pickled raises
+        more = "" if cloudpickle else " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        raise Unsendable(
+            f"{name} cannot be sent to workers: {type(error).__name__}: {error}. Define its class, or function, at the "
+            f"top of a module that the workers can import{more}, or go without workers."
+        ) from None
+
+
+def loads(data: bytes, name: str) -> Any:
+    """What :func:`dumps` took. Raises :class:`Unsendable` where this process lacks a module that it needs."""
+    try:
+        return pickle.load(io.BytesIO(data))
+    except (ImportError, AttributeError) as error:
+        raise Unsendable(
+            f"{name} cannot be read by a worker: {type(error).__name__}: {error}. Let the workers have the same "
+            "modules and versions as this process, or define it in a module that they can import."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How a worker makes the same network: the recipe as bytes, what its user set since, and what has to be equal."""
+
+    name: str
+    backend: str
+    device: str
+    recipe: bytes
+    sha256: str
+    set: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: Model) -> Sent:
+        """Raises :class:`Unsendable` for a network that nobody knows how to build."""
+        if model.recipe is None:
+            raise Unsendable(
+                f"Nothing says how a worker can build {model.name}. Load it by vizkit.load or vizkit.wrap, or set "
+                "model.recipe to a function of a module: recipe(device) gives the model on that device, or on its own "
+                "for None."
+            )
+        recipe = dumps(model.recipe, f"The network {model.name}")
+        own = {name: getattr(model, name) for name in ("name", "spec", "weights", "optimise")}
+        return cls(
+            model.name, model.backend, model.device, recipe, model.sha256(), own | {"layout": dict(model.layout)}
+        )
+
+    def build(self, device: str | None) -> Model:
+        """The network, on ``device`` or its own. Raises SettingError where its weights are others than the sender's."""
+        contract.get(self.backend)
+        model: Model = loads(self.recipe, f"The network {self.name}")(device)
+        for name, value in self.set.items():
+            setattr(model, name, value)
+        if model.sha256() != self.sha256:
+            raise SettingError(
+                f"A worker builds {self.name} with other weights (SHA-256 {model.sha256()[:12]}…) than those here "
+                f"({self.sha256[:12]}…): they were changed since it was loaded. Save them and load that file, make the "
+                "change by model.with_parameters, or go without workers."
+            )
+        return model
+
+
+def packed(models: Sequence[Model]) -> bytes:
+    """All that a worker needs to build these networks."""
+    return pickle.dumps([Sent.of(model) for model in models])

@@ -1,0 +1,209 @@
+"""The crew: who does the tasks, how many are on their way, and what becomes of those whose worker died."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ...contract.backend import Model
+from ...contract.errors import SettingError
+from .sending import dumps, packed
+
+if TYPE_CHECKING:
+    from .working import Outcome
+
+AHEAD = 2
+"""Tasks on their way for each worker: one that it does, and the next."""
+ATTEMPTS = 3
+"""How often a task is tried whose worker dies."""
+LOOK = 2.0
+"""Seconds between two looks at whether the workers are still there."""
+Key = TypeVar("Key")
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+class Hands(Protocol):
+    """Those who work: processes of this machine, or a cluster."""
+
+    size: int
+
+    def submit(self, function: bytes, task: bytes) -> Future[bytes]:
+        """Have one task done."""
+
+    def check(self) -> None:
+        """Raise SettingError where nobody is left who could work."""
+
+    def renew(self) -> None:
+        """Replace the workers after one has died."""
+
+    def close(self) -> None:
+        """End all workers at once, whatever they do."""
+
+
+class Team:
+    """What :func:`crew` gives. ``size``: how many work at the same time; 1 in this process."""
+
+    def __init__(self, models: Sequence[Model], hands: Hands | None) -> None:
+        self.models = tuple(models)
+        self._hands = hands
+
+    @property
+    def size(self) -> int:
+        return 1 if self._hands is None else self._hands.size
+
+    @property
+    def here(self) -> bool:
+        """Whether tasks run in this process, one after the other, and nothing is sent anywhere."""
+        return self._hands is None
+
+    def run(
+        self,
+        function: Callable[[Sequence[Model], Given], Found],
+        tasks: Mapping[Key, Given] | Iterable[tuple[Key, Given]],
+    ) -> Iterator[tuple[Key, Found]]:
+        """Do all tasks; give (key, result) as they complete, in any order.
+
+        Args:
+            function: ``function(models, task)``, at the top of a module, or a ``functools.partial`` of one. What it
+                returns goes through a pipe: let it be small, or a file's name.
+            tasks: what the function gets, by keys that name them in messages. Only the next few are taken from an
+                iterable, so it may be long.
+
+        Raises:
+            SettingError for a task whose worker died :data:`ATTEMPTS` times, or that cannot be sent; what the function
+            raises.
+        """
+        pairs = iter(tasks.items() if isinstance(tasks, Mapping) else tasks)
+        if self._hands is None:
+            return ((key, function(self.models, task)) for key, task in pairs)
+        return _Run(self._hands, dumps(function, "The function"), pairs).results()
+
+
+class _Run:
+    """The tasks of one call: those that wait, those on their way, and how often each was tried."""
+
+    def __init__(self, hands: Hands, function: bytes, pairs: Iterator[tuple[Any, Any]]) -> None:
+        self.hands, self.function, self.pairs = hands, function, pairs
+        self.again: deque[tuple[Any, bytes, int]] = deque()
+        self.going: dict[Future[bytes], tuple[Any, bytes, int]] = {}
+
+    def results(self) -> Iterator[tuple[Any, Any]]:
+        try:
+            while self._fill():
+                done, _ = wait(self.going, timeout=LOOK, return_when=FIRST_COMPLETED)
+                if not done:
+                    self.hands.check()
+                yield from self._finished(done)
+        finally:
+            for future in self.going:
+                future.cancel()
+
+    def _fill(self) -> bool:
+        """Send as many tasks as may be on their way; False when there are none any more. One that two workers died of
+        goes alone the third time, so that the message names the right one."""
+        while len(self.going) < AHEAD * self.hands.size:
+            alone = any(tried == ATTEMPTS - 1 for _, _, tried in self.going.values())
+            if alone or (self.going and self.again and self.again[0][2] == ATTEMPTS - 1):
+                break
+            if self.again:
+                one = self.again.popleft()
+            else:
+                pair = next(self.pairs, None)
+                if pair is None:
+                    break
+                one = (pair[0], dumps(pair[1], f"The task {pair[0]!r}"), 0)
+            try:
+                self.going[self.hands.submit(self.function, one[1])] = one
+            except BrokenProcessPool:
+                self.again.appendleft(one)
+                if not self.going:
+                    self.hands.renew()
+                break
+        return bool(self.going or self.again)
+
+    def _finished(self, done: Iterable[Future[bytes]]) -> Iterator[tuple[Any, Any]]:
+        broken = []
+        for future in done:
+            key, task, tried = self.going.pop(future)
+            try:
+                outcome: Outcome = pickle.loads(future.result())
+            except (BrokenProcessPool, CancelledError) as error:
+                broken.append((key, task, tried, error))
+                continue
+            for category, text in outcome.warned:
+                warnings.warn(text, category, stacklevel=2)
+            if outcome.refused is not None:
+                raise outcome.refused
+            yield key, outcome.found
+        if broken:
+            self._retry(broken)
+
+    def _retry(self, broken: list[tuple[Any, bytes, int, BaseException]]) -> None:
+        wait(self.going)  # the pool that broke gives up all of its tasks; some may have been done before
+        self.hands.check()
+        for key, task, tried, _ in broken:
+            if tried + 1 == ATTEMPTS:
+                raise SettingError(
+                    f"The worker that had the task {key!r} died {ATTEMPTS} times. Mostly the system ends a process "
+                    "for want of memory: take fewer workers or smaller batches. What was finished before is kept where "
+                    "the call keeps it."
+                )
+            self.again.append((key, task, tried + 1))
+        if not self.going:
+            self.hands.renew()
+
+
+@contextmanager
+def crew(
+    models: Model | Sequence[Model] = (), workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Team]:
+    """Workers for the block, each with these networks; they end with it, however it ends.
+
+    Args:
+        models: a network, or several, which each worker builds once by ``model.recipe``.
+        workers: processes on this machine, each with its share of the processors as threads, or with one GPU in turn;
+            None does everything in this process.
+        scheduler: the address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers can import vizkit and
+            read the same files.
+
+    Returns:
+        A context manager that gives a :class:`Team`.
+
+    Raises:
+        SettingError for both, for a number below 1, for a scheduler that does not answer or has no workers, and for
+        networks that cannot be sent; BackendMissingError without Dask.
+
+    Example:
+        >>> from operator import itemgetter
+        >>> from vizkit.support.crew import crew
+        >>> with crew(workers=None) as team:
+        ...     team.size
+        1
+    """
+    several = [models] if isinstance(models, Model) else list(models)
+    if workers is not None and scheduler is not None:
+        raise SettingError(f"workers={workers} and scheduler={scheduler!r}: give one of them; a cluster has its own.")
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers={workers}: give at least 1, or None to work in this process.")
+    hands: Hands | None = None
+    if workers is not None:
+        from .processes import Processes, not_in_a_worker
+
+        not_in_a_worker()
+        hands = Processes(packed(several), several, workers)
+    elif scheduler is not None:
+        from .cluster import Cluster
+
+        hands = Cluster(packed(several), scheduler)
+    try:
+        yield Team(several, hands)
+    finally:
+        if hands is not None:
+            hands.close()
