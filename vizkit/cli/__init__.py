@@ -12,7 +12,7 @@ from typing import TextIO
 import typer
 
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
-from ..results.files import COMMAND
+from ..support.command import COMMAND
 from ..support.memory import keep_memory
 from . import compare, concepts, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
 from .app import app
@@ -35,6 +35,8 @@ ORDER = (
     ),
     *("models", "convert", "weights", "backends", "doctor", "docs"),
 )
+CHANGE_NOTHING = ("--out", "--workers", "--scheduler")
+"""Options that provenance does not name, since they change no result."""
 for registered in app.registered_commands:
     registered.cls = Checked
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
@@ -74,14 +76,15 @@ def _say(
 
 
 def _without_out(given: Sequence[str]) -> list[str]:
-    """A command line that makes the same wherever its files lie: without --out, and of whole paths the names alone,
-    since what is shown to others names no folder of this machine."""
+    """A command line that makes the same wherever its files lie, and whoever does the work: without --out, --workers
+    and --scheduler, and of whole paths the names alone, since what is shown to others names no folder of this
+    machine."""
     kept: list[str] = []
     rest = iter(given)
     for one in rest:
-        if one in ("-o", "--out"):
+        if one in ("-o", *CHANGE_NOTHING):
             next(rest, None)
-        elif not one.startswith(("-o", "--out=")):
+        elif not one.startswith(("-o", *(f"{name}=" for name in CHANGE_NOTHING))):
             before, equals, value = one.rpartition("=")
             kept.append(before + equals + (Path(value).name if Path(value).is_absolute() else value))
     return kept

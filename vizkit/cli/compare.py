@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Call, Photos, command, tell
+from .options import Call, Photos, Scheduler, Workers, command, tell
 
 SHOWN = 10
 
@@ -71,6 +71,8 @@ def compare(
             "--fail-over", help="Exit with 1 when two backends part by more, in relative L2, or a cell fails."
         ),
     ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder: new, empty, or an earlier study's, which is resumed.")
     ] = Path("vizkit-compare"),

@@ -11,7 +11,7 @@ import typer
 from ..contract.errors import SettingError
 from . import options
 from .checks import FIGURE
-from .options import Call, Fit, InputRange, LayerName, Seed, command
+from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -30,7 +30,7 @@ State = Annotated[
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
 FOLDER = {
     "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "seed": (Seed, 0),
-    "batch_size": (BatchSize, None),
+    "batch_size": (BatchSize, None), **CREW,
 }  # fmt: skip
 """Options of what streams over a folder, with their defaults."""
 Page = Annotated[

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from . import options
-from .options import Call, Fit, LayerName, Out, Seed, command, tell
+from .options import CREW, Call, Fit, LayerName, Out, Seed, command, tell
 from .rendered import real_pictures
 
 
-@command()
+@command(more=CREW)
 def gallery(
     call: Call,
     model: Annotated[str, typer.Argument(help="A name from `vizkit models`.")] = "googlenet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +10,10 @@ import typer
 
 from ..contract.errors import SettingError
 from . import options
-from .options import Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
+from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..contract.backend import Model
     from ..inputs.images import ImageInput
@@ -49,7 +50,7 @@ def _list(wanted: bool) -> None:
         raise typer.Exit
 
 
-@command("vgg19")
+@command("vgg19", more=CREW)
 def explain(
     call: Call,
     photo: Photos = None,
@@ -82,28 +83,40 @@ def explain(
     models = call.load()
     chosen = _methods(method, models)
 
-    def run(some: list[Any], _: Any) -> list[Any]:
-        found = technique(models, some, chosen, list(target) if target else None, **call.settings(technique))
+    settings = {"methods": chosen, "targets": list(target) if target else None, **call.settings(technique)}
+    if work.folder is None:
+        found = _explained(models, work.photos, None, settings)
         if save_npz is not None:
-            typer.echo(f"wrote {found.save(save_npz)}")
-        if found.values.shape[1] > 1:
-            _agreement(found)
-        return [found]
+            typer.echo(f"wrote {found[0].save(save_npz)}")
+        work.write(models, lambda *_: found, _figure, _agreement)
+        return
+    apart = {name: value for name, value in settings.items() if name not in CREW}
+    work.write(models, partial(_explained, settings=apart), _figure, _agreement, **call.crew)
 
-    work.write(run, lambda found: found[0].figure())
+
+def _explained(models: Sequence[Model], some: list[Any], _: Any, settings: Mapping[str, Any]) -> list[Any]:
+    from ..reports.explain import explain as technique
+
+    return [technique(models, some, **settings)]
 
 
-def _agreement(found: Any) -> None:
+def _figure(found: Sequence[Any]) -> Any:
+    return found[0].figure()
+
+
+def _agreement(results: Sequence[Any]) -> list[str]:
     """What each method's maps differ by between the first model and the others."""
     from ..reports.page import difference
 
+    found, lines = results[0], []
     for k, first in enumerate(found.results[0][0]):
         named = [(row[k].provenance["backend"], found.values[:, m, k]) for m, row in enumerate(found.results[0])]
         for one in difference(first.provenance["technique"], named):
-            typer.echo(f"{one.against}: {one.what}: relative L2 {one.l2:.2e}")
+            lines.append(f"{one.against}: {one.what}: relative L2 {one.l2:.2e}")
+    return lines
 
 
-@command()
+@command(more=CREW)
 def evaluate(
     call: Call,
     photos: Annotated[
@@ -125,7 +138,8 @@ def evaluate(
     call.given["model"] = model or ("vgg19" if photos else "shapes")
     networks = call.load()
     for one in networks:
-        found = judge.rank(one, given, _methods(method, [one]), metrics=metric or None, target=target, seed=seed)
+        wanted = {"metrics": metric or None, "target": target, "seed": seed, **call.crew}
+        found = judge.rank(one, given, _methods(method, [one]), **wanted)
         typer.echo(f"{one.name} in {one.backend}")
         typer.echo(found.table())
         if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +54,15 @@ InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet 
 Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes that share the work, each with its share of the processors or one GPU."),
+]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", help="A Dask scheduler whose workers do the work: tcp://HOST:8786.")
+]
+CREW = {"workers": (Workers, None), "scheduler": (Scheduler, None)}
+"""Options of every command that walks a folder or a plan: who does the work, which changes no result."""
 WHICH = {"backend": (BackendNames, None), "weights": (WeightsName, "imagenet")}
 MACHINE = {"device": (Device, "cpu"), "dtype": (Dtype, "float32"), "threads": (Threads, None)}
 """Options of every command that loads networks, with their defaults."""
@@ -85,6 +94,11 @@ class Call:
             if one.weights.note and weights == "imagenet":
                 typer.echo(f"{one.backend}: {one.weights.note}", err=True)
         return loaded
+
+    @property
+    def crew(self) -> dict[str, Any]:
+        """Who does the work, of a command with :data:`CREW`."""
+        return {name: self.given[name] for name in CREW}
 
     def settings(self, function: Callable[..., Any]) -> dict[str, Any]:
         """The options that ``function`` takes under the same names, as keywords alone; without those not given, for
@@ -197,34 +211,70 @@ class Work:
         self.out = out
         self.names = mirrored(photo or [], self.photos)
 
-    def write(self, run: Callable[[list[Any], Any], list[Any]], draw: Callable[[Any], Any]) -> None:
-        """Draw what ``run`` makes of the photos and their targets, a result for each model."""
+    def write(
+        self,
+        models: Sequence[Model],
+        run: Callable[[Sequence[Model], list[Any], Any], list[Any]],
+        draw: Callable[[Any], Any],
+        say: Callable[[Sequence[Any]], list[str]] | None = None,
+        **team: Any,
+    ) -> None:
+        """Draw what ``run`` makes of the photos and their targets, a result for each model, and what there is to
+        ``say`` of that. In a folder by the ``team`` (:data:`CREW`), :data:`TOGETHER` photos a task."""
         if self.folder is None:
-            write(run(self.photos, target(self.target)), draw, self.out, f"{self.default}.png")
+            found = run(models, self.photos, target(self.target))
+            _say(say, found)
+            write(found, draw, self.out, f"{self.default}.png")
             return
         from .. import draw as plotting
         from .. import results as writing
+        from ..support.crew import crew
         from ..support.progress import steps_bar
 
-        sheet: list[Any] = []
-        with steps_bar(self.default, len(self.photos)) as advance:
-            for start in range(0, len(self.photos), TOGETHER):
-                some = slice(start, start + TOGETHER)
-                aims = self.target[some] if self.target and len(self.target) > 1 else target(self.target)
-                found = run(self.photos[some], aims)
-                for i, name in enumerate(self.names[some]):
-                    of_one = [result[i] if len(result) > 1 else result for result in found]
-                    file = self.folder / name
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    figure = draw(of_one)
-                    writing.save_figure(figure, file, _made(of_one))
-                    if len(sheet) < MOST:
-                        sheet.append(_thumbnail(file))
-                    advance(start + i + 1, str(name))
+        tasks = {}
+        for start in range(0, len(self.photos), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            aims = self.target[some] if self.target and len(self.target) > 1 else target(self.target)
+            files = [self.folder.resolve() / name for name in self.names[some]]
+            tasks[start] = (self.photos[some], aims, files)
+        made: Any = None
+        with crew(models, **team) as working, steps_bar(self.default, len(self.photos)) as advance:
+            for start, (lines, found) in working.ordered(partial(_drawn, run=run, draw=draw, say=say), tasks):
+                for line in lines:
+                    typer.echo(line)
+                made = found
+                last = self.names[start : start + TOGETHER][-1]
+                advance(min(start + TOGETHER, len(self.photos)), str(last))
+        sheet = [_thumbnail(self.folder / name) for name in self.names[:MOST]]
         shown = f"{len(sheet)} of {len(self.photos)} photos"
         figure = plotting.contact_sheet(sheet, [str(name) for name in self.names], shown)
-        writing.save_figure(figure, self.folder / "contact-sheet.png", _made(found))
+        writing.save_figure(figure, self.folder / "contact-sheet.png", made)
         typer.echo(f"wrote {len(self.photos)} files and contact-sheet.png to {self.folder}")
+
+
+def _say(say: Callable[[Sequence[Any]], list[str]] | None, found: Sequence[Any]) -> None:
+    for line in say(found) if say else ():
+        typer.echo(line)
+
+
+def _drawn(
+    models: Sequence[Model],
+    task: tuple[list[Any], Any, list[Path]],
+    *,
+    run: Callable[[Sequence[Model], list[Any], Any], list[Any]],
+    draw: Callable[[Any], Any],
+    say: Callable[[Sequence[Any]], list[str]] | None,
+) -> tuple[list[str], Any]:
+    """Write the file of each of these photos; what there is to say, and the provenance of them all."""
+    from .. import results as writing
+
+    some, aims, files = task
+    found = run(models, some, aims)
+    for i, file in enumerate(files):
+        of_one = [result[i] if len(result) > 1 else result for result in found]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writing.save_figure(draw(of_one), file, _made(of_one))
+    return say(found) if say else [], _made(found)
 
 
 def _made(results: Sequence[Result]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from csv import DictWriter
 from functools import partial
@@ -13,9 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from ..contract.errors import SettingError
+from ..support.crew import crew
 from ..support.files import replacing
 from . import options
-from .options import Call, Fit, InputRange, LayerName, NeuronName, Out, Photos, Seed, Targets, command
+from .options import (
+    Call,
+    Fit,
+    InputRange,
+    LayerName,
+    NeuronName,
+    Out,
+    Photos,
+    Scheduler,
+    Seed,
+    Targets,
+    Workers,
+    command,
+)
 from .rendered import PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, is_film
 
 if TYPE_CHECKING:
@@ -46,8 +60,7 @@ def saliency(
     from ..techniques import saliency as technique
 
     work = options.Work(photo, target, out, f"saliency-{call.given['model']}")
-    run = partial(_maps, call, technique, call.load())
-    work.write(run, plotting.attributions)
+    work.write(call.load(), partial(_maps, call, technique), plotting.attributions)
 
 
 @command("vgg19")
@@ -71,11 +84,11 @@ def gradcam(
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
     work = options.Work(photo, target, out, f"gradcam-{call.given['model']}") if on is None else None
-    run = partial(_maps, call, technique, call.load())
+    loaded, run = call.load(), partial(_maps, call, technique)
     if work is not None:
-        work.write(run, plotting.attributions)
+        work.write(loaded, run, plotting.attributions)
         return
-    results = run(options.photos(photo), options.target(target))
+    results = run(loaded, options.photos(photo), options.target(target))
     path = out or Path(f"gradcam-{call.given['model']}.png")
     for result in results:
         one = options.apart(path, result.provenance["backend"], len(results))
@@ -85,7 +98,7 @@ def gradcam(
 
 
 def _maps(
-    call: Call, technique: Callable[..., Attribution], loaded: list[Model], some: list[Any], aims: Any
+    call: Call, technique: Callable[..., Attribution], loaded: Sequence[Model], some: list[Any], aims: Any
 ) -> list[Any]:
     """The maps of some photos in each backend, and what they are of, said."""
     results = [technique(one, some, **call.settings(technique) | {"target": aims}) for one in loaded]
@@ -166,10 +179,10 @@ def features(
         options.write(found, plotting.activation_statistics, out, f"statistics-{call.given['model']}.png")
         return
 
-    def run(some: list[Any], _: Any) -> list[Any]:
-        return [techniques.feature_maps(one, source(one) if noise else some, layer, **settings) for one in loaded]
+    def run(models: Sequence[Model], some: list[Any], _: Any) -> list[Any]:
+        return [techniques.feature_maps(one, source(one) if noise else some, layer, **settings) for one in models]
 
-    work.write(run, lambda all_of_them: plotting.feature_maps(all_of_them, scale))
+    work.write(loaded, run, lambda all_of_them: plotting.feature_maps(all_of_them, scale))
 
 
 @command("googlenet")
@@ -253,20 +266,25 @@ def predict(
     fit: Fit = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write a row for each photo and class.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="The same rows as JSON.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """The most probable classes of each photo."""
     photos = options.photos(photo)
     table: list[dict[str, Any]] = []
-    for one in call.load():
-        for start in range(0, len(photos), PHOTOS):
-            part = photos[start : start + PHOTOS]
-            for name, rows in zip(part, one.predict(part, top, fit=fit or "crop"), strict=True):
+    loaded = call.load()
+    starts = [(which, start) for which in range(len(loaded)) for start in range(0, len(photos), PHOTOS)]
+    tasks = {key: (key[0], photos[key[1] : key[1] + PHOTOS]) for key in starts}
+    with crew(loaded, workers, scheduler) as team:
+        for (which, start), found in team.ordered(partial(_predicted, top=top, fit=fit or "crop"), tasks):
+            one = loaded[which]
+            for name, rows in zip(photos[start : start + PHOTOS], found, strict=True):
                 typer.echo(f"{one.backend}: {Path(name).name}")
-                for place, found in enumerate(rows):
-                    typer.echo(f"  {found.probability:8.4f}  {found.index:4d}  {found.label}")
+                for place, row in enumerate(rows):
+                    typer.echo(f"  {row.probability:8.4f}  {row.index:4d}  {row.label}")
                     told = {"backend": one.backend, "model": one.name, "photo": str(name), "place": place + 1}
-                    numbers = {"probability": float(found.probability), "logit": float(found.logit)}
-                    table.append(told | {"index": found.index, "label": found.label} | numbers)
+                    numbers = {"probability": float(row.probability), "logit": float(row.logit)}
+                    table.append(told | {"index": row.index, "label": row.label} | numbers)
     if csv is not None:
         with _written(csv) as stream:
             writer = DictWriter(stream, list(table[0]))
@@ -275,6 +293,12 @@ def predict(
     if json_file is not None:
         with _written(json_file) as stream:
             dump(table, stream, indent=1, ensure_ascii=False)
+
+
+def _predicted(models: Sequence[Model], task: tuple[int, list[Any]], *, top: int, fit: str) -> list[Any]:
+    which, photos = task
+    found: list[Any] = models[which].predict(photos, top, fit=fit)
+    return found
 
 
 @contextmanager

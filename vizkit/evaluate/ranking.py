@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from .. import techniques
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, unknown
 from ..inputs import targets
-from ..inputs.images import ImageInput
-from ..inputs.targets import Target
+from ..inputs.images import Batch, ImageInput
+from ..inputs.targets import Target, Wanted
 from ..results.base import Result
 from ..results.files import provenance
+from ..support.crew import crew
 from ..support.files import replacing
+from ..support.progress import steps_bar
 from ..techniques.common.probe import Probe
 from ..techniques.controls.controls import CONTROLS
 from ..zoo.shapes import TOLERANCE, Samples
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     pass
 
 Methods = Mapping[str, Method] | Sequence[str | Method]
+TOGETHER = 32
+"""Pictures that a method gets at once, whoever does the work, so that the same are always computed together."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,6 +114,8 @@ def rank(
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Ranking:
     """Judge methods by metrics, always beside a random map and an edge filter, and with masks a map of the centre.
 
@@ -126,6 +132,8 @@ def rank(
         options: settings of metrics by name, for example ``{"deletion": {"steps": 20}}``. The pointing game of samples
             of ``shapes`` allows 3 pixels.
         seed: of the random map and of all metrics. The same seed gives the same table.
+        workers, scheduler: who does the work, as for :func:`vizkit.explain`: each method on :data:`TOGETHER` pictures
+            is a task. The table is the same.
 
     Returns:
         :class:`Ranking`, best method first.
@@ -152,10 +160,12 @@ def rank(
     names = _metrics(metrics, settings, found is not None)
     contenders = _methods(methods, seed, found is not None)
     per_image = np.empty((len(contenders), len(names), len(job)))
-    for row, method in enumerate(contenders.values()):
-        maps = explain(method, model, case.batch, case.wanted)
-        for column, name in enumerate(names):
-            per_image[row, column] = METRICS[name].compute(case, maps, method, settings.get(name, {}))
+    tasks = list(_tasks(case, contenders))
+    judge = partial(_judged, metrics=names, settings=settings, seed=seed, batch_size=batch_size)
+    with crew(model, workers, scheduler) as team, steps_bar("evaluate", len(tasks)) as advance:
+        for done, ((row, start), figures) in enumerate(team.run(judge, tasks)):
+            per_image[row, :, start : start + figures.shape[1]] = figures
+            advance(done + 1, list(contenders)[row])
     values = per_image.mean(axis=2)
     mean_rank = _mean_rank(values, names)
     order = np.argsort(mean_rank, kind="stable")
@@ -170,6 +180,33 @@ def rank(
     )
     ordered = tuple(list(contenders)[k] for k in order)
     return Ranking(values[order], made, ordered, tuple(names), per_image[order], mean_rank[order])
+
+
+def _tasks(case: Case, contenders: Mapping[str, Method]) -> Iterator[tuple[tuple[int, int], tuple[Any, ...]]]:
+    """Each method on some pictures, by the method's number and the first picture's. One that sees several pictures at
+    once gets them all."""
+    for row, method in enumerate(contenders.values()):
+        size = len(case.batch) if hasattr(getattr(method, "func", method), "needs_pictures") else TOGETHER
+        for start in range(0, len(case.batch), size):
+            some = range(len(case.batch))[start : start + size]
+            masks = None if case.masks is None else case.masks[some.start : some.stop]
+            yield (row, start), (method, case.batch.part(some), case.wanted[some.start : some.stop], masks)
+
+
+def _judged(
+    models: Sequence[Model],
+    task: tuple[Method, Batch, Sequence[Wanted], Array | None],
+    *,
+    metrics: Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    batch_size: int | None,
+) -> Array:
+    """What the metrics say of one method's maps of some pictures, (metrics, n)."""
+    method, batch, wanted, masks = task
+    case = Case(models[0], batch, wanted, masks, seed, batch_size)
+    maps = explain(method, case.model, batch, wanted)
+    return np.array([METRICS[name].compute(case, maps, method, settings.get(name, {})) for name in metrics])
 
 
 def _metrics(given: Sequence[str] | None, settings: Iterable[str], masks: bool) -> list[str]:

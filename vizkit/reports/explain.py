@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..results.attribution import Attribution
 from ..results.explanation import Explanation
 from ..results.files import command
 from ..results.overlay import COLOURS
+from ..support.crew import crew
 from ..support.progress import steps_bar
 from ..techniques.common.checks import pictures_only
 from ..techniques.controls.controls import CONTROLS
@@ -72,6 +73,8 @@ def explain(
     batch_size: int | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Explanation:
     """Draw several methods for the same pictures, targets and models.
 
@@ -88,6 +91,11 @@ def explain(
         cmap: matplotlib's colour map of maps without signs; the default is perceptually uniform. Signed maps are red
             for and blue against, centred on zero.
         seed, batch_size, input_range, fit: as the methods have them.
+        workers: processes on this machine that share the work, each with its share of the processors as threads, or
+            with one GPU in turn; None does it in this one. Each method, target and model is a task. In a script, the
+            call belongs under ``if __name__ == "__main__":``.
+        scheduler: in place of ``workers`` the address of a Dask scheduler, "tcp://10.0.0.1:8786", whose workers can
+            import vizkit and read the same files (``pip install 'vizkit[dask]'``).
 
     Returns:
         :class:`Explanation`; ``.figure()`` is the figure, ``.save("x.png")`` writes it, ``.save("x.npz")`` the raw
@@ -110,28 +118,31 @@ def explain(
     every = [models] if isinstance(models, Model) else list(models)
     single = targets is None or isinstance(targets, int | str | Score)
     wanted: list[Wanted] = [targets] if single else list(targets)  # type: ignore[list-item, arg-type]
-    chosen = [_method(one) for one in methods]
-    if not (every and wanted and chosen):
+    if not (every and wanted and methods):
         raise SettingError("explain needs at least one model, one method and one target.")
+    for given in methods:
+        _method(given)
     for model in every:
         pictures_only(model, "explain")
     sizes = {model.spec.size for model in every}
     if len(sizes) > 1:
         raise SettingError(f"One figure needs one input size; these models take {sorted(sizes)}.")
     common = {"layer": layer, "seed": seed, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+    places = [(t, m, k) for t in range(len(wanted)) for m in range(len(every)) for k in range(len(methods))]
+    found: dict[tuple[int, int, int], Attribution] = {}
 
-    def one(model: Model, target: Wanted, run: Callable[..., Attribution], own: Mapping[str, Any]) -> Attribution:
-        known = set(inspect.signature(run).parameters) - ({"layer"} if hasattr(run, "input_first") else set())
-        settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
-        advance(next(done), f"{run.__name__} in {model.backend}")
-        return run(model, image, **{**settings, **own})
+    def tasks() -> Iterator[tuple[tuple[int, int, int], tuple[Wanted, int, Method]]]:
+        for t, m, k in places:
+            advance(len(found), f"{_method(methods[k])[0].__name__} in {every[m].backend}")
+            yield (t, m, k), (wanted[t], m, methods[k])
 
-    done = itertools.count()
-    with steps_bar("explain", len(chosen) * len(every) * len(wanted)) as advance:
-        results = tuple(
-            tuple(tuple(one(model, target, *method) for method in chosen) for model in every) for target in wanted
-        )
-        advance(next(done), "")
+    with crew(every, workers, scheduler) as team, steps_bar("explain", len(places)) as advance:
+        for place, result in team.run(partial(_one, image=image, common=common), tasks()):
+            found[place] = result
+        advance(len(places), "")
+    results = tuple(
+        tuple(tuple(found[t, m, k] for k in range(len(methods))) for m in range(len(every))) for t in range(len(wanted))
+    )
     values: Array = np.array([[[result.values for result in row] for row in block] for block in results])
     made = {
         "technique": "explain",
@@ -143,6 +154,17 @@ def explain(
         **command(),
     }
     return Explanation(values, made, results, overlay, scale, cmap)
+
+
+def _one(
+    models: Sequence[Model], task: tuple[Wanted, int, Method], *, image: ImageInput, common: Mapping[str, Any]
+) -> Attribution:
+    """One method for one target in one of the models."""
+    target, which, method = task
+    run, own = _method(method)
+    known = set(inspect.signature(run).parameters) - ({"layer"} if hasattr(run, "input_first") else set())
+    settings = {name: value for name, value in {**common, "target": target}.items() if name in known}
+    return run(models[which], image, **{**settings, **own})
 
 
 def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any]]:

@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
 from ..inputs.folders import collect
 from ..results.dreams import Evidence, Rendering
+from ..support.crew import crew
 from ..support.files import replacing
 from ..support.progress import steps_bar
 from ..techniques import render as optimise
@@ -61,6 +63,8 @@ def make(
     seed: int = 0,
     out: str | os.PathLike[str] = "vizkit-gallery",
     tell: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Path:
     """One sheet a layer with the pictures of its top units, unit number, activation and evidence under each.
 
@@ -77,6 +81,7 @@ def make(
         steps, size, seed: of the renderings.
         out: a folder that is new, empty or holds an earlier gallery.
         tell: called with messages for the user.
+        workers, scheduler: who does the work, as for :func:`vizkit.explain`; each layer is a task.
 
     Returns:
         The path of ``index.html``.
@@ -95,19 +100,23 @@ def make(
     plan = Plan(top, images, steps, size, seed)
     done: list[Chapter] = []
     index = folder / "index.html"
-    with steps_bar("gallery", len(names) * len(several)) as advance:
-        for number, name in enumerate(names):
-            found: list[Rendering] = []
-            for model in several:
-                advance(number * len(several) + len(found), f"{name} in {model.backend}")
-                units = found[0].provenance["units"] if found else None
-                found.append(_layer(model, name, plan, folder / STATE, units))
+    rendered = partial(_rendered, plan=plan, folder=(folder / STATE).resolve())
+    with crew(several, workers, scheduler) as team, steps_bar("gallery", len(names)) as advance:
+        for name, found in team.ordered(rendered, {name: name for name in names}):
             done.append(_sheet(name, found))
             index = write(folder, earlier, done, _page(several, done, plan, names))
             for one, text in _failures(name, found):
                 (tell or str)(f"{one}: {text}")
-        advance(len(names) * len(several), "")
+            advance(len(done), name)
     return index
+
+
+def _rendered(models: Sequence[Model], layer: str, *, plan: Plan, folder: Path) -> list[Rendering]:
+    """The pictures of a layer in each model; the first chooses the units."""
+    found: list[Rendering] = []
+    for model in models:
+        found.append(_layer(model, layer, plan, folder, found[0].provenance["units"] if found else None))
+    return found
 
 
 def _layer(model: Model, layer: str, plan: Plan, folder: Path, units: Sequence[int] | None) -> Rendering:

@@ -1,5 +1,6 @@
 """What techniques return: values, how they were made, and their files. Pictures of them are drawn by vizkit.draw."""
 
+from ..support.command import COMMAND
 from .attribution import Attribution
 from .base import Result, chosen
 from .concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
@@ -8,7 +9,7 @@ from .explanation import Explanation
 from .factorization import Factorization
 from .features import ActivationStatistics, FeatureMaps, Filters, TopUnits
 from .fields import Field, ReceptiveFields
-from .files import COMMAND, FIGURE_SUFFIXES, PROVENANCE, command, figure_bytes, provenance, read_provenance, save_figure
+from .files import FIGURE_SUFFIXES, PROVENANCE, command, figure_bytes, provenance, read_provenance, save_figure
 from .folders import Embedding, TopPatches
 from .health import Health, LayerHealth
 from .overlay import Overlay

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from ..contract.backend import Model
 from ..contract.errors import SettingError
 from ..inputs.images import Batch
+from ..support.command import COMMAND
 from ..support.files import replacing
 from ..support.version import VERSION
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
-"""The command line that is running, without its --out, as the user wrote it; None in a Python session."""
 
 
 def command() -> dict[str, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -29,14 +30,30 @@ Look = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds, of all workers together: of reading and computing, and those of them in which a network waited for
+    pictures."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the time that the network waited, 0..1."""
+        return self.waited / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
 class Passed:
     """A finished run: how many images were read, the others, and the SHA-256 over all pictures as the network saw them
-    (of each digest with the one before); ``resumed_at`` pictures were read by an earlier run."""
+    (of each digest with the one before); ``resumed_at`` pictures were read by an earlier run. ``spent`` is the time of
+    this one, no part of what was found."""
 
     read: int
     skipped: tuple[Skipped, ...]
     sha256: str
-    resumed_at: int = 0
+    resumed_at: int = field(default=0, compare=False)
+    spent: Spent = field(default=Spent(), compare=False)
 
     def described(self) -> dict[str, Any]:
         """For the provenance."""
@@ -140,7 +157,7 @@ def stream(
         model.check_layer(name)
     size = batching.fitting(model) if batch_size is None else batch_size
     way = Way(reader.fresh(), tuple(layers), looking, fit, input_range, size)
-    total, cuts = Total(reader, list(pictures.skipped)), shards(len(pictures))
+    total, cuts, spent = Total(reader, list(pictures.skipped)), shards(len(pictures)), Spent()
     with (
         _folder(
             state, len(cuts), bool(workers or scheduler), lambda: _belongs(model, pictures, way, settings)
@@ -151,67 +168,68 @@ def stream(
             parts.resume(total)
         missing = list(range(len(cuts))) if parts is None else parts.missing(total)
         where = partial(_there, team, None if scheduler else parts) if parts and not team.here else _here
-        for shard, part in where(model, pictures, way, cuts, missing, label):
-            if parts is None:
+        for shard, part, one in where(model, pictures, way, cuts, missing, label):
+            spent = Spent(spent.seconds + one.seconds, spent.waited + one.waited)
+            if part is not None and parts is not None:
+                parts.write(shard, part)
+            elif part is not None:
                 total.add(part)
-            else:
-                if part is not None:
-                    parts.write(shard, part)
+            if parts is not None:
                 parts.take_up(total)
     if not total.read:
         raise ImageError(f"None of the {len(pictures)} images can be read. The first: {total.skipped[0].reason}")
     resumed = len(pictures) - sum(len(cuts[shard]) for shard in missing)
-    return Passed(total.read, tuple(total.skipped), total.sha256, resumed)
+    return Passed(total.read, tuple(total.skipped), total.sha256, resumed, spent)
 
 
 def _here(
     model: Model, pictures: Pictures, way: Way, cuts: Sequence[range], missing: Sequence[int], label: str
-) -> Iterator[tuple[int, Part]]:
+) -> Iterator[tuple[int, Part | None, Spent]]:
     """The shards in this process, in order; files of the next are read while the network computes this."""
     look = way.look(model)
     with way.loader(model, pictures) as loader, model.held(), steps_bar(label, len(pictures)) as advance:
         for shard in missing:
-            yield shard, gather(model, way, look, loader, cuts[shard], cuts[shard].start, advance)
+            yield shard, *gather(model, way, look, loader, cuts[shard], cuts[shard].start, advance)
 
 
 def _there(
     team: Team, parts: Parts | None, model: Model, pictures: Pictures, way: Way, cuts: Sequence[range],
     missing: Sequence[int], label: str,
-) -> Iterator[tuple[int, Part | None]]:  # fmt: skip
+) -> Iterator[tuple[int, Part | None, Spent]]:  # fmt: skip
     """The shards by workers, as they are finished; None for one that its worker has written into the folder, which is
     only done on this machine, for a cluster's machines need not share one."""
     home, done = os.getcwd(), len(pictures) - sum(len(cuts[shard]) for shard in missing)
 
     def tasks() -> Iterator[tuple[int, Task]]:
         for shard in missing:
-            at = slice(cuts[shard].start, cuts[shard].stop)
-            some = Pictures(tuple(pictures.items[at]), tuple(pictures.names[at]), tuple(pictures.labels[at]))
+            some = pictures.part(slice(cuts[shard].start, cuts[shard].stop))
             yield shard, Task(way, shard, cuts[shard], some, home, parts)
 
     with steps_bar(label, len(pictures)) as advance:
-        for shard, part in team.run(work, tasks()):
+        for shard, (part, spent) in team.run(work, tasks()):
             done += len(cuts[shard])
             advance(done, "")
-            yield shard, part
+            yield shard, part, spent
 
 
-def work(models: Sequence[Model], task: Task) -> Part | None:
+def work(models: Sequence[Model], task: Task) -> tuple[Part | None, Spent]:
     """A shard in a worker."""
     model = models[0]
     with task.way.loader(model, task.found()) as loader:
-        part = gather(model, task.way, task.way.look(model), loader, task.places, 0)
+        part, spent = gather(model, task.way, task.way.look(model), loader, task.places, 0)
     part = replace(part, skipped=tuple(task.told(one) for one in part.skipped))
     if task.parts is None:
-        return part
+        return part, spent
     task.parts.write(task.shard, part)
-    return None
+    return None, spent
 
 
 def gather(
     model: Model, way: Way, look: Look, loader: Loader, places: range, first: int, advance: Advance | None = None
-) -> Part:
+) -> tuple[Part, Spent]:
     """A shard's pictures through the network: those at ``places`` of the list, which the loader has from ``first``."""
     reader, digests, skipped = way.reader.fresh(), [], []
+    began, waited = time.perf_counter(), loader.waited
 
     def step(start: int, stop: int) -> None:
         at, batch, failed = loader.fetch(first + start, first + stop)
@@ -226,7 +244,8 @@ def gather(
             advance(places.start + stop, "")
 
     batching.run(model, len(places), way.batch_size, step, "")
-    return Part(reader.state() if digests else {}, tuple(digests), tuple(skipped))
+    part = Part(reader.state() if digests else {}, tuple(digests), tuple(skipped))
+    return part, Spent(time.perf_counter() - began, loader.waited - waited)
 
 
 def _check(model: Model, batch: Batch, activations: Mapping[str, Array]) -> None:

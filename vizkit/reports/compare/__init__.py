@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "vizkit-compare"
+KEPT_BACK = ("study", "out", "tell", "workers", "scheduler")
+"""What belongs to a run of a study, not to the study."""
 Names = str | Sequence[str]
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -61,6 +63,8 @@ def compare(
     judge: bool | None = None,
     out: str | os.PathLike[str] = FOLDER,
     tell: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Comparison:
     """Compute a study, or what is missing of it, and write its report.
 
@@ -87,6 +91,9 @@ def compare(
         judge: whether PyTorch in float64 judges which backend is off; default yes, where PyTorch is installed.
         out: the folder: new, empty, or an earlier study's, of which finished cells are kept.
         tell: called with messages for the user.
+        workers, scheduler: who does the work, as for :func:`vizkit.explain`; a technique of a network in a backend is a
+            task, which still gets a process of its own with ``threads`` threads. Values are the same, and times those
+            of a machine that is busy: with several workers give ``threads`` their share.
 
     Returns:
         :class:`Comparison`; ``.index`` is the page. Beside it lie ``results.json``, ``results.csv`` (one number a row),
@@ -105,8 +112,9 @@ def compare(
     from . import plan
     from . import study as running
 
-    options = {name: value for name, value in given.items() if name not in ("study", "out", "tell")}
-    return running.run(plan.make(study, options), Path(out), tell or (lambda note: None))
+    options = {name: value for name, value in given.items() if name not in KEPT_BACK}
+    team = {"workers": workers, "scheduler": scheduler}
+    return running.run(plan.make(study, options), Path(out), tell or (lambda note: None), **team)
 
 
 __all__ = ["Comparison", "compare"]

@@ -9,10 +9,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...contract.backend import Model
+from ...support.crew import crew
 from . import cells
 from .cells import Cell
 from .plan import Plan, weights_name
@@ -32,16 +34,46 @@ def missing(wanted: Sequence[Cell], folder: Path) -> list[Cell]:
     ]
 
 
-def compute(plan: Plan, wanted: Sequence[Cell], folder: Path, tell: Callable[[Cell, bool], None]) -> Failures:
-    """Compute ``wanted`` cells into ``folder``; ``tell(cell, finished)`` is called when one is begun and when it ends.
+def compute(
+    plan: Plan,
+    wanted: Sequence[Cell],
+    folder: Path,
+    tell: Callable[[Cell, bool], None],
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Failures:
+    """Compute ``wanted`` cells into ``folder``; ``tell(cell, finished)`` is called when one is begun and when it ends,
+    by workers when a group is done.
 
     Returns why cells failed. A process that dies takes only the cell that it was at with it.
     """
     failures: Failures = {}
-    for _, group in groupby(wanted, key=lambda cell: cell.process):
-        left = list(group)
-        while left:
-            left = _process(plan, left, folder, tell, failures)
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in wanted:
+        groups.setdefault(cell.process, []).append(cell)
+    with crew((), workers, scheduler) as team:
+        here = partial(_group, plan=plan, folder=folder, tell=tell)
+        there = partial(_group, plan=plan, folder=folder.resolve(), tell=None)
+        for process, failed in team.run(here if team.here else there, groups):
+            failures |= failed
+            for cell in () if team.here else groups[process]:
+                tell(cell, True)
+    return {cell: failures[cell] for cell in wanted if cell in failures}
+
+
+def _group(
+    models: Sequence[Model],
+    group: Sequence[Cell],
+    *,
+    plan: Plan,
+    folder: Path,
+    tell: Callable[[Cell, bool], None] | None,
+) -> Failures:
+    """The cells of one technique of one network, and why some failed."""
+    failures: Failures = {}
+    left = list(group)
+    while left:
+        left = _process(plan, left, folder, tell or (lambda cell, finished: None), failures)
     return failures
 
 
@@ -97,7 +129,7 @@ def request(plan: Plan, group: Sequence[Cell], folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "layers": plan.layers,
         "cells": [
-            {"file": cell.file, "image": cell.image, "path": str(cell.path), "identity": cell.identity}
+            {"file": cell.file, "image": cell.image, "path": str(cell.path.resolve()), "identity": cell.identity}
             for cell in group
         ],
         **{key: identity[key] for key in SHARED},

@@ -22,7 +22,13 @@ from .plan import MARK, Plan, text, weights_name
 STUDY = "study.toml"
 
 
-def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Comparison:
+def run(
+    plan: Plan,
+    folder: Path,
+    tell: Callable[[str], None],
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Comparison:
     """See :func:`vizkit.compare`."""
     check(folder)
     kept = folder / FOLDER
@@ -42,7 +48,7 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Comparison:
             count += finished
             advance(count, f"{cell.model} {cell.backend} {cell.dtype} {cell.technique}")
 
-        failures = running.compute(plan, wanted, kept, step)
+        failures = running.compute(plan, wanted, kept, step, workers, scheduler)
         done = [cell for cell in every if cell not in failures]
         if not done:
             raise VizkitError(f"Every cell of the study failed. The first: {next(iter(failures.values()))}")

@@ -21,7 +21,8 @@ from PIL import Image
 
 from ...contract.backend import Array
 from ...contract.errors import MapWarning
-from ...results.files import COMMAND, figure_bytes
+from ...results.files import figure_bytes
+from ...support.command import COMMAND
 from ...support.version import VERSION
 
 if TYPE_CHECKING:

@@ -66,6 +66,10 @@ class Cluster:
                 f"The Dask scheduler at {self._address} has no workers. Start some: dask worker {self._address}"
             )
 
+    def gave_up(self, error: BaseException) -> bool:
+        """Whether Dask has tried the task as often as its settings say."""
+        return type(error).__name__ == "KilledWorker"
+
     def renew(self) -> None:
         """Dask has done so."""
 

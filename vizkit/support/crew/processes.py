@@ -53,6 +53,10 @@ class Processes:
     def check(self) -> None:
         """Nothing: where a process dies, its tasks tell."""
 
+    def gave_up(self, error: BaseException) -> bool:
+        """Never: that is for the crew to count."""
+        return False
+
     def renew(self) -> None:
         """Start anew after a worker's death, which ends the whole pool."""
         started = self._turns.value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ..command import COMMAND
 from .sending import dumps, packed
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Hands(Protocol):
 
     def check(self) -> None:
         """Raise SettingError where nobody is left who could work."""
+
+    def gave_up(self, error: BaseException) -> bool:
+        """Whether the error says that a task's workers died as often as they may."""
 
     def renew(self) -> None:
         """Replace the workers after one has died."""
@@ -83,7 +87,22 @@ class Team:
         pairs = iter(tasks.items() if isinstance(tasks, Mapping) else tasks)
         if self._hands is None:
             return ((key, function(self.models, task)) for key, task in pairs)
-        return _Run(self._hands, dumps(function, "The function"), pairs).results()
+        return _Run(self._hands, dumps((function, COMMAND.get()), "The function"), pairs).results()
+
+    def ordered(
+        self,
+        function: Callable[[Sequence[Model], Given], Found],
+        tasks: Mapping[Key, Given] | Iterable[tuple[Key, Given]],
+    ) -> Iterator[tuple[Key, Found]]:
+        """The same in the order of the tasks; what is done before its turn waits."""
+        pairs = enumerate(tasks.items() if isinstance(tasks, Mapping) else tasks)
+        early: dict[int, tuple[Key, Found]] = {}
+        due = 0
+        for (number, key), found in self.run(function, (((number, key), task) for number, (key, task) in pairs)):
+            early[number] = key, found
+            while due in early:
+                yield early.pop(due)
+                due += 1
 
 
 class _Run:
@@ -134,9 +153,13 @@ class _Run:
             key, task, tried = self.going.pop(future)
             try:
                 outcome: Outcome = pickle.loads(future.result())
-            except (BrokenProcessPool, CancelledError) as error:
-                broken.append((key, task, tried, error))
+            except (BrokenProcessPool, CancelledError):
+                broken.append((key, task, tried))
                 continue
+            except Exception as error:
+                if self.hands.gave_up(error):
+                    raise _died(key) from None
+                raise
             for category, text in outcome.warned:
                 warnings.warn(text, category, stacklevel=2)
             if outcome.refused is not None:
@@ -145,19 +168,22 @@ class _Run:
         if broken:
             self._retry(broken)
 
-    def _retry(self, broken: list[tuple[Any, bytes, int, BaseException]]) -> None:
+    def _retry(self, broken: list[tuple[Any, bytes, int]]) -> None:
         wait(self.going)  # the pool that broke gives up all of its tasks; some may have been done before
         self.hands.check()
-        for key, task, tried, _ in broken:
+        for key, task, tried in broken:
             if tried + 1 == ATTEMPTS:
-                raise SettingError(
-                    f"The worker that had the task {key!r} died {ATTEMPTS} times. Mostly the system ends a process "
-                    "for want of memory: take fewer workers or smaller batches. What was finished before is kept where "
-                    "the call keeps it."
-                )
+                raise _died(key)
             self.again.append((key, task, tried + 1))
         if not self.going:
             self.hands.renew()
+
+
+def _died(key: object) -> SettingError:
+    return SettingError(
+        f"The workers that had the task {key!r} died, one after the other. Mostly the system ends a process for want "
+        "of memory: take fewer workers or smaller batches. What was finished before is kept where the call keeps it."
+    )
 
 
 @contextmanager

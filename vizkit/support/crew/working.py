@@ -19,6 +19,8 @@ from ...contract import backend as contract
 from ...contract import errors
 from ...contract.backend import Model
 from ...contract.errors import SettingError, VizkitError
+from ..command import COMMAND
+from ..memory import keep_memory
 from ..progress import quiet
 from .sending import Sent, loads
 
@@ -53,6 +55,7 @@ def start(networks: bytes, lifeline: Connection, turns: Any, threads: int, devic
         turns.value += 1
     _place.update(device=devices[turn % len(devices)] if devices else None, networks=networks)
     contract.set_threads(threads)
+    keep_memory()
 
 
 def _end(lifeline: Connection) -> None:
@@ -92,7 +95,9 @@ def _outcome(networks: bytes, function: bytes, task: bytes) -> Outcome:
     with _one_at_a_time, quiet(), _heard() as warned:
         try:
             models = _models(networks)
-            found = loads(function, "The function")(models, loads(task, "The task"))
+            called, command = loads(function, "The function")
+            COMMAND.set(command)
+            found = called(models, loads(task, "The task"))
         except VizkitError as error:
             return Outcome(refused=error.with_traceback(None), warned=tuple(warned))
         return Outcome(found, warned=tuple(warned))

@@ -34,8 +34,6 @@ def tcav(
     input_range: str = "imagenet",
     fit: str = "crop",
     batch_size: int | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
 ) -> Tcav:
     """Testing with concept activation vectors (Kim et al. 2018, arXiv 1711.11279).
 
@@ -61,8 +59,6 @@ def tcav(
         seed: of the splits and the classifiers.
         input_range, fit: see :func:`vizkit.images.prepare`.
         batch_size: images in one pass; None fits the memory.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
 
     Returns:
         :class:`vizkit.results.Tcav` with ``values`` (concepts, splits).
@@ -85,9 +81,8 @@ def tcav(
     model.check_layer(layer)
     options: dict[str, Any] = {"fit": fit, "input_range": input_range, "batch_size": batch_size}
     sets = named(concepts)
-    crew: dict[str, Any] = {"workers": workers, "scheduler": scheduler}
-    read = {name: flat(model, one, layer, f"concept {name}", **options, **crew) for name, one in sets.items()}
-    others, described = flat(model, collect(random), layer, "random pictures", **options, **crew)
+    read = {name: flat(model, one, layer, f"concept {name}", **options) for name, one in sets.items()}
+    others, described = flat(model, collect(random), layer, "random pictures", **options)
     every = [values for values, _ in read.values()]
     size = check(classifier, splits, held_out, alpha, [len(one) for one in every], len(others))
     vectors, accuracy = concept_vectors(every, others, size, splits, classifier, held_out, seed)

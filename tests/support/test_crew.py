@@ -1,0 +1,276 @@
+"""The crew: the same results whoever works, whatever dies; its end; and what it says of mistakes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vizkit
+from vizkit.errors import ImageError, MapWarning, SettingError
+from vizkit.support.command import COMMAND
+from vizkit.support.crew import Team, crew
+from vizkit.techniques.common.checks import warn
+
+TASKS = {f"task {k}": k for k in range(7)}
+
+
+def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, int]:
+    """Logits and a map of one of the networks for a drawn picture, and which process made them."""
+    which, seed = task
+    picture = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    return models[which].logits(picture), vizkit.saliency(models[which], picture).values, os.getpid()
+
+
+def square(models: Sequence[Any], task: int, *, folder: str = "", dies: Sequence[int] = (), times: int = 1) -> int:
+    """The task squared; the worker is killed at some tasks, so many times."""
+    for k in range(times if task in dies else 0):
+        mark = Path(folder) / f"{task}-{k}"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return task * task
+
+
+def complains(models: Sequence[Any], task: int) -> str | None:
+    """A warning, and from the second task on an error of vizkit's."""
+    warn(f"flat {COMMAND.get()}")
+    if task:
+        raise ImageError(f"picture {task} cannot be read")
+    return COMMAND.get()
+
+
+def turns(models: Sequence[Any], task: int) -> int:
+    """Early tasks take longest."""
+    time.sleep(0.4 if task == 0 else 0)
+    return task
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Team]:
+    """Two workers without a network."""
+    with crew((), workers=2) as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A scheduler of Dask with two workers."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.quick
+def test_networks_in_workers_give_the_same_bits(tmp_path: Path) -> None:
+    """In float64, in every backend at once, of a network loaded by name and of one with other parameters."""
+    models = [vizkit.load("shapes", backend=one.name, dtype="float64") for one in vizkit.backends() if one.installed]
+    layer = models[0].filter_layers()[0] + ".weight"
+    models[0] = models[0].with_parameters({layer: models[0].parameter(layer) * 1.5})
+    models[-1].spec = vizkit.load("shapes", backend=models[-1].backend, labels=[str(k) for k in range(10)]).spec
+    tasks = {(which, seed): (which, seed) for which in range(len(models)) for seed in range(3)}
+    with crew(models) as team:
+        assert team.here
+        here = dict(team.run(maps, tasks))
+    with crew(models, workers=2) as team:
+        assert (team.here, team.size) == (False, 2)
+        there = dict(team.run(maps, tasks))
+    assert here.keys() == there.keys()
+    for key, (logits, values, process) in there.items():
+        np.testing.assert_array_equal(logits, here[key][0])
+        np.testing.assert_array_equal(values, here[key][1])
+        assert process != os.getpid()
+
+
+def test_a_wrapped_network_is_sent_as_it_is_now(kit: Any) -> None:
+    native = kit.sequential([("conv", 3, 4, 3, 1), ("relu",), ("flatten",), ("dense", 4 * 16, 5)])
+    model = vizkit.wrap(native, input_size=4, mean=(0.5,) * 3, std=(0.5,) * 3, labels=list("abcde"))
+    before = model.parameter("0.weight")
+    kit.write(native, "0.weight", before + 1)
+    with crew(model, workers=1) as team:
+        found = dict(team.run(maps, {"one": (0, 3)}))["one"]
+    np.testing.assert_array_equal(found[0], maps([model], (0, 3))[0])
+
+
+def test_a_killed_worker_changes_nothing(pair: Team, tmp_path: Path) -> None:
+    killed = partial(square, folder=str(tmp_path), dies=(2, 5))
+    assert dict(pair.run(killed, TASKS)) == dict(pair.run(square, TASKS)) == {key: k * k for key, k in TASKS.items()}
+    assert {path.name for path in tmp_path.iterdir()} == {"2-0", "5-0"}
+
+
+def test_a_task_that_kills_every_worker_is_named(pair: Team, tmp_path: Path) -> None:
+    """The right one, though others were on their way; then the crew goes on."""
+    fatal = partial(square, folder=str(tmp_path), dies=(3,), times=9)
+    with pytest.raises(SettingError, match=r"'task 3' died, .*memory"):
+        dict(pair.run(fatal, TASKS))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert dict(pair.run(square, {"after": 4})) == {"after": 16}
+
+
+def test_in_the_order_of_the_tasks_and_few_at_a_time(pair: Team) -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[tuple[int, int]]:
+        for k in range(9):
+            taken.append(k)
+            yield k, k
+
+    got = iter(pair.run(turns, tasks()))
+    next(got)
+    assert len(taken) <= 2 * pair.size + 1
+    assert [key for key, _ in pair.ordered(turns, tasks())] == list(range(9))
+
+
+def test_errors_and_warnings_come_back_as_themselves(pair: Team) -> None:
+    running = COMMAND.set("vizkit demo")
+    try:
+        with pytest.warns(MapWarning, match="flat vizkit demo"):
+            assert dict(pair.run(complains, {"a": 0})) == {"a": "vizkit demo"}
+        with pytest.warns(MapWarning), pytest.raises(ImageError, match="picture 4 cannot be read"):
+            list(pair.run(complains, {"a": 4}))
+    finally:
+        COMMAND.reset(running)
+
+
+def test_changed_weights_are_refused() -> None:
+    model = vizkit.load("shapes")
+    other = vizkit.load("shapes", weights="random:3")
+    model.recipe = other.recipe
+    with pytest.raises(SettingError, match="other weights"), crew(model, workers=1) as team:
+        list(team.run(maps, {"a": (0, 1)}))
+
+
+class Held:
+    """What no pickle takes."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("holds a lock")
+
+
+def test_what_cannot_be_sent_is_said(pair: Team) -> None:
+    with pytest.raises(SettingError, match=r"The task 'lock' cannot be sent to workers.*holds a lock"):
+        list(pair.run(square, {"lock": Held()}))  # type: ignore[dict-item]
+    model = vizkit.load("shapes")
+    model.recipe = None
+    with pytest.raises(SettingError, match=r"model\.recipe"), crew(model, workers=1):
+        pass
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"workers": 0}, "at least 1"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "give one of them"),
+    ],
+)
+def test_settings_that_make_no_crew(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said), crew((), **given):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("vizkit.support.crew.cluster.ANSWER", "1s")
+    with pytest.raises(SettingError, match="No Dask scheduler answers"), crew((), scheduler="tcp://127.0.0.1:9"):
+        pass
+    with pytest.raises(SettingError, match="No Dask scheduler answers"), crew((), scheduler="nonsense://x"):
+        pass
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(vizkit.errors.BackendMissingError, match=r"vizkit\[dask\]"), crew((), scheduler="tcp://a:1"):
+        pass
+
+
+def test_a_cluster_gives_the_same_also_when_a_worker_is_killed(address: str, tmp_path: Path) -> None:
+    with crew((), scheduler=address) as team:
+        assert team.size == 2
+        killed = partial(square, folder=str(tmp_path), dies=(2,))
+        assert [found for _, found in team.ordered(killed, TASKS)] == [k * k for k in TASKS.values()]
+        assert (tmp_path / "2-0").exists()
+        with pytest.warns(MapWarning), pytest.raises(ImageError, match="picture 4"):
+            list(team.run(complains, {"a": 4}))
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from vizkit.support.crew import crew
+from vizkit.support.files import replacing
+
+def slow(models, task):
+    with replacing(Path({folder!r}) / f"{{task}}.npz") as temporary:
+        temporary.touch()
+        (Path({folder!r}) / f"pid-{{os.getpid()}}").touch()
+        time.sleep(60)
+
+def main():
+    with crew((), workers=2) as team:
+        list(team.run(slow, {{k: k for k in range(4)}}))
+
+{guard}
+"""
+
+
+def started(folder: Path, guard: str) -> subprocess.Popen[str]:
+    """A script with two workers, in a session of its own, as a terminal's."""
+    file = folder / "script.py"
+    file.write_text(SCRIPT.format(folder=str(folder), guard=guard), encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, file], stderr=subprocess.PIPE, text=True, start_new_session=True, env=dict(os.environ)
+    )
+
+
+def alive(folder: Path) -> list[int]:
+    """The workers of the script that are still there."""
+    found = [int(path.name.removeprefix("pid-")) for path in folder.glob("pid-*")]
+    return [one for one in found if Path(f"/proc/{one}").exists() and "Z" not in state(one)]
+
+
+def state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def until(what: Any, seconds: float = 90) -> None:
+    """Wait for it, and fail where it never comes."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited for nothing"
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_and_no_half_file_outlives_the_process(tmp_path: Path, sent: signal.Signals) -> None:
+    """Ctrl-C reaches the whole session, a kill the one process alone."""
+    process = started(tmp_path, 'if __name__ == "__main__":\n    main()')
+    until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+    os.killpg(process.pid, sent) if sent == signal.SIGINT else os.kill(process.pid, sent)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == -sent
+    until(lambda: not alive(tmp_path))
+    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp")) + list(tmp_path.glob("*.npz"))
+    if sent == signal.SIGINT:
+        assert said.count("Traceback") == 1, said  # the script's own, of the KeyboardInterrupt that it let through
+        assert "Process" not in said
+
+
+def test_a_script_without_its_guard_is_told(tmp_path: Path) -> None:
+    process = started(tmp_path, "main()")
+    said = process.communicate(timeout=120)[1]
+    assert 'if __name__ == "__main__":' in said.splitlines()[-1]
+    assert said.count("Traceback") == 1
