@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ...contract.backend import Array
 from ..pictures import Pictures
 
 WARM, SHORT, LONG = 8, 32, 96
-"""Pictures of the runs that are measured: one that does not count, and two whose difference is the time of a picture."""
+"""Pictures of the runs that are measured: one that does not count, and two whose difference gives a picture's time."""
 
 
 @dataclass(frozen=True)
@@ -94,4 +94,7 @@ def peak() -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
     except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
