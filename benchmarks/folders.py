@@ -31,6 +31,7 @@ from vizkit import folders
 OUT = Path(__file__).parent / "results" / "folders.json"
 NETWORK, LARGE = "squeezenet1_0", "resnet50"
 LAYERS = ["features.3", "features.7", "features.12"]
+SHALLOW = ["features.2"]
 PHOTO = (500, 375)
 """Width and height of ImageNet's photos, mostly."""
 
@@ -97,8 +98,8 @@ def resident() -> float:
 def growth(count: int, root: Path, workers: int | None) -> list[dict[str, Any]]:
     """Health of the network of shapes over generated pictures; memory is this process's, which is the parent."""
     model, found = vizkit.load("shapes"), folders.find(small(root, count))
-    vizkit.health(model, found.part(slice(0, 64)))
-    result, took = used(lambda: vizkit.health(model, found, workers=workers))
+    vizkit.health(model, found.part(slice(0, 64)), SHALLOW)
+    result, took = used(lambda: vizkit.health(model, found, SHALLOW, workers=workers))
     return [{"count": count, "workers": workers, "peak_MiB": peak(), **took, "sum": float(result.values.sum())}]
 
 
@@ -180,7 +181,7 @@ def loader(count: int, root: Path, rounds: int) -> list[dict[str, Any]]:
     for round_ in range(rounds + 1):
         for name, run in who.items():
             passed, took = used(run)
-            waiting = {"waiting": passed.waiting} if name == "vizkit" else {}
+            waiting = {"waiting": passed.spent.share} if name == "vizkit" else {}
             if round_:
                 rows.append({"who": name, "round": round_, "count": count, **took, **waiting})
     return rows
@@ -204,15 +205,15 @@ def decoding(count: int, root: Path) -> list[dict[str, Any]]:
 def rates(root: Path) -> list[dict[str, Any]]:
     """Processor time of one picture on one thread for the paper's network: health of all layers, and top patches."""
     vizkit.set_threads(1)
-    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root, 40))
+    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root, 20))
     layer, rows = list(model.layers)[-4], []
     jobs: dict[str, Callable[[Any], Any]] = {
         "health of all layers": lambda some: vizkit.health(model, some),
         "top patches of a layer": lambda some: vizkit.top_patches(model, some, layer),
     }
     for name, job in jobs.items():
-        few, many = (used(lambda n=n, job=job: job(found.part(slice(0, n))))[1]["own_cpu"] for n in (8, 40))
-        rows.append({"what": name, "network": LARGE, "each": (many - few) / 32})
+        few, many = (used(lambda n=n, job=job: job(found.part(slice(0, n))))[1]["own_cpu"] for n in (4, 20))
+        rows.append({"what": name, "network": LARGE, "each": (many - few) / 16})
     return rows
 
 
@@ -232,9 +233,9 @@ def tasks(quick: bool) -> dict[str, list[dict[str, Any]]]:
     return {
         "listing": [{"count": 1_000_000 // (100 if quick else 1)}],
         "decoding": [{"count": 64 // few}],
-        "loader": [{"count": 256 // few, "rounds": 1 if quick else 5}],
-        "workers": [{"count": 320 // few, "rounds": 1 if quick else 3}],
-        "cluster": [{"count": 640 // few}],
+        "loader": [{"count": 128 // few, "rounds": 1 if quick else 5}],
+        "workers": [{"count": 256 // few, "rounds": 1 if quick else 3}],
+        "cluster": [{"count": 256 // few}],
         "rates": [{}],
         "sharing": [{}],
         "growth": [{"count": n // few, "workers": many} for many in (None, 2) for n in (2_000, 20_000)],
