@@ -18,6 +18,7 @@ import vizkit
 from vizkit import folders
 from vizkit.errors import SettingError
 from vizkit.inputs.folders import parts
+from vizkit.techniques.features.activity import Activity
 from vizkit.techniques.features.best import Best
 from vizkit.techniques.features.pooled import Features
 from vizkit.techniques.features.tally import Tallies
@@ -52,6 +53,7 @@ def readers() -> dict[str, Any]:
         "counts": Tallies({"features.4": 16, "features.9": 32}),
         "best": Best({"features.9": range(32), "features.4": [1, 3]}, 4, "float64"),
         "histogram": Histogram("features.9", 3),
+        "activity": Activity(LAYERS),
         "features": Features("features.9", "mean"),
     }
 

@@ -30,6 +30,7 @@ ORDER = (
         "receptive",
         "unit",
         "health",
+        "statistics",
         "embed",
         "atlas",
     ),

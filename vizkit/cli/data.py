@@ -168,6 +168,29 @@ def health(
 
 
 @command(more=FOLDER)
+def statistics(
+    call: Call,
+    model: ModelArgument,
+    images: Images = None,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")
+    ] = None,
+    samples: Samples = 240,
+    out: options.Out = None,
+) -> None:
+    """How active every layer is over a folder of images: zeros, blank channels, mean and maximum."""
+    from .. import draw as plotting
+    from .. import techniques
+
+    found = pictures(images, samples, call.given["seed"])
+    results = _each(call, call.load(), techniques.activation_statistics, found, layer or None)
+    for result in results:
+        report(result)
+        typer.echo(result.table())
+    options.write(results, plotting.activation_statistics, out, f"statistics-{model}.png")
+
+
+@command(more=FOLDER)
 def embed(
     call: Call,
     model: ModelArgument,

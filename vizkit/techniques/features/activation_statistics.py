@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
+from pathlib import Path
+from typing import Any
 
 from ...contract.backend import OUTPUT, Model
 from ...contract.errors import SettingError
 from ...inputs import images
+from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
 from ...results.features import ActivationStatistics
 from ...results.files import provenance
 from ...support import batching
-
-if TYPE_CHECKING:
-    pass
+from .activity import Activity
 
 
 def activation_statistics(
     model: Model,
-    image: ImageInput,
+    image: Pictures | ImageInput,
     layers: Sequence[str] | None = None,
     *,
+    state: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     fit: str = "crop",
     input_range: str = "imagenet",
     batch_size: int | None = None,
@@ -32,8 +34,12 @@ def activation_statistics(
 
     Args:
         model: a network.
-        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them.
+        image: path, Pillow image, uint8 (H, W, 3) array, or a list of them; or a folder of any size, of which what
+            cannot be read is named in the provenance.
         layers: names, in any order; None takes every layer with channels. They are reported in order of depth.
+        state: a folder in which the run is kept, so that it goes on where it was stopped.
+        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
+            :func:`vizkit.folders.stream`. They change no number.
         fit, input_range: see :func:`vizkit.images.prepare`.
         batch_size: images in memory at once; does not change the numbers. None fits 1 GiB.
 
@@ -58,29 +64,25 @@ def activation_statistics(
         wanted.append(OUTPUT)
     if not wanted:
         raise SettingError(f"No layers to measure among {list(layers or ())}; `vizkit layers {model.name}` lists them.")
-    batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
-    sums = np.zeros((len(wanted), 4))
-    counts = np.zeros((len(wanted), 2))
-    sums[:, 3] = -np.inf
-    least = np.full(len(wanted), np.inf)
-    shapes: list[tuple[int, ...]] = [()] * len(wanted)
+    reader, settings = Activity(wanted), {"layers": wanted, "fit": fit, "input_range": input_range}
+    options: dict[str, Any] = {"fit": fit, "input_range": input_range}
+    if is_folder(image) or any(one is not None for one in (state, workers, scheduler)):
+        more: dict[str, Any] = {"batch_size": batch_size, "state": state, "workers": workers, "scheduler": scheduler}
+        passed = stream(model, collect(image), wanted, reader, label="activations", **options, **more)
+        made = provenance(model, "activation_statistics", settings) | {"images": passed.described()}
+    else:
+        batch = images.prepare(image, model.spec, **options)
 
-    def step(start: int, stop: int) -> None:
-        activations = model.forward(model.ops.asarray(batch.tensor[start:stop]), wanted)
-        for i, value in enumerate(activations.values()):
-            found = model.ops.numpy(value)
-            maps = found.reshape(found.shape[0] * found.shape[1], -1)
-            zero = maps == 0
-            sums[i, :3] += zero.sum(), zero.all(axis=1).sum(), maps.sum(dtype=np.float64)
-            sums[i, 3] = max(sums[i, 3], maps.max())
-            least[i] = min(least[i], maps.min())
-            counts[i] += maps.size, len(maps)
-            shapes[i] = (1, *found.shape[1:])
+        def step(start: int, stop: int) -> None:
+            kept = model.forward(model.ops.asarray(batch.tensor[start:stop]), wanted)
+            reader.take(range(start, stop), batch, {name: model.ops.numpy(one) for name, one in kept.items()})
 
-    batching.run(model, len(batch), batch_size, step, "activations")
-    values = np.column_stack(
-        [sums[:, 0] / counts[:, 0], sums[:, 1] / counts[:, 1], sums[:, 2] / counts[:, 0], sums[:, 3]]
-    )
-    settings = {"layers": wanted, "fit": fit, "input_range": input_range}
-    made = provenance(model, "activation_statistics", settings, batch)
-    return ActivationStatistics(values, made, tuple(wanted), tuple(shapes), tuple(bool(low >= 0) for low in least))
+        batching.run(model, len(batch), batch_size, step, "activations")
+        made = provenance(model, "activation_statistics", settings, batch)
+    shapes = tuple((1, *model.layer(name).shape[1:]) for name in wanted)
+    return ActivationStatistics(reader.values(), made, tuple(wanted), shapes, tuple((reader.low >= 0).tolist()))
+
+
+def is_folder(image: Any) -> bool:
+    """Whether these are pictures in a list or a folder, that are read as they are needed."""
+    return isinstance(image, Pictures) or (isinstance(image, str | os.PathLike) and Path(image).is_dir())
