@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import signal
-import statistics
 import tempfile
 import threading
 import time
@@ -203,28 +202,31 @@ def decoding(count: int, root: Path) -> list[dict[str, Any]]:
 
 
 def rates(root: Path) -> list[dict[str, Any]]:
-    """Processor time of one picture on one thread for the paper's network: health of all layers, and top patches."""
+    """Processor time of one picture on one thread for the paper's network: health of all layers, and top patches; how
+    large a part of each is, and what taking it up costs, which a run does that goes on from it."""
     vizkit.set_threads(1)
-    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root, 20))
+    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root / "photos", 20))
     layer, rows = list(model.layers)[-4], []
-    jobs: dict[str, Callable[[Any], Any]] = {
-        "health of all layers": lambda some: vizkit.health(model, some),
-        "top patches of a layer": lambda some: vizkit.top_patches(model, some, layer),
+    jobs: dict[str, Callable[..., Any]] = {
+        "health of all layers": lambda some, **more: vizkit.health(model, some, **more),
+        "top patches of a layer": lambda some, **more: vizkit.top_patches(model, some, layer, **more),
     }
-    for name, job in jobs.items():
-        few, many = (used(lambda n=n, job=job: job(found.part(slice(0, n))))[1]["own_cpu"] for n in (4, 20))
-        rows.append({"what": name, "network": LARGE, "each": (many - few) / 16})
+    for k, (name, job) in enumerate(jobs.items()):
+        state, some = root / f"state{k}", found.part(slice(0, 4))
+        _, few = used(lambda job=job, some=some, state=state: job(some, state=state))
+        _, again = used(lambda job=job, some=some, state=state: job(some, state=state))
+        _, many = used(lambda job=job: job(found))
+        size = sum(file.stat().st_size for file in state.iterdir())
+        each = (many["own_cpu"] - few["own_cpu"]) / 16
+        rows.append({"what": name, "network": LARGE, "each": each, "part_MB": size / 1e6, "part_cpu": again["own_cpu"]})
     return rows
 
 
 def sharing(root: Path) -> list[dict[str, Any]]:
-    """What the parent spends on a part, and how long it takes until workers work."""
-    model, found = vizkit.load("shapes"), folders.find(small(root, 4096))
-    _, started = used(lambda: vizkit.health(model, found.part(slice(0, 2)), workers=2))
-    _, took = used(lambda: vizkit.health(model, found, workers=2))
-    parts = len(folders.shards(len(found)))
-    cpu = (took["own_cpu"] - started["own_cpu"]) / parts
-    return [{"start": started["seconds"], "part_cpu": cpu, "parts": parts, "pictures": len(found) // parts}]
+    """How long it takes until workers have done something."""
+    model, found = vizkit.load("shapes"), folders.find(small(root, 2))
+    _, started = used(lambda: vizkit.health(model, found, SHALLOW, workers=2))
+    return [{"start": started["seconds"]}]
 
 
 def tasks(quick: bool) -> dict[str, list[dict[str, Any]]]:
@@ -269,13 +271,6 @@ def main(
         print(name, json.dumps(rows)[:400], flush=True)
         report |= {"processor": processor()}
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-def median_ratio(rows: Sequence[dict[str, Any]], ours: str, theirs: str) -> float:
-    """The median over the rounds of how many times as many pictures a second ours reads."""
-    by = {(row["who"], row["round"]): row["seconds"] for row in rows}
-    rounds = sorted({row["round"] for row in rows})
-    return statistics.median(by[theirs, k] / by[ours, k] for k in rounds)
 
 
 if __name__ == "__main__":

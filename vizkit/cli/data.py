@@ -182,8 +182,8 @@ def statistics(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(images, samples, call.given["seed"])
-    results = _each(call, call.load(), techniques.activation_statistics, found, layer or None)
+    found = pictures(call, images, samples)
+    results = each(call, call.load(), techniques.activation_statistics, found, layer or None)
     for result in results:
         report(result)
         typer.echo(result.table())
