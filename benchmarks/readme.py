@@ -19,12 +19,14 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks import folders_paper
 from benchmarks import readme_speed as speed
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "vizkit" / "docs" / "pages" / "benchmarks.md", ROOT / "benchmarks" / "SPEED.md")
+DOCS = ROOT / "vizkit" / "docs" / "pages"
+PAGES = (README, DOCS / "benchmarks.md", DOCS / "guide" / "million.md", ROOT / "benchmarks" / "SPEED.md")
 SAMPLES = 60
 SEED = 2026
 app = typer.Typer(add_completion=False)
@@ -172,6 +174,8 @@ def rendered(text: str) -> str:
         "precision": (speed.precision_table, RESULTS / "precision.json"),
         "agreement": (speed.agreement_table, RESULTS / "agreement.json"),
         "dreams": (dreams_sentence, RESULTS / "dreams.json"),
+        "folders": (folders_paper.measured, RESULTS / "folders.json"),
+        "million": (folders_paper.million, RESULTS / "folders.json"),
         "shapes": (shapes_sentence, ROOT / "vizkit" / "zoo" / "data" / "shapes-training.json"),
     }
     for name, (table, path) in tables.items():

@@ -12,7 +12,7 @@ from .data import FOLDER, ModelArgument
 from .options import Call, LayerName, command
 
 
-@command(more=FOLDER)
+@command(more={name: option for name, option in FOLDER.items() if name != "dry_run"})
 def atlas(
     call: Call,
     model: ModelArgument,
@@ -35,12 +35,9 @@ def atlas(
     from ..reports.atlas import write
     from ..techniques import activation_atlas as technique
 
-    found = data.pictures(images, samples, call.given["seed"])
-    target = out or Path(f"atlas-{model}.html")
-    settings, state, loaded = call.settings(technique), call.given["state"], call.load()
-    for one in loaded:
-        own = settings | {"state": state and options.apart(state, one.backend, len(loaded))}
-        result = technique(one, found, layer, **own)
+    found = data.pictures(call, images, samples)
+    target, loaded = out or Path(f"atlas-{model}.html"), call.load()
+    for one, result in zip(loaded, data.each(call, loaded, technique, found, layer), strict=True):
         data.report(result)
         file = options.apart(target, one.backend, len(loaded))
         if file.suffix == ".html":

@@ -28,9 +28,16 @@ State = Annotated[
     Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+Draft = Annotated[
+    int | None,
+    typer.Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say how many pictures there are, and what time and memory they take.")
+]
 FOLDER = {
-    "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "seed": (Seed, 0),
-    "batch_size": (BatchSize, None), **CREW,
+    "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "draft": (Draft, None),
+    "seed": (Seed, 0), "batch_size": (BatchSize, None), **CREW, "dry_run": (DryRun, False),
 }  # fmt: skip
 """Options of what streams over a folder, with their defaults."""
 Page = Annotated[
@@ -38,14 +45,14 @@ Page = Annotated[
 ]
 
 
-def pictures(given: list[Path] | None, samples: int, seed: int) -> Pictures:
+def pictures(call: Call, given: list[Path] | None, samples: int) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
     from ..inputs import folders
     from ..zoo import shapes
 
     if given:
-        return folders.find(*given)
-    drawn = shapes.sample(samples, seed=seed)
+        return folders.find(*given, draft=call.given["draft"])
+    drawn = shapes.sample(samples, seed=call.given["seed"])
     return folders.collect(drawn.images, [shapes.CLASSES[int(label)] for label in drawn.labels])
 
 
@@ -76,28 +83,59 @@ def unit(
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     if unit is None and out is not None and out.suffix not in FIGURE:
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
-    found = pictures(images, samples, call.given["seed"])
+    found = pictures(call, images, samples)
     loaded = call.load()
-    if unit is not None:
+    if unit is not None and not call.given["dry_run"]:
         settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
         options.opened(make(loaded, layer, unit, found, **settings))
         return
-    results = _each(call, loaded, techniques.top_patches, found, layer)
+    results = each(call, loaded, techniques.top_patches, found, layer)
     for result in results:
         report(result)
     options.save(results, out or Path(f"unit-{model}-{layer}.png"))
     options.differences(results)
 
 
-def _each(
+def each(
     call: Call, loaded: Sequence[Model], technique: Callable[..., Any], found: Pictures, layer: str | list[str] | None
 ) -> list[Any]:
-    """A technique's result in each backend, every one with a state of its own."""
+    """A technique's result in each backend, every one with a state of its own; or, of a dry run, only what it takes."""
+    from ..inputs import folders
+
     settings, state = call.settings(technique), call.given["state"]
-    return [
-        technique(one, found, layer, **settings | {"state": state and options.apart(state, one.backend, len(loaded))})
-        for one in loaded
-    ]
+    if call.given.get("dry_run"):
+        _estimated(call, loaded, lambda one, some, more: technique(one, some, layer, **settings | more), found)
+    results = []
+    for one in loaded:
+        own = {"state": state and options.apart(state, one.backend, len(loaded))}
+        with folders.watched() as runs:
+            results.append(technique(one, found, layer, **settings | own))
+        for run in runs:
+            options.tell(f"{one.backend}: the network waited for pictures {run.spent.share:.1%} of the time")
+    return results
+
+
+ALONE: dict[str, Any] = {"state": None, "workers": None, "scheduler": None}
+"""Settings of a run that is measured: in this process, and not kept."""
+
+
+def _estimated(
+    call: Call, loaded: Sequence[Model], run: Callable[[Model, Pictures, dict[str, Any]], Any], found: Pictures
+) -> None:
+    """Say what the whole takes in each backend, measured on some of the pictures in this process, and leave."""
+    from ..contract import backend as contract
+    from ..inputs import folders
+    from ..support.crew import crew
+    from ..zoo import loading as api
+
+    with crew(**call.crew) as team:
+        size = team.size
+    if size > 1 and call.given["threads"] is None and call.given["scheduler"] is None:
+        api.set_threads(max(1, contract.cpu_count() // size))
+    for one in loaded:
+        taken = folders.estimate(lambda some, one=one: run(one, some, ALONE), found, workers=size)
+        typer.echo(f"{one.backend}: {taken.text()}")
+    raise typer.Exit()
 
 
 @command(more=FOLDER)
@@ -118,9 +156,9 @@ def health(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(images, samples, call.given["seed"])
+    found = pictures(call, images, samples)
     loaded = call.load()
-    results = _each(call, loaded, techniques.health, found, layer or None)
+    results = each(call, loaded, techniques.health, found, layer or None)
     for result in results:
         report(result)
         typer.echo(result.table())
@@ -144,8 +182,8 @@ def statistics(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(images, samples, call.given["seed"])
-    results = _each(call, call.load(), techniques.activation_statistics, found, layer or None)
+    found = pictures(call, images, samples)
+    results = each(call, call.load(), techniques.activation_statistics, found, layer or None)
     for result in results:
         report(result)
         typer.echo(result.table())
@@ -169,9 +207,9 @@ def embed(
     from .. import techniques
     from ..reports.embedding import write
 
-    found = pictures(images, samples, call.given["seed"])
+    found = pictures(call, images, samples)
     loaded = call.load()
-    results = _each(call, loaded, techniques.embed, found, layer)
+    results = each(call, loaded, techniques.embed, found, layer)
     for result in results:
         report(result)
         typer.echo(f"{result.provenance['backend']}: {result.text()}")

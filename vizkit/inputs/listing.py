@@ -69,7 +69,8 @@ def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
         found = sorted(_walk(path, SUFFIXES, skipped)) if whole else [path.name]
         names += [first + name for name in found] if first else found
         counts.append(len(found))
-        roots.append((str(path if whole else path.parent), first))
+        root = path if whole else path.parent
+        roots.append((str(root if draft is None else root.absolute()), first))
     if names:
         listed = Names.of(names)
         of = np.repeat(np.arange(len(roots), dtype=np.int32), counts)

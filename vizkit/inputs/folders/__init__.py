@@ -6,8 +6,24 @@ through a network, loading ahead while the network computes, and can go on where
 
 from ..listing import SUFFIXES, collect, find, readable
 from ..pictures import Pictures, Skipped
+from .estimating import Estimate, estimate
 from .loading import Loader
 from .parts import Reader
-from .streaming import Passed, stream
+from .streaming import Passed, Spent, stream, watched
 
-__all__ = ["SUFFIXES", "Loader", "Passed", "Pictures", "Reader", "Skipped", "collect", "find", "readable", "stream"]
+__all__ = [
+    "SUFFIXES",
+    "Estimate",
+    "Loader",
+    "Passed",
+    "Pictures",
+    "Reader",
+    "Skipped",
+    "Spent",
+    "collect",
+    "estimate",
+    "find",
+    "readable",
+    "stream",
+    "watched",
+]

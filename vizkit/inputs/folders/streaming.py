@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,20 @@ class Passed:
         """For the provenance."""
         skipped = [{"name": one.name, "reason": one.reason} for one in self.skipped]
         return {"count": self.read, "sha256": self.sha256, "skipped": skipped}
+
+
+_runs: ContextVar[list[Passed] | None] = ContextVar("_runs", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[Passed]]:
+    """A list to which every run is added that ends in the block, for whoever calls what has runs within."""
+    runs: list[Passed] = []
+    before = _runs.set(runs)
+    try:
+        yield runs
+    finally:
+        _runs.reset(before)
 
 
 @dataclass(frozen=True)
@@ -179,7 +194,10 @@ def stream(
     if not total.read:
         raise ImageError(f"None of the {len(pictures)} images can be read. The first: {total.skipped[0].reason}")
     resumed = len(pictures) - sum(len(cuts[shard]) for shard in missing)
-    return Passed(total.read, tuple(total.skipped), total.sha256, resumed, spent)
+    passed = Passed(total.read, tuple(total.skipped), total.sha256, resumed, spent)
+    if (runs := _runs.get()) is not None:
+        runs.append(passed)
+    return passed
 
 
 def _here(

@@ -135,7 +135,7 @@ def table(
         raise ImageError(f"{', '.join(map(str, paths)) or 'No table'} holds no picture.")
     listed = Names.of(names)
     at = np.array(places, np.int64).reshape(-1, 2)
-    items = Rows(tuple(map(str, paths)), tuple(columns), np.array(of, np.int32), at, listed, draft)
+    items = Rows(tuple(map(os.path.abspath, paths)), tuple(columns), np.array(of, np.int32), at, listed, draft)
     return Pictures(items, listed, Coded.of(labels))
 
 

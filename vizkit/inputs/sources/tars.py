@@ -128,7 +128,7 @@ def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
         raise ImageError(f"{', '.join(map(str, paths)) or 'No tar file'} holds no picture ({', '.join(IMAGES)}).")
     listed = Names.of(names)
     where = np.array(spans, np.int64).reshape(-1, 2)
-    items = Members(tuple(str(path) for path in paths), np.array(of, np.int32), where, listed, draft)
+    items = Members(tuple(map(os.path.abspath, paths)), np.array(of, np.int32), where, listed, draft)
     return Pictures(items, listed, Coded.of(labels))
 
 
