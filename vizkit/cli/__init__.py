@@ -14,7 +14,7 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..results.files import COMMAND
 from ..support.memory import keep_memory
-from . import compare, concepts, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
+from . import compare, concepts, data, demo, docs, doctor, dreams, explore, homework, lists, maps, network, pictures, weights
 from .app import app
 from .checks import Checked
 
@@ -32,6 +32,7 @@ ORDER = (
         "health",
         "embed",
         "atlas",
+        "explore",
     ),
     *("models", "convert", "weights", "backends", "doctor", "docs"),
 )
@@ -48,6 +49,7 @@ __all__ = [
     "docs",
     "doctor",
     "dreams",
+    "explore",
     "homework",
     "lists",
     "main",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -14,13 +15,20 @@ from ..contract.backend import Array
 from ..contract.errors import ImageError
 
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What bytes may be: formats that Pillow decodes itself, without another program."""
+MOST_PIXELS = 50_000_000
+"""Pixels of a picture that comes as bytes."""
+
+
 def sample() -> Path:
     """The bundled photo of a cat (CC0, by Stefan van der Walt), 451 x 300 pixels."""
     return Path(str(files("vizkit.zoo") / "data" / "cat.jpg"))
 
 
 def read(image: Any) -> Image.Image:
-    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image or an array.
+    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image, an array, or the bytes
+    of an image file, which are taken for a stranger's: only :data:`FORMATS`, and at most :data:`MOST_PIXELS`.
 
     Honours EXIF orientation; palettes, gray, 16-bit gray and CMYK become RGB; transparency is laid on white. Arrays are
     uint8 of shape (H, W, 3) or (H, W). Raises ImageError naming the file.
@@ -29,6 +37,8 @@ def read(image: Any) -> Image.Image:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(ImageOps.exif_transpose(image))
+    if isinstance(image, bytes):
+        return _from_bytes(image)
     if not isinstance(image, str | os.PathLike):
         raise ImageError(
             f"An image is a path, a Pillow image, a uint8 array of shape (H, W, 3), or a list of them; got a "
@@ -51,6 +61,26 @@ def read(image: Any) -> Image.Image:
         raise ImageError(f"{str(path)!r} is refused: {error}") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{str(path)!r} cannot be read, it is damaged or cut off: {error}") from None
+
+
+def _from_bytes(data: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ImageError(
+                    f"The picture has {opened.width} x {opened.height} pixels; at most {MOST_PIXELS // 10**6} million "
+                    "are read. Make it smaller."
+                )
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        raise ImageError(f"This is no image. Give one of {', '.join(FORMATS)}.") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"The picture is refused: {error}") from None
+    except Exception as error:  # whatever a decoder makes of damaged bytes
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"The picture cannot be read, it is damaged or cut off: {error}") from None
 
 
 def _from_array(array: Array) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...contract.backend import Model
@@ -20,6 +21,7 @@ def feature_maps(
     image: ImageInput,
     layer: str | None = None,
     *,
+    unit: int | Sequence[int] | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
 ) -> FeatureMaps:
@@ -29,6 +31,7 @@ def feature_maps(
         model: a network.
         image: path, Pillow image, uint8 (H, W, 3) array, or a list of them; noise from :func:`vizkit.images.noise`.
         layer: any layer, or "output"; None takes the first convolution. Nothing after it is computed.
+        unit: a channel, several in the order wanted, or None for all.
         input_range: "imagenet" (normalised) or "unit" (0..1).
         fit: "crop" or "squash", see :func:`vizkit.images.prepare`.
 
@@ -50,4 +53,9 @@ def feature_maps(
     if values.ndim not in (2, 4):
         raise SettingError(f"Layer {layer!r} gives shape {values.shape}; maps need (N, C, H, W) or (N, C).")
     settings = {"layer": layer, "input_range": input_range, "fit": fit}
+    if unit is not None:
+        chosen = [unit] if isinstance(unit, int) else list(unit)
+        if not chosen or not all(0 <= one < values.shape[1] for one in chosen):
+            raise SettingError(f"unit={unit}: layer {layer!r} has units 0 to {values.shape[1] - 1}; name at least one.")
+        values, settings = values[:, chosen], {**settings, "unit": chosen}
     return FeatureMaps(values, provenance(model, "feature_maps", settings, batch), layer, batch)
