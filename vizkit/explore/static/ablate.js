@@ -5,10 +5,12 @@ import { byId, button, el, number, percent } from "./dom.js";
 import { change, without } from "./edits.js";
 import { t } from "./i18n.js";
 import { onPredictions, shareOf } from "./predictions.js";
-import { layerOf, session } from "./session.js";
+import { INPUT, layerOf, session } from "./session.js";
 import { onChange, set, view } from "./state.js";
 
 let latestAnswer = null;
+
+const difference = (points) => (Math.abs(points) < 0.05 ? "0.0" : `${points > 0 ? "+" : "−"}${Math.abs(points).toFixed(1)}`);
 
 function row(one) {
   const name = `${one.layer} # ${one.unit}`;
@@ -22,7 +24,7 @@ function row(one) {
 }
 
 function form() {
-  const layers = session.layers.filter((one) => one.maps);
+  const layers = session.layers.filter((one) => one.maps && one.name !== INPUT);
   const layer = choice(t("layer"), layers.map((one) => [one.name, one.name]), layerOf(view.layer)?.maps ? view.layer : layers[0]?.name, () => {});
   const unit = el("input", { type: "number", min: "0", step: "1", value: String(view.unit ?? 0) });
   const amount = el("input", { type: "number", step: "0.1", value: "1" });
@@ -49,7 +51,7 @@ function comparison() {
       const was = shareOf(before, name, row.index), is = shareOf(now, name, row.index);
       const both = was !== undefined && is !== undefined;
       const delta = both ? 100 * (is - was) : 0;
-      return [was === undefined ? "–" : percent(was), is === undefined ? "–" : percent(is), both ? `${delta >= 0 ? "+" : "−"}${Math.abs(delta).toFixed(1)}` : "–"];
+      return [was === undefined ? "–" : percent(was), is === undefined ? "–" : percent(is), both ? difference(delta) : "–"];
     };
     return el("table", { class: "numbers" }, el("caption", { text: name }),
       el("thead", {}, el("tr", {}, ...["class", "beforeWord", "afterWord", "change"].map((key) => el("th", { scope: "col", text: t(key) })))),

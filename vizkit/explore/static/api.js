@@ -3,6 +3,7 @@
 const EXPORT = globalThis.VIZKIT_EXPORT ?? null;
 export const exported = EXPORT !== null;
 export const exportedView = EXPORT?.view ?? "";
+export const exportedViews = EXPORT?.views ?? [];
 
 const ARRAYS = { float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array };
 const running = new Map();

@@ -6,14 +6,15 @@ import { combo } from "./combo.js";
 import { openDialog, startDialog } from "./dialog.js";
 import { chooseLayer, startDiagram } from "./diagram.js";
 import { byId, el, rove } from "./dom.js";
+import { startExported } from "./exported.js";
 import { startExplain } from "./explain.js";
 import { language, localise, t } from "./i18n.js";
 import { startLayer } from "./layer.js";
 import { startPicture } from "./picture.js";
 import { startPredictions } from "./predictions.js";
-import { begin, session } from "./session.js";
+import { begin, INPUT, session } from "./session.js";
 import { startShare } from "./share.js";
-import { onChange, restore, set, view } from "./state.js";
+import { onChange, otherwise, restore, set, view } from "./state.js";
 import { startUnit } from "./unit.js";
 import { stopJobs } from "./unitjobs.js";
 
@@ -109,7 +110,7 @@ async function start() {
     return;
   }
   words();
-  if (view.layer === undefined) view.layer = session.layers.find((one) => one.maps)?.name;
+  otherwise({ picture: session.pictures[0]?.id, layer: session.layers.find((one) => one.maps && one.name !== INPUT)?.name });
   tabs();
   listen();
   startPicture();
@@ -120,6 +121,7 @@ async function start() {
   startExplain();
   startAblate();
   startShare();
+  startExported();
   document.documentElement.dataset.ready = "";
 }
 

@@ -10,7 +10,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const open = new Set();
 let tree = null, focused = null;
 
-const size = (shape) => (shape?.length ? shape.join("×") : "");
+const size = (shape) => (shape ?? []).slice(1).join("×");
+
+/** A layer's name within its block. */
+const short = (node) => (node.block && node.layer?.startsWith(`${node.block}.`) ? node.layer.slice(node.block.length + 1) : node.layer);
 
 function svg(name, attributes) {
   const node = document.createElementNS(SVG, name);
@@ -43,8 +46,8 @@ function toggle(id) {
 
 function item(box) {
   const { node, block } = box;
-  const name = block ? block.label : node.label;
-  const about = block ? t("blockOf", { name: block.label, count: block.layers.length }) : [node.layer, size(node.shape)].filter(Boolean).join(", ");
+  const name = block ? block.id : node.label;
+  const about = block ? t("blockOf", { name: block.id, kind: block.label, count: block.layers.length }) : [node.layer, size(node.shape)].filter(Boolean).join(", ");
   const selected = Boolean(node?.layer && node.layer === view.layer) || Boolean(block && !box.open && block.layers.includes(view.layer));
   const out = el("div", {
     role: "treeitem", class: block ? `box block${box.open ? " open" : ""}` : "box", tabindex: "-1", "aria-level": String(box.level),
@@ -53,7 +56,7 @@ function item(box) {
   });
   if (node && !node.layer) out.setAttribute("aria-disabled", "true");
   const head = el("span", { class: "name", text: name });
-  const small = el("small", { text: block ? (box.open ? "" : `${block.layers.length} ▾`) : [node.layer, size(node.shape)].filter(Boolean).join("  ") });
+  const small = el("small", { text: block ? [block.label, box.open ? "" : t("steps", { count: block.layers.length })].filter(Boolean).join(" · ") : [node.layer === node.label ? "" : short(node), size(node.shape)].filter(Boolean).join(" · ") });
   out.append(head, small);
   Object.assign(out.style, { left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` });
   out.addEventListener("click", () => {
@@ -118,6 +121,8 @@ function keys(event) {
 }
 
 export function startDiagram() {
+  // A block that is most of the network is no block to whoever looks for one.
+  for (const one of session.diagram.blocks) if (one.layers.length > session.diagram.nodes.length / 2) open.add(one.id);
   byId("diagram").addEventListener("keydown", keys);
   byId("open-all").addEventListener("click", () => { session.diagram.blocks.forEach((one) => open.add(one.id)); draw(); });
   byId("close-all").addEventListener("click", () => { open.clear(); draw(); });

@@ -49,7 +49,7 @@ export function number(value, digits = 4) {
 
 const minus = (text) => text.replace(/^-/, "−").replace("e-", "e−").replace("e+", "e");
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
+export const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 

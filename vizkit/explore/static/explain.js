@@ -30,7 +30,7 @@ async function find(text) {
 function methods() {
   const families = new Map();
   for (const each of session.methods) families.set(each.family, [...(families.get(each.family) ?? []), each]);
-  const boxes = [...families].map(([family, rows]) => el("fieldset", {}, el("legend", { text: family }), ...rows.map((each) => el("label", { title: each.line, data: { method: each.name } },
+  const boxes = [...families].map(([family, rows]) => el("fieldset", {}, el("legend", { text: family.split(":")[0], title: family }), ...rows.map((each) => el("label", { title: each.line, data: { method: each.name } },
     el("input", { type: "checkbox", value: each.name, checked: view.methods.includes(each.name), on: { change: (event) => {
       const chosen = session.methods.map((row) => row.name).filter((name) => (name === each.name ? event.target.checked : view.methods.includes(name)));
       set({ methods: chosen });

@@ -19,6 +19,7 @@ export function onPhoto({ photo, map, height, width }) {
   const box = el("span", { class: "field", hidden: true, "aria-hidden": "true" }), inner = el("span", { class: "field counts", hidden: true, "aria-hidden": "true" });
   const words = el("p", { class: "soft small" });
   const values = enlarge(map, height, width, photo.height, photo.width);
+  const isSigned = map.some((value) => value < 0);
   const out = { field: null, effective: null, from: null };
 
   const put = (node, [top, left, bottom, right]) => {
@@ -28,7 +29,7 @@ export function onPhoto({ photo, map, height, width }) {
   };
   out.draw = () => {
     if (mode === "effective" && out.effective) blend(canvas, photo, out.effective, limits(out.effective, false), false, 0.9, 0);
-    else if (mode === "map") blend(canvas, photo, values, limits(values, false), false, 0.8, 0);
+    else if (mode === "map") blend(canvas, photo, values, limits(map, isSigned), isSigned, 0.8, 0);
     else pixels(canvas, photo.height, photo.width, (into) => into.set(new Uint32Array(photo.data.buffer)));
     inner.hidden = mode !== "effective" || !out.effective;
     if (!inner.hidden) put(inner, mass(out.effective, photo.height, photo.width));

@@ -1,6 +1,6 @@
 // Where the boxes of the network go: from top to bottom, parallel paths side by side, a frame around an open block.
 
-const HEIGHT = 42, WIDE = 212, NARROW = 132, GAP = 12, DOWN = 18, HEAD = 30, INSET = 12;
+const HEIGHT = 42, WIDE = [216, 200, 184], NARROW = 124, GAP = 10, DOWN = 18, HEAD = 32, INSET = 9;
 
 /**
  * Boxes and lines of what is open.
@@ -40,14 +40,14 @@ export function layout({ nodes, edges, blocks }, open) {
     const ranks = rank(items, levels.get(key) ?? []);
     for (const row of ranks) {
       for (const item of row) {
-        item.width = row.length > 1 || level > 1 ? NARROW : WIDE;
+        item.width = row.length > 1 ? NARROW : WIDE[Math.min(level, WIDE.length) - 1];
         item.height = HEIGHT;
         if (item.open) item.inner = place(item.block.id, level + 1);
         if (item.open) [item.width, item.height] = [item.inner.width + 2 * INSET, item.inner.height + HEAD + INSET];
       }
     }
     const across = (row) => row.reduce((sum, item) => sum + item.width + GAP, -GAP);
-    const width = Math.max(...ranks.map(across), item0(ranks));
+    const width = Math.max(NARROW, ...ranks.map(across));
     let y = 0;
     for (const row of ranks) {
       let x = (width - across(row)) / 2;
@@ -61,7 +61,6 @@ export function layout({ nodes, edges, blocks }, open) {
     }
     return { width, height: Math.max(y - DOWN, 0), ranks };
   }
-  const item0 = (ranks) => (ranks.length ? 0 : NARROW);
 
   function settle({ ranks }, left, top) {
     for (const row of ranks) {

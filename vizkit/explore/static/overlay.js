@@ -7,11 +7,13 @@ import { view } from "./state.js";
 
 function scores(found) {
   if (!found) return null;
+  // The names of metrics and controls are vizkit's own: `random_map` is the random one.
+  const plain = (name) => name.replace(/_map$/, "").replaceAll("_", " ");
   const names = [...new Set(Object.values(found).flatMap((one) => Object.keys(one.controls ?? {})))];
-  const rows = Object.entries(found).map(([name, one]) => el("tr", {}, el("th", { scope: "row", text: name }), el("td", { text: number(one.value, 3) }),
+  const rows = Object.entries(found).map(([name, one]) => el("tr", {}, el("th", { scope: "row", text: plain(name) }), el("td", { text: number(one.value, 3), data: { score: name } }),
     ...names.map((control) => el("td", { text: number(one.controls?.[control], 3) }))));
-  return el("table", { class: "numbers" }, el("caption", { text: t("scores") }),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col", text: t("score") }), el("th", { scope: "col", text: t("value") }), ...names.map((name) => el("th", { scope: "col", text: name })))), el("tbody", {}, ...rows));
+  return el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("scores") }, el("table", { class: "numbers" }, el("caption", { text: t("scores") }),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col", text: t("score") }), el("th", { scope: "col", text: t("value") }), ...names.map((name) => el("th", { scope: "col", text: plain(name) })))), el("tbody", {}, ...rows)));
 }
 
 /** A card; `draw()` follows opacity and threshold, `point(y, x)` shows the shared pointer, `link(y, x)` moves it. */
@@ -38,7 +40,7 @@ export function overlayCard(found, photo, { link, target }) {
   stage.addEventListener("pointerleave", () => link(null, null));
   draw();
   const node = el("figure", { class: "card overlay", data: { method: found.method } },
-    el("figcaption", {}, el("strong", { text: found.method }), el("span", { class: "soft small", text: ` ${found.family} · ${t("seconds", { value: number(found.seconds, 2) })}` }), value),
+    el("figcaption", {}, el("strong", { text: found.method }), el("span", { class: "soft small", text: ` ${found.family.split(":")[0]} · ${t("seconds", { value: number(found.seconds, 2) })}` }), value),
     stage, el("p", { class: "soft small", text: t(found.signed ? "legendSigned" : "legend") }), scores(found.scores));
   return { node, draw, point };
 }

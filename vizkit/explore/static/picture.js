@@ -118,11 +118,7 @@ async function camera() {
 
 export function startPicture() {
   pictures = [...session.pictures];
-  next = session.pages ?? null;
-  if (!pictures.some((one) => one.id === view.picture)) {
-    // An address may name an upload of this server that is not among the first pages of the folder.
-    if (!view.picture && pictures.length) view.picture = pictures[0].id;
-  }
+  next = session.next ?? null;
   list();
   show();
   byId("sources").hidden = exported;

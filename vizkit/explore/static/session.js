@@ -5,9 +5,13 @@ import { view } from "./state.js";
 
 export const session = { layers: [], backends: [], methods: [], pictures: [] };
 const byName = new Map();
+/** The picture itself, which can be looked at as a layer can. */
+export const INPUT = "input";
 
 export async function begin() {
   Object.assign(session, await json("session"));
+  const { channels, height, width } = session.input;
+  if (!session.layers.some((one) => one.name === INPUT)) session.layers.unshift({ name: INPUT, kind: INPUT, shape: [1, channels, height, width], units: channels, maps: true });
   for (const layer of session.layers) byName.set(layer.name, layer);
 }
 

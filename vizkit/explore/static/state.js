@@ -4,6 +4,7 @@ const LISTS = ["methods"];
 const NUMBERS = ["unit", "y", "x", "target", "opacity", "threshold"];
 const TEXTS = ["tab", "picture", "layer", "b", "other", "sort", "lang", "theme"];
 const DEFAULTS = { tab: "layer", sort: "strength", opacity: 0.8, threshold: 0 };
+const fallback = {};
 const listeners = [];
 
 export const view = { ...DEFAULTS, methods: [], edits: [] };
@@ -12,7 +13,7 @@ export const view = { ...DEFAULTS, methods: [], edits: [] };
 export const onChange = (call) => listeners.push(call);
 
 export function parse(text) {
-  const found = { ...DEFAULTS, methods: [], edits: [] };
+  const found = { ...DEFAULTS, ...fallback, methods: [], edits: [] };
   const given = new URLSearchParams(text.replace(/^#/, ""));
   for (const name of TEXTS) if (given.get(name)) found[name] = given.get(name);
   for (const name of LISTS) if (given.get(name)) found[name] = given.get(name).split(",").filter(Boolean);
@@ -25,6 +26,14 @@ export function parse(text) {
     if (Array.isArray(edits)) found.edits = edits.filter((one) => one && typeof one.layer === "string" && Number.isInteger(one.unit));
   } catch { /* an address that was cut off: no edits */ }
   return found;
+}
+
+/** What an address that does not say it means; it is written all the same. */
+export function otherwise(values) {
+  for (const [name, value] of Object.entries(values)) {
+    fallback[name] = value;
+    view[name] ??= value;
+  }
 }
 
 export function write(state = view) {

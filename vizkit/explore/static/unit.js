@@ -97,8 +97,8 @@ function show(layer, found, pixels) {
   const over = onPhoto({ photo: pixels, map: found.map, height, width });
   const focus = document.activeElement?.closest?.("#view-unit") ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.dataset.part : null;
   place.replaceChildren(head(layer), el("div", { class: "cards" },
-    part("mapcard", t("map"), ...large.parts), part("overcard", t("onPicture"), ...over.parts),
-    part("sum", t("sum")), part("weights", t("weights")), part("patches", t("patches")), part("dream", t("dream"))));
+    el("div", { class: "column" }, part("mapcard", t("map"), ...large.parts), part("sum", t("sum")), part("patches", t("patches"))),
+    el("div", { class: "column" }, part("overcard", t("onPicture"), ...over.parts), part("weights", t("weights")), part("dream", t("dream")))));
   sumAt(one("sum"));
   startJobs(one("patches"), one("dream"));
   for (const shown of large.views) shown.point(...at);

@@ -36,7 +36,7 @@ function control(text, begin) {
     stop = begin({
       step: ({ done: at, of, text: about }) => { meter.value = of ? at / of : 0; words.textContent = about || t("dreamStep", { done: at, of }); },
       error: (error) => { failure = error.message; },
-      end: () => done(failure || null),
+      end: () => { words.textContent = ""; done(failure); },
     }, words);
     running.add(stop);
   }, { class: "main" });
@@ -64,7 +64,7 @@ function dream(place) {
     });
   });
   if (!exported) {
-    row.append(el("label", { class: "choice" }, el("span", { text: t("steps") }), steps), el("label", { class: "choice" }, el("span", { text: t("seed") }), seed));
+    row.append(el("label", { class: "choice" }, el("span", { text: t("dreamSteps") }), steps), el("label", { class: "choice" }, el("span", { text: t("seed") }), seed));
   }
   place.replaceChildren(row, canvas);
   return start;
