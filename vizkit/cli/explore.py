@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..contract.errors import SettingError
-from .options import MACHINE, BackendNames, Call, Device, Dtype, Threads, WeightsName, command
 from .network import Model
+from .options import MACHINE, BackendNames, Call, Device, Dtype, Threads, WeightsName, command, opened
 
 
 @command(networks=False)
@@ -54,6 +54,11 @@ def explore(
         raise SettingError("--view says what --export writes: give --export DIR, too.")
     pictures = None if images is None else str(images)
     models = call.load()
+    if export is not None:
+        from ..explore.export import export as write
+
+        opened(write(models, export, view or (), images=pictures))
+        return
     running = start(models, pictures, host=host, port=port, others_can_connect=others, browser=browser)
     with running:
         typer.echo(f"{models[0].name} is open at {running.url}\nStop it with Ctrl-C.")

@@ -57,6 +57,8 @@ def application(engine: Engine, worker: Worker, jobs: Jobs) -> Starlette:
         gone = asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.cancelled():
+                raise BusyError("The explorer is about to stop.")
             if waiting.done():
                 return waiting.result()
             raise Gone

@@ -9,6 +9,7 @@ from ..contract.errors import SettingError
 from ..contract.graph import INPUT
 from ..draw.network.boxes import WORDS
 from ..draw.network.steps import Step, label
+from .passes import observed
 
 
 def diagram(model: Model) -> dict[str, Any]:
@@ -18,10 +19,7 @@ def diagram(model: Model) -> dict[str, Any]:
         graph = model.graph()
     except SettingError:
         return _row(model)
-    layers: dict[str, str] = {}
-    for name in model.layers:
-        if name in graph.layers:
-            layers.setdefault(graph.layers[name], name)
+    layers = observed(model)
     nodes: list[dict[str, Any]] = []
     depth = {INPUT: 0}
     for node in graph.nodes:

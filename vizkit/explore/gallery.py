@@ -92,7 +92,8 @@ class Gallery:
         """The pictures among which a unit's best are looked for, the folder's if there is one, and how they fit."""
         if self.folder is not None:
             return self.folder, "crop"
-        return folders.collect([one.item for one in self._listed]), self._listed[0].fit
+        items, names = [one.item for one in self._listed], tuple(one.name for one in self._listed)
+        return replace(folders.collect(items), names=names), self._listed[0].fit
 
     def bring(self, data: bytes, name: str) -> Picture:
         """A user's picture, from the bytes of an image file. Raises ImageError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from ..inputs.images import Batch
 
 ONE = 256 << 20
 """Bytes of activations of one picture that are kept; beyond, a layer is computed anew when it is asked for."""
-OLDER = 24 << 20
-"""Bytes of activations of earlier pictures, of all backends together."""
+OLDER = 12 << 20
+"""Bytes of activations of earlier pictures."""
+PARAMETERS = 8
+"""That are kept, so that moving over a map does not copy a layer's weights at each place."""
 INPUT = "input"
 Key = tuple[str, tuple[Edit, ...]]
 
@@ -27,9 +30,18 @@ class Passes:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._kept: OrderedDict[Key, dict[str, Array]] = OrderedDict()
-        self._same = same(model)
         self._state: object = None
+        self._parameters: OrderedDict[str, Array] = OrderedDict()
         self._edited: tuple[tuple[Edit, ...], Model] = ((), model)
+
+    @cached_property
+    def observed(self) -> dict[str, str]:
+        """For every node of the graph that is a layer's result, the first such layer; empty where there is no graph."""
+        return observed(self.model)
+
+    @cached_property
+    def _same(self) -> dict[str, str]:
+        return same(self.model, self.observed)
 
     def network(self, edits: tuple[Edit, ...]) -> Model:
         """The network with these edits."""
@@ -42,6 +54,7 @@ class Passes:
         state = self.model.looked()
         if state != self._state:
             self._kept.clear()
+            self._parameters.clear()
             self._state = state
         key = digest, edits
         if key not in self._kept:
@@ -81,15 +94,29 @@ class Passes:
         found: Array = ops.numpy(grid.maps(ops, ops.asarray(value)))[0]
         return found
 
+    def parameter(self, name: str) -> Array:
+        """A parameter as the last pass read it; a few are kept."""
+        if name not in self._parameters:
+            self._parameters[name] = self.model.parameter(name)
+            while len(self._parameters) > PARAMETERS:
+                self._parameters.popitem(last=False)
+        self._parameters.move_to_end(name)
+        return self._parameters[name]
+
     def bytes(self) -> int:
         """What is kept."""
         return sum(size(one) for one in self._kept.values())
 
     def _forget(self) -> None:
-        older = [size(one) for one in self._kept.values()][:-1]
-        while older and sum(older) > OLDER:
-            self._kept.popitem(last=False)
-            older.pop(0)
+        """Let earlier passes go, that of the same picture without edits last: it is what edits are compared with."""
+        *older, (digest, _) = self._kept
+        plain = digest, ()
+        for key in older:
+            rest = sum(size(self._kept[one]) for one in older if one in self._kept and one != plain)
+            if key != plain and rest > OLDER:
+                del self._kept[key]
+        if plain in older and self.bytes() > ONE:
+            del self._kept[plain]
 
     def _chosen(self) -> Sequence[str]:
         """One name for each activation, in order, as many as there is room for, the output among them."""
@@ -111,16 +138,23 @@ def size(kept: Mapping[str, Array]) -> int:
     return sum(one.nbytes for one in kept.values())
 
 
-def same(model: Model) -> dict[str, str]:
-    """For every layer, and the output, the first that is the same activation: a block is its last layer's."""
+def observed(model: Model) -> dict[str, str]:
+    """For every node of the graph that is a layer's result, the first such layer; empty where there is no graph."""
     try:
         graph = model.graph()
     except SettingError:
         return {}
-    first: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in model.layers:
         if name in graph.layers:
-            first.setdefault(graph.layers[name], name)
-    return {
-        name: first[node] for name, node in graph.layers.items() if node in first and (name in model.layers or name == OUTPUT)
-    }
+            found.setdefault(graph.layers[name], name)
+    return found
+
+
+def same(model: Model, first: Mapping[str, str]) -> dict[str, str]:
+    """For every layer, and the output, the first that is the same activation: a block is its last layer's."""
+    if not first:
+        return {}
+    nodes = model.graph().layers
+    named = {name: node for name, node in nodes.items() if name in model.layers or name == OUTPUT}
+    return {name: first[node] for name, node in named.items() if node in first}

@@ -16,6 +16,8 @@ from .passes import INPUT, Passes
 from .protocol import View
 
 MOST_METHODS = 24
+BUNDLED = ("bundled", "imagenet")
+"""Weights that :func:`vizkit.load` takes where none are named."""
 
 
 def _kind(view: View) -> str:
@@ -110,7 +112,8 @@ def line(engine: Engine, view: View) -> str:
 def _loaded(name: str, model: Model) -> list[str]:
     if model.weights.source == AS_GIVEN:
         return [f"{name} = ...  # your own {model.name}, as you gave it to vizkit.wrap"]
-    more = [f"backend={model.backend!r}", f"weights={_source(model)!r}"]
+    more = [f"backend={model.backend!r}"]
+    more += [] if model.weights.source in BUNDLED else [f"weights={_source(model)!r}"]
     more += [f"dtype={model.dtype!r}"] if model.dtype != "float32" else []
     more += [f"device={model.device!r}"] if model.device != "cpu" else []
     return [f"{name} = vizkit.load({model.name!r}, {', '.join(more)})"]
