@@ -7,7 +7,7 @@ import { set } from "./state.js";
 
 /** A labelled choice. */
 export function choice(label, options, value, call) {
-  const select = el("select", { on: { change: (event) => call(event.target.value) } },
+  const select = el("select", { "aria-label": label, on: { change: (event) => call(event.target.value) } },
     ...options.map(([key, text]) => el("option", { value: key, text })));
   select.value = value;
   return el("label", { class: "choice" }, el("span", { text: label }), select);

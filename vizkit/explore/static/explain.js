@@ -40,7 +40,7 @@ function methods() {
     for (const label of place.querySelectorAll("[data-method]")) label.hidden = !label.textContent.toLowerCase().includes(wanted) && !label.title.toLowerCase().includes(wanted);
     for (const box of place.querySelectorAll("fieldset")) box.hidden = [...box.querySelectorAll("[data-method]")].every((label) => label.hidden);
   } } });
-  return el("details", { class: "methods", open: !view.methods.length }, el("summary", {}, el("span", { text: t("methods") }), el("small", { data: { part: "count" }, class: "soft" })), filter, el("div", { class: "families", tabindex: "0", role: "region", "aria-label": t("methods") }, ...boxes));
+  return el("details", { class: "methods", open: !view.methods.length }, el("summary", {}, el("span", { text: t("methods") }), el("small", { data: { part: "count" }, class: "soft" })), filter, el("div", { class: "families", tabindex: "0", role: "group", "aria-label": t("methods") }, ...boxes));
 }
 
 function slider(name, low, high, stepping) {

@@ -10,7 +10,7 @@ import { asked, backend, beside, layerOf } from "./session.js";
 import { edits, onChange, set, view } from "./state.js";
 
 const COUNT = 64, SIZE = 64;
-let grid = null, place = null, shownFor = "";
+let grid = null, place = null, shownFor = "", said = "";
 
 function facts(layer) {
   const shape = layer.shape.filter((one, k) => k || layer.shape.length < 4);
@@ -59,7 +59,8 @@ function load() {
     next.scroller.scrollTop = scrolled;
     next.mark(view.unit);
     if (which >= 0) place.querySelectorAll("select")[which]?.focus();
-    announce(`${layer.name}: ${facts(layer)}`);
+    if (said !== layer.name) announce(`${layer.name}: ${facts(layer)}`);
+    said = layer.name;
   }).catch((error) => {
     if (error.name === "AbortError") return;
     grid = null;

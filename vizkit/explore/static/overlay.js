@@ -12,7 +12,7 @@ function scores(found) {
   const names = [...new Set(Object.values(found).flatMap((one) => Object.keys(one.controls ?? {})))];
   const rows = Object.entries(found).map(([name, one]) => el("tr", {}, el("th", { scope: "row", text: plain(name) }), el("td", { text: number(one.value, 3), data: { score: name } }),
     ...names.map((control) => el("td", { text: number(one.controls?.[control], 3) }))));
-  return el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("scores") }, el("table", { class: "numbers" }, el("caption", { text: t("scores") }),
+  return el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": t("scores") }, el("table", { class: "numbers" }, el("caption", { text: t("scores") }),
     el("thead", {}, el("tr", {}, el("th", { scope: "col", text: t("score") }), el("th", { scope: "col", text: t("value") }), ...names.map((name) => el("th", { scope: "col", text: plain(name) })))), el("tbody", {}, ...rows)));
 }
 

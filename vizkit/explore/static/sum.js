@@ -28,7 +28,7 @@ function mini(values, height, width, high) {
 
 function check(found) {
   return el("table", { class: "numbers" }, el("tbody", {},
-    found.bias === undefined || found.bias === null ? null : line(t("bias"), number(found.bias, 6)),
+    found.bias === undefined || found.bias === null ? null : line(t("bias"), number(found.bias, 6), "bias"),
     found.sum === undefined || found.sum === null ? null : line(t("total"), number(found.sum, 6), "sum"),
     line(t("computed"), number(found.value, 6), "value"), line(t("deviation", { value: "" }).trim(), number(found.deviation, 2), "deviation")));
 }
@@ -56,7 +56,7 @@ function convolution(found) {
   ]).filter(Boolean));
   return [el("p", { class: "soft", text: `${t("sumConvolution")} ${found.from ? t("fromLayer", { layer: found.from }) : ""}` }),
     el("p", {}, el("strong", { text: `${t("channel")} ${chosen}` })), large,
-    el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("sum") }, el("table", { class: "numbers sums" }, el("thead", {}, el("tr", {}, ...["channel", "values", "times", "products", "share"].map((key) => el("th", { scope: "col", text: t(key) })))), el("tbody", {}, ...rows))),
+    el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": t("sum") }, el("table", { class: "numbers sums" }, el("thead", {}, el("tr", {}, ...["channel", "values", "times", "products", "share"].map((key) => el("th", { scope: "col", text: t(key) })))), el("tbody", {}, ...rows))),
     check(found)];
 }
 
