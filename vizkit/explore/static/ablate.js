@@ -1,5 +1,6 @@
 // Units switched off or added to; what becomes of the predictions.
 
+import { exported } from "./api.js";
 import { choice } from "./controls.js";
 import { byId, button, el, number, percent } from "./dom.js";
 import { change, without } from "./edits.js";
@@ -16,11 +17,11 @@ function row(one) {
   const name = `${one.layer} # ${one.unit}`;
   const shown = el("output", { text: number(one.amount ?? 0, 3) });
   const amount = one.mode === "add" ? el("label", { class: "slider" }, el("span", { text: t("amount") }), el("input", {
-    type: "range", min: "-3", max: "3", step: "0.1", value: String(one.amount), "aria-label": `${t("amount")}, ${name}`,
+    type: "range", min: "-3", max: "3", step: "0.1", value: String(one.amount), disabled: exported, "aria-label": `${t("amount")}, ${name}`,
     on: { input: (event) => { shown.textContent = number(Number(event.target.value), 3); }, change: (event) => change(one.layer, one.unit, "add", Number(event.target.value)) },
   }), shown) : null;
   return el("li", { class: "edit" }, el("strong", { text: name }), el("span", { class: "soft", text: t(one.mode === "off" ? "off" : "add") }), amount,
-    button(t("remove"), () => set({ edits: without(one.layer, one.unit) }, true), { "aria-label": `${t("remove")}: ${name}` }));
+    exported ? null : button(t("remove"), () => set({ edits: without(one.layer, one.unit) }, true), { "aria-label": `${t("remove")}: ${name}` }));
 }
 
 function form() {
@@ -66,8 +67,8 @@ function draw() {
   byId("edited").textContent = t("editsCount", { count });
   if (view.tab !== "ablate") return;
   const place = byId("view-ablate"), focus = document.activeElement?.getAttribute("aria-label");
-  place.replaceChildren(el("div", { class: "head" }, el("h2", { text: t("tabAblate") }), count ? button(t("clear"), () => set({ edits: [] }, true)) : null),
-    el("p", { class: "soft", text: t("ablateHint") }), form(),
+  place.replaceChildren(el("div", { class: "head" }, el("h2", { text: t("tabAblate") }), count && !exported ? button(t("clear"), () => set({ edits: [] }, true)) : null),
+    el("p", { class: "soft", text: t("ablateHint") }), exported ? "" : form(),
     el("h3", { text: t("edits") }), count ? el("ul", { class: "edits" }, ...view.edits.map(row)) : el("p", { class: "hint", text: t("noEdits") }));
   const compared = comparison();
   if (compared) place.append(compared);

@@ -74,6 +74,9 @@ export function unpack(buffer) {
   return out;
 }
 
+/** Whether a picture can be shown: an exported site has those of its views alone. */
+export const hasPicture = (id) => !exported || address("picture", { picture: id }) in EXPORT.answers;
+
 export function pictureAddress(id) {
   const key = address("picture", { picture: id });
   return exported ? `data:image/png;base64,${carried(key).data}` : `api/${key}`;
@@ -87,8 +90,9 @@ export async function upload(blob, name) {
 /** Where the figure of a view is downloaded from. */
 export const saveAddress = (view) => `api/${address("save", { view })}`;
 
+const listed = (name, value) => (name === "edits" ? JSON.stringify(value) : Array.isArray(value) ? value.join(",") : value);
 const jobKey = (body) => address("jobs", Object.fromEntries(
-  Object.entries(body).map(([name, value]) => [name, Array.isArray(value) ? value.join(",") : value])));
+  Object.entries(body).map(([name, value]) => [name, listed(name, value)])));
 
 /**
  * Begins work that takes a while. `on` has `step`, `result` (with its arrays), `error` and `end`; each may be absent.

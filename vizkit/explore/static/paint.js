@@ -103,7 +103,7 @@ export function figures(canvas, values, height, width, high, { diverging = true,
   context.scale(scale, scale);
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.font = `${clamp(side / 3.6, 9, 12)}px system-ui, sans-serif`;
+  context.font = `${clamp(side / 4, 8, 12)}px system-ui, sans-serif`;
   for (let i = 0; i < values.length; i++) {
     const y = Math.floor(i / width) * side, x = (i % width) * side;
     const place = diverging ? 0.5 + values[i] / (2 * (high || 1)) : values[i] / (high || 1);

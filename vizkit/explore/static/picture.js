@@ -1,6 +1,6 @@
 // The picture: the bundled one, a folder's, an upload, a camera's frame.
 
-import { exported, json, latest, pictureAddress, upload } from "./api.js";
+import { exported, hasPicture, json, latest, pictureAddress, upload } from "./api.js";
 import { announce, button, byId, el, rove } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { t } from "./i18n.js";
@@ -15,8 +15,7 @@ let pictures = [], next = null;
 export function photo(id) {
   if (!photos.has(id)) {
     const image = new Image();
-    image.src = pictureAddress(id);
-    const found = image.decode().then(() => {
+    const found = Promise.resolve(id).then(pictureAddress).then((from) => { image.src = from; return image.decode(); }).then(() => {
       const canvas = el("canvas", { width: image.naturalWidth, height: image.naturalHeight });
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0);
@@ -117,8 +116,8 @@ async function camera() {
 }
 
 export function startPicture() {
-  pictures = [...session.pictures];
-  next = session.next ?? null;
+  pictures = session.pictures.filter((one) => hasPicture(one.id));
+  next = exported ? null : session.next ?? null;
   list();
   show();
   byId("sources").hidden = exported;

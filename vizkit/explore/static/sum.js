@@ -8,6 +8,8 @@ import { asked } from "./session.js";
 import { edits, view } from "./state.js";
 
 const CHANNELS = 10;
+const FORMULAS = { batch_norm: "input × scale + shift", relu: "max(0, input)", relu6: "min(max(0, input), 6)", add: "a + b", multiply: "a × b", same: "=" };
+const NAMES = { input: "input", scale: "scale", shift: "shift" };
 let place = null, chosen = null, shown = null;
 
 const total = (values) => values.reduce((sum, one) => sum + one, 0);
@@ -16,7 +18,7 @@ const canvas = (label) => el("canvas", { role: "img", "aria-label": label });
 function picture(values, height, width, high, options = {}) {
   const label = [...values].slice(0, 64).map((one) => number(one, 3)).join(", ");
   const node = canvas(label);
-  figures(node, values, height, width, high, { write: (value) => number(value, 2), ...options });
+  figures(node, values, height, width, high, { write: (value) => number(value, 3), ...options });
   return node;
 }
 
@@ -26,17 +28,19 @@ function mini(values, height, width, high) {
   return node;
 }
 
+/** From the sum, through what follows it, to what the framework computed. */
 function check(found) {
-  return el("table", { class: "numbers" }, el("tbody", {},
-    found.bias === undefined || found.bias === null ? null : line(t("bias"), number(found.bias, 6), "bias"),
-    found.sum === undefined || found.sum === null ? null : line(t("total"), number(found.sum, 6), "sum"),
-    line(t("computed"), number(found.value, 6), "value"), line(t("deviation", { value: "" }).trim(), number(found.deviation, 2), "deviation")));
+  const rows = [["bias", t("bias")], ["sum", t({ max: "largest", mean: "mean" }[found.operation] ?? "total")], ["result", t("then", { functions: (found.then ?? []).join(", ") })], ["value", t("computed")]];
+  const known = rows.filter(([key]) => found[key] !== undefined && found[key] !== null && (key !== "result" || found.then?.length));
+  return el("table", { class: "numbers" }, el("tbody", {}, ...known.map(([key, name]) => line(name, number(found[key], 6), key)),
+    found.deviation === undefined ? null : line(t("deviation"), number(found.deviation, 2), "deviation")));
 }
 
 const line = (name, text, key = "") => el("tr", {}, el("th", { scope: "row", text: name }), el("td", { text, data: key ? { key } : {} }));
 
 function convolution(found) {
   const [channels, height, width] = found.shapes.product, area = height * width;
+  const [first] = found.channels ?? [0];
   const part = (values, c) => values.subarray(c * area, (c + 1) * area);
   const sums = Array.from({ length: channels }, (_, c) => total(part(found.product, c)));
   const order = sums.map((_, c) => c).sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a]));
@@ -44,7 +48,7 @@ function convolution(found) {
   if (!some.includes(chosen)) [chosen] = some;
   const highs = ["patch", "weight", "product"].map((name) => largest(found[name]));
   const rows = some.map((c) => el("tr", { "aria-selected": String(c === chosen), class: c === chosen ? "chosen" : "" },
-    el("th", { scope: "row" }, el("button", { type: "button", class: "plain", text: String(c), "aria-pressed": String(c === chosen), on: { click: () => { chosen = c; draw(); } } })),
+    el("th", { scope: "row" }, el("button", { type: "button", class: "plain", text: String(c + first), "aria-pressed": String(c === chosen), on: { click: () => { chosen = c; draw(); } } })),
     ...["patch", "weight", "product"].map((name, k) => el("td", {}, mini(part(found[name], c), height, width, highs[k]))),
     el("td", { text: number(sums[c], 4) })));
   if (rest.length) {
@@ -54,29 +58,34 @@ function convolution(found) {
     k ? el("span", { class: "sign", text: "×="[k - 1], "aria-hidden": "true" }) : null,
     el("figure", {}, picture(part(found[name], chosen), height, width, highs[k]), el("figcaption", { text: t(["values", "times", "products"][k]).replace(/^[×=] /, "") })),
   ]).filter(Boolean));
-  return [el("p", { class: "soft", text: `${t("sumConvolution")} ${found.from ? t("fromLayer", { layer: found.from }) : ""}` }),
-    el("p", {}, el("strong", { text: `${t("channel")} ${chosen}` })), large,
+  return [el("p", { class: "soft", text: found.from ? t("sumConvolution", { layer: found.from }) : t("sumBefore") }),
+    el("p", {}, el("strong", { text: `${t("channel")} ${chosen + first}` })), large,
     el("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": t("sum") }, el("table", { class: "numbers sums" }, el("thead", {}, el("tr", {}, ...["channel", "values", "times", "products", "share"].map((key) => el("th", { scope: "col", text: t(key) })))), el("tbody", {}, ...rows))),
     check(found)];
 }
 
 function pool(found) {
   const [height, width] = found.shapes.patch.slice(-2);
-  const at = found.operation === "max" && found.at ? found.at : null;
+  let best = null;
+  if (found.operation === "max") found.patch.forEach((value, k) => { if (found.inside[k] && (best === null || value > found.patch[best])) best = k; });
+  const at = best === null ? null : [Math.floor(best / width), best % width];
   return [el("p", { class: "soft", text: t(found.operation === "max" ? "sumMax" : "sumMean") }),
     picture(found.patch, height, width, largest(found.patch), { diverging: false, mark: at }), check(found)];
 }
 
+/** Steps whose parts are a few numbers: a sum of branches, a batch norm, an activation function. */
 function terms(found) {
-  const rows = (found.terms ?? []).map((one) => line(one.name, number(one.value, 6)));
-  return [found.text ? el("p", { class: "soft", text: found.text }) : null,
-    rows.length ? el("table", { class: "numbers" }, el("caption", { text: found.operation }), el("tbody", {}, ...rows)) : null,
-    found.value === undefined ? null : check(found)].filter(Boolean);
+  const parts = (found.terms ?? []).map((one) => [one.from ? t("fromLayer", { layer: one.from }) : t("term"), one.value]);
+  const known = ["input", "scale", "shift", "mean", "variance", "epsilon", "gamma", "beta"].filter((key) => found[key] !== undefined && found[key] !== null);
+  const rows = [...parts, ...known.map((key) => [key in NAMES ? t(NAMES[key]) : key, found[key]])].map(([name, value]) => line(name, number(value, 6)));
+  const from = found.from && found.from !== "null" ? ` ${t("fromLayer", { layer: found.from })}${found.channel === undefined ? "" : ` # ${found.channel}`}` : "";
+  return [el("p", { class: "soft", text: found.text ?? `${FORMULAS[found.operation] ?? found.operation.replaceAll("_", " ")}${from}` }),
+    rows.length ? el("table", { class: "numbers" }, el("tbody", {}, ...rows)) : null, check(found)].filter(Boolean);
 }
 
 function draw() {
   if (!shown) return;
-  const kinds = { convolution, max: pool, mean: pool };
+  const kinds = { max: pool, mean: pool };
   place.replaceChildren(...(shown.product ? convolution : kinds[shown.operation] ?? terms)(shown));
 }
 

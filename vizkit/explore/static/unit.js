@@ -1,6 +1,6 @@
 // One unit: its map, what a pixel of it sees, how its number comes about, its weights, patches and dreams.
 
-import { frame, latest } from "./api.js";
+import { exported, frame, latest } from "./api.js";
 import { backends } from "./controls.js";
 import { announce, button, byId, debounce, el, failed, number } from "./dom.js";
 import { change, isOff, toggleOff } from "./edits.js";
@@ -34,8 +34,8 @@ function head(layer) {
     el("h2", {}, button(layer.name, () => set({ tab: "layer" }, true), { class: "plain" }), el("span", { class: "soft", text: " #" }), String(view.unit)),
     el("div", { class: "row" }, button("‹", () => step(-1), { "aria-label": t("previousUnit"), title: `${t("previousUnit")} [` }), input,
       button("›", () => step(1), { "aria-label": t("nextUnit"), title: `${t("nextUnit")} ]` }),
-      button(t(off ? "switchOn" : "switchOff"), () => toggleOff(layer.name, view.unit), { "aria-pressed": String(off), data: { part: "off" } }),
-      button(t("strengthen"), () => change(layer.name, view.unit, "add", 1)), ...backends()));
+      ...(exported ? [] : [button(t(off ? "switchOn" : "switchOff"), () => toggleOff(layer.name, view.unit), { "aria-pressed": String(off), data: { part: "off" } }),
+        button(t("strengthen"), () => change(layer.name, view.unit, "add", 1))]), ...backends()));
 }
 
 /** The map of the picture's chosen pixel, or of its strongest. */
@@ -98,7 +98,7 @@ function show(layer, found, pixels) {
   const focus = document.activeElement?.closest?.("#view-unit") ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.dataset.part : null;
   place.replaceChildren(head(layer), el("div", { class: "cards" },
     el("div", { class: "column" }, part("mapcard", t("map"), ...large.parts), part("sum", t("sum")), part("patches", t("patches"))),
-    el("div", { class: "column" }, part("overcard", t("onPicture"), ...over.parts), part("weights", t("weights")), part("dream", t("dream")))));
+    el("div", { class: "column" }, part("overcard", t("onPicture"), ...over.parts), part("weights", t("weights")), exported ? null : part("dream", t("dream")))));
   sumAt(one("sum"));
   startJobs(one("patches"), one("dream"));
   for (const shown of large.views) shown.point(...at);

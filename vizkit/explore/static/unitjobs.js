@@ -1,6 +1,6 @@
 // Work on a unit that takes a while: the patches where it is strongest, and a dream that grows while one watches.
 
-import { exported, job } from "./api.js";
+import { job } from "./api.js";
 import { announce, button, el, number } from "./dom.js";
 import { t } from "./i18n.js";
 import { rgb } from "./paint.js";
@@ -40,14 +40,14 @@ function control(text, begin) {
     }, words);
     running.add(stop);
   }, { class: "main" });
-  return { row: el("div", { class: "row" }, start, meter, words), start };
+  return el("div", { class: "row" }, start, meter, words);
 }
 
 function dream(place) {
   const canvas = el("canvas", { role: "img", "aria-label": t("dream"), hidden: true, class: "dream" });
   const steps = el("input", { type: "number", min: "8", max: "1024", step: "8", value: String(STEPS) });
   const seed = el("input", { type: "number", min: "0", step: "1", value: "0" });
-  const { row, start } = control(t("startDream"), (on, words) => {
+  const row = control(t("startDream"), (on, words) => {
     const of = Number(steps.value) || STEPS;
     let end = null;
     return job({ kind: "dream", layer: view.layer, unit: view.unit, b: backend(), steps: of, seed: Number(seed.value) || 0 }, {
@@ -63,16 +63,13 @@ function dream(place) {
       end: () => { on.end(); if (end) { words.textContent = `${t("dreamDone")} ${end}`; announce(words.textContent); } },
     });
   });
-  if (!exported) {
-    row.append(el("label", { class: "choice" }, el("span", { text: t("dreamSteps") }), steps), el("label", { class: "choice" }, el("span", { text: t("seed") }), seed));
-  }
+  row.append(el("label", { class: "choice" }, el("span", { text: t("dreamSteps") }), steps), el("label", { class: "choice" }, el("span", { text: t("seed") }), seed));
   place.replaceChildren(row, canvas);
-  return start;
 }
 
 function patches(place) {
   const list = el("ol", { class: "patches" });
-  const { row } = control(t("findPatches"), (on) => job({ kind: "patches", layer: view.layer, unit: view.unit, k: PATCHES, b: backend() }, {
+  const row = control(t("findPatches"), (on) => job({ kind: "patches", layer: view.layer, unit: view.unit, k: PATCHES, b: backend() }, {
     ...on,
     result: (data, found) => {
       const [count, height, width] = found.shapes.patches, size = height * width * 3;
@@ -89,5 +86,5 @@ function patches(place) {
 
 export function startJobs(patchesPlace, dreamPlace) {
   patches(patchesPlace);
-  dream(dreamPlace);
+  if (dreamPlace) dream(dreamPlace);
 }

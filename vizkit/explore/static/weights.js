@@ -25,7 +25,7 @@ export async function showWeights(place) {
     const order = Array.from({ length: channels }, (_, c) => [c, heavy(c)]).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
     const high = largest(found.kernel);
     place.replaceChildren(
-      el("p", { class: "soft", text: t("weightFacts", { count: about.parameters.count, shape: kernel.join(" × "), bias: number(about.parameters.bias) }) }),
+      el("p", { class: "soft", text: t("weightFacts", { layer: about.parameters.layer, count: about.parameters.count, shape: kernel.join(" × "), bias: number(about.parameters.bias) }) }),
       el("div", { class: "kernels", role: "img", "aria-label": t("weightShown", { count: order.length, all: channels }) }, ...order.map(([c]) => {
         const canvas = el("canvas", { class: "mini", title: `${t("channel")} ${c}`, "aria-hidden": "true" });
         signed(canvas, slice(c), height, width, high);
