@@ -14,7 +14,22 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..results.files import COMMAND
 from ..support.memory import keep_memory
-from . import compare, concepts, data, demo, docs, doctor, dreams, explore, homework, lists, maps, network, pictures, weights
+from . import (
+    compare,
+    concepts,
+    data,
+    demo,
+    docs,
+    doctor,
+    dreams,
+    explore,
+    homework,
+    lists,
+    maps,
+    network,
+    pictures,
+    weights,
+)
 from .app import app
 from .checks import Checked
 

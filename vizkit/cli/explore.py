@@ -9,7 +9,7 @@ import typer
 
 from ..contract.errors import SettingError
 from .network import Model
-from .options import MACHINE, BackendNames, Call, Device, Dtype, Threads, WeightsName, command, opened
+from .options import BackendNames, Call, Device, Dtype, Threads, WeightsName, command, opened
 
 
 @command(networks=False)
@@ -37,9 +37,9 @@ def explore(
         list[str] | None,
         typer.Option("--view", help="What to export: an address of the explorer, from its #; more than once for more."),
     ] = None,
-    device: Device = MACHINE["device"][1],
-    dtype: Dtype = MACHINE["dtype"][1],
-    threads: Threads = MACHINE["threads"][1],
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
 ) -> None:
     """Look into a network live, in a browser: layers, units, sums, explanations, and units switched off."""
     from ..explore.run import LOCAL

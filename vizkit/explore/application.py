@@ -56,7 +56,8 @@ def application(engine: Engine, worker: Worker, jobs: Jobs) -> Starlette:
         waiting = asyncio.wrap_future(future)
         gone = asyncio.ensure_future(_gone(request))
         try:
-            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {waiting, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if waiting.cancelled():
                 raise BusyError("The explorer is about to stop.")
             if waiting.done():
@@ -166,7 +167,9 @@ def application(engine: Engine, worker: Worker, jobs: Jobs) -> Starlette:
         return Response((files("vizkit.explore") / "static" / found).read_bytes(), media_type=kind)
 
     async def refused(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, _status(error))
+        # What is too large is not read to its end.
+        head = {"connection": "close"} if isinstance(error, TooLargeError) else None
+        return JSONResponse({"error": str(error)}, _status(error), head)
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)
@@ -206,11 +209,14 @@ async def _gone(request: Request) -> None:
 
 async def _body(request: Request, most: int) -> bytes:
     """Raises SettingError as soon as there is too much of it."""
+    said = request.headers.get("content-length", "0")
     parts, size = [], 0
+    if said.isascii() and said.isdigit() and int(said) > most:
+        raise TooLargeError(f"{int(said)} bytes are more than the {most} that are taken. Make it smaller.")
     async for part in request.stream():
         size += len(part)
         if size > most:
-            raise TooLargeError(f"That is more than {most} bytes. Make it smaller.")
+            raise TooLargeError(f"That is more than the {most} bytes that are taken. Make it smaller.")
         parts.append(part)
     return b"".join(parts)
 

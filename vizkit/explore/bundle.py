@@ -33,7 +33,9 @@ def bundle(start: str = START) -> str:
 
     def add(name: str, within: tuple[str, ...]) -> None:
         if name in within:
-            raise SettingError(f"{' imports '.join((*within, name))}: modules that import each other cannot be bundled.")
+            raise SettingError(
+                f"{' imports '.join((*within, name))}: modules that import each other cannot be bundled."
+            )
         if name in done:
             return
         source = text(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from ..contract.backend import Model
@@ -51,7 +52,7 @@ def _row(model: Model) -> dict[str, Any]:
         }
         for k, name in enumerate(leaves)
     ]  # fmt: skip
-    edges = [[a, b] for a, b in zip(leaves, leaves[1:], strict=False)]
+    edges = [[a, b] for a, b in pairwise(leaves)]
     return {"nodes": nodes, "edges": edges, "blocks": _blocks(model, nodes)}
 
 
@@ -66,9 +67,7 @@ def _blocks(model: Model, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 continue
             parent = name.rpartition(".")[0] or None
             kind = model.layers[name].kind if name in model.layers else ""
-            block = found.setdefault(
-                name, {"id": name, "parent": parent, "label": kind, "layer": None, "layers": []}
-            )
+            block = found.setdefault(name, {"id": name, "parent": parent, "label": kind, "layer": None, "layers": []})
             if name in model.layers:
                 block["layer"] = name
             if node["layer"] and node["layer"] != name:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..contract.backend import OUTPUT, Array, Model
-from ..contract.edits import Edit
+from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, UnknownNameError, unknown
 from ..inputs import folders
 from ..reports import explain, families
@@ -37,7 +36,9 @@ class Engine:
         if len({(model.spec.shape, model.spec.mean, model.spec.std) for model in models}) > 1:
             raise SettingError("The explorer compares networks that read pictures alike; these differ in their input.")
         if models[0].spec.extent or models[0].spec.channels not in (1, 3):
-            raise SettingError(f"{models[0].name} reads no pictures of one or three channels, which the explorer shows.")
+            raise SettingError(
+                f"{models[0].name} reads no pictures of one or three channels, which the explorer shows."
+            )
         self.passes = {model.backend: Passes(model) for model in models}
         self.gallery = Gallery(models[0].spec, pictures)
 
@@ -140,7 +141,9 @@ class Engine:
         sort = view.text("sort", "strength")
         if sort not in ("strength", "number"):
             raise SettingError(f"sort={sort[:40]!r}: expected 'strength' or 'number'.")
-        order = np.argsort(-strength, kind="stable") if sort == "strength" else np.arange(len(found))
+        # By the strength without edits, so that a unit that is switched off stays where it is.
+        usual = np.abs(self.values(view.without("edits"))).mean(axis=(1, 2)) if view.edits else strength
+        order = np.argsort(-usual, kind="stable") if sort == "strength" else np.arange(len(found))
         start, side = view.number("from", 0), max(1, view.number("size", 64, LARGEST_THUMB))
         some = order[start : start + view.number("count", 64, MOST_THUMBS)]
         shown = found[some]
@@ -185,7 +188,7 @@ def _difference(ours: Array, theirs: Array) -> Array:
     """(n,): the largest difference of each map, over the first's largest value."""
     most = np.abs(ours.astype(np.float64) - theirs).max(axis=(1, 2))
     scale = np.abs(ours).max(axis=(1, 2))
-    return np.where(scale > 0, most / np.where(scale > 0, scale, 1), most).astype(np.float32)
+    return np.asarray(np.where(scale > 0, most / np.where(scale > 0, scale, 1), most), np.float32)
 
 
 def _thumbs(maps: Array, low: Array, high: Array, side: int) -> Array:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -65,7 +66,9 @@ def export(
         raise SettingError(f"{str(target)!r} holds other files than an export's. Give a new folder, or an empty one.")
     if len(views) > MOST_VIEWS:
         raise SettingError(f"{len(views)} views are too many for one site; it shows at most {MOST_VIEWS}.")
-    engine = Engine([models] if isinstance(models, Model) else list(models), None if images is None else collect(images))
+    engine = Engine(
+        [models] if isinstance(models, Model) else list(models), None if images is None else collect(images)
+    )
     found = Answers(engine)
     texts = [found.add(one) for one in views or _usual(engine)]
     data = {"answers": found.answers, "view": texts[0], "views": texts}
@@ -115,13 +118,14 @@ class Answers:
         self._data("picture", {"picture": picture}, "png", self._engine.png)
         self._json("predictions", {**shown, "top": TOP}, self._engine.predictions)
         self._json("predictions", {"picture": picture, "top": TOP}, self._engine.predictions)
-        where = {"picture": picture, "layer": given.get("layer"), "b": self._engine.of(view).model.backend}
+        name = self._engine.of(view).model.backend
+        where = {"picture": picture, "layer": given.get("layer"), "b": name}
         if given["tab"] == "layer":
             self._maps(view, {**where, "edits": edits, "other": given.get("other")})
         elif given["tab"] == "unit":
             given |= self._unit(view, where, edits)
         elif given["tab"] == "explain":
-            self._explain(view, picture, where["b"], edits)
+            self._explain(view, picture, name, edits)
         if edits:
             given["edits"] = edits
         return urlencode(given)
@@ -165,10 +169,8 @@ class Answers:
             ("effective", place, units.effective),
             ("weights", {name: where[name] for name in ("layer", "unit", "b")}, units.weights),
         ):
-            try:
+            with suppress(VizkitError):  # the page says of what it lacks that it is not part of the export
                 self._data(path, given, "frame", lambda asked, make=make: make(engine, asked))  # type: ignore[misc]
-            except VizkitError:
-                pass  # the page says of what it lacks that it is not part of the export
         self._job({"kind": "patches", "layer": where["layer"], "unit": unit, "k": PATCHES, "b": where["b"]})
         return {"y": str(y), "x": str(x)}
 

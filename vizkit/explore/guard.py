@@ -72,7 +72,10 @@ class Guard:
             return 403
         if method not in READING and len(origins) != 1:
             return 403
-        if any(one not in ("same-origin", "none") for one in headers.get("sec-fetch-site", [])) and method not in READING:
+        if (
+            any(one not in ("same-origin", "none") for one in headers.get("sec-fetch-site", []))
+            and method not in READING
+        ):
             return 403
         return 0
 

@@ -101,6 +101,9 @@ class Jobs:
                 return self._jobs[key]
         raise UnknownNameError("There is no such job; it was stopped, or its page was closed.")
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._jobs
+
     def __len__(self) -> int:
         return len(self._jobs)
 
@@ -133,9 +136,13 @@ class Jobs:
             job.step(*task.progress(name, done, total), name.replace("_", " "))
             breathe()
 
+        def give(frame: bytes, **header: Any) -> None:
+            job.give(frame, **header)
+            self._trim(job)
+
         try:
             with listening(heard):
-                task.run(job.give, lambda error, **more: job.say("error", error=error, **more), breathe)
+                task.run(give, lambda error, **more: job.say("error", error=error, **more), breathe)
         except Stopped:
             job.results.clear()
         except VizkitError as error:
@@ -146,9 +153,8 @@ class Jobs:
         finally:
             job.finished = True
             job.say("end")
-            self._trim(job)
 
     def _trim(self, job: Job) -> None:
-        """Drop the oldest results beyond what may be kept."""
-        while job.results and self._bytes() > MOST_BYTES:
+        """Drop the oldest results beyond what may be kept, but for the last."""
+        while len(job.results) > 1 and self._bytes() > MOST_BYTES:
             job.results.popitem(last=False)

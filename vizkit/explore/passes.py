@@ -84,10 +84,10 @@ class Passes:
         """(C, h, w): the layer's maps; of a dense layer each a single number. Raises SettingError where it has none."""
         value = self.value(batch, digest, edits, layer)
         if value.ndim == 2:
-            return value[0, :, None, None]
+            return np.asarray(value[0, :, None, None])
         grid = None if layer == INPUT else self.model.grid(layer)
         if layer == INPUT or (grid is not None and grid.order == "NCHW" and not grid.extent):
-            return value[0]
+            return np.asarray(value[0])
         if grid is None:
             raise SettingError(f"Layer {layer!r} gives {value.shape}, which are no maps over the picture.")
         ops = self.model.ops

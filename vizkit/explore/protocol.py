@@ -10,12 +10,14 @@ map zero, "add" adds ``amount`` times the map's largest absolute value to each o
 ``api/pictures``    JSON ``{"pictures": [{"id", "name", "mask"}], "next": number | null}`` from ``from``, ``count`` of
                     them. POST: an image file's bytes, its name percent-encoded in ``X-Name``; gives one such picture
 ``api/picture``     the picture as the network sees it, as PNG
-``api/predictions`` JSON ``{"backends": [{"name", "rows": [{"index", "label", "probability", "logit"}]}]}``, ``top`` rows
+``api/predictions`` JSON ``{"backends": [{"name", "rows": [{"index", "label", "probability", "logit"}]}]}``, ``top``
+                    rows for each
 ``api/labels``      JSON ``[{"index", "label"}]``, at most 30 whose label holds ``q``
 ``api/maps``        frame ``order`` int32 (C,), ``strength`` float32 (C,) in that order, and of ``count`` units of it
                     from ``from``: ``thumbs`` uint8 (n, h, w), each from its ``low`` to its ``high``, sides of at most
-                    ``size``. ``sort`` is "strength" (mean absolute value) or "number". With ``other`` also
-                    ``other_thumbs`` in the first's scale, and ``difference`` (n,), max |a - b| over max |a|
+                    ``size``. ``sort`` is "strength" (mean absolute value, without edits) or "number". With ``other``
+
+also ``other_thumbs`` in the first's scale, and ``difference`` (n,), max |a - b| over max |a|
 ``api/map``         frame ``map`` float32 (h, w), the exact values; with ``other`` also ``other``, and ``difference``
 ``api/unit``        JSON ``{"field": {"theoretical": [top, left, bottom, right], "size", "stride", "whole"},
                     "parameters": {"kind", "layer", "channel", "kernel", "bias", "count"} | null, "line"}``; the box is
@@ -105,6 +107,10 @@ class View:
     def of(cls, text: str) -> View:
         """The view that an address shows: what stands behind its #."""
         return cls(dict(parse_qsl(text.lstrip("#"))))
+
+    def without(self, name: str) -> View:
+        """The same view, but for one thing."""
+        return View({key: value for key, value in self.given.items() if key != name})
 
     def text(self, name: str, default: str | None = None) -> str:
         """A word. Raises SettingError where it is missing and has no default."""

@@ -84,8 +84,8 @@ def explore(
         :class:`Explorer`; its ``close()`` ends it.
 
     Raises:
-        BackendMissingError where Starlette and Uvicorn are not installed, SettingError for networks that cannot be shown
-        beside each other, or an address that cannot be had.
+        BackendMissingError where Starlette and Uvicorn are not installed, SettingError for networks that cannot be
+        shown beside each other, or an address that cannot be had.
 
     Example:
         >>> import vizkit
@@ -98,8 +98,8 @@ def explore(
         import uvicorn
     except ImportError:
         raise BackendMissingError(
-            "vizkit.explore needs Starlette and Uvicorn, which this Python does not have. Install them with: pip install "
-            "'vizkit[explore]'"
+            "vizkit.explore needs Starlette and Uvicorn, which this Python does not have. Install them with: pip "
+            "install 'vizkit[explore]'"
         ) from None
     if host not in LOCAL and not others_can_connect:
         raise SettingError(
@@ -112,7 +112,9 @@ def explore(
     from .jobs import Jobs
     from .worker import Worker
 
-    engine = Engine([models] if isinstance(models, Model) else list(models), None if images is None else collect(images))
+    engine = Engine(
+        [models] if isinstance(models, Model) else list(models), None if images is None else collect(images)
+    )
     bound = _bound(host, port)
     address, number = bound.getsockname()[:2]
     token = secrets.token_urlsafe(24)

@@ -3,8 +3,8 @@ the activations and parameters as they are, in float64.
 
 :func:`sum_at` gives a frame. Its header has ``operation``, ``value``, what the framework computed, ``then``, activation
 functions that follow before anything can be observed, and where it can be told ``sum``, what comes of the parts before
-``then``, ``result``, after it, and ``deviation``, ``|result - value|`` over the largest of ``|value|`` and the sum of the
-parts' absolute values. ``from`` is the layer that is read, "input", or null where it cannot be observed itself.
+``then``, ``result``, after it, and ``deviation``, ``|result - value|`` over the largest of ``|value|`` and the sum of
+the parts' absolute values. ``from`` is the layer that is read, "input", or null where it cannot be observed itself.
 
 =============  ========================================================================================================
 convolution    arrays ``patch``, ``weight``, ``product`` (C, kh, kw); ``bias``, ``channels`` [first, behind the last] of
@@ -12,8 +12,8 @@ convolution    arrays ``patch``, ``weight``, ``product`` (C, kh, kw); ``bias``, 
 dense          arrays ``patch``, ``weight``, ``product`` (C, h, w); ``bias``
 max, mean      array ``patch`` (kh, kw), ``inside`` uint8 (kh, kw), 0 for padding; ``at`` [row, column] of the maximum,
                ``box``; for the mean ``count``, what the sum is divided by
-batch_norm     ``input``, ``scale``, ``shift``, and what they follow from: ``mean``, ``variance``, ``epsilon``, ``gamma``
-               and ``beta``
+batch_norm     ``input``, ``scale``, ``shift``, and what they follow from: ``mean``, ``variance``, ``epsilon``,
+               ``gamma``, ``beta``
 add, multiply  ``terms`` [{"from", "value"}]
 concat         ``channel``, the unit's number in ``from``
 same           one value that is handed on
@@ -50,8 +50,10 @@ FUNCTIONS: Mapping[str, Callable[[float], float]] = {
 }
 """Activation functions without settings."""
 
+
 def sum_at(engine: Engine, view: View) -> bytes:
-    """How the value at a place of a unit's map comes about. Raises UnknownNameError, SettingError for a place outside."""
+    """How the value at a place of a unit's map comes about. Raises UnknownNameError, or SettingError for a place that
+    lies outside."""
     layer, unit = view.text("layer"), view.number("unit")
     maps = engine.values(view)
     check_unit(maps, layer, unit)
@@ -83,7 +85,7 @@ class Place:
 
 
 class Reading:
-    """The values of a pass by node of the graph; those that no layer observes are computed from those that feed them."""
+    """The values of a pass by node of the graph; what no layer observes is computed from what feeds it."""
 
     def __init__(self, passes: Passes, read: Callable[[str], Array]) -> None:
         self.model, self._read, self.parameter = passes.model, read, passes.parameter
@@ -113,13 +115,13 @@ def _computed(node: Node, inputs: list[Array]) -> Array | None:
     if node.kind in SILENT or node.kind == "reshape":
         return first.reshape(node.shape) if first.size == math.prod(node.shape) else None
     if node.kind == "relu":
-        return np.maximum(first, 0)
+        return np.asarray(np.maximum(first, 0))
     if node.kind == "add" and all(one.shape == first.shape for one in inputs):
         return np.asarray(sum(one.astype(np.float64) for one in inputs))
     if node.kind == "concat" and all(one.shape[2:] == first.shape[2:] for one in inputs):
         return np.concatenate(inputs, axis=1)
     if node.kind in ("avg_pool", "mean") and math.prod(node.shape) == first.shape[1] == node.shape[1]:
-        return first.mean(axis=tuple(range(2, first.ndim))).reshape(node.shape)
+        return np.asarray(first.mean(axis=tuple(range(2, first.ndim))).reshape(node.shape))
     return None
 
 
@@ -220,7 +222,11 @@ def _pool(reading: Reading, node: Node, place: Place) -> Found | None:
 
 def _shown(reading: Reading, node: Node, place: Place) -> float:
     value = reading.value(node)
-    return math.nan if value is None else float(value.reshape(*node.shape[:2], *(*node.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
+    return (
+        math.nan
+        if value is None
+        else float(value.reshape(*node.shape[:2], *(*node.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
+    )
 
 
 def _norm(reading: Reading, node: Node, place: Place) -> Found | None:
@@ -318,7 +324,10 @@ def _window(
     node: Node, place: Place, kernel: tuple[int, int], dilation: tuple[int, int]
 ) -> tuple[Array, Array, list[int]]:
     """Rows and columns of the input that a place reads, and the box around them."""
-    starts = [at * s - p for at, s, p in zip((place.y, place.x), node.settings["stride"], node.settings["padding"], strict=True)]
+    starts = [
+        at * s - p
+        for at, s, p in zip((place.y, place.x), node.settings["stride"], node.settings["padding"], strict=True)
+    ]
     rows, columns = (start + d * np.arange(k) for start, d, k in zip(starts, dilation, kernel, strict=True))
     return rows, columns, [int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1]
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import techniques
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, VizkitError
 from ..evaluate import pointing_game, relevance_mass, relevance_rank
@@ -61,7 +62,7 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
             raise SettingError(f"methods is a list of 1 to {MOST_METHODS} names.")
         known = {**reports.methods(), **reports.controls()}
         for name in methods:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise SettingError(f"There is no method {str(name)[:40]!r}.")
         return Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
     if kind in ("dream", "patches"):
@@ -115,7 +116,7 @@ class Explain:
                 header = {
                     "method": name, "family": family.get(name, ""), "signed": found.signed, "layer": found.layer,
                     "target": {"index": found.targets[0], "label": found.labels[0]},
-                    "line": families.believe(getattr(reports.techniques, name)),
+                    "line": families.believe(getattr(techniques, name)),
                     "seconds": round(time.perf_counter() - begun, 3), "scores": self._scores(found, controls),
                     "provenance": dict(found.provenance),
                 }  # fmt: skip
@@ -169,8 +170,9 @@ class Dream:
             breathe()
 
         render(
-            self.model, unit_of(self.layer, self.unit), parametrisation=Fourier(self.size, channels=self.model.spec.channels),
-            steps=self.steps, seed=self.seed, every=max(1, self.steps // FRAMES), on_frame=frame,
+            self.model, unit_of(self.layer, self.unit), steps=self.steps, seed=self.seed,
+            parametrisation=Fourier(self.size, channels=self.model.spec.channels),
+            every=max(1, self.steps // FRAMES), on_frame=frame,
         )  # fmt: skip
 
     def _activation(self, picture: Array) -> float:

@@ -64,9 +64,7 @@ def save(engine: Engine, view: View) -> bytes:
             results.append(feature_maps(model, picture.batch, layer, unit=unit))
         else:
             at = (view.number("y"), view.number("x")) if len(model.layer(layer).shape) == 4 else None
-            results.append(
-                receptive_field(model, picture.batch, layer, unit=view.number("unit"), at=at, noise=0)
-            )
+            results.append(receptive_field(model, picture.batch, layer, unit=view.number("unit"), at=at, noise=0))
     made = [one.provenance for one in results]
     return figure_bytes(figure(results), made[0] if len(made) == 1 else {"results": made})
 

@@ -14,7 +14,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..contract.backend import Array
 from ..contract.errors import ImageError
 
-
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What bytes may be: formats that Pillow decodes itself, without another program."""
 MOST_PIXELS = 50_000_000

@@ -1,5 +1,5 @@
-"""Progress: of every long loop, for whoever listens, and as bars on the terminal's error stream, absent where that is no
-terminal, or where another bar runs already."""
+"""Progress: of every long loop, for whoever listens, and as bars on the terminal's error stream, absent where that is
+no terminal, or where another bar runs already."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _listener: ContextVar[Listener | None] = ContextVar("_listener", default=None)
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
     """Within the block ``listener(name, done, total, note)`` hears of every step of every long loop: batches, samples,
-    steps of a picture that is optimised; loops within loops too, each by its name. An exception that it raises stops the
-    loop and comes out of the technique that was called: nothing is left half done. None: nobody listens.
+    steps of a picture that is optimised; loops within loops too, each by its name. An exception that it raises stops
+    the loop and comes out of the technique that was called: nothing is left half done. None: nobody listens.
 
     Example:
         >>> import vizkit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
@@ -11,9 +11,6 @@ from ...inputs import images
 from ...inputs.images import ImageInput
 from ...results.features import FeatureMaps
 from ...results.files import provenance
-
-if TYPE_CHECKING:
-    pass
 
 
 def feature_maps(
@@ -52,7 +49,7 @@ def feature_maps(
     values = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer])
     if values.ndim not in (2, 4):
         raise SettingError(f"Layer {layer!r} gives shape {values.shape}; maps need (N, C, H, W) or (N, C).")
-    settings = {"layer": layer, "input_range": input_range, "fit": fit}
+    settings: dict[str, Any] = {"layer": layer, "input_range": input_range, "fit": fit}
     if unit is not None:
         chosen = [unit] if isinstance(unit, int) else list(unit)
         if not chosen or not all(0 <= one < values.shape[1] for one in chosen):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from ...support.progress import steps_bar
 from ..common.checks import pictures_only
 from .effective import chosen_layers, effective, place
 from .receptive import fields
-
-if TYPE_CHECKING:
-    pass
 
 REACH = 1 - 0.9545
 """The share of the largest gradient above which a pixel belongs to the effective field: two standard deviations of a
@@ -93,6 +89,14 @@ def receptive_field(
     height, width = tensor.shape[-2:]
     boxes = tuple(field.box(*at, (height, width)) for field, at in zip(theoretical, units, strict=True))
     sizes = tuple(float(np.sqrt((one > REACH).sum())) for one in maps)
-    settings = {"layer": names, "unit": unit, "at": at, "noise": noise, "seed": seed, "input_range": input_range, "fit": fit}
+    settings = {
+        "layer": names,
+        "unit": unit,
+        "at": at,
+        "noise": noise,
+        "seed": seed,
+        "input_range": input_range,
+        "fit": fit,
+    }
     made = provenance(model, "receptive_field", settings, batch)
     return ReceptiveFields(maps, made, names, theoretical, units, boxes, sizes, batch)
