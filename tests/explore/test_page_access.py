@@ -35,7 +35,9 @@ def test_axe_finds_nothing(screen: Open, theme: str) -> None:
     for name, view in VIEWS.items():
         shown.open(view)
         shown.page.locator(DONE[name]).first.wait_for()
-        found = axe.run(shown.page).response["violations"]
+        # What has no colour is the same in both themes.
+        options = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
+        found = axe.run(shown.page, options=options).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == [], name
 
 

@@ -37,10 +37,22 @@ function carried(key) {
 
 const decode = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer;
 
+/** A mark on the document while answers are waited for, but not for those that come at once. */
+let waiting = 0;
+async function patiently(call) {
+  waiting++;
+  setTimeout(() => { if (waiting) document.documentElement.dataset.busy = ""; }, 250);
+  try {
+    return await call();
+  } finally {
+    if (!--waiting) delete document.documentElement.dataset.busy;
+  }
+}
+
 async function ask(key, options = {}) {
   let response;
   try {
-    response = await fetch(`api/${key}`, options);
+    response = await patiently(() => fetch(`api/${key}`, options));
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(translate("noServer"));

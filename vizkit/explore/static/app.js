@@ -18,6 +18,7 @@ import { onChange, otherwise, restore, set, view } from "./state.js";
 import { startUnit } from "./unit.js";
 import { stopJobs } from "./unitjobs.js";
 
+const NARROW = matchMedia("(max-width: 50rem)");
 const TABS = ["layer", "unit", "explain", "ablate"];
 
 function words() {
@@ -58,7 +59,7 @@ function keys(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || byId("dialog").open) return;
   if (event.key === "Escape") {
     if (event.target.closest("input, select")) event.target.blur();
-    else if (view.tab === "unit") set({ tab: "layer" }, true);
+    else if (view.tab === "unit") { set({ tab: "layer" }, true); byId("tab-layer").focus(); }
     stopJobs();
     return;
   }
@@ -83,7 +84,7 @@ function listen() {
   byId("keys").addEventListener("click", help);
   combo(byId("find"), {
     search: (text) => session.layers.filter((one) => one.name.toLowerCase().includes(text.toLowerCase())).slice(0, 40)
-      .map((one) => ({ text: one.name, about: `${one.kind} ${one.shape.join("×")}`, value: one.name })),
+      .map((one) => ({ text: one.name, about: `${one.kind} ${one.shape.slice(1).join("×")}`, value: one.name })),
     choose: (name) => { chooseLayer(name); byId("work").focus(); },
   });
   // The skip link, whose # would replace the view's address.
@@ -94,6 +95,8 @@ function listen() {
   onChange((changed) => {
     if (changed.has("tab")) tabs();
     if (changed.has("lang")) words();
+    // In one column, what was asked for lies below what was pressed.
+    if (["layer", "unit", "tab"].some((name) => changed.has(name)) && NARROW.matches) byId("work").scrollIntoView();
     if (changed.has("theme")) { theme(); byId("theme").value = view.theme ?? ""; }
   });
 }

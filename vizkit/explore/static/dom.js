@@ -57,6 +57,7 @@ export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 export function failed(place, error) {
   if (error.name === "AbortError") return;
   place.replaceChildren(el("p", { class: "problem", text: error.message }));
+  announce(error.message);
 }
 
 /** One of a group is in the tab order; it gets the focus. */

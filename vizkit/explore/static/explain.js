@@ -57,7 +57,7 @@ function build() {
     el("div", { class: "head" }, el("h2", { text: t("tabExplain") }), el("div", { class: "row" }, ...backends().slice(0, 1))),
     methods(),
     el("div", { class: "row" }, exported ? null : target, el("strong", { data: { part: "target" } }),
-      view.target === undefined ? null : button(t("strongest"), () => set({ target: undefined }, true), { class: "plain", data: { part: "strongest" } }),
+      button(t("strongest"), () => set({ target: undefined }, true), { class: "plain", data: { part: "strongest" } }),
       button(t("explain"), () => (stop ? halt() : run()), { class: "main", data: { part: "run" } }),
       el("output", { class: "soft small", data: { part: "words" } })),
     el("div", { class: "row" }, slider("opacity", "0", "1", "0.05"), slider("threshold", "0", "0.95", "0.05")),
@@ -71,6 +71,7 @@ function describe() {
   if (!place.firstChild || !one("target")) return;
   const target = targetOf();
   one("target").textContent = target === undefined ? "" : labelOf(target);
+  one("strongest").hidden = view.target === undefined;
   one("count").textContent = t("methodCount", { count: view.methods.length });
   one("run").disabled = !view.methods.length;
   if (!cards.size && !stop) one("words").textContent = t("explainHint");
@@ -139,7 +140,7 @@ export function startExplain() {
   });
   onChange((changed) => {
     if (changed.has("tab") && view.tab !== "explain" && stop) halt();
-    if (["lang", "b"].some((name) => changed.has(name)) || (changed.has("target") && view.tab === "explain")) place.replaceChildren();
+    if (changed.has("lang") || changed.has("b")) place.replaceChildren();
     if (view.tab !== "explain") return;
     const fresh = !place.firstChild;
     needed();
@@ -150,7 +151,7 @@ export function startExplain() {
     }
     describe();
     // A new picture or new edits wait for their predictions, whose strongest class may be the target.
-    if (ready && !changed.has("picture") && !changed.has("edits") && (changed.has("tab") || fresh)) {
+    if (ready && !changed.has("picture") && !changed.has("edits") && (changed.has("tab") || changed.has("target") || fresh)) {
       if (fresh) delete place.dataset.began;
       follow();
     }

@@ -49,6 +49,7 @@ function load() {
   if (!before) place.replaceChildren(el("p", { class: "hint", text: t("loading") }));
   next.begin().then(() => {
     if (signal.aborted) return;
+    before?.observer.disconnect();
     const words = el("p", { class: "soft small", text: other ? t("beside", { b: backend(), other }) : t("eachScale") });
     const active = place.contains(document.activeElement) && document.activeElement.tagName === "SELECT";
     const which = active ? [...place.querySelectorAll("select")].indexOf(document.activeElement) : -1;

@@ -1,6 +1,6 @@
 // Where the boxes of the network go: from top to bottom, parallel paths side by side, a frame around an open block.
 
-const HEIGHT = 42, WIDE = [216, 200, 184], NARROW = 124, GAP = 10, DOWN = 18, HEAD = 32, INSET = 9;
+const HEIGHT = 42, WIDE = [216, 200, 184], NARROW = 134, GAP = 10, DOWN = 18, HEAD = 32, INSET = 9;
 
 /**
  * Boxes and lines of what is open.

@@ -6,12 +6,12 @@ import { clamp, el } from "./dom.js";
  * A canvas of `draw(canvas)` with a frame around one pixel. `move(y, x)` on every pixel pointed at, `pin(y, x)` on a
  * click, Enter or an arrow key, `leave()` when the pointer goes.
  */
-export function mapView({ height, width, label, draw, move, pin, leave }) {
+export function mapView({ name, height, width, label, draw, move, pin, leave }) {
   const canvas = el("canvas", { "aria-hidden": "true" });
   draw(canvas);
   const cursor = el("span", { class: "cursor", hidden: true, "aria-hidden": "true" });
   // An application, since its arrow keys move over pixels; what is under them is said by a live region.
-  const node = el("div", { class: "map", tabindex: "0", role: "application", "aria-label": label }, canvas, cursor);
+  const node = el("div", { class: "map", tabindex: "0", role: "application", "aria-label": label, data: { part: name } }, canvas, cursor);
   node.style.aspectRatio = `${width} / ${height}`;
   let at = [0, 0], pinned = [0, 0];
   const frame = ([y, x]) => {

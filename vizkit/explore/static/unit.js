@@ -15,7 +15,7 @@ import { showSum, sumAt } from "./sum.js";
 import { startJobs, stopJobs } from "./unitjobs.js";
 import { showWeights } from "./weights.js";
 
-let place = null, shownFor = "", at = null;
+let place = null, shownFor = "", said = "", at = null;
 
 const one = (id) => place.querySelector(`[data-part=${id}]`);
 const part = (id, title, ...children) => el("section", { class: "card", "aria-label": title }, el("h3", { text: title }), ...children, el("div", { data: { part: id } }));
@@ -72,7 +72,7 @@ async function load() {
 function maps(found, height, width, look) {
   const label = t("mapLabel", { unit: view.unit, height, width });
   const views = [["map", backend()], ...(found.other ? [["other", beside()]] : [])].map(([name, title]) => {
-    const shown = mapView({ height, width, label: `${label}, ${title}`, move: look.move, pin: look.pin, leave: look.leave,
+    const shown = mapView({ name: `pixels-${name}`, height, width, label: `${label}, ${title}`, move: look.move, pin: look.pin, leave: look.leave,
       draw: (canvas) => sequential(canvas, found[name], height, width, found.low, found.high) });
     return { ...shown, title };
   });
@@ -95,10 +95,13 @@ function show(layer, found, pixels) {
   };
   const large = maps(found, height, width, look);
   const over = onPhoto({ photo: pixels, map: found.map, height, width });
-  const focus = document.activeElement?.closest?.("#view-unit") ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.dataset.part : null;
+  const focus = document.activeElement?.closest?.("#view-unit") ? document.activeElement.dataset.part ?? document.activeElement.getAttribute("aria-label") : null;
   place.replaceChildren(head(layer), el("div", { class: "cards" },
     el("div", { class: "column" }, part("mapcard", t("map"), ...large.parts), part("sum", t("sum")), part("patches", t("patches"))),
     el("div", { class: "column" }, part("overcard", t("onPicture"), ...over.parts), part("weights", t("weights")), exported ? null : part("dream", t("dream")))));
+  const name = `${layer.name} # ${view.unit}`;
+  if (name !== said) announce(name);
+  said = name;
   sumAt(one("sum"));
   startJobs(one("patches"), one("dream"));
   for (const shown of large.views) shown.point(...at);
@@ -106,7 +109,7 @@ function show(layer, found, pixels) {
   showSum(...at);
   fieldOf(at, over);
   showWeights(one("weights"));
-  if (focus) [...place.querySelectorAll("button, input, select, [tabindex]")].find((node) => focus === node.getAttribute("aria-label") || focus === node.dataset.part)?.focus();
+  if (focus) [...place.querySelectorAll("button, input, select, [tabindex]")].find((node) => focus === (node.dataset.part ?? node.getAttribute("aria-label")))?.focus();
   moved.now = (y, x) => { for (const shown of large.views) shown.point(y, x); look.move(y, x); fieldOf([y, x], over); };
   return null;
 }
