@@ -106,7 +106,7 @@ class _Edited(_Base):
         return step
 
     def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
-        own = super()._forward
+        own = super()._forward  # type: ignore[safe-super]
         at = {name: place for place, name in enumerate(self.layers)} | {OUTPUT: len(self.layers)}
         last = max(at.get(name, len(at)) for name in (*keep, *add))
         added = dict(add)

@@ -188,7 +188,8 @@ def _difference(ours: Array, theirs: Array) -> Array:
     """(n,): the largest difference of each map, over the first's largest value."""
     most = np.abs(ours.astype(np.float64) - theirs).max(axis=(1, 2))
     scale = np.abs(ours).max(axis=(1, 2))
-    return np.asarray(np.where(scale > 0, most / np.where(scale > 0, scale, 1), most), np.float32)
+    found: Array = np.where(scale > 0, most / np.where(scale > 0, scale, 1), most).astype(np.float32)
+    return found
 
 
 def _thumbs(maps: Array, low: Array, high: Array, side: int) -> Array:
