@@ -20,7 +20,12 @@ VIEWS = {
     "explain": "tab=explain&methods=gradcam",
     "ablate": 'tab=ablate&edits=[{"layer":"features.4","unit":3,"mode":"add","amount":1}]',
 }
-DONE = {"layer": ".cell:not(.waits)", "unit": "[data-key=value]", "explain": ".overlay canvas", "ablate": "#view-ablate td"}
+DONE = {
+    "layer": ".cell:not(.waits)",
+    "unit": "[data-key=value]",
+    "explain": ".overlay canvas",
+    "ablate": "#view-ablate td",
+}
 
 
 def focused(shown: Screen, name: str) -> str:
@@ -156,5 +161,7 @@ def wide(channels: int) -> Any:
     import torch
 
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels, 4))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, channels, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels, 4)
+    )
     return vizkit.wrap(net.eval(), input_size=64, mean=[0.5] * 3, std=[0.5] * 3)

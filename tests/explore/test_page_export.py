@@ -51,6 +51,10 @@ def test_a_site_shows_its_views_without_a_server(
     shown.expect("[data-part=words]").to_have_text("2 maps are done.")
     links.nth(3).click()
     edited = vizkit.edited(twins[0], [("features.2", 4, 1.5)]).predict(SAMPLE.images[0], 1, fit="squash")[0]
-    cell = shown.page.locator("#view-ablate table", has_text=INSTALLED[0]).locator("tr", has_text=edited.label).locator("td")
+    cell = (
+        shown.page.locator("#view-ablate table", has_text=INSTALLED[0])
+        .locator("tr", has_text=edited.label)
+        .locator("td")
+    )
     cell.first.wait_for()
     assert plain(cell.nth(1).inner_text()) == pytest.approx(100 * edited.probability, abs=0.051)

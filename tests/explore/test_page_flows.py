@@ -24,7 +24,9 @@ LAYER, UNIT = "features.14", 3
 
 
 @pytest.mark.quick
-def test_an_uploaded_picture_is_predicted_and_a_bad_file_refused(screen: Open, twins: list[Any], tmp_path: Path) -> None:
+def test_an_uploaded_picture_is_predicted_and_a_bad_file_refused(
+    screen: Open, twins: list[Any], tmp_path: Path
+) -> None:
     photo, broken = tmp_path / "環.png", tmp_path / "broken.png"
     Image.fromarray(shapes.sample(12, seed=3).images[3]).save(photo)
     broken.write_bytes(b"no picture <img src=x onerror=alert(1)>")
@@ -70,7 +72,9 @@ def test_a_unit_that_is_switched_off(screen: Open, twins: list[Any], b: str) -> 
     shown.expect(".edit output").to_have_text("2")
     shown.expect("#predictions").not_to_have_class("waits")
     model = twins[INSTALLED.index(b)]
-    peak = float(np.abs(vizkit.feature_maps(model, SAMPLE.images[0], "features.22", fit="squash").values[0, unit]).max())
+    peak = float(
+        np.abs(vizkit.feature_maps(model, SAMPLE.images[0], "features.22", fit="squash").values[0, unit]).max()
+    )
     assert peak > 0
     before = {row.label: row.probability for row in model.predict(SAMPLE.images[0], 12, fit="squash")}
     edited = vizkit.edited(model, [("features.22", unit, 2.0)])
@@ -78,7 +82,9 @@ def test_a_unit_that_is_switched_off(screen: Open, twins: list[Any], b: str) -> 
     table = shown.page.locator("#view-ablate table", has_text=b)
     first = next(iter(before))
     shown.page.locator("#view-ablate td").first.wait_for()
-    was, now, change = (plain(one.replace("+", "")) for one in table.locator("tr", has_text=first).locator("td").all_inner_texts())
+    was, now, change = (
+        plain(one.replace("+", "")) for one in table.locator("tr", has_text=first).locator("td").all_inner_texts()
+    )
     assert was == pytest.approx(100 * before[first], abs=0.051)
     assert now == pytest.approx(100 * after[first], abs=0.051)
     assert change == pytest.approx(100 * (after[first] - before[first]), abs=0.051)
@@ -141,13 +147,14 @@ def test_a_target_is_found_and_pointers_are_linked(screen: Open) -> None:
 
 def test_an_address_restores_its_view_and_back_undoes(screen: Open) -> None:
     edits = '[{"layer":"features.2","unit":1,"mode":"add","amount":0.5}]'
-    text = f"tab=unit&picture=2&sort=number&b={INSTALLED[-1]}&layer={LAYER}&unit=7&y=3&x=4&edits={edits}&lang=zh-TW&theme=dark"
+    place = f"picture=2&b={INSTALLED[-1]}&layer={LAYER}&unit=7&y=3&x=4"
+    text = f"tab=unit&sort=number&{place}&edits={edits}&lang=zh-TW&theme=dark"
     shown = screen(text)
     shown.page.locator("[data-part=value]", has_text="第 3 列第 4 行").wait_for()
     value = shown.page.locator("[data-part=value]").inner_text()
     assert shown.page.locator("html").get_attribute("lang") == "zh-TW"
     shown.page.get_by_role("tab", name="層", exact=True).click()
-    shown.expect(f".cell[data-unit='7']").to_have_attribute("aria-selected", "true")
+    shown.expect(".cell[data-unit='7']").to_have_attribute("aria-selected", "true")
     kept = shown.view
     assert kept.items() >= {"picture": "2", "layer": LAYER, "unit": "7", "edits": edits}.items()
     shown.page.go_back()
@@ -157,7 +164,9 @@ def test_an_address_restores_its_view_and_back_undoes(screen: Open) -> None:
     other.expect("[data-part=value]").to_have_text(value)
 
 
-@pytest.mark.parametrize("view", [f"tab=layer&layer={LAYER}", f"tab=unit&layer={LAYER}&unit=3&y=1&x=2", "tab=explain&methods=gradcam"])
+@pytest.mark.parametrize(
+    "view", [f"tab=layer&layer={LAYER}", f"tab=unit&layer={LAYER}&unit=3&y=1&x=2", "tab=explain&methods=gradcam"]
+)
 def test_a_view_is_saved_with_its_provenance_and_its_python(screen: Open, view: str) -> None:
     shown = screen(f"{view}&b={INSTALLED[0]}")
     with shown.page.expect_download() as waiting:

@@ -13,7 +13,9 @@ from matplotlib import colormaps
 from vizkit.contract.errors import SettingError
 from vizkit.explore import bundle
 
-STATIC = {one.name: one.read_text(encoding="utf-8") for one in (files("vizkit.explore") / "static").iterdir() if one.is_file()}
+STATIC = {
+    one.name: one.read_text(encoding="utf-8") for one in (files("vizkit.explore") / "static").iterdir() if one.is_file()
+}
 MODULES = {name: text for name, text in STATIC.items() if name.endswith(".js")}
 PAGE, STYLE = STATIC["index.html"], STATIC["style.css"]
 
@@ -49,7 +51,9 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
         addresses = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {"http://www.w3.org/2000/svg"}
         assert not addresses, (name, addresses)
     for name, text in MODULES.items():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\(\"style", text), name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\(\"style", text
+        ), name
     assert "@import" not in STYLE
     assert "url(" not in STYLE
 

@@ -39,10 +39,9 @@ def test_predictions_are_those_of_each_backend_and_follow_the_picture(screen: Op
             table = shown.all("#predictions tbody tr")
             assert len(table) == 10
             assert shown.all("#predictions tbody th")[0] == rows[0].label
-            for name, *figures in zip(
-                shown.all("#predictions tbody th"), shown.all(f"#predictions tbody td:nth-child({k + 2}) .figure"), strict=True
-            ):
-                assert plain(figures[0]) == pytest.approx(100 * share[name], abs=0.051), name
+            figures = shown.all(f"#predictions tbody td:nth-child({k + 2}) .figure")
+            for name, figure in zip(shown.all("#predictions tbody th"), figures, strict=True):
+                assert plain(figure) == pytest.approx(100 * share[name], abs=0.051), name
         assert shown.page.locator("#predictions .fill").first.evaluate("(bar) => parseFloat(bar.style.width)") > 90
     shown.expect("#live").to_contain_text("Predicted: cross")
 
@@ -136,7 +135,9 @@ def test_the_sum_is_products_of_a_convolution_and_the_largest_of_a_pool(screen: 
 
 def test_an_overlay_is_drawn_as_vizkit_draws_it(screen: Open, twins: list[Any]) -> None:
     methods = ["gradcam", "integrated_gradients"]
-    shown = screen(f"tab=explain&b={INSTALLED[0]}&target={SAMPLE.labels[0]}&methods={','.join(methods)}&opacity=0.6&threshold=0.2")
+    shown = screen(
+        f"tab=explain&b={INSTALLED[0]}&target={SAMPLE.labels[0]}&methods={','.join(methods)}&opacity=0.6&threshold=0.2"
+    )
     shown.expect("[data-part=words]").to_have_text("2 maps are done.")
     for name in methods:
         made = getattr(vizkit, name)(twins[0], SAMPLE.images[0], target=int(SAMPLE.labels[0]), fit="squash")
@@ -144,7 +145,7 @@ def test_an_overlay_is_drawn_as_vizkit_draws_it(screen: Open, twins: list[Any]) 
         photo = made.batch.pictures[0]
         wanted = blend(photo, made.values[0], ends, signed=made.signed, alpha=0.6, threshold=0.2)
         drawn = shown.pixels(f".overlay[data-method={name}] canvas")
-        # The map comes as float32, so that a value at the threshold, or between two colours, may fall to the other side.
+        # The map comes as float32: a value at the threshold, or between two colours, may fall to the other side.
         assert (np.abs(drawn.astype(int) - wanted) > 2).mean() < 1e-3, name
         assert np.abs(drawn.astype(int) - photo).max() > 50
 
