@@ -105,6 +105,11 @@ def test_a_dream_grows_and_is_stopped(screen: Open) -> None:
     shown.page.locator("[data-part=dream]").get_by_role("button", name="Stop").click()
     shown.expect("[data-part=dream] output").to_have_text("Stopped.")
     assert int(canvas.get_attribute("data-step")) < 240
+    shown.page.get_by_role("button", name="Dream", exact=True).click()
+    shown.page.locator("[data-part=dream]").get_by_role("button", name="Stop").wait_for()
+    shown.page.locator(".map").first.press("Escape")
+    shown.page.get_by_role("tab", name="Unit").click()
+    shown.page.get_by_role("button", name="Dream", exact=True).wait_for()
 
 
 def test_the_patches_are_those_of_top_patches(screen: Open, twins: list[Any]) -> None:

@@ -12,8 +12,7 @@ const running = new Set();
 
 /** Stops what runs, as when the unit goes out of sight. */
 export function stopJobs() {
-  for (const stop of running) stop();
-  running.clear();
+  for (const halt of [...running]) halt();
 }
 
 /** A button that begins a job and stops it, and the words about it. */
@@ -22,14 +21,15 @@ function control(text, begin) {
   const meter = el("progress", { max: 1, value: 0, hidden: true, "aria-label": text });
   let stop = null;
   const done = (said) => {
-    running.delete(stop);
+    running.delete(halt);
     stop = null;
     meter.hidden = true;
     start.textContent = text;
     if (said) { words.textContent = said; announce(said); }
   };
+  const halt = () => { stop?.(); done(t("stopped")); };
   const start = button(text, () => {
-    if (stop) { stop(); done(t("stopped")); return; }
+    if (stop) { halt(); return; }
     start.textContent = t("stop");
     meter.hidden = false;
     let failure = "";
@@ -38,7 +38,7 @@ function control(text, begin) {
       error: (error) => { failure = error.message; },
       end: () => { words.textContent = ""; done(failure); },
     }, words);
-    running.add(stop);
+    running.add(halt);
   }, { class: "main" });
   return el("div", { class: "row" }, start, meter, words);
 }
