@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import kits
 from kits import kit as kit_of
 
+pytest_plugins = ["kits.explorer"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 INSTALLED = [info.name for info in vizkit.backends() if info.installed]
 BOTH = {"torch", "gluon"} <= set(INSTALLED)

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
-    "contract", "support", "inputs", "zoo", "results", "techniques", "evaluate", "draw", "reports", "docs", "testing",
-    "cli",
+    "contract", "support", "inputs", "zoo", "results", "techniques", "evaluate", "draw", "reports", "explore", "docs",
+    "testing", "cli",
 )  # fmt: skip
 """From the ground up; what each holds is said in its first line."""
 FOLDERS = (
@@ -59,10 +59,10 @@ def edges() -> dict[str, set[str]]:
 
 
 def floor_of(module: str) -> float:
-    """Backends stand beside the zoo: they build networks from its weights. The public names stand on the reports; the
+    """Backends stand beside the zoo: they build networks from its weights. The public names stand on the explorer; the
     scripts that build the documentation, which a wheel does not have, on everything."""
     if module == "vizkit":
-        return FLOORS.index("reports") + 0.5
+        return FLOORS.index("explore") + 0.5
     if module.startswith("vizkit.docs."):
         return len(FLOORS)
     return FLOORS.index(module.split(".")[1]) if module.startswith("vizkit.") else FLOORS.index("zoo") + 0.5

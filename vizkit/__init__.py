@@ -7,7 +7,9 @@ from . import evaluate
 from . import techniques as _techniques
 from .contract import errors
 from .contract.backend import announce as _announce
+from .contract.edits import Edit, edited
 from .contract.errors import VizkitError
+from .explore.run import explore
 from .inputs import folders, images, targets
 from .reports.compare import compare
 from .reports.doctor import doctor
@@ -37,13 +39,16 @@ if not _TYPE_CHECKING:
 
 
 __all__ = [
+    "Edit",
     "VizkitError",
     "backends",
     "compare",
     "doctor",
+    "edited",
     "errors",
     "evaluate",
     "explain",
+    "explore",
     "folders",
     "images",
     "keep_memory",

@@ -189,6 +189,22 @@ def test_effective_lies_within_theoretical(name: str) -> None:
     assert every.boxes[-1] == (0, 0, 96, 96)
 
 
+@pytest.mark.quick
+def test_a_field_at_a_place(name: str) -> None:
+    model = vizkit.load("shapes", backend=name)
+    found = vizkit.receptive_field(model, None, ["features.9", "features.3"], unit=3, at=(0, 40), noise=2)
+    assert found.units == ((0, 40), (0, 40))
+    for values, (top, left, bottom, right) in zip(found.values, found.boxes, strict=True):
+        outside = values.copy()
+        outside[top:bottom, left:right] = 0
+        assert values.max() == 1
+        assert not outside.any()
+    assert found.boxes[1] == (0, 79, 3, 83)
+    assert "row 0, column 40" in found.figure().get_suptitle()
+    with pytest.raises(SettingError, match="columns 0 to 47"):
+        vizkit.receptive_field(model, None, "features.9", at=(0, 48))
+
+
 @both()
 def test_effective_fields_are_equal_in_both_backends() -> None:
     one, other = (

@@ -179,6 +179,18 @@ def test_filters_are_the_weights(name: str) -> None:
     assert "Conv2" in model.architecture()
 
 
+@pytest.mark.quick
+def test_some_units_are_those_of_all(name: str) -> None:
+    model = vizkit.load("squeezenet1_1", backend=name, weights="random:0")
+    every = vizkit.feature_maps(model, PHOTO, "features.4")
+    found = vizkit.feature_maps(model, PHOTO, "features.4", unit=[7, 3])
+    np.testing.assert_array_equal(found.values, every.values[:, [7, 3]])
+    assert found.provenance["settings"]["unit"] == [7, 3]
+    assert "channel 7, 3" in found.figure().axes[1].get_title()
+    with pytest.raises(SettingError, match="units 0 to 127"):
+        vizkit.feature_maps(model, PHOTO, "features.4", unit=128)
+
+
 def test_feature_maps_in_one_figure(name: str) -> None:
     model = load(name)
     found = vizkit.feature_maps(model, [PHOTO, images.noise()], "features.4")

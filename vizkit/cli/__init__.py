@@ -14,7 +14,22 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..support.command import COMMAND
 from ..support.memory import keep_memory
-from . import compare, concepts, data, demo, docs, doctor, dreams, homework, lists, maps, network, pictures, weights
+from . import (
+    compare,
+    concepts,
+    data,
+    demo,
+    docs,
+    doctor,
+    dreams,
+    explore,
+    homework,
+    lists,
+    maps,
+    network,
+    pictures,
+    weights,
+)
 from .app import app
 from .checks import Checked
 
@@ -33,6 +48,7 @@ ORDER = (
         "statistics",
         "embed",
         "atlas",
+        "explore",
     ),
     *("models", "convert", "weights", "backends", "doctor", "docs"),
 )
@@ -51,6 +67,7 @@ __all__ = [
     "docs",
     "doctor",
     "dreams",
+    "explore",
     "homework",
     "lists",
     "main",

@@ -60,7 +60,9 @@ def feature_maps(results: Sequence[FeatureMaps], scale: str = "each") -> Figure:
         left.set_xlabel(textwrap.fill(origin(result), 28), fontsize=8, color=GRAY)
         stated = f"one scale, {low:.3g} to {high:.3g}" if scale == "common" else "each map on its own scale"
         size = "x".join(map(str, maps.shape[1:])) or "1x1"
-        title = f"{result.layer}: {len(maps)} channels {size}, {blank} blank; {stated}"
+        some = result.provenance["settings"].get("unit")
+        what = f"{len(maps)} channels" if some is None else f"channel {', '.join(map(str, some))}"
+        title = f"{result.layer}: {what} {size}, {blank} blank; {stated}"
         panel(right, tiled, title, cmap="viridis", vmin=0, vmax=1)
         right.set_anchor("N")
     return figure

@@ -37,8 +37,10 @@ def receptive_fields(results: Sequence[ReceptiveFields]) -> Figure:
             row[0].set_ylabel(result.provenance["backend"], fontsize=9)
         start += count
     names = "; ".join(origin(result) for result in results)
+    at = results[0].provenance["settings"]["at"]
+    seen = "the middle unit" if at is None else f"the unit at row {at[0]}, column {at[1]}"
     figure.suptitle(
-        f"{names}\nframe: what the middle unit can see; line: where its gradient is above {REACH:.2%} of the largest",
+        f"{names}\nframe: what {seen} can see; line: where its gradient is above {REACH:.2%} of the largest",
         fontsize=9,
         color=GRAY,
     )

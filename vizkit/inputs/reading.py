@@ -17,6 +17,11 @@ from ..contract.backend import Array
 from ..contract.errors import ImageError
 from .compact import state_of
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What bytes may be: formats that Pillow decodes itself, without another program."""
+MOST_PIXELS = 50_000_000
+"""Pixels of a picture that comes as bytes."""
+
 
 def sample() -> Path:
     """The bundled photo of a cat (CC0, by Stefan van der Walt), 451 x 300 pixels."""
@@ -54,8 +59,9 @@ class Draft(Reference):
 
 
 def read(image: Any, draft: int | None = None) -> Image.Image:
-    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image, an array or a
-    :class:`Reference`.
+    """An upright RGB (or, for gray sources, still RGB) Pillow image from a path, a Pillow image, an array, a
+    :class:`Reference`, or the bytes of an image file, which are taken for a stranger's: only :data:`FORMATS`, and at
+    most :data:`MOST_PIXELS`.
 
     Honours EXIF orientation; palettes, gray, 16-bit gray and CMYK become RGB; transparency is laid on white. Arrays are
     uint8 of shape (H, W, 3) or (H, W). ``draft`` lets a JPEG file be decoded at a half, a quarter or an eighth of its
@@ -68,6 +74,8 @@ def read(image: Any, draft: int | None = None) -> Image.Image:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(ImageOps.exif_transpose(image))
+    if isinstance(image, bytes):
+        return decode(image, "What was brought", strange=True)
     if not isinstance(image, str | os.PathLike):
         raise ImageError(
             f"An image is a path, a Pillow image, a uint8 array of shape (H, W, 3), or a list of them; got a "
@@ -77,10 +85,17 @@ def read(image: Any, draft: int | None = None) -> Image.Image:
     return decode(path, repr(str(path)), draft)
 
 
-def decode(file: Path | bytes, name: str, draft: int | None = None) -> Image.Image:
-    """The picture of a file or of its bytes, as :func:`read` has it; ``name`` is what a message calls it."""
+def decode(file: Path | bytes, name: str, draft: int | None = None, *, strange: bool = False) -> Image.Image:
+    """The picture of a file or of its bytes, as :func:`read` has it; ``name`` is what a message calls it, ``strange``
+    whether it is a stranger's."""
+    formats = FORMATS if strange else None
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats) as opened:
+            if strange and opened.width * opened.height > MOST_PIXELS:
+                raise ImageError(
+                    f"{name} has {opened.width} x {opened.height} pixels; at most {MOST_PIXELS // 10**6} million are "
+                    "read. Make it smaller."
+                )
             if draft is not None:
                 opened.draft(None, (draft, draft))
             opened.load()
@@ -93,7 +108,7 @@ def decode(file: Path | bytes, name: str, draft: int | None = None) -> Image.Ima
         raise ImageError(f"{name} is not an image that Pillow can read. Give a PNG, JPEG, WebP or the like.") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is refused: {error}") from None
-    except MemoryError:
+    except (MemoryError, ImageError):
         raise
     except Exception as error:  # whatever Pillow's many formats raise: one picture of a million must not end a run
         raise ImageError(f"{name} cannot be read, it is damaged or cut off: {error}") from None

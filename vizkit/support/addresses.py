@@ -36,6 +36,7 @@ ADDRESSES: Mapping[str, str] = {
     "page": "reports.page",
     "parametrisations": "techniques.dreams.parametrisations",
     "plotting": "draw",
+    "progress": "support.progress",
     "references": "inputs.references",
     "sources": "inputs.sources",
     "rules": "techniques.relevance.rules",

@@ -1,4 +1,5 @@
-"""Progress bars on the terminal's error stream, absent where that is no terminal, or where another bar runs already."""
+"""Progress: of every long loop, for whoever listens, and as bars on the terminal's error stream, absent where that is
+no terminal, or where another bar runs already."""
 
 from __future__ import annotations
 
@@ -12,7 +13,31 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 Advance = Callable[[int, str], None]
+Listener = Callable[[str, int, int | None, str], None]
+"""Called with the loop's name, how much is done, of how much, and a note."""
 _busy: ContextVar[bool] = ContextVar("_busy", default=False)
+_listener: ContextVar[Listener | None] = ContextVar("_listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Within the block ``listener(name, done, total, note)`` hears of every step of every long loop: batches, samples,
+    steps of a picture that is optimised; loops within loops too, each by its name. An exception that it raises stops
+    the loop and comes out of the technique that was called: nothing is left half done. None: nobody listens.
+
+    Example:
+        >>> import vizkit
+        >>> model, heard = vizkit.load("shapes"), []
+        >>> with listening(lambda name, done, total, note: heard.append((name, done, total))):
+        ...     found = vizkit.dream(model, "features.9", 3, stages=1, steps=2, size=32)
+        >>> heard
+        [('dream of features.9', 1, 2), ('dream of features.9', 2, 2)]
+    """
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 @contextmanager
@@ -47,6 +72,10 @@ def quiet() -> Iterator[None]:
 def _bar(
     label: str, total: int | None, columns: tuple[ProgressColumn, ...]
 ) -> Iterator[Callable[[int, int | None, str], None] | None]:
+    heard = _listener.get()
+    if heard is not None:
+        yield lambda done, whole, note: heard(label, done, whole, note)
+        return
     if _busy.get() or not sys.stderr.isatty():
         yield None
         return

@@ -136,7 +136,10 @@ def page(models: Sequence[Model], done: Sequence[Chapter], notes: Sequence[str],
     made = [results.provenance(model, "demo", {}) for model in models]
     versions = {name: version for one in made for name, version in one["versions"].items()}
     shown = f"the photo {photo}" if photo else "pictures of shapes drawn by a program, so that the truth is known"
-    lead = f"The network {first.name}, computed by {names}, looks at {shown}. What it sees, why, and what it dreams of."
+    lead = (
+        f"The network {first.name}, computed by {names}, looks at {shown}. What it sees, why, and what it dreams of. "
+        f"To look into it yourself, live: vizkit explore {first.name}."
+    )
     facts = [
         ("network", f"{first.name}, input {first.spec.size[0]} by {first.spec.size[1]} pixels"),
         ("backends", ", ".join(f"{model.backend} on {model.device}, {model.dtype}" for model in models)),

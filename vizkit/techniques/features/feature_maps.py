@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
@@ -11,15 +12,13 @@ from ...inputs.images import ImageInput
 from ...results.features import FeatureMaps
 from ...results.files import provenance
 
-if TYPE_CHECKING:
-    pass
-
 
 def feature_maps(
     model: Model,
     image: ImageInput,
     layer: str | None = None,
     *,
+    unit: int | Sequence[int] | None = None,
     input_range: str = "imagenet",
     fit: str = "crop",
 ) -> FeatureMaps:
@@ -29,6 +28,7 @@ def feature_maps(
         model: a network.
         image: path, Pillow image, uint8 (H, W, 3) array, or a list of them; noise from :func:`vizkit.images.noise`.
         layer: any layer, or "output"; None takes the first convolution. Nothing after it is computed.
+        unit: a channel, several in the order wanted, or None for all.
         input_range: "imagenet" (normalised) or "unit" (0..1).
         fit: "crop" or "squash", see :func:`vizkit.images.prepare`.
 
@@ -49,5 +49,10 @@ def feature_maps(
     values = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer])
     if values.ndim not in (2, 4):
         raise SettingError(f"Layer {layer!r} gives shape {values.shape}; maps need (N, C, H, W) or (N, C).")
-    settings = {"layer": layer, "input_range": input_range, "fit": fit}
+    settings: dict[str, Any] = {"layer": layer, "input_range": input_range, "fit": fit}
+    if unit is not None:
+        chosen = [unit] if isinstance(unit, int) else list(unit)
+        if not chosen or not all(0 <= one < values.shape[1] for one in chosen):
+            raise SettingError(f"unit={unit}: layer {layer!r} has units 0 to {values.shape[1] - 1}; name at least one.")
+        values, settings = values[:, chosen], {**settings, "unit": chosen}
     return FeatureMaps(values, provenance(model, "feature_maps", settings, batch), layer, batch)

@@ -45,8 +45,13 @@ def ends(model: Model) -> tuple[str, ...]:
     return tuple(last.values()) or tuple(model.layers)[-1:]
 
 
-def middle(shape: tuple[int, ...]) -> tuple[int, int]:
-    return (shape[2] // 2, shape[3] // 2) if len(shape) == 4 else (0, 0)
+def place(layer: str, shape: tuple[int, ...], at: tuple[int, int] | None) -> tuple[int, int]:
+    """Row and column of a map: those given, else the middle. Raises SettingError for a place outside."""
+    height, width = shape[2:] if len(shape) == 4 else (1, 1)
+    row, column = (height // 2, width // 2) if at is None else at
+    if not (0 <= row < height and 0 <= column < width):
+        raise SettingError(f"at={at}: the maps of {layer!r} have rows 0 to {height - 1}, columns 0 to {width - 1}.")
+    return row, column
 
 
 def effective(model: Model, batch: Batch, name: str, at: tuple[int, int], unit: int | None) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +15,8 @@ from ...results.fields import ReceptiveFields
 from ...results.files import provenance
 from ...support.progress import steps_bar
 from ..common.checks import pictures_only
-from .effective import chosen_layers, effective, middle
+from .effective import chosen_layers, effective, place
 from .receptive import fields
-
-if TYPE_CHECKING:
-    pass
 
 REACH = 1 - 0.9545
 """The share of the largest gradient above which a pixel belongs to the effective field: two standard deviations of a
@@ -33,6 +29,7 @@ def receptive_field(
     layer: str | Sequence[str] | None = None,
     *,
     unit: int | None = None,
+    at: tuple[int, int] | None = None,
     noise: int = 8,
     seed: int = 0,
     input_range: str = "imagenet",
@@ -51,6 +48,7 @@ def receptive_field(
             None takes the bundled photo.
         layer: a layer, or several; "all" for every observable one; None for the last layer at each resolution.
         unit: a channel; None for the sum of all.
+        at: row and column of the layers' maps whose field it is; None for the middle.
         noise: pictures of Gaussian noise (the normalised input's mean 0, deviation 1) to average over in place of the
             photos; 0 averages over the photos themselves.
         seed: of the noise.
@@ -61,7 +59,7 @@ def receptive_field(
         :class:`ReceptiveFields` with ``values`` (L, H, W).
 
     Raises:
-        ImageError, UnknownNameError, LayerError, SettingError (unit or noise that cannot be), ShapeError.
+        ImageError, UnknownNameError, LayerError, SettingError (unit, place or noise that cannot be), ShapeError.
 
     Example:
         >>> import vizkit
@@ -81,7 +79,7 @@ def receptive_field(
     graph = model.graph()
     found = fields(graph)
     theoretical = tuple(found[graph.layers[name]] for name in names)
-    units = tuple(middle(graph[graph.layers[name]].shape) for name in names)
+    units = tuple(place(name, graph[graph.layers[name]].shape, at) for name in names)
     values = []
     with steps_bar("receptive fields", len(names)) as advance:
         for name, at in zip(names, units, strict=True):
@@ -91,6 +89,14 @@ def receptive_field(
     height, width = tensor.shape[-2:]
     boxes = tuple(field.box(*at, (height, width)) for field, at in zip(theoretical, units, strict=True))
     sizes = tuple(float(np.sqrt((one > REACH).sum())) for one in maps)
-    settings = {"layer": names, "unit": unit, "noise": noise, "seed": seed, "input_range": input_range, "fit": fit}
+    settings = {
+        "layer": names,
+        "unit": unit,
+        "at": at,
+        "noise": noise,
+        "seed": seed,
+        "input_range": input_range,
+        "fit": fit,
+    }
     made = provenance(model, "receptive_field", settings, batch)
     return ReceptiveFields(maps, made, names, theoretical, units, boxes, sizes, batch)

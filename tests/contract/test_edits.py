@@ -1,0 +1,119 @@
+"""A network with units switched off or raised is, everywhere, the network whose layer was rewritten by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kits import TRAPS, TRAPS_SIZE
+
+import vizkit
+from vizkit.errors import LayerError, SettingError, UnknownNameError
+from vizkit.zoo import shapes
+
+LAYER, UNIT = "features.9", 3
+
+
+@pytest.fixture
+def model(name: str) -> Any:
+    return vizkit.load("shapes", backend=name)
+
+
+@pytest.fixture
+def picture() -> Any:
+    return shapes.sample(4, seed=7).images[3]
+
+
+def behind(model: Any, x: Any, values: Any) -> Any:
+    """The logits where the layer gives ``values``: added by hand."""
+    plain = model.ops.numpy(model.forward(x, (LAYER,))[LAYER])
+    made = model.forward(x, add={LAYER: model.ops.asarray(values - plain)})
+    return model.ops.numpy(made["output"])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("amount", [None, 0.5, -2.0])
+def test_an_edit_is_what_was_added_by_hand(model: Any, picture: Any, amount: float | None) -> None:
+    x = model.ops.asarray(vizkit.images.prepare(picture, model.spec, fit="squash").tensor)
+    values = model.ops.numpy(model.forward(x, (LAYER,))[LAYER])
+    values[:, UNIT] = 0 if amount is None else values[:, UNIT] + amount * np.abs(values[:, UNIT]).max()
+    changed = vizkit.edited(model, [(LAYER, UNIT, amount)])
+    found = changed.forward(x, (LAYER, "output"))
+    np.testing.assert_allclose(model.ops.numpy(found[LAYER]), values, atol=1e-5)
+    np.testing.assert_allclose(model.ops.numpy(found["output"]), behind(model, x, values), atol=1e-4)
+    assert np.abs(model.ops.numpy(found["output"]) - model.logits(picture, fit="squash")).max() > 1e-3
+
+
+@pytest.mark.quick
+def test_what_is_off_is_exactly_zero_whatever_else_is_read(model: Any, picture: Any) -> None:
+    changed = vizkit.edited(model, [("features.3", 2), (LAYER, UNIT)])
+    x = model.ops.asarray(vizkit.images.prepare(picture, model.spec, fit="squash").tensor)
+    for keep in ((LAYER,), ("features.3", LAYER, "output"), tuple(model.layers)):
+        found = changed.forward(x, keep)
+        assert not model.ops.numpy(found[LAYER])[:, UNIT].any()
+        assert "features.3" not in keep or not model.ops.numpy(found["features.3"])[:, 2].any()
+
+
+def test_a_later_edit_sees_the_earlier(model: Any, picture: Any) -> None:
+    both = vizkit.edited(model, [(LAYER, UNIT, 1.0), ("features.3", 2)])
+    first = vizkit.edited(model, [("features.3", 2)])
+    before = vizkit.feature_maps(first, picture, LAYER, fit="squash").values[0, UNIT]
+    after = vizkit.feature_maps(both, picture, LAYER, fit="squash").values[0, UNIT]
+    np.testing.assert_allclose(after, before + np.abs(before).max(), atol=1e-5)
+
+
+def test_no_gradient_flows_through_a_unit_that_is_off(kit: Any) -> None:
+    """Against finite differences of the edited network, in float64."""
+    native = kit.sequential(TRAPS, dtype="float64")
+    model = vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+    layer = next(iter(model.filter_layers()))
+    changed = vizkit.edited(model, [(layer, 1), (layer, 2, 0.25)])
+    ops, x = model.ops, np.random.default_rng(3).normal(size=(1, 3, TRAPS_SIZE, TRAPS_SIZE))
+    held = ops.numpy(changed.forward(ops.asarray(x), (layer,))[layer] - model.forward(ops.asarray(x), (layer,))[layer])
+    held[:, 1] = 0  # what is added is a constant; what is off follows the picture
+
+    def score(values: Any) -> float:
+        plain = ops.numpy(model.forward(ops.asarray(values), (layer,))[layer])
+        off = np.zeros_like(plain)
+        off[:, 1] = -plain[:, 1]
+        made = model.forward(ops.asarray(values), add={layer: ops.asarray(held + off)})
+        return float(ops.numpy(made["output"])[0, 0])
+
+    def graded(leaves: Any) -> Any:
+        return ops.pick(changed.forward(leaves["x"])["output"], [0]), None
+
+    found = ops.numpy(ops.value_and_grad(graded, {"x": ops.asarray(x)})[1]["x"])
+    for at in ((0, 0, 2, 3), (0, 1, 0, 0), (0, 2, 4, 1)):
+        step = np.zeros_like(x)
+        step[at] = 1e-5
+        assert found[at] == pytest.approx((score(x + step) - score(x - step)) / 2e-5, rel=1e-5, abs=1e-9)
+
+
+def test_every_technique_takes_it_and_says_so(model: Any, picture: Any) -> None:
+    changed = vizkit.edited(model, [vizkit.Edit(LAYER, UNIT)])
+    found = vizkit.gradcam(changed, picture, fit="squash")
+    assert np.abs(found.values - vizkit.gradcam(model, picture, fit="squash").values).max() > 0
+    assert found.provenance["weights"]["note"].endswith("edited: features.9[3] off")
+    assert found.provenance["weights"]["sha256"] == model.sha256()
+    assert model.weights.note != changed.weights.note
+    assert type(model) is not type(changed)
+    assert vizkit.edited(model, []) is model
+
+
+def test_dense_layers_have_units_too(model: Any, picture: Any) -> None:
+    last = list(model.layers)[-1]
+    changed = vizkit.edited(model, [(last, 2)])
+    assert changed.logits(picture, fit="squash")[0, 2] == 0
+
+
+@pytest.mark.parametrize(
+    ("edits", "error"),
+    [
+        ([("nope", 1)], UnknownNameError), ([(LAYER, 32)], SettingError), ([(LAYER, -1)], SettingError),
+        ([(LAYER, 1, float("nan"))], SettingError), ([(LAYER, 1), (LAYER, 1, 2.0)], SettingError),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_edited_is_named(model: Any, edits: Any, error: type[Exception]) -> None:
+    with pytest.raises((error, LayerError)):
+        vizkit.edited(model, edits)

@@ -1,0 +1,143 @@
+"""A network some of whose units are switched off, or raised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import LayerError, SettingError
+from .ops import Array, Step, Tensor
+from .terms import OUTPUT, Mode
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .model import Model as _Base
+else:
+    _Base = object
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is done to one unit of a layer: ``amount`` times the largest absolute value of its map is added to each of
+    its places; None switches it off, so that its map is zero."""
+
+    layer: str
+    unit: int
+    amount: float | None = None
+
+    def __str__(self) -> str:
+        what = "off" if self.amount is None else f"{self.amount:+g} of its largest"
+        return f"{self.layer}[{self.unit}] {what}"
+
+
+def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int, float | None]]) -> Model:
+    """The network with some units switched off, or with a part of their largest value added, in each of its passes.
+
+    Every technique takes it, and everything behind the units changes with them. The layer's own map shows the edit, and
+    no gradient flows through a unit that is off. What is added is a constant to the gradient. Parameters, and the
+    network that was given, stay as they are. A pass takes one more for each layer that is edited before its end.
+
+    Args:
+        model: a network.
+        edits: an :class:`Edit` for each unit, or (layer, unit) for off, (layer, unit, amount) for added.
+
+    Returns:
+        The same kind of model; its ``weights.note`` names the edits, and so does all provenance.
+
+    Raises:
+        UnknownNameError for a layer that does not exist, SettingError for a unit that the layer does not have, for an
+        amount that is not finite, or for two edits of one unit; LayerError where a layer has no units.
+
+    Example:
+        >>> import vizkit
+        >>> model = vizkit.load("shapes")
+        >>> without = vizkit.edited(model, [("features.9", 3)])
+        >>> vizkit.feature_maps(without, vizkit.images.sample(), "features.9").values[0, 3].any().item()
+        False
+    """
+    wanted = tuple(one if isinstance(one, Edit) else Edit(*one) for one in edits)
+    by_layer: dict[str, dict[int, float | None]] = {}
+    for one in wanted:
+        count = _units(model, one.layer)[1]
+        if not 0 <= one.unit < count:
+            raise SettingError(
+                f"Layer {one.layer!r} of {model.name} has units 0 to {count - 1}; there is no {one.unit}."
+            )
+        if one.amount is not None and not math.isfinite(one.amount):
+            raise SettingError(f"An edit adds {one.amount} to unit {one.unit}: give a finite number, or None for off.")
+        units = by_layer.setdefault(one.layer, {})
+        if one.unit in units:
+            raise SettingError(f"Two edits of unit {one.unit} of {one.layer!r}: give one for each unit.")
+        units[one.unit] = one.amount
+    if not wanted:
+        return model
+    kind = type(f"Edited{type(model).__name__}", (_Edited, type(model)), {})
+    found: Model = object.__new__(kind)
+    vars(found).update(vars(model))
+    at = {name: place for place, name in enumerate(model.layers)}
+    found._edits = dict(sorted(by_layer.items(), key=lambda item: at.get(item[0], len(at))))  # type: ignore[attr-defined]
+    said = ", ".join(map(str, wanted))
+    note = f"{model.weights.note}; edited: {said}" if model.weights.note else f"edited: {said}"
+    found.weights = replace(model.weights, note=note)
+    return found
+
+
+def _units(model: Model, layer: str) -> tuple[int, int]:
+    """The axis of a layer's units, and how many there are."""
+    shape = model.layer(layer).shape
+    grid = model.grid(layer)
+    if grid is not None:
+        return (1 if grid.order == "NCHW" else len(shape) - 1), grid.channels
+    if len(shape) == 2 and shape[0] == 1:
+        return 1, shape[1]
+    raise LayerError(f"Layer {layer!r} of {model.name} gives {shape}; an edit needs (1, C, h, w), (1, C) or tokens.")
+
+
+class _Edited(_Base):
+    """What an edited model does before its kind's own pass."""
+
+    _edits: Mapping[str, Mapping[int, float | None]]
+
+    def recorded(self, step: Step, key: Hashable = None) -> Step:
+        return step
+
+    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
+        own = super()._forward  # type: ignore[safe-super]
+        at = {name: place for place, name in enumerate(self.layers)} | {OUTPUT: len(self.layers)}
+        last = max(at.get(name, len(at)) for name in (*keep, *add))
+        added = dict(add)
+        for layer, units in self._edits.items():
+            place = at.get(layer, len(at))
+            if place <= last:
+                # Beside what else is read before it: a backend computes a layer to the last digit as in the pass below.
+                seen = [name for name in (*keep, *added) if at.get(name, len(at)) < place]
+                value = own(x, (layer, *dict.fromkeys(seen)), added, mode)[layer]
+                change = _change(self, value, _units(self, layer)[0], units)
+                added[layer] = added[layer] + change if layer in added else change
+        return own(x, keep, added, mode)
+
+
+def _change(model: Model, value: Tensor, axis: int, units: Mapping[int, float | None]) -> Tensor:
+    """What is to be added to a layer's value."""
+    ops, shape = model.ops, tuple(value.shape)
+    off = [unit for unit, amount in units.items() if amount is None]
+    total = -1.0 * value * ops.constant(_mask, len(shape), axis, shape[axis], tuple(off))
+    others = tuple(one for one in range(1, len(shape)) if one != axis)
+    for unit, amount in units.items():
+        if amount is not None:
+            mask = ops.constant(_mask, len(shape), axis, shape[axis], (unit,))
+            # The other units are zero here, so that the largest of all is that of this one.
+            largest = ops.max(ops.abs(ops.detach(value) * mask), (axis, *others), keepdims=True)
+            total = total + amount * largest * mask
+    return total
+
+
+def _mask(axes: int, axis: int, count: int, units: tuple[int, ...]) -> Array:
+    """One at these units, of a shape that broadcasts."""
+    found = np.zeros(count)
+    found[list(units)] = 1.0
+    return found.reshape([count if one == axis else 1 for one in range(axes)])

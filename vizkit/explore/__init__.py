@@ -1,0 +1,1 @@
+"""Looking into a network live, in a browser."""

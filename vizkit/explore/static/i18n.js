@@ -1,0 +1,31 @@
+// Words in the language of the view.
+
+import { words } from "./api.js";
+import { en } from "./lang_en.js";
+import { zh } from "./lang_zh.js";
+import { view } from "./state.js";
+
+const LANGUAGES = { en, "zh-TW": zh };
+
+export function language() {
+  if (view.lang in LANGUAGES) return view.lang;
+  return (navigator.language ?? "").toLowerCase().startsWith("zh") ? "zh-TW" : "en";
+}
+
+/** The words of that name, with `values` in the places of their braces. */
+export function t(name, values = {}) {
+  const text = LANGUAGES[language()][name] ?? en[name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
+}
+
+words(t);
+
+/** Fills in what index.html leaves to the language. */
+export function localise() {
+  document.documentElement.lang = language();
+  for (const node of document.querySelectorAll("[data-i18n]")) node.textContent = t(node.dataset.i18n);
+  for (const node of document.querySelectorAll("[data-i18n-label]")) {
+    node.setAttribute("aria-label", t(node.dataset.i18nLabel));
+    node.title = t(node.dataset.i18nLabel);
+  }
+}

@@ -1,0 +1,216 @@
+"""The tasks that jobs run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import techniques
+from ..contract.backend import Array, Model
+from ..contract.errors import SettingError, VizkitError
+from ..evaluate import pointing_game, relevance_mass, relevance_rank
+from ..inputs import images
+from ..reports import explain as reports
+from ..reports import families
+from ..results.attribution import Attribution
+from ..techniques import render, top_patches
+from ..techniques.dreams.objectives import unit as unit_of
+from ..techniques.dreams.parametrisations import Fourier
+from ..zoo.shapes import TOLERANCE
+from .engine import Engine, check_unit
+from .gallery import Picture
+from .passes import Passes
+from .protocol import View, pack
+
+MOST_METHODS, MOST_STEPS, MOST_SIDE, MOST_PATCHES = 64, 1024, 512, 64
+FRAMES = 48
+"""Pictures of a dream that are sent while it grows."""
+METRICS: Mapping[str, Callable[[Attribution, Array], Array]] = {
+    "pointing_game": lambda found, mask: pointing_game(found, mask, tolerance=TOLERANCE),
+    "relevance_mass": relevance_mass,
+    "relevance_rank": relevance_rank,
+}
+"""What a map is judged by where it is known which pixels are the object; more is better."""
+Give = Callable[..., None]
+
+
+class Task(Protocol):
+    """Something that takes long."""
+
+    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        """Do it: ``give(frame, title=...)`` each result, ``fail(error)`` what could not be done, and call ``breathe``
+        between steps of its own."""
+
+    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
+        """How much of the whole is done, and what the whole is, at a step of a loop within."""
+
+
+def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
+    """The task that a page describes. Raises SettingError for anything that is none, or too large."""
+    kind, methods = body.get("kind"), body.get("methods", [])
+    plain = {str(key): str(value) for key, value in body.items() if isinstance(value, str | int) and value != ""}
+    if body.get("edits"):
+        plain["edits"] = body["edits"] if isinstance(body["edits"], str) else json.dumps(body["edits"])
+    view = View(plain)
+    if kind == "explain":
+        if not isinstance(methods, list) or not 0 < len(methods) <= MOST_METHODS:
+            raise SettingError(f"methods is a list of 1 to {MOST_METHODS} names.")
+        known = {**reports.methods(), **reports.controls()}
+        for name in methods:
+            if not isinstance(name, str) or name not in known:
+                raise SettingError(f"There is no method {str(name)[:40]!r}.")
+        return Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
+    if kind in ("dream", "patches"):
+        layer, unit, passes = view.text("layer"), view.number("unit"), engine.of(view)
+        passes.model.check_layer(layer)
+        check_unit(np.empty(_units(passes.model, layer)), layer, unit)
+        if kind == "patches":
+            return Patches(passes.model, engine, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
+        steps, size = max(1, view.number("steps", 128, MOST_STEPS)), max(16, view.number("size", 128, MOST_SIDE))
+        return Dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
+    raise SettingError("kind is 'explain', 'dream' or 'patches'.")
+
+
+def _units(model: Model, layer: str) -> int:
+    grid, shape = model.grid(layer), model.layer(layer).shape
+    return grid.channels if grid is not None else shape[1] if len(shape) == 2 else 0
+
+
+@dataclass
+class Explain:
+    """Maps of several methods, each with scores beside the controls' where the object's pixels are known."""
+
+    passes: Passes
+    picture: Picture
+    view: View
+    methods: tuple[str, ...]
+    target: int | None
+    done: int = 0
+
+    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
+        """The part of a method counts."""
+        inner = done / total if total and name != "explain" else 0.0
+        return self.done + min(inner, 1.0), len(self.methods)
+
+    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        """See :class:`Task`."""
+        network = self.passes.network(self.view.edits)
+        family = {name: said for said, members in families.families().items() for name in members}
+        controls: dict[str, Attribution] | None = None
+        for name in self.methods:
+            breathe()
+            begun = time.perf_counter()
+            try:
+                found = self._one(network, name)
+                if controls is None:
+                    known = reports.controls() if self.picture.mask is not None else ()
+                    controls = {one: self._one(network, one) for one in known}
+            except VizkitError as error:
+                fail(str(error), method=name)
+            else:
+                header = {
+                    "method": name, "family": family.get(name, ""), "signed": found.signed, "layer": found.layer,
+                    "target": {"index": found.targets[0], "label": found.labels[0]},
+                    "line": families.believe(getattr(techniques, name)),
+                    "seconds": round(time.perf_counter() - begun, 3), "scores": self._scores(found, controls),
+                    "provenance": dict(found.provenance),
+                }  # fmt: skip
+                values = found.values[0]
+                header["finite"] = bool(np.isfinite(values).all())
+                give(pack(header, {"map": np.nan_to_num(values)}), title=name, method=name)
+            self.done += 1
+
+    def _one(self, network: Model, name: str) -> Attribution:
+        return reports.explain(network, self.picture.batch, [name], [self.target]).results[0][0][0]
+
+    def _scores(self, found: Attribution, controls: Mapping[str, Attribution]) -> dict[str, Any] | None:
+        if self.picture.mask is None:
+            return None
+        mask = self.picture.mask[None]
+        return {
+            name: {
+                "value": float(judge(found, mask)[0]),
+                "better": "higher",
+                "controls": {one: float(judge(other, mask)[0]) for one, other in controls.items()},
+            }
+            for name, judge in METRICS.items()
+        }
+
+
+@dataclass
+class Dream:
+    """A picture that a unit responds to, sent while it grows."""
+
+    model: Model
+    layer: str
+    unit: int
+    steps: int
+    size: int
+    seed: int
+
+    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
+        """In steps."""
+        return done, self.steps
+
+    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        """See :class:`Task`."""
+
+        def frame(step: int, pictures: Array) -> None:
+            give(
+                pack({"step": step, "activation": self._activation(pictures[0])}, {"picture": pictures[0]}),
+                title=f"step {step}",
+                step=step,
+                of=self.steps,
+            )
+            breathe()
+
+        render(
+            self.model, unit_of(self.layer, self.unit), steps=self.steps, seed=self.seed,
+            parametrisation=Fourier(self.size, channels=self.model.spec.channels),
+            every=max(1, self.steps // FRAMES), on_frame=frame,
+        )  # fmt: skip
+
+    def _activation(self, picture: Array) -> float:
+        """The unit's mean for the picture at the network's own size."""
+        batch = images.prepare(picture, self.model.spec, fit="squash")
+        return _mean(self.model, batch.tensor, self.layer, self.unit)
+
+
+def _mean(model: Model, tensor: Array, layer: str, unit: int) -> float:
+    ops, grid = model.ops, model.grid(layer)
+    value = model.forward(ops.asarray(tensor), (layer,))[layer]
+    maps = ops.numpy(value if grid is None else grid.maps(ops, value))
+    return float(maps[0, unit].mean())
+
+
+@dataclass
+class Patches:
+    """What a unit responds to most, among the folder's pictures, or the bundled ones where there is no folder."""
+
+    model: Model
+    engine: Engine
+    layer: str
+    unit: int
+    k: int
+
+    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
+        """In pictures."""
+        return done, total or 1
+
+    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        """See :class:`Task`."""
+        pictures, fit = self.engine.gallery.searched()
+        found = top_patches(self.model, pictures, self.layer, self.unit, k=self.k, fit=fit)
+        patches = found.patches(0)
+        rows = found.records()
+        header = {
+            "names": [row["picture"] for row in rows], "activations": [row["activation"] for row in rows],
+            "boxes": [[row[side] for side in ("top", "left", "bottom", "right")] for row in rows],
+            "count": len(pictures), "skipped": len(found.provenance["images"]["skipped"]),
+        }  # fmt: skip
+        give(pack(header, {"patches": np.stack(patches)}), title=f"{self.layer}[{self.unit}]")

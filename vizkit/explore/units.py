@@ -1,0 +1,84 @@
+"""What is known of one unit: where it looks, by which filter, and the pixels that it listens to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..contract.backend import Model
+from ..contract.errors import LayerError, SettingError
+from ..techniques import receptive_field
+from ..techniques.network.window import window
+from ..techniques.units.filter import filter_of
+from . import views
+from .engine import Engine, check_unit
+from .passes import INPUT
+from .protocol import View, pack
+
+
+def unit(engine: Engine, view: View) -> dict[str, Any]:
+    """Where a place of a unit's map looks, and the filter that it is the result of."""
+    layer, index, model = view.text("layer"), view.number("unit"), engine.of(view).model
+    maps = engine.values(view)
+    check_unit(maps, layer, index)
+    columns, places = maps.shape[2], maps.shape[1] * maps.shape[2]
+    flat = view.number("y", 0) * columns + view.number("x", 0)
+    if flat >= places or view.number("x", 0) >= columns:
+        raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {columns} columns.")
+    if layer == INPUT:
+        field = {"theoretical": [flat // columns, flat % columns, flat // columns + 1, flat % columns + 1]}
+        return {"field": field | {"size": [1, 1], "stride": [1, 1], "whole": False}, "parameters": None, "line": ""}
+    seen = window(model, layer)
+    height, width = model.spec.size
+    box = [0, 0, height, width] if seen.whole else list(seen.box(flat))
+    return {
+        "field": {
+            "theoretical": box, "size": list(seen.size), "stride": list(map(float, seen.stride)), "whole": seen.whole,
+        },
+        "parameters": _parameters(model, layer, index),
+        "line": views.line(engine, view),
+    }  # fmt: skip
+
+
+def weights(engine: Engine, view: View) -> bytes:
+    """The filter whose result a unit is, up to norms, activations and pools. Raises LayerError where there is none."""
+    layer, index, model = view.text("layer"), view.number("unit"), engine.of(view).model
+    model.check_layer(layer)
+    found = None if layer == INPUT else _filter(model, layer, index)
+    if found is None:
+        raise LayerError(f"Unit {index} of {layer!r} is the result of no single filter.")
+    kernel = found.weight if found.weight.ndim == 3 else found.weight[:, None, None]
+    return pack({"layer": found.layer, "channel": found.channel}, {"kernel": kernel})
+
+
+def effective(engine: Engine, view: View) -> bytes:
+    """The effective receptive field of a place of a unit's map, on this picture."""
+    layer, model = view.text("layer"), engine.of(view).network(view.edits)
+    at = (view.number("y", 0), view.number("x", 0))
+    shape = model.layer(layer).shape
+    found = receptive_field(
+        model, engine.picture(view).batch, layer, unit=view.number("unit"), noise=0, at=at if len(shape) == 4 else None
+    )
+    return pack({"size": found.sizes[0]}, {"field": found.values[0]})
+
+
+def _filter(model: Model, layer: str, index: int) -> Any:
+    try:
+        return filter_of(model, layer, index)
+    except (SettingError, KeyError):  # no graph, or a layer that is not in it
+        return None
+
+
+def _parameters(model: Model, layer: str, index: int) -> dict[str, Any] | None:
+    found = _filter(model, layer, index)
+    if found is None:
+        return None
+    bias = f"{found.layer}.bias"
+    shared = model.parameter(bias) if bias in model.parameter_shapes() else None
+    return {
+        "kind": "convolution" if found.weight.ndim == 3 else "dense",
+        "layer": found.layer,
+        "channel": found.channel,
+        "kernel": list(found.weight.shape),
+        "bias": None if shared is None else float(shared[found.channel]),
+        "count": int(found.weight.size) + (shared is not None),
+    }
