@@ -194,7 +194,9 @@ class Follow(TorchFunctionMode):
         rule = self.mode.rules.rule(kind, len(data), self.affine)
         self.affine += kind in AFFINE
         if rule is None:
-            return call({})
+            # What followed a rule is kept for it, and may not be written.
+            kept = writes(call) and (0,) in data and data[0,] in self.made
+            return call({(0,): data[0,].clone()} if kept else {})
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         done.nonnegative = all(one in self.nonnegative for one in data.values())

@@ -108,7 +108,7 @@ def test_backends_agree_and_add_up(rng: np.random.Generator, agree: Any) -> None
 
 
 def test_values_that_are_read_twice(rng: np.random.Generator) -> None:
-    """A layer that two ReLUs and a sum read; one from whose ReLU another is made; a ReLU behind a sum."""
+    """A layer that two ReLUs and a sum read; one that a sum is written over; a ReLU behind a sum."""
     torch = pytest.importorskip("torch")
     nn = torch.nn
 
@@ -120,7 +120,9 @@ def test_values_that_are_read_twice(rng: np.random.Generator) -> None:
         def forward(self, x: Any) -> Any:
             z = self.first(x)
             y = torch.relu(z) + 0.5 * z + nn.functional.relu(z, inplace=False)
-            return self.last(torch.relu(y + self.more(y).relu_()).flatten(1))
+            out = self.more(y)
+            out += y
+            return self.last(torch.relu(out + self.more(y).relu_()).flatten(1))
 
     torch.manual_seed(0)
     model = wrapped(Branches().double(), SIZE)

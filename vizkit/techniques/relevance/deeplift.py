@@ -48,8 +48,8 @@ def deeplift(
             some pixels there, not in the sum.
         rule: "rescale", or "reveal_cancel": at a ReLU right behind a convolution or dense layer, with or without batch
             norm, what raises its input's difference and what lowers it have a multiplier each, so that parts which
-            cancel are seen: of ``min(a, b) = a - relu(a - b)`` each gets half, where rescale gives all to one. Costs
-            one pass more.
+            cancel are seen: of ``min(a, b) = a - relu(a - b)`` each gets half, where rescale gives all to one. Takes
+            about twice as long.
         seed: of the baseline "noise".
 
     Returns:
