@@ -203,7 +203,7 @@ def test_on_a_cluster(models: dict[str, Any], folder: Path) -> None:
     distributed = pytest.importorskip("distributed")
     name = INSTALLED[-1]
     here = vizkit.explain(models[name], folder / "1.png", ["saliency", "gradcam"])
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster:
         there = vizkit.explain(
             models[name], folder / "1.png", ["saliency", "gradcam"], scheduler=cluster.scheduler_address
         )
