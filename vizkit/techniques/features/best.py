@@ -23,7 +23,7 @@ class Best:
 
     grows = False
 
-    def __init__(self, wanted: Mapping[str, Sequence[int]], k: int, dtype: str) -> None:
+    def __init__(self, wanted: Mapping[str, Sequence[int] | Array], k: int, dtype: str) -> None:
         self.wanted, self.k, self.dtype = {layer: np.asarray(units) for layer, units in wanted.items()}, k, dtype
         rows = sum(len(units) for units in self.wanted.values())
         self.values = np.full((rows, k), -np.inf, dtype)
