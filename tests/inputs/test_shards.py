@@ -61,7 +61,7 @@ def readers() -> dict[str, Any]:
 def activations(count: int, rng: np.random.Generator, scale: float = 1.0) -> tuple[Any, dict[str, Any]]:
     """A batch, and what two layers might give for it: half zeros, of values with ties."""
     shape = (count, 16, 12, 12), (count, 32, 6, 6)
-    found = [np.maximum(rng.normal(size=one).round(2), 0) * scale for one in shape]
+    found = [rng.normal(size=one).round(2).clip(0, 1.5) * scale for one in shape]
     pictures = rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
     batch = vizkit.images.Batch(np.empty((count, 0)), pictures, tuple(map(str, range(count))))
     return batch, dict(zip(LAYERS, found, strict=True))
@@ -74,7 +74,7 @@ def test_merged_parts_say_what_one_reader_says(which: str, rng: np.random.Genera
     part comes as it is."""
     whole, merged = readers()[which], readers()[which]
     start = 0
-    for count, scale in ((7, 1.0), (1, 0.0), (12, 40.0), (5, 0.1)):
+    for count, scale in ((7, 1.0), (1, 0.0), (12, 40.0), (5, 0.1), (9, 40.0)):
         batch, found = activations(count, rng, scale)
         part, places = merged.fresh(), range(start, start + count)
         for reader in (whole, part):
@@ -117,7 +117,7 @@ def test_shards_depend_on_the_number_of_pictures_alone() -> None:
 
 @pytest.mark.quick
 def test_the_best_of_a_million_units_take_little_memory() -> None:
-    """Eight values of 100,000 units in three shards; the peak is taken to a million, whose bound is 1 GB."""
+    """Nine patches of 100,000 units from three shards; measured 36 MB, and 360 MB of a million."""
     import tracemalloc
 
     units, k = 100_000, 9
@@ -134,7 +134,7 @@ def test_the_best_of_a_million_units_take_little_memory() -> None:
     every = np.concatenate(batches)
     np.testing.assert_array_equal(total.values, -np.sort(-every, axis=0)[:k].T)
     np.testing.assert_array_equal(every[total.places[5], 5], total.values[5])
-    assert peak < 100e6, f"{peak / 1e6:.0f} MB"
+    assert peak < 45e6, f"{peak / 1e6:.0f} MB"
 
 
 class Stopped(Exception):

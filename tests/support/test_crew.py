@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +19,24 @@ import numpy as np
 import pytest
 
 import vizkit
+from vizkit.contract import backend as contract
+from vizkit.contract.model import Altered
 from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.support.command import COMMAND
-from vizkit.support.crew import Team, crew
+from vizkit.support.crew import Team, crew, working
+from vizkit.support.crew.processes import Processes
+from vizkit.support.crew.sending import packed
 from vizkit.techniques.common.checks import warn
 
 TASKS = {f"task {k}": k for k in range(7)}
 
 
-def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, int]:
-    """Logits and a map of one of the networks for a drawn picture, and which process made them."""
+def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, Any, int]:
+    """Logits, a map and the top label of one of the networks for a drawn picture, and which process made them."""
     which, seed = task
     picture = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    return models[which].logits(picture), vizkit.saliency(models[which], picture).values, os.getpid()
+    found = vizkit.saliency(models[which], picture)
+    return models[which].logits(picture), found.values, found.labels, os.getpid()
 
 
 def square(models: Sequence[Any], task: int, *, folder: str = "", dies: Sequence[int] = (), times: int = 1) -> int:
@@ -68,27 +76,6 @@ def address() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
-
-
-@pytest.mark.quick
-def test_networks_in_workers_give_the_same_bits(tmp_path: Path) -> None:
-    """In float64, in every backend at once, of a network loaded by name and of one with other parameters."""
-    models = [vizkit.load("shapes", backend=one.name, dtype="float64") for one in vizkit.backends() if one.installed]
-    layer = models[0].filter_layers()[0] + ".weight"
-    models[0] = models[0].with_parameters({layer: models[0].parameter(layer) * 1.5})
-    models[-1].spec = vizkit.load("shapes", backend=models[-1].backend, labels=[str(k) for k in range(10)]).spec
-    tasks = {(which, seed): (which, seed) for which in range(len(models)) for seed in range(3)}
-    with crew(models) as team:
-        assert team.here
-        here = dict(team.run(maps, tasks))
-    with crew(models, workers=2) as team:
-        assert (team.here, team.size) == (False, 2)
-        there = dict(team.run(maps, tasks))
-    assert here.keys() == there.keys()
-    for key, (logits, values, process) in there.items():
-        np.testing.assert_array_equal(logits, here[key][0])
-        np.testing.assert_array_equal(values, here[key][1])
-        assert process != os.getpid()
 
 
 def test_a_wrapped_network_is_sent_as_it_is_now(kit: Any) -> None:
@@ -149,6 +136,28 @@ def test_changed_weights_are_refused() -> None:
         list(team.run(maps, {"a": (0, 1)}))
 
 
+def device(models: Sequence[Any], task: int) -> tuple[int, str]:
+    """The worker and its device."""
+    time.sleep(0.2)
+    return os.getpid(), working._place["device"]
+
+
+def test_one_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network on "cuda"; there are two GPUs, said to be."""
+    model = vizkit.load("shapes")
+    recipe = replace(model.recipe, device="cuda")  # type: ignore[type-var]
+    model.recipe = Altered(recipe, {})
+    backend = type(contract.get(model.backend))
+    monkeypatch.setattr(backend, "devices", lambda self: ("cpu", "cuda:0", "cuda:1"))
+    hands = Processes(packed([]), [model], 2)
+    try:
+        until(lambda: len({found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}) == 2)
+        found = {found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}
+    finally:
+        hands.close()
+    assert {device for _, device in found} == {"cuda:0", "cuda:1"}
+
+
 class Held:
     """What no pickle takes."""
 
@@ -188,7 +197,8 @@ def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "distributed" else found(name))
     with pytest.raises(vizkit.errors.BackendMissingError, match=r"vizkit\[dask\]"), crew((), scheduler="tcp://a:1"):
         pass
 
@@ -201,6 +211,26 @@ def test_a_cluster_gives_the_same_also_when_a_worker_is_killed(address: str, tmp
         assert (tmp_path / "2-0").exists()
         with pytest.warns(MapWarning), pytest.raises(ImageError, match="picture 4"):
             list(team.run(complains, {"a": 4}))
+
+
+def run_while(team: Team, happens: Any) -> None:
+    """Run the tasks, during which something happens."""
+    threading.Timer(0.5, happens).start()
+    list(team.run(square, TASKS))
+
+
+def test_a_cluster_that_goes_or_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is said, and does not wait for ever."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 0)
+    monkeypatch.setattr("vizkit.support.crew.team.LOOK", 0.2)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(SettingError, match="has no workers"), crew((), scheduler=address) as team:
+            list(team.run(square, TASKS))
+        monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 60)
+        with pytest.raises(SettingError, match="is gone"), crew((), scheduler=address) as team:
+            run_while(team, cluster.close)
 
 
 SCRIPT = """

@@ -12,6 +12,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from ..contract.errors import ImageError, SettingError, WeightsError, unknown
+from ..support.crew import check as check_crew
 
 FIGURE = (".png", ".pdf", ".svg", ".npz")
 FOLDER = ""
@@ -58,6 +59,7 @@ class Checked(TyperCommand):
         for name, suffix in FILES.items():
             if given.get(name) is not None:
                 writable(Path(given[name]), (suffix,), f"--{name.removesuffix('_file').replace('_', '-')}")
+        check_crew(given.get("workers"), given.get("scheduler"))
         if "out" in given:
             writable(
                 Path(given["out"] or "."), OUT.get(self.name or "", FIGURE) if given["out"] else (FOLDER,), "--out"

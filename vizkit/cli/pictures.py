@@ -274,7 +274,7 @@ def predict(
     table: list[dict[str, Any]] = []
     loaded = call.load()
     starts = [(which, start) for which in range(len(loaded)) for start in range(0, len(photos), PHOTOS)]
-    tasks = {key: (key[0], photos[key[1] : key[1] + PHOTOS]) for key in starts}
+    tasks = [((which, start), (which, photos[start : start + PHOTOS])) for which, start in starts]
     with crew(loaded, workers, scheduler) as team:
         for (which, start), found in team.ordered(partial(_predicted, top=top, fit=fit or "crop"), tasks):
             one = loaded[which]

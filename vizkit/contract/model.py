@@ -353,6 +353,11 @@ class Altered:
     recipe: Callable[[str | None], Model]
     changes: Mapping[str, Array]
 
+    @property
+    def device(self) -> str:
+        """The device that was asked for; "" where nobody says."""
+        return str(getattr(self.recipe, "device", ""))
+
     def __call__(self, device: str | None) -> Model:
         return self.recipe(device).with_parameters(self.changes)
 

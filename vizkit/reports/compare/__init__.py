@@ -113,8 +113,7 @@ def compare(
     from . import study as running
 
     options = {name: value for name, value in given.items() if name not in KEPT_BACK}
-    team = {"workers": workers, "scheduler": scheduler}
-    return running.run(plan.make(study, options), Path(out), tell or (lambda note: None), **team)
+    return running.run(plan.make(study, options), Path(out), tell or (lambda note: None), workers, scheduler)
 
 
 __all__ = ["Comparison", "compare"]

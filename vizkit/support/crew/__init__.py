@@ -7,6 +7,6 @@
 """
 
 from .sending import Unsendable, dumps
-from .team import Team, crew
+from .team import Team, check, crew
 
-__all__ = ["Team", "Unsendable", "crew", "dumps"]
+__all__ = ["Team", "Unsendable", "check", "crew", "dumps"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from ...contract.errors import BackendMissingError, SettingError
+from ...contract.errors import SettingError
 from . import working
 
 RETRIES = 2
@@ -21,16 +23,10 @@ class Cluster:
     3 times unless somebody said otherwise)."""
 
     def __init__(self, networks: bytes, address: str) -> None:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise BackendMissingError(
-                f"scheduler={address!r} needs Dask, which this Python does not have. Install it with: pip install "
-                "'vizkit[dask]'"
-            ) from None
+        distributed: Any = importlib.import_module("distributed")
         self._address = address
         try:
-            self._client: Any = Client(address, timeout=ANSWER, set_as_default=False)
+            self._client: Any = distributed.Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SettingError(
                 f"No Dask scheduler answers at {address!r} ({type(error).__name__}). Give its address as `dask "
@@ -53,6 +49,7 @@ class Cluster:
     def check(self) -> None:
         """Raise SettingError where the scheduler is gone, or has had no worker for a while."""
         if self._client.status != "running":
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it would tell the same, with its stack
             raise SettingError(
                 f"The Dask scheduler at {self._address} is gone. Start it, and call this again: what was finished is "
                 "kept where the call keeps it."

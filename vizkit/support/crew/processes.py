@@ -13,6 +13,7 @@ from ...contract import backend as contract
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from . import working
+from .sending import ANY_GPU, asked_for
 
 
 def not_in_a_worker() -> None:
@@ -33,8 +34,8 @@ class Processes:
         self.size = size
         self._networks = networks
         self._threads = contract.wanted_threads() or max(1, contract.cpu_count() // size)
-        on_cuda = [model.backend for model in models if model.device == "cuda"]
-        self._devices = [one for one in contract.get(on_cuda[0]).devices() if one != "cpu"] if on_cuda else []
+        on_any = [model.backend for model in models if asked_for(model) == ANY_GPU]
+        self._devices = [one for one in contract.get(on_any[0]).devices() if one != "cpu"] if on_any else []
         self._start()
 
     def _start(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import io
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +25,16 @@ def dumps(what: Any, name: str) -> bytes:
 
     Raises :class:`Unsendable`, which calls it ``name``.
     """
+    pickler: Any = pickle
+    with suppress(ImportError):
+        pickler = importlib.import_module("cloudpickle")
     try:
-        import cloudpickle
-    except ImportError:
-        cloudpickle = None
-    try:
-        return bytes((cloudpickle or pickle).dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
+        return bytes(pickler.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
     except Unsendable:
         raise
     except Exception as error:  # whatever the object's own way of being pickled raises
-        more = "" if cloudpickle else " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        plain = " (or: pip install cloudpickle, which sends lambdas and classes of a script)"
+        more = plain if pickler is pickle else ""
         raise Unsendable(
             f"{name} cannot be sent to workers: {type(error).__name__}: {error}. Define its class, or function, at the "
             f"top of a module that the workers can import{more}, or go without workers."
@@ -47,6 +50,16 @@ def loads(data: bytes, name: str) -> Any:
             f"{name} cannot be read by a worker: {type(error).__name__}: {error}. Let the workers have the same "
             "modules and versions as this process, or define it in a module that they can import."
         ) from None
+
+
+DIGEST = 32
+ANY_GPU = "cuda"
+"""The device of who does not mind which."""
+
+
+def asked_for(model: Model) -> str:
+    """The device that the user asked for, which may leave open which GPU; "" where the recipe does not say."""
+    return str(getattr(model.recipe, "device", ""))
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,8 @@ class Sent:
             )
         recipe = dumps(model.recipe, f"The network {model.name}")
         own = {name: getattr(model, name) for name in ("name", "spec", "weights", "optimise")}
-        return cls(
-            model.name, model.backend, model.device, recipe, model.sha256(), own | {"layout": dict(model.layout)}
-        )
+        own["layout"] = dict(model.layout)  # the mapping itself may be one that cannot be pickled
+        return cls(model.name, model.backend, asked_for(model), recipe, model.sha256(), own)
 
     def build(self, device: str | None) -> Model:
         """The network, on ``device`` or its own. Raises SettingError where its weights are others than the sender's."""
@@ -91,5 +103,6 @@ class Sent:
 
 
 def packed(models: Sequence[Model]) -> bytes:
-    """All that a worker needs to build these networks."""
-    return pickle.dumps([Sent.of(model) for model in models])
+    """All that a worker needs to build these networks, after :data:`DIGEST` bytes by which it knows whether it has."""
+    data = pickle.dumps([Sent.of(model) for model in models])
+    return hashlib.sha256(data).digest() + data

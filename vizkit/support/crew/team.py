@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
+from ...contract.errors import BackendMissingError, SettingError
 from ..command import COMMAND
 from .sending import dumps, packed
 
@@ -84,10 +84,7 @@ class Team:
             SettingError for a task whose worker died :data:`ATTEMPTS` times, or that cannot be sent; what the function
             raises.
         """
-        pairs = iter(tasks.items() if isinstance(tasks, Mapping) else tasks)
-        if self._hands is None:
-            return ((key, function(self.models, task)) for key, task in pairs)
-        return _Run(self._hands, dumps((function, COMMAND.get()), "The function"), pairs).results()
+        return ((key, found) for _, key, found in self._results(function, tasks))
 
     def ordered(
         self,
@@ -95,25 +92,40 @@ class Team:
         tasks: Mapping[Key, Given] | Iterable[tuple[Key, Given]],
     ) -> Iterator[tuple[Key, Found]]:
         """The same in the order of the tasks; what is done before its turn waits."""
-        pairs = enumerate(tasks.items() if isinstance(tasks, Mapping) else tasks)
         early: dict[int, tuple[Key, Found]] = {}
         due = 0
-        for (number, key), found in self.run(function, (((number, key), task) for number, (key, task) in pairs)):
+        for number, key, found in self._results(function, tasks):
             early[number] = key, found
             while due in early:
                 yield early.pop(due)
                 due += 1
 
+    def _results(self, function: Callable[..., Any], tasks: Any) -> Iterator[tuple[int, Any, Any]]:
+        """Each task's number, key and result."""
+        pairs = enumerate(tasks.items() if isinstance(tasks, Mapping) else tasks)
+        if self._hands is None:
+            return ((number, key, function(self.models, task)) for number, (key, task) in pairs)
+        return _Run(self._hands, dumps((function, COMMAND.get()), "The function"), pairs).results()
+
+
+class _Task(NamedTuple):
+    """On its way, or to be tried again."""
+
+    number: int
+    key: Any
+    data: bytes
+    tried: int = 0
+
 
 class _Run:
     """The tasks of one call: those that wait, those on their way, and how often each was tried."""
 
-    def __init__(self, hands: Hands, function: bytes, pairs: Iterator[tuple[Any, Any]]) -> None:
+    def __init__(self, hands: Hands, function: bytes, pairs: Iterator[tuple[int, tuple[Any, Any]]]) -> None:
         self.hands, self.function, self.pairs = hands, function, pairs
-        self.again: deque[tuple[Any, bytes, int]] = deque()
-        self.going: dict[Future[bytes], tuple[Any, bytes, int]] = {}
+        self.again: deque[_Task] = deque()
+        self.going: dict[Future[bytes], _Task] = {}
 
-    def results(self) -> Iterator[tuple[Any, Any]]:
+    def results(self) -> Iterator[tuple[int, Any, Any]]:
         try:
             while self._fill():
                 done, _ = wait(self.going, timeout=LOOK, return_when=FIRST_COMPLETED)
@@ -128,53 +140,54 @@ class _Run:
         """Send as many tasks as may be on their way; False when there are none any more. One that two workers died of
         goes alone the third time, so that the message names the right one."""
         while len(self.going) < AHEAD * self.hands.size:
-            alone = any(tried == ATTEMPTS - 1 for _, _, tried in self.going.values())
-            if alone or (self.going and self.again and self.again[0][2] == ATTEMPTS - 1):
+            near = [*self.going.values(), *([self.again[0]] if self.going and self.again else [])]
+            if any(one.tried == ATTEMPTS - 1 for one in near):
                 break
-            if self.again:
-                one = self.again.popleft()
-            else:
-                pair = next(self.pairs, None)
-                if pair is None:
-                    break
-                one = (pair[0], dumps(pair[1], f"The task {pair[0]!r}"), 0)
+            task = self.again.popleft() if self.again else self._next()
+            if task is None:
+                break
             try:
-                self.going[self.hands.submit(self.function, one[1])] = one
-            except BrokenProcessPool:
-                self.again.appendleft(one)
+                self.going[self.hands.submit(self.function, task.data)] = task
+            except BrokenExecutor:
+                self.again.appendleft(task)
                 if not self.going:
                     self.hands.renew()
                 break
         return bool(self.going or self.again)
 
-    def _finished(self, done: Iterable[Future[bytes]]) -> Iterator[tuple[Any, Any]]:
+    def _next(self) -> _Task | None:
+        for number, (key, task) in self.pairs:
+            return _Task(number, key, dumps(task, f"The task {key!r}"))
+        return None
+
+    def _finished(self, done: Iterable[Future[bytes]]) -> Iterator[tuple[int, Any, Any]]:
         broken = []
         for future in done:
-            key, task, tried = self.going.pop(future)
+            task = self.going.pop(future)
             try:
                 outcome: Outcome = pickle.loads(future.result())
-            except (BrokenProcessPool, CancelledError):
-                broken.append((key, task, tried))
+            except (BrokenExecutor, CancelledError):
+                broken.append(task)
                 continue
             except Exception as error:
                 if self.hands.gave_up(error):
-                    raise _died(key) from None
+                    raise _died(task.key) from None
                 raise
             for category, text in outcome.warned:
                 warnings.warn(text, category, stacklevel=2)
             if outcome.refused is not None:
                 raise outcome.refused
-            yield key, outcome.found
+            yield task.number, task.key, outcome.found
         if broken:
             self._retry(broken)
 
-    def _retry(self, broken: list[tuple[Any, bytes, int]]) -> None:
+    def _retry(self, broken: list[_Task]) -> None:
         wait(self.going)  # the pool that broke gives up all of its tasks; some may have been done before
         self.hands.check()
-        for key, task, tried in broken:
-            if tried + 1 == ATTEMPTS:
-                raise _died(key)
-            self.again.append((key, task, tried + 1))
+        for task in broken:
+            if task.tried + 1 == ATTEMPTS:
+                raise _died(task.key)
+            self.again.append(task._replace(tried=task.tried + 1))
         if not self.going:
             self.hands.renew()
 
@@ -184,6 +197,19 @@ def _died(key: object) -> SettingError:
         f"The workers that had the task {key!r} died, one after the other. Mostly the system ends a process for want "
         "of memory: take fewer workers or smaller batches. What was finished before is kept where the call keeps it."
     )
+
+
+def check(workers: int | None, scheduler: str | None) -> None:
+    """Raise SettingError for both, and for a number below 1; BackendMissingError for a scheduler without Dask."""
+    if workers is not None and scheduler is not None:
+        raise SettingError(f"workers={workers} and scheduler={scheduler!r}: give one of them; a cluster has its own.")
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers={workers}: give at least 1, or None to work in this process.")
+    if scheduler is not None and importlib.util.find_spec("distributed") is None:
+        raise BackendMissingError(
+            f"scheduler={scheduler!r} needs Dask, which this Python does not have. Install it with: pip install "
+            "'vizkit[dask]'"
+        )
 
 
 @contextmanager
@@ -214,10 +240,7 @@ def crew(
         1
     """
     several = [models] if isinstance(models, Model) else list(models)
-    if workers is not None and scheduler is not None:
-        raise SettingError(f"workers={workers} and scheduler={scheduler!r}: give one of them; a cluster has its own.")
-    if workers is not None and workers < 1:
-        raise SettingError(f"workers={workers}: give at least 1, or None to work in this process.")
+    check(workers, scheduler)
     hands: Hands | None = None
     if workers is not None:
         from .processes import Processes, not_in_a_worker

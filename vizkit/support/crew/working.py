@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import hashlib
 import os
 import pickle
 import signal
@@ -22,7 +21,7 @@ from ...contract.errors import SettingError, VizkitError
 from ..command import COMMAND
 from ..memory import keep_memory
 from ..progress import quiet
-from .sending import Sent, loads
+from .sending import ANY_GPU, DIGEST, Sent, loads
 
 GRACE = 2.0
 """Seconds that a task has to remove what it has half written, once its worker is told to end."""
@@ -30,7 +29,7 @@ OWN = (errors.MapWarning, errors.WeightsWarning, errors.SpeedWarning)
 
 _one_at_a_time = threading.Lock()
 """Dask may run several tasks in one process; the networks there are for one."""
-_built: dict[str, list[Model]] = {}
+_built: dict[bytes, list[Model]] = {}
 """The networks of the latest crew, by the digest of how to build them."""
 _place: dict[str, Any] = {"device": None, "networks": b""}
 """What this process got when it started."""
@@ -62,7 +61,10 @@ def _end(lifeline: Connection) -> None:
     with suppress(EOFError, OSError):
         lifeline.recv_bytes()
     if _one_at_a_time.locked():
-        _thread.interrupt_main(signal.SIGTERM)
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # which wakes it where it waits
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
         threading.Event().wait(GRACE)
     os._exit(1)
 
@@ -104,11 +106,11 @@ def _outcome(networks: bytes, function: bytes, task: bytes) -> Outcome:
 
 
 def _models(networks: bytes) -> list[Model]:
-    key = hashlib.sha256(networks).hexdigest()
+    key = networks[:DIGEST]
     if key not in _built:
         _built.clear()
-        sent: list[Sent] = pickle.loads(networks)
-        _built[key] = [one.build(_place["device"] if one.device == "cuda" else None) for one in sent]
+        sent: list[Sent] = pickle.loads(networks[DIGEST:])
+        _built[key] = [one.build(_place["device"] if one.device == ANY_GPU else None) for one in sent]
     return _built[key]
 
 

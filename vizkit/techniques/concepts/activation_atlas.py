@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ...contract.backend import Model
@@ -11,7 +10,6 @@ from ...inputs.folders import Pictures, collect
 from ...inputs.images import ImageInput
 from ...results.concepts import ActivationAtlas
 from ...results.files import provenance
-from ..common.checks import pictures_only
 from ..dreams.sheet import in_batches
 from ..features.placing import check_settings, place, principal
 from ..features.pooled import default_layer
@@ -86,11 +84,9 @@ def activation_atlas(
         >>> found.icons.shape[1:], int(found.counts.sum())
         ((3, 32, 32), 24)
     """
-    pictures_only(model, "activation_atlas")
     method = layout(method, grid, least)
     check_settings(method, "none", components, perplexity)
-    layer = layer or default_layer(model)
-    listed = collect(pictures)
+    layer, listed = layer or default_layer(model), collect(pictures)
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size, "state": state}
     options |= {"workers": workers, "scheduler": scheduler}
     found, passed = sampled(model, listed, layer, per_picture, seed, **options)
@@ -100,7 +96,7 @@ def activation_atlas(
     aims = whitened(values, found["vectors"]) if whiten else values
     icons, *_ = in_batches(
         model, lambda start, stop: Directions(layer, aims[start:stop], cosine_power), len(aims), label="cells",
-        size=size, steps=steps, lr=lr, seed=seed, state=None if state is None else Path(state, "cells.npz"),
+        size=size, steps=steps, lr=lr, seed=seed, state=None if state is None else os.path.join(state, "cells.npz"),
     )  # fmt: skip
     settings = {
         "layer": layer, "method": method, "grid": grid, "per_picture": per_picture, "least": least,
@@ -109,5 +105,5 @@ def activation_atlas(
     }  # fmt: skip
     made = provenance(model, "activation_atlas", settings) | {"images": passed.described()}
     classes = named(model, found[SAYS], found["classes"], cell, len(cells))
-    shown = cells, counts, icons, classes, places, cell, found["pictures"], listed.names
+    shown = cells, counts, icons, classes, places, cell, found["pictures"], tuple(listed.names)
     return ActivationAtlas(values, made, *shown, layer, grid)

@@ -10,7 +10,7 @@ import numpy as np
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.folders import Pictures, collect, stream
+from ...inputs.folders import Pictures, collect
 from ...inputs.images import ImageInput
 from ...results.concepts import ConceptBank
 from ...results.files import provenance
@@ -18,7 +18,7 @@ from ..common.checks import pictures_only
 from ..common.job import Job
 from .crops import best_crops, boxes, grid_for, non_negative, of_crops
 from .factors import factorise
-from .gathering import PLACES, Gathered, needs_sklearn
+from .gathering import gathered, needs_sklearn
 from .importance import importance
 
 
@@ -88,12 +88,9 @@ def concept_bank(
     if best < 1 or judged < 1:
         raise SettingError(f"best={best}, judged={judged}: take at least 1.")
     options: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
-    reader, looking = Gathered(layer), partial(of_crops, layer=layer, parts=parts)
-    passed = stream(
-        model, listed, [layer], reader, label="crops", looking=looking, workers=workers, scheduler=scheduler, **options
-    )
-    found = reader.state()
-    values, places = non_negative(found[layer], layer), found[PLACES].tolist()
+    crew = {"workers": workers, "scheduler": scheduler, "looking": partial(of_crops, layer=layer, parts=parts)}
+    found, places, described = gathered(model, listed, layer, "crops", **crew, **options)
+    values = non_negative(found, layer)
     shares, directions, error = factorise(values.reshape(-1, grid.channels), concepts, seed)
     some = np.unique(np.linspace(0, len(values) - 1, min(judged, len(values))).round().astype(int))
     settings: dict[str, Any] = {
@@ -107,5 +104,5 @@ def concept_bank(
     shares = shares[:, order]
     shown = best_crops(model, listed, places, parts, shares, best, fit)
     label = targets.labels(model, job.table, job.chosen)[0]
-    made = provenance(model, "concept_bank", {**job.settings, "target": label}) | {"images": passed.described()}
+    made = provenance(model, "concept_bank", {**job.settings, "target": label}) | {"images": described}
     return ConceptBank(directions[order], made, weights[order], shares, *shown, layer, label, error)

@@ -44,13 +44,22 @@ class Gathered:
             one.append(part[name])
 
 
+def gathered(
+    model: Model, pictures: Pictures, layer: str, label: str, **options: Any
+) -> tuple[Array, list[int], dict[str, Any]]:
+    """A layer's values of each picture, (N, ...) float64, the pictures' places, and for the provenance which were read;
+    options as :func:`vizkit.folders.stream` has them."""
+    reader = Gathered(layer)
+    passed = stream(model, pictures, [layer], reader, label=label, **options)
+    found = reader.state()
+    return found[layer], found[PLACES].tolist(), passed.described()
+
+
 def flat(model: Model, pictures: Pictures, layer: str, label: str, **options: Any) -> tuple[Array, dict[str, Any]]:
     """(N, D) float64, and for the provenance which pictures were read; options as :func:`vizkit.folders.stream` has
     them."""
-    reader = Gathered(layer)
-    passed = stream(model, pictures, [layer], reader, label=label, **options)
-    found = reader.state()[layer]
-    return found.reshape(len(found), -1), passed.described()
+    found, _, described = gathered(model, pictures, layer, label, **options)
+    return found.reshape(len(found), -1), described
 
 
 def named(given: Named) -> dict[str, Pictures]:

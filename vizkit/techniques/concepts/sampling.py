@@ -17,6 +17,7 @@ from ...inputs.folders import Passed, Pictures, stream
 from ...inputs.images import Batch
 from ...inputs.outputs import Dense, Table
 from ...support.spill import Rows
+from ..common.checks import pictures_only
 from ..common.passes import LOGITS, Pass, differentiate
 from .crops import grid_for
 
@@ -87,7 +88,9 @@ def sampled(
     model: Model, pictures: Pictures, layer: str, count: int, seed: int, **options: Any
 ) -> tuple[dict[str, Array], Passed]:
     """What :class:`Samples` gathers over a folder, and which pictures were read; options as
-    :func:`vizkit.folders.stream` has them. Raises SettingError for an output without classes."""
+    :func:`vizkit.folders.stream` has them. Raises SettingError for an output without classes,
+    or a network of no pictures."""
+    pictures_only(model, "activation_atlas")
     if len(model.output_shape) != 2:
         raise SettingError(
             f"{model.name} gives an output of shape {model.output_shape}; an atlas names its cells by classes, and "

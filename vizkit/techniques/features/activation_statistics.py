@@ -66,7 +66,7 @@ def activation_statistics(
         raise SettingError(f"No layers to measure among {list(layers or ())}; `vizkit layers {model.name}` lists them.")
     reader, settings = Activity(wanted), {"layers": wanted, "fit": fit, "input_range": input_range}
     options: dict[str, Any] = {"fit": fit, "input_range": input_range}
-    if is_folder(image) or any(one is not None for one in (state, workers, scheduler)):
+    if isinstance(image, Pictures) or is_folder(image) or any(one is not None for one in (state, workers, scheduler)):
         more: dict[str, Any] = {"batch_size": batch_size, "state": state, "workers": workers, "scheduler": scheduler}
         passed = stream(model, collect(image), wanted, reader, label="activations", **options, **more)
         made = provenance(model, "activation_statistics", settings) | {"images": passed.described()}
@@ -84,5 +84,5 @@ def activation_statistics(
 
 
 def is_folder(image: Any) -> bool:
-    """Whether these are pictures in a list or a folder, that are read as they are needed."""
-    return isinstance(image, Pictures) or (isinstance(image, str | os.PathLike) and Path(image).is_dir())
+    """Whether these are pictures in a folder, that are read as they are needed."""
+    return isinstance(image, str | os.PathLike) and Path(image).is_dir()

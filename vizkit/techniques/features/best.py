@@ -14,7 +14,7 @@ from ...inputs.images import Batch
 from ...results.folders import TopPatches
 from ..network.window import window
 
-ROWS = 1 << 16
+ROWS = 1 << 14
 """Units that are looked at together, so that a million of them take little memory."""
 
 
@@ -23,7 +23,7 @@ class Best:
 
     grows = False
 
-    def __init__(self, wanted: Mapping[str, Sequence[int]], k: int, dtype: str) -> None:
+    def __init__(self, wanted: Mapping[str, Sequence[int] | Array], k: int, dtype: str) -> None:
         self.wanted, self.k, self.dtype = {layer: np.asarray(units) for layer, units in wanted.items()}, k, dtype
         rows = sum(len(units) for units in self.wanted.values())
         self.values = np.full((rows, k), -np.inf, dtype)

@@ -1,0 +1,211 @@
+"""Plans that workers share: explanations, galleries, tables, predictions and studies are those of one process, bit for
+bit, in float64, whoever works and whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import call
+from PIL import Image
+
+import vizkit
+from vizkit import evaluate, gallery
+from vizkit.evaluate import ranking
+from vizkit.reports.compare import cells
+from vizkit.support.crew import Team, crew
+from vizkit.zoo import shapes
+
+explaining = __import__("vizkit.reports.explain", fromlist=["explain"])
+INSTALLED = [one.name for one in vizkit.backends() if one.installed]
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Any]:
+    """The network of shapes in every backend."""
+    return {name: vizkit.load("shapes", backend=name, dtype="float64") for name in INSTALLED}
+
+
+@pytest.fixture(scope="module")
+def two(models: dict[str, Any]) -> Iterator[Team]:
+    """Two workers with all of them."""
+    with crew(list(models.values()), workers=2) as team:
+        yield team
+
+
+def of_some(models: Sequence[Any], task: Any, *, function: Any, which: Sequence[int]) -> Any:
+    """The function with those of a worker's networks that it is about."""
+    return function([models[k] for k in which], task)
+
+
+class Lent(Team):
+    """Workers that were there before, for some of their networks: starting them for every test would take minutes."""
+
+    def __init__(self, models: Sequence[Any], team: Team) -> None:
+        super().__init__(models, team._hands)
+        self.which = [INSTALLED.index(model.backend) for model in models]
+        self.runs = 0
+
+    def _results(self, function: Any, tasks: Any) -> Any:
+        self.runs += 1
+        return super()._results(partial(of_some, function=function, which=self.which), tasks)
+
+
+@pytest.fixture
+def lent(two: Team, monkeypatch: pytest.MonkeyPatch) -> list[Lent]:
+    """Where workers are asked for, they are the two; the list says who asked."""
+    asked: list[Lent] = []
+
+    @contextmanager
+    def lending(models: Any = (), workers: int | None = None, scheduler: str | None = None) -> Iterator[Team]:
+        if workers is None:
+            with crew(models) as team:
+                yield team
+            return
+        asked.append(Lent([models] if not isinstance(models, Sequence) else models, two))
+        yield asked[-1]
+
+    for module in (explaining, gallery, ranking):
+        monkeypatch.setattr(module, "crew", lending)
+    monkeypatch.setattr("vizkit.support.crew.crew", lending)
+    monkeypatch.setattr("vizkit.cli.pictures.crew", lending)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of shapes as files."""
+    found = tmp_path_factory.mktemp("photos")
+    for k, one in enumerate(shapes.sample(3, seed=4).images):
+        Image.fromarray(one).save(found / f"{k}.png")
+    return found
+
+
+def test_an_explanation(models: dict[str, Any], lent: list[Lent], folder: Path) -> None:
+    methods = ["saliency", ("smoothgrad", {"samples": 3}), "gradcam"]
+    photos = [str(one) for one in sorted(folder.iterdir())]
+    here, there = (
+        vizkit.explain(list(models.values()), photos, methods, [None, 3], seed=5, workers=workers)
+        for workers in (None, 2)
+    )
+    assert [one.runs for one in lent] == [1]
+    np.testing.assert_array_equal(there.values, here.values)
+    assert there.provenance == here.provenance
+
+
+def kills(model: Any, image: Any, target: Any, *, mark: Path) -> Any:
+    """A saliency map whose worker is killed at the first."""
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return vizkit.saliency(model, image, target=target)
+
+
+def test_a_table_also_when_a_worker_is_killed(
+    name: str, models: dict[str, Any], lent: list[Lent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More pictures than a method gets at once, and a mapping of methods that no name stands for."""
+    monkeypatch.setattr(ranking, "TOGETHER", 2)
+    samples = shapes.sample(3, seed=3)
+    metrics = ["relevance_mass", "deletion", "max_sensitivity", "average_drop"]
+    options: Mapping[str, Any] = {"deletion": {"steps": 2}, "max_sensitivity": {"samples": 1}}
+    mark = tmp_path / "killed"
+    if name != INSTALLED[0]:  # once is enough: new workers take their time
+        mark.touch()
+    methods = {"saliency": partial(kills, mark=mark), "gradcam": vizkit.gradcam}
+    there = evaluate.rank(models[name], samples, methods, metrics=metrics, options=options, workers=2)
+    assert mark.exists()
+    here = evaluate.rank(models[name], samples, methods, metrics=metrics, options=options)
+    assert len(lent) == 1
+    np.testing.assert_array_equal(there.per_image, here.per_image)
+    assert (there.methods, there.provenance) == (here.methods, here.provenance)
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(one.relative_to(folder)): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+
+
+def test_a_gallery(models: dict[str, Any], lent: list[Lent], tmp_path: Path) -> None:
+    """All files of it, and what is there already is not made anew."""
+    layers = ["features.3", "features.17"]
+    quick: dict[str, Any] = {"layers": layers, "top": 2, "steps": 2, "size": 32}
+    quick["images"] = list(shapes.sample(2, seed=1).images)
+    for name, workers in (("here", None), ("there", 2)):
+        gallery.make(list(models.values()), out=tmp_path / name, workers=workers, **quick)
+    assert read(tmp_path / "there") == read(tmp_path / "here")
+    before = {one: one.stat().st_mtime_ns for one in (tmp_path / "there" / gallery.STATE).iterdir()}
+    gallery.make(list(models.values()), out=tmp_path / "there", workers=2, **quick)
+    assert before == {one: one.stat().st_mtime_ns for one in (tmp_path / "there" / gallery.STATE).iterdir()}
+
+
+def test_the_commands(
+    lent: list[Lent], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of figures, predictions and a table, with the same bytes and words; no file says who worked."""
+    monkeypatch.setattr("vizkit.cli.options.TOGETHER", 2)
+    monkeypatch.setattr("vizkit.cli.pictures.PHOTOS", 2)
+    network = ["-m", "shapes", "--dtype", "float64", *(part for name in INSTALLED for part in ("-b", name))]
+    said: dict[str, list[str]] = {}
+    for where, workers in (("here", []), ("there", ["--workers", "2"])):
+        out = tmp_path / where
+        out.mkdir()
+        monkeypatch.chdir(out)
+        given = [*network, *workers]
+        for arguments in (
+            ["explain", str(folder), "--method", "saliency", *given, "--out", "figures"],
+            ["explain", str(folder / "0.png"), "--method", "saliency", *given, "--out", "one.png"],
+            ["predict", str(folder), "--top", "2", *given, "--csv", "rows.csv"],
+            ["evaluate", str(folder), "--method", "saliency", "--metric", "average_drop", *given, "--out", "t.csv"],
+        ):
+            code, text, err = call(capsys, *arguments)
+            assert code == 0, err
+            said.setdefault(where, []).append(text)
+    assert len(lent) == 3 + len(INSTALLED)
+    assert said["there"] == said["here"]
+    assert read(tmp_path / "there") == read(tmp_path / "here")
+    assert len(read(tmp_path / "there" / "figures")) == 4
+
+
+def test_a_study(folder: Path, tmp_path: Path) -> None:
+    """Real workers, each with a process of its own for what it measures; what fails is told."""
+    found = vizkit.compare(
+        folder / "0.png",
+        model="shapes",
+        backend="torch" if "torch" in INSTALLED else INSTALLED[0],
+        technique=["saliency", "gradcam"],
+        settings={"gradcam": {"layer": "nowhere"}},
+        repeats=1,
+        threads=1,
+        judge=False,
+        out=tmp_path / "study",
+        workers=2,
+    )
+    (failed,) = found.failures
+    assert failed["technique"] == "gradcam"
+    assert "nowhere" in failed["error"]
+    (file,) = (tmp_path / "study" / "cells").glob("*.npz")
+    model = vizkit.load("shapes", backend=found.results["cells"][0]["backend"])
+    wanted = vizkit.saliency(model, folder / "0.png").values[0]
+    assert cells.read(file) is not None
+    with np.load(file) as arrays:
+        np.testing.assert_allclose(arrays["values"], wanted, rtol=0, atol=1e-5 * wanted.max())
+
+
+def test_on_a_cluster(models: dict[str, Any], folder: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    name = INSTALLED[-1]
+    here = vizkit.explain(models[name], folder / "1.png", ["saliency", "gradcam"])
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+        there = vizkit.explain(
+            models[name], folder / "1.png", ["saliency", "gradcam"], scheduler=cluster.scheduler_address
+        )
+    np.testing.assert_array_equal(there.values, here.values)
+    assert there.provenance == here.provenance
