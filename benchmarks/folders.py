@@ -205,19 +205,19 @@ def rates(root: Path) -> list[dict[str, Any]]:
     """Processor time of one picture on one thread for the paper's network: health of all layers, and top patches; how
     large a part of each is, and what taking it up costs, which a run does that goes on from it."""
     vizkit.set_threads(1)
-    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root / "photos", 20))
+    model, found = vizkit.load(LARGE, weights="random:7"), folders.find(photos(root / "photos", 10))
     layer, rows = list(model.layers)[-4], []
     jobs: dict[str, Callable[..., Any]] = {
         "health of all layers": lambda some, **more: vizkit.health(model, some, **more),
         "top patches of a layer": lambda some, **more: vizkit.top_patches(model, some, layer, **more),
     }
     for k, (name, job) in enumerate(jobs.items()):
-        state, some = root / f"state{k}", found.part(slice(0, 4))
+        state, some = root / f"state{k}", found.part(slice(0, 2))
         _, few = used(lambda job=job, some=some, state=state: job(some, state=state))
         _, again = used(lambda job=job, some=some, state=state: job(some, state=state))
         _, many = used(lambda job=job: job(found))
         size = sum(file.stat().st_size for file in state.iterdir())
-        each = (many["own_cpu"] - few["own_cpu"]) / 16
+        each = (many["own_cpu"] - few["own_cpu"]) / 8
         rows.append({"what": name, "network": LARGE, "each": each, "part_MB": size / 1e6, "part_cpu": again["own_cpu"]})
     return rows
 

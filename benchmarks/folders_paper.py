@@ -41,8 +41,8 @@ def measured(report: Mapping[str, Any]) -> str:
 def _listing(rows: Sequence[Mapping[str, Any]]) -> str:
     (row,) = rows
     return (
-        f"{row['count']:,} empty files were listed in {row['find']['own_cpu']:.1f} s of processor time and looked at for "
-        f"changes in {row['fingerprint']['own_cpu']:.1f} s more; the list keeps {row['kept_MiB']:.0f} MiB"
+        f"{row['count']:,} empty files were listed in {row['find']['own_cpu']:.1f} s of processor time and looked at "
+        f"for changes in {row['fingerprint']['own_cpu']:.1f} s more; the list keeps {row['kept_MiB']:.0f} MiB"
     )
 
 
@@ -51,8 +51,8 @@ def _decoding(rows: Sequence[Mapping[str, Any]]) -> str:
     large = max(size for size, _ in each)
     usual = min(size for size, _ in each)
     return (
-        f"a photo of {usual[0]} x {usual[1]} pixels is read and fitted in {each[usual, None]:.1f} ms, one of {large[0]} "
-        f"x {large[1]} in {each[large, None]:.0f} ms, and with `draft=512` in {each[large, 512]:.0f} ms"
+        f"a photo of {usual[0]} x {usual[1]} pixels is read and fitted in {each[usual, None]:.1f} ms, one of "
+        f"{large[0]} x {large[1]} in {each[large, None]:.0f} ms, and with `draft=512` in {each[large, 512]:.0f} ms"
     )
 
 
@@ -84,7 +84,10 @@ def _name(workers: int | None) -> str:
 def _cluster(rows: Sequence[Mapping[str, Any]]) -> str:
     killed = sum(row["killed"] for row in rows)
     equal = "equal bit for bit to those without" if all(row["same"] for row in rows) else "NOT EQUAL"
-    return f"the same on a local Dask cluster of two workers, one killed in the middle of {killed} of {len(rows)} runs: {equal}"
+    return (
+        f"the same on a local Dask cluster of two workers, one killed in the middle of {killed} of {len(rows)} runs: "
+        f"{equal}"
+    )
 
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> str:
