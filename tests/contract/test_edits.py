@@ -84,7 +84,10 @@ def test_no_gradient_flows_through_a_unit_that_is_off(kit: Any) -> None:
         return ops.pick(changed.forward(leaves["x"])["output"], [0]), None
 
     found = ops.numpy(ops.value_and_grad(graded, {"x": ops.asarray(x)})[1]["x"])
-    for at in ((0, 0, 2, 3), (0, 1, 0, 0), (0, 2, 4, 1)):
+    raised = ops.numpy(model.forward(ops.asarray(x), (layer,))[layer])[0, 2]
+    y, column = (int(one) for one in np.unravel_index(np.abs(raised).argmax(), raised.shape))
+    assert raised[y, column] != 0
+    for at in ((0, 0, 2, 3), (0, 1, 0, 0), *((0, channel, y, column) for channel in range(3))):
         step = np.zeros_like(x)
         step[at] = 1e-5
         assert found[at] == pytest.approx((score(x + step) - score(x - step)) / 2e-5, rel=1e-5, abs=1e-9)

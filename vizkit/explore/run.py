@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .jobs import Jobs
     from .worker import Worker
 
+WAITING = 1024
+"""Connections that may wait to be accepted."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,21 +28,31 @@ class Explorer:
     """A running explorer: ``url`` is its address, with the token that lets in. Ends with :meth:`close`, at the end of a
     ``with`` block, or with Python."""
 
-    def __init__(self, url: str, server: Any, thread: threading.Thread, worker: Worker, jobs: Jobs) -> None:
+    def __init__(self, url: str, server: Any, bound: socket.socket, worker: Worker, jobs: Jobs) -> None:
         self.url = url
-        self._server, self._thread, self._worker, self._jobs = server, thread, worker, jobs
+        self._server, self._worker, self._jobs = server, worker, jobs
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(bound,), name="vizkit-explore-server", daemon=True)
+        self._thread.start()
+
+    def _serve(self, bound: socket.socket) -> None:
+        try:
+            self._server.run([bound])
+        finally:
+            self._ended.set()
 
     def wait(self) -> None:
         """Return when the explorer has ended, or raise KeyboardInterrupt."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)
+        while not self._ended.wait(0.5):  # an event: a thread that is joined takes a KeyboardInterrupt ill
+            pass
 
     def close(self) -> None:
         """End it: jobs before their next step, then the server and its threads."""
         self._server.should_exit = True
         self._jobs.close()
         self._worker.close()
-        self._thread.join(10)
+        if self._ended.wait(10):
+            self._thread.join()
 
     def __enter__(self) -> Explorer:
         return self
@@ -123,17 +135,20 @@ def explore(
     guarded = Guard(application(engine, worker, jobs), token, address, number)
     config = uvicorn.Config(
         guarded, log_level="error", access_log=False, server_header=False, date_header=False, ws="none", lifespan="off",
-        timeout_graceful_shutdown=2, timeout_keep_alive=5, backlog=1024, proxy_headers=False,
+        timeout_graceful_shutdown=2, timeout_keep_alive=5, backlog=WAITING, proxy_headers=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([bound],), name="vizkit-explore-server", daemon=True)
-    thread.start()
+    running = Explorer(_url(address, number, token), server, bound, worker, jobs)
     worker.submit(lambda: engine.session)
-    shown = f"[{address}]" if ":" in address else "127.0.0.1" if address == "0.0.0.0" else address
-    url = f"http://{shown}:{number}/{token}/"
     if browser:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    return Explorer(url, server, thread, worker, jobs)
+        threading.Thread(target=webbrowser.open, args=(running.url,), daemon=True).start()
+    return running
+
+
+def _url(address: str, port: int, token: str) -> str:
+    """Where a browser on this machine finds it."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{token}/"
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -143,6 +158,7 @@ def _bound(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(WAITING)  # before anybody is told the address: who comes early waits
     except (OSError, OverflowError) as error:
         raise SettingError(f"host={host!r}, port={port}: the server cannot listen there: {error}.") from None
     return bound
