@@ -271,10 +271,10 @@ def test_a_steady_step_of_a_rendering(device: blind.Device, which: str, alpha: b
     for _ in range(8):
         ascent.step(loop, rescued=True)
     device.story.clear()
-    for _ in range(40):
+    for _ in range(16):
         ascent.step(loop, rescued=False)
-    assert device.story == ([GRADIENT, FORWARD] * _trace.AHEAD + [READ]) * 5
-    assert {one.calls for one in device.recordings.values()} == {8, 48}
+    assert device.story == ([GRADIENT, FORWARD] * _trace.AHEAD + [READ]) * 2
+    assert {one.calls for one in device.recordings.values()} == {8, 24}
 
 
 @pytest.mark.quick
