@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,7 @@ def each(
 
     settings, state = call.settings(technique), call.given["state"]
     if call.given.get("dry_run"):
-        _estimated(call, loaded, lambda one, some, more: technique(one, some, layer, **settings | more), found)
+        _estimated(call, loaded, lambda one, more, some: technique(one, some, layer, **settings | more), found)
     results = []
     for one in loaded:
         own = {"state": state and options.apart(state, one.backend, len(loaded))}
@@ -120,7 +121,7 @@ ALONE: dict[str, Any] = {"state": None, "workers": None, "scheduler": None}
 
 
 def _estimated(
-    call: Call, loaded: Sequence[Model], run: Callable[[Model, Pictures, dict[str, Any]], Any], found: Pictures
+    call: Call, loaded: Sequence[Model], run: Callable[[Model, dict[str, Any], Pictures], Any], found: Pictures
 ) -> None:
     """Say what the whole takes in each backend, measured on some of the pictures in this process, and leave."""
     from ..contract import backend as contract
@@ -133,7 +134,7 @@ def _estimated(
     if size > 1 and call.given["threads"] is None and call.given["scheduler"] is None:
         api.set_threads(max(1, contract.cpu_count() // size))
     for one in loaded:
-        taken = folders.estimate(lambda some, one=one: run(one, some, ALONE), found, workers=size)
+        taken = folders.estimate(partial(run, one, ALONE), found, workers=size)
         typer.echo(f"{one.backend}: {taken.text()}")
     raise typer.Exit()
 

@@ -12,10 +12,9 @@ import numpy as np
 from ..contract.errors import ImageError, SettingError
 from .batch import Batch, ImageInput
 from .compact import Computed, Files, FirstFolders, Names
-from .pictures import Pictures, Skipped
+from .pictures import SUFFIXES, Pictures, Skipped
 from .reading import Draft, Reference, read
 from .sources import SHARDS, TAR, dataset, is_dataset, table, tar
-from .sources.tars import IMAGES as SUFFIXES
 
 
 def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:

@@ -13,6 +13,9 @@ import numpy as np
 from .compact import Computed, Names, state_of
 from .reading import Reference
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+"""What counts as an image inside a folder or a shard; a file named by itself may have any suffix."""
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -40,7 +43,7 @@ class Pictures:
     def part(self, which: slice | Sequence[int]) -> Pictures:
         """The pictures of a slice or at these places, without what was skipped: small to send to another process."""
         at = np.arange(len(self))[which] if isinstance(which, slice) else np.asarray(which, np.int64)
-        return Pictures(*(_part(one, at) for one in (self.items, self.names, self.labels)))
+        return Pictures(_part(self.items, at), _part(self.names, at), _part(self.labels, at))
 
     def fingerprint(self) -> str:
         """SHA-256 over names, and over sizes and times of files or the pixels of arrays: another list, or a file that

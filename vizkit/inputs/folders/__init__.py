@@ -4,8 +4,8 @@
 through a network, loading ahead while the network computes, and can go on where an earlier run stopped.
 """
 
-from ..listing import SUFFIXES, collect, find, readable
-from ..pictures import Pictures, Skipped
+from ..listing import collect, find, readable
+from ..pictures import SUFFIXES, Pictures, Skipped
 from .estimating import Estimate, estimate
 from .loading import Loader
 from .parts import Reader

@@ -14,4 +14,4 @@ from .tars import tar
 SHARDS = (TAR, *TABLES)
 """Suffixes of files that hold many pictures."""
 
-__all__ = ["SHARDS", "Reference", "dataset", "is_dataset", "is_table", "table", "tar"]
+__all__ = ["SHARDS", "TAR", "Reference", "dataset", "is_dataset", "is_table", "table", "tar"]

@@ -176,7 +176,7 @@ def _described(path: str, image: str | None, label: str | None) -> _Described:
 
 def _pictures_of(schema: Any, path: str) -> str:
     types = arrow().types
-    held = [
+    held: list[str] = [
         field.name
         for field in schema
         if types.is_binary(field.type)

@@ -14,12 +14,10 @@ from PIL import Image
 from ...contract.backend import Array
 from ...contract.errors import ImageError
 from ..compact import Coded, Computed, Names, state_of
-from ..pictures import Pictures
+from ..pictures import SUFFIXES, Pictures
 from ..reading import Reference, decode
 
 SUFFIX = ".tar"
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""What counts as a picture inside a folder or a shard."""
 LABEL = ".cls"
 """The member with the class of the picture of the same key, a number or a name."""
 BLOCK = 512
@@ -125,7 +123,7 @@ def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
             of.append(k)
             spans.append((offset, size))
     if not names:
-        raise ImageError(f"{', '.join(map(str, paths)) or 'No tar file'} holds no picture ({', '.join(IMAGES)}).")
+        raise ImageError(f"{', '.join(map(str, paths)) or 'No tar file'} holds no picture ({', '.join(SUFFIXES)}).")
     listed = Names.of(names)
     where = np.array(spans, np.int64).reshape(-1, 2)
     items = Members(tuple(map(os.path.abspath, paths)), np.array(of, np.int32), where, listed, draft)
@@ -140,7 +138,7 @@ def _members(path: Path) -> tuple[Sequence[tuple[str, int, int]], dict[str, str]
         with path.open("rb") as shard:
             for name, offset, size in _headers(shard, path):
                 key, suffix = os.path.splitext(name)
-                if suffix.lower() in IMAGES and not key.rpartition("/")[2].startswith("."):
+                if suffix.lower() in SUFFIXES and not key.rpartition("/")[2].startswith("."):
                     pictures.append((name, offset, size))
                 elif suffix == LABEL:
                     shard.seek(offset)
