@@ -203,4 +203,4 @@ def _thumbs(maps: Array, low: Array, high: Array, side: int) -> Array:
         sums = np.add.reduceat(np.add.reduceat(cut, rows, axis=1), columns, axis=2)
         maps = sums / (min(step, cut.shape[1]) * min(step, cut.shape[2]))
     span = np.where(high > low, high - low, 1)[:, None, None]
-    return np.clip((maps - low[:, None, None]) / span * 255, 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip((maps - low[:, None, None]) / span * 255, 0, 255).round(), np.uint8)
