@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..contract.backend import Model
 from ..contract.errors import LayerError, SettingError
 from ..techniques import receptive_field
@@ -20,16 +22,15 @@ def unit(engine: Engine, view: View) -> dict[str, Any]:
     layer, index, model = view.text("layer"), view.number("unit"), engine.of(view).model
     maps = engine.values(view)
     check_unit(maps, layer, index)
-    columns, places = maps.shape[2], maps.shape[1] * maps.shape[2]
-    flat = view.number("y", 0) * columns + view.number("x", 0)
-    if flat >= places or view.number("x", 0) >= columns:
-        raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {columns} columns.")
+    y, x = view.number("y", 0), view.number("x", 0)
+    if y >= maps.shape[1] or x >= maps.shape[2]:
+        raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
     if layer == INPUT:
-        field = {"theoretical": [flat // columns, flat % columns, flat // columns + 1, flat % columns + 1]}
+        field = {"theoretical": [y, x, y + 1, x + 1]}
         return {"field": field | {"size": [1, 1], "stride": [1, 1], "whole": False}, "parameters": None, "line": ""}
     seen = window(model, layer)
     height, width = model.spec.size
-    box = [0, 0, height, width] if seen.whole else list(seen.box(flat))
+    box = [0, 0, height, width] if seen.whole else seen.boxes(np.array([y, x])).tolist()
     return {
         "field": {
             "theoretical": box, "size": list(seen.size), "stride": list(map(float, seen.stride)), "whole": seen.whole,
