@@ -24,6 +24,7 @@ NO_FILES = {"models", "backends", "doctor", "docs", "layers", "weights", "predic
 NEEDED: dict[str, list[str]] = {
     "unit": ["shapes", "features.6", "1"],
     "health": ["shapes"],
+    "statistics": ["shapes"],
     "embed": ["shapes"],
     "atlas": ["shapes"],
     "gallery": ["shapes"],
