@@ -9,6 +9,7 @@ const LANGUAGES = { en, "zh-TW": zh };
 
 export function language() {
   if (view.lang in LANGUAGES) return view.lang;
+  if ((view.lang ?? "").startsWith("zh")) return "zh-TW";
   return (navigator.language ?? "").toLowerCase().startsWith("zh") ? "zh-TW" : "en";
 }
 
