@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
@@ -17,7 +18,7 @@ from PIL import Image
 import vizkit
 from vizkit import folders
 from vizkit.errors import SettingError
-from vizkit.inputs.folders import parts
+from vizkit.inputs.folders import parts, streaming
 from vizkit.techniques.features.activity import Activity
 from vizkit.techniques.features.best import Best
 from vizkit.techniques.features.pooled import Features
@@ -253,3 +254,27 @@ def test_many_rows_lie_on_disk(monkeypatch: pytest.MonkeyPatch, rng: np.random.G
         found[0] = 0  # a result may be written to
         del rows
         assert (found[1:] == np.concatenate(every)[1:]).all()
+
+
+@pytest.mark.parametrize("kind", ["folder", "draft", "tar"])
+def test_a_worker_elsewhere_finds_pictures_by_relative_paths(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """And says what it could not read as this process would."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(root / "a", "a")
+    if kind == "tar":
+        with tarfile.open("a.tar", "w") as packed:
+            packed.add("a")
+    found = folders.find("a.tar" if kind == "tar" else "a", draft=32 if kind == "draft" else None)
+    model = vizkit.load("shapes")
+    way = streaming.Way(Features("features.9", "mean"), ("features.9",), None, "crop", "imagenet", 8)
+    task = streaming.Task(way, 0, range(len(found)), found, str(tmp_path), None)
+    here, _ = streaming.work([model], task)
+    monkeypatch.chdir(root)
+    there, _ = streaming.work([model], task)
+    assert here is not None
+    assert there is not None
+    assert len(here.digests) == COUNT // 2 - 1
+    assert there.digests == here.digests
+    assert [one.reason for one in here.skipped] == [one.reason for one in there.skipped]
