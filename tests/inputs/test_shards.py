@@ -271,7 +271,7 @@ def test_a_worker_elsewhere_finds_pictures_by_relative_paths(
     way = streaming.Way(Features("features.9", "mean"), ("features.9",), None, "crop", "imagenet", 8)
     task = streaming.Task(way, 0, range(len(found)), found, str(tmp_path), None)
     here, _ = streaming.work([model], task)
-    monkeypatch.chdir(root)
+    monkeypatch.chdir("/")
     there, _ = streaming.work([model], task)
     assert here is not None
     assert there is not None
