@@ -8,8 +8,10 @@ python -m benchmarks.readme pictures W  # draw README's pictures with SqueezeNet
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -258,6 +260,33 @@ def hero(maps: Any) -> Any:
     return figure
 
 
+EXPLORED = "picture=0&layer=features.0&unit=8&y=44&x=29&b=torch&tab=unit&theme=light&lang=en"
+"""The explorer's view in README."""
+
+
+def explorer(models: Any, file: Path) -> None:
+    """The explorer's page as a browser shows it, with what it shows in the file."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+    from playwright.sync_api import sync_playwright
+
+    import vizkit
+    from vizkit import results
+
+    made = results.provenance(models[0], "explore", {"view": EXPLORED, "backends": [one.backend for one in models]})
+    with vizkit.explore(models, browser=False) as running, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1320, "height": 860})
+        page.goto(f"{running.url}#{EXPLORED}")
+        page.wait_for_selector("text=The framework computed", timeout=60_000)
+        page.wait_for_load_state("networkidle")
+        drawn = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        browser.close()
+    said = PngInfo()
+    said.add_itxt(results.PROVENANCE, json.dumps(made))
+    drawn.save(file, optimize=True, pnginfo=said)
+
+
 @app.command()
 def pictures(weights: Path) -> None:
     """Draw README's pictures: SqueezeNet 1.0 with these weights on the bundled photo, in both backends."""
@@ -283,6 +312,7 @@ def pictures(weights: Path) -> None:
     results.save_figure(plotting.rendering([sheet], 5), folder / "gallery.png", sheet.provenance, dpi=80)
     made, figure = traces(models[0], layer, units[0])
     results.save_figure(figure, folder / "traces.png", made, dpi=80)
+    explorer(models, folder / "explorer.png")
     diagram(vizkit.load("vgg19", weights="random:7")).save(folder / "diagram.png")
 
 
