@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
 from vizkit.errors import LayerError, SettingError, UnknownNameError
+from vizkit.support.crew.sending import DIGEST, packed
 from vizkit.zoo import shapes
 
 LAYER, UNIT = "features.9", 3
@@ -120,3 +123,16 @@ def test_dense_layers_have_units_too(model: Any, picture: Any) -> None:
 def test_what_cannot_be_edited_is_named(model: Any, edits: Any, error: type[Exception]) -> None:
     with pytest.raises((error, LayerError)):
         vizkit.edited(model, edits)
+
+
+def test_workers_get_the_edits_and_a_kept_run_is_not_gone_on_with(model: Any, tmp_path: Path) -> None:
+    """The weights are the same, so that nothing else would tell."""
+    changed = vizkit.edited(model, [(LAYER, UNIT)])
+    sent = pickle.loads(packed([changed])[DIGEST:])[0].build(None)
+    x = model.ops.asarray(vizkit.images.prepare(shapes.sample(1, seed=1).images[0], model.spec).tensor)
+    first, second = (one.ops.numpy(one.forward(x, ("output",))["output"]) for one in (changed, sent))
+    np.testing.assert_array_equal(first, second)
+    pictures = shapes.sample(12, seed=1).images
+    vizkit.health(model, pictures, [LAYER], state=tmp_path / "run")
+    with pytest.raises(SettingError, match="the weights changed since"):
+        vizkit.health(changed, pictures, [LAYER], state=tmp_path / "run")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,24 @@ def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int
     said = ", ".join(map(str, wanted))
     note = f"{model.weights.note}; edited: {said}" if model.weights.note else f"edited: {said}"
     found.weights = replace(model.weights, note=note)
+    found.recipe = None if model.recipe is None else WithEdits(model.recipe, wanted)
     return found
+
+
+@dataclass(frozen=True)
+class WithEdits:
+    """The recipe of a network with edits."""
+
+    recipe: Callable[[str | None], Model]
+    edits: tuple[Edit, ...]
+
+    @property
+    def device(self) -> str:
+        """Where it is made, if its own recipe tells."""
+        return str(getattr(self.recipe, "device", ""))
+
+    def __call__(self, device: str | None) -> Model:
+        return edited(self.recipe(device), self.edits)
 
 
 def _units(model: Model, layer: str) -> tuple[int, int]:

@@ -297,7 +297,7 @@ def _belongs(model: Model, pictures: Pictures, way: Way, settings: Mapping[str, 
     """What a state depends on, each under the words of the message that refuses another."""
     return {
         "network": [model.name, model.backend, model.dtype],
-        "weights": model.sha256(),
+        "weights": [model.sha256(), model.weights.note],  # which tells of edits
         "folder of images": pictures.fingerprint(),
         "pictures of a shard": shard_length(len(pictures)),
         "layers": list(way.layers),
