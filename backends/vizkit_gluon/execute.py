@@ -11,7 +11,7 @@ import mxnet as mx
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
-from vizkit.contract.backend import Evaluated, Mode, Rules
+from vizkit.contract.backend import Evaluated, Mode, Rules, Term, term_of
 from vizkit.contract.errors import SettingError, ShapeError
 from vizkit.contract.graph import AFFINE, nonnegative
 from vizkit.contract.rules import pulls
@@ -141,7 +141,7 @@ def execute(
     parameter: Callable[[str], NDArray],
     x: NDArray,
     keep: Mapping[str, Entry],
-    add: Mapping[str, NDArray],
+    add: Mapping[str, Term],
     at: Sequence[tuple[str, Entry]],
     mode: Mode,
     folds: Folds,
@@ -178,7 +178,7 @@ def execute(
         for k in range(len(done[i])):
             for name in points.get((i, k), ()):
                 if name in add:
-                    done[i][k] = _add(name, done[i][k], add[name])
+                    done[i][k] = _add(name, done[i][k], term_of(add[name], done[i][k]))
                     if follow is not None:
                         follow.forget(i)
                 if name in keep:

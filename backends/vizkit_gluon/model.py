@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
+from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights
 from vizkit.contract.graph import Graph
 from vizkit.contract.model import wrong_size
 from vizkit.contract.spec import InputSpec
@@ -142,7 +142,7 @@ class GluonModel(Model):
         return any(map(is_relu, self._graph.nodes))
 
     @legacy()
-    def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, NDArray], mode: Mode) -> dict[str, NDArray]:
+    def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, NDArray]:
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}
         self._given.count = x.shape[0]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Weights
+from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
 from vizkit.contract.errors import LayerError, ShapeError
 from vizkit.contract.graph import Graph
 from vizkit.contract.model import wrong_size
@@ -196,7 +196,7 @@ class TorchModel(Model):
         return self._caller.output(self._caller.run(x), self.name)
 
     def _forward(
-        self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, torch.Tensor], mode: Mode
+        self, x: torch.Tensor, keep: Sequence[str], add: Mapping[str, Term], mode: Mode
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
         prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
@@ -206,7 +206,7 @@ class TorchModel(Model):
         self,
         x: torch.Tensor,
         keep: Sequence[str],
-        add: Mapping[str, torch.Tensor],
+        add: Mapping[str, Term],
         mode: Mode,
         preparation: Preparation | None = None,
     ) -> dict[str, torch.Tensor]:
@@ -218,7 +218,7 @@ class TorchModel(Model):
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
                 if name in add:
-                    output = output + add[name].to(output.dtype)
+                    output = output + term_of(add[name], output).to(output.dtype)
                 if name in keep:
                     kept[name] = output.to(x.dtype)
                     versions[name] = kept[name]._version
@@ -259,7 +259,7 @@ class TorchModel(Model):
         if OUTPUT in waiting:
             kept[OUTPUT] = self._caller.output(output, self.name).to(x.dtype)
             if OUTPUT in add:
-                kept[OUTPUT] = kept[OUTPUT] + add[OUTPUT]
+                kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT])
             waiting.discard(OUTPUT)
         late = {name for name, version in versions.items() if kept[name]._version != version}
         if late:  # On this input the network writes what it did not write before.

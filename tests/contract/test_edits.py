@@ -136,3 +136,25 @@ def test_workers_get_the_edits_and_a_kept_run_is_not_gone_on_with(model: Any, tm
     vizkit.health(model, pictures, [LAYER], state=tmp_path / "run")
     with pytest.raises(SettingError, match="the weights changed since"):
         vizkit.health(changed, pictures, [LAYER], state=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("saliency", {}), ("guided_backprop", {}), ("deconvnet", {}), ("lrp", {}),
+        ("lrp", {"rules": "epsilon_alpha2_beta1"}), ("deeplift", {}), ("deeplift", {"rule": "reveal_cancel"}),
+    ],
+)  # fmt: skip
+def test_maps_are_those_of_a_network_whose_unit_is_zero(name: str, method: str, settings: dict[str, Any]) -> None:
+    """Rules ask about no operation that an edit adds: guided ReLUs saw the gradient that an edit takes away."""
+    model, picture = vizkit.load("shapes", backend=name, dtype="float64"), shapes.sample(2, seed=7).images
+    norm = {f"features.1.{one}": model.parameter(f"features.1.{one}").copy() for one in ("weight", "bias")}
+    for values in norm.values():
+        values[2] = 0
+    by_hand, changed = model.with_parameters(norm), vizkit.edited(model, [("features.2", 2)])
+    wanted, found, plain = (
+        getattr(vizkit, method)(one, picture, target=1, fit="squash", **settings).values
+        for one in (by_hand, changed, model)
+    )
+    assert np.abs(found - wanted).max() <= 1e-13 * np.abs(wanted).max()
+    assert np.abs(plain - wanted).max() > 1e-3 * np.abs(wanted).max()

@@ -22,7 +22,7 @@ from .errors import BackendMissingError, SettingError, VizkitError, unknown
 from .model import SAMPLES, Model
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
 from .rules import Evaluated, Rule, Rules
-from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, Call, Layer, Mode, Prediction, Weights
+from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, Call, Layer, Mode, Prediction, Term, Weights, term_of
 
 if TYPE_CHECKING:
     from .probes import Case, Probe
@@ -50,6 +50,7 @@ __all__ = [
     "Scores",
     "Step",
     "Tensor",
+    "Term",
     "Weights",
     "bilinear_matrix",
     "cpu_count",
@@ -58,6 +59,7 @@ __all__ = [
     "owner",
     "registered",
     "set_threads",
+    "term_of",
     "wanted_threads",
 ]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import LayerError, SettingError
 from .ops import Array, Step, Tensor
-from .terms import OUTPUT, Mode
+from .terms import OUTPUT, Mode, Term, term_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -39,7 +40,7 @@ def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int
 
     Every technique takes it, and everything behind the units changes with them. The layer's own map shows the edit, and
     no gradient flows through a unit that is off. What is added is a constant to the gradient. Parameters, and the
-    network that was given, stay as they are. A pass takes one more for each layer that is edited before its end.
+    network that was given, stay as they are.
 
     Args:
         model: a network.
@@ -122,20 +123,23 @@ class _Edited(_Base):
     def recorded(self, step: Step, key: Hashable = None) -> Step:
         return step
 
-    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
-        own = super()._forward  # type: ignore[safe-super]
+    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, Tensor]:
         at = {name: place for place, name in enumerate(self.layers)} | {OUTPUT: len(self.layers)}
         last = max(at.get(name, len(at)) for name in (*keep, *add))
-        added = dict(add)
-        for layer, units in self._edits.items():
-            place = at.get(layer, len(at))
-            if place <= last:
-                # Beside what else is read before it: a backend computes a layer to the last digit as in the pass below.
-                seen = [name for name in (*keep, *added) if at.get(name, len(at)) < place]
-                value = own(x, (layer, *dict.fromkeys(seen)), added, mode)[layer]
-                change = _change(self, value, _units(self, layer)[0], units)
-                added[layer] = added[layer] + change if layer in added else change
-        return own(x, keep, added, mode)
+        changes: dict[str, Term] = {
+            layer: partial(_changed, self, _units(self, layer)[0], units, add.get(layer))
+            for layer, units in self._edits.items()
+            if at.get(layer, len(at)) <= last
+        }
+        return super()._forward(x, keep, {**add, **changes}, mode)  # type: ignore[safe-super]
+
+
+def _changed(model: Model, axis: int, units: Mapping[int, float | None], term: Term | None, value: Tensor) -> Tensor:
+    """What is to be added to a layer's value, to which ``term`` is added in any case."""
+    if term is None:
+        return _change(model, value, axis, units)
+    first = term_of(term, value)
+    return first + _change(model, value + first, axis, units)
 
 
 def _change(model: Model, value: Tensor, axis: int, units: Mapping[int, float | None]) -> Tensor:

@@ -17,7 +17,7 @@ from .errors import LayerError, SettingError, ShapeError, unknown
 from .grid import Grid, grid_of
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
-from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Weights, digest
+from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -145,7 +145,7 @@ class Model(ABC):
         raise SettingError(f"{self.backend} does not show what the layers of {self.name} add.")
 
     @abstractmethod
-    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Tensor], mode: Mode) -> dict[str, Tensor]:
+    def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, Tensor]:
         """What :meth:`forward` promises, for names that exist."""
 
     @abstractmethod
@@ -213,13 +213,14 @@ class Model(ABC):
         self,
         x: Tensor,
         keep: Sequence[str] = (OUTPUT,),
-        add: Mapping[str, Tensor] | None = None,
+        add: Mapping[str, Term] | None = None,
         mode: Mode = INFERENCE,
     ) -> dict[str, Tensor]:
         """The activations named in ``keep``, by name: of :attr:`layers` and :attr:`attention`, and the output.
 
         Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
-        anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. Works
+        anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. ``t`` may
+        be a function of that output, which is no operation of the network's, so that no rule is asked about it. Works
         inside and outside ``ops.value_and_grad``. Dropout is off and batch norm uses its stored statistics, whatever
         mode the user left the network in, unless ``mode`` says otherwise; the network is as before afterwards.
 

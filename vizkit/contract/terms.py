@@ -99,6 +99,15 @@ class Mode:
 INFERENCE = Mode()
 
 
+Term = Tensor | Callable[[Tensor], Tensor]
+"""What is added to a layer's output, or gives it, of that output."""
+
+
+def term_of(term: Term, output: Tensor) -> Tensor:
+    """What is to be added to this output."""
+    return term(output) if callable(term) else term
+
+
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:
     """SHA-256 over parameters, as float32, in the order given: by sorted canonical name."""
     found = hashlib.sha256()

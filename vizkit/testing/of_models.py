@@ -181,6 +181,11 @@ class ModelTests:
         assert_close(model.ops.numpy(moved[OUTPUT]), expected)
         shifted = model.forward(model.ops.asarray(x), (OUTPUT,), {OUTPUT: model.ops.asarray(np.ones((1, 5)))})
         assert_close(model.ops.numpy(shifted[OUTPUT]), output(model, x) + 1)
+        twice = model.forward(
+            model.ops.asarray(x), ("10", OUTPUT), {"10": lambda value: value, OUTPUT: lambda value: -value}
+        )
+        assert_close(model.ops.numpy(twice["10"]), 2 * plain)
+        assert not model.ops.numpy(twice[OUTPUT]).any()
 
     @pytest.mark.parametrize("how", ["success", "objective fails", "stops early", "interrupted", "bad layer"])
     @required("Model.forward, Ops.value_and_grad")

@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 import tinynet
 
-from vizkit.contract.backend import AS_GIVEN, INFERENCE, OUTPUT, Layer, Model, Weights
+from vizkit.contract.backend import AS_GIVEN, INFERENCE, OUTPUT, Layer, Model, Weights, term_of
 from vizkit.contract.errors import SettingError, ShapeError
 
 from .ops import NumpyOps, windows
@@ -34,7 +34,7 @@ class NumpyModel(Model):
                 x = x if name == OUTPUT else self._layer(int(name), x)
             except ValueError as error:
                 raise ShapeError(f"{self.name} cannot take an input of shape {given.shape}: {error}") from error
-            kept[name] = x = x + add[name] if name in add else x
+            kept[name] = x = x + term_of(add[name], x) if name in add else x
             waiting.discard(name)
             if not waiting:
                 break
