@@ -114,10 +114,12 @@ def test_passes_are_bounded_and_follow_the_weights(model: Any, monkeypatch: pyte
         engine.maps(view(picture=number))
         assert len(passes._kept) == 1
     engine.maps(view(edits=OFF))
-    assert len(passes._kept) == 1
-    engine.maps(view())
+    both = dict(passes._kept)
+    assert len(both) == 2, "the pass without edits stays beside"
     engine.maps(view(edits=OFF))
-    assert len(passes._kept) == 2, "the pass without edits stays beside"
+    engine.maps(view())
+    engine.map(view(edits=OFF, unit=UNIT))
+    assert all(passes._kept[key] is found for key, found in both.items()), "and neither is made again"
     monkeypatch.setattr(passing, "ONE", passes.bytes() // 4)
     few = Passes(passes.model)
     known = few.complete(*_batch(engine), ())

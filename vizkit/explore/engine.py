@@ -136,14 +136,17 @@ class Engine:
 
     def maps(self, view: View) -> bytes:
         """A layer's maps as small pictures, and how strong each is."""
-        found = self.values(view)
+        # By the strength without edits, so that a unit that is switched off stays where it is. That pass comes first,
+        # so that the newest, which is kept in any case, is the one that is shown.
+        plain = self.values(view.without("edits"))
+        found = self.values(view) if view.edits else plain
         strength = np.abs(found).mean(axis=(1, 2))
         sort = view.text("sort", "strength")
         if sort not in ("strength", "number"):
             raise SettingError(f"sort={sort[:40]!r}: expected 'strength' or 'number'.")
-        # By the strength without edits, so that a unit that is switched off stays where it is.
-        usual = np.abs(self.values(view.without("edits"))).mean(axis=(1, 2)) if view.edits else strength
-        order = np.argsort(-usual, kind="stable") if sort == "strength" else np.arange(len(found))
+        order = np.arange(len(found))
+        if sort == "strength":
+            order = np.argsort(-np.abs(plain).mean(axis=(1, 2)), kind="stable")
         start, side = view.number("from", 0), max(1, view.number("size", 64, LARGEST_THUMB))
         some = order[start : start + view.number("count", 64, MOST_THUMBS)]
         shown = found[some]

@@ -58,21 +58,29 @@ class Gallery:
 
     def __init__(self, spec: InputSpec, given: folders.Pictures | None = None) -> None:
         self._spec = spec
-        self._listed = [*_bundled(spec)]
+        self._bundled = _bundled(spec)
         self.folder = given
-        if given is not None:
-            self._listed += [
-                _Listed(name, item, f'"{Path(str(item)).name}"' if isinstance(item, Path) else f"pictures[{i}]", "crop")
-                for i, (name, item) in enumerate(zip(given.names, given.items, strict=True))
-            ]
         self._ready: OrderedDict[str, Picture] = OrderedDict()
         self._brought: OrderedDict[str, Picture] = OrderedDict()
 
     def page(self, start: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
         """What is listed from a number on, and the number with which the next page begins."""
-        some = enumerate(self._listed[start : start + count], start)
+        stop = min(start + count, len(self))
+        some = ((i, self._listed(i)) for i in range(start, stop))
         found = [{"id": str(i), "name": one.name, "mask": one.mask is not None} for i, one in some]
-        return found, start + count if start + count < len(self._listed) else None
+        return found, stop if stop < len(self) else None
+
+    def __len__(self) -> int:
+        return len(self._bundled) + (0 if self.folder is None else len(self.folder))
+
+    def _listed(self, number: int) -> _Listed:
+        """The bundled ones come first; a folder's, of which there may be a million, are made as they are asked for."""
+        at = number - len(self._bundled)
+        if at < 0 or self.folder is None:
+            return self._bundled[number]
+        item = self.folder.items[at]
+        source = f'"{item.name}"' if isinstance(item, Path) else f"pictures[{at}]"
+        return _Listed(self.folder.names[at], item, source, "crop")
 
     def __getitem__(self, key: str) -> Picture:
         """A picture. Raises ImageError for one that is not, or no longer, there, or cannot be read."""
@@ -80,9 +88,9 @@ class Gallery:
             self._brought.move_to_end(key)
             return self._brought[key]
         if key not in self._ready:
-            if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(self._listed)):
+            if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(self)):
                 raise ImageError(f"There is no picture {key[:40]!r}; one that was brought is kept while few are newer.")
-            self._ready[key] = self._made(key, self._listed[int(key)])
+            self._ready[key] = self._made(key, self._listed(int(key)))
             while len(self._ready) > MOST_READY:
                 self._ready.popitem(last=False)
         self._ready.move_to_end(key)
@@ -92,8 +100,8 @@ class Gallery:
         """The pictures among which a unit's best are looked for, the folder's if there is one, and how they fit."""
         if self.folder is not None:
             return self.folder, "crop"
-        items, names = [one.item for one in self._listed], tuple(one.name for one in self._listed)
-        return replace(folders.collect(items), names=names), self._listed[0].fit
+        items, names = [one.item for one in self._bundled], tuple(one.name for one in self._bundled)
+        return replace(folders.collect(items), names=names), self._bundled[0].fit
 
     def bring(self, data: bytes, name: str) -> Picture:
         """A user's picture, from the bytes of an image file. Raises ImageError."""

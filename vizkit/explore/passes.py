@@ -108,15 +108,16 @@ class Passes:
         return sum(size(one) for one in self._kept.values())
 
     def _forget(self) -> None:
-        """Let earlier passes go, that of the same picture without edits last: it is what edits are compared with."""
-        *older, (digest, _) = self._kept
-        plain = digest, ()
+        """Let earlier passes go, last of all the one with which the newest is compared: the same picture without
+        edits, or with them."""
+        *older, (digest, edits) = self._kept
+        rivals = [key for key in older if key[0] == digest and bool(key[1]) != bool(edits)][-1:]
         for key in older:
-            rest = sum(size(self._kept[one]) for one in older if one in self._kept and one != plain)
-            if key != plain and rest > OLDER:
+            rest = sum(size(self._kept[one]) for one in older if one in self._kept and one not in rivals)
+            if key not in rivals and rest > OLDER:
                 del self._kept[key]
-        if plain in older and self.bytes() > ONE:
-            del self._kept[plain]
+        if rivals and self.bytes() > ONE:
+            del self._kept[rivals[0]]
 
     def _chosen(self) -> Sequence[str]:
         """One name for each activation, in order, as many as there is room for, the output among them."""
