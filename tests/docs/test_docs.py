@@ -188,3 +188,12 @@ def test_the_build_backend_asks_for_mkdocs_for_wheels_alone() -> None:
     assert wanted[1] == extra[1]
     assert "def get_requires_for_build_wheel" in hook
     assert "def get_requires_for_build_editable" not in hook
+
+
+@pytest.mark.parametrize("name", ["docstrings", "hooks"])
+def test_what_mkdocs_runs_needs_nothing_of_vizkit(name: str) -> None:
+    """Where a wheel is built there is MkDocs, and no NumPy, so that ``import vizkit`` fails."""
+    pytest.importorskip("griffe", reason="MkDocs' plugins are not installed")
+    code = f"import runpy, sys; sys.modules['numpy'] = None; runpy.run_path({str(docs.HERE / name) + '.py'!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
