@@ -71,7 +71,11 @@ def test_dreams_are_compared_by_activation(capsys: Any) -> None:
             "random_map",
         ),
         (("features", *FAST, "--statistics", "-o", "s.svg"), "s.svg", "features.12"),
-        (("statistics", "shapes", "--samples", "3", "-l", "features.2"), "statistics-shapes.png", "3 pictures read"),
+        (
+            ("statistics", "shapes", "-w", "random:7", "--samples", "3", "-l", "features.2"),
+            "statistics-shapes.png",
+            "3 pictures read",
+        ),
         (
             ("dream", *FAST, "-l", "features.4", "-u", "3", "-u", "5", "--steps", "2"),
             "dream-squeezenet1_1.png",

@@ -20,7 +20,8 @@ from vizkit.zoo import shapes
 
 ALL = set(get_command(cli.app).commands)
 DRAWS = ("saliency", "explain", "dream")
-NO_FILES = {"models", "backends", "doctor", "docs", "layers", "weights", "predict"}
+NO_FILES = {"models", "backends", "doctor", "docs", "explore", "layers", "weights", "predict"}
+"""Commands without --out."""
 NEEDED: dict[str, list[str]] = {
     "unit": ["shapes", "features.6", "1"],
     "health": ["shapes"],
