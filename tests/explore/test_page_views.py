@@ -160,11 +160,15 @@ def test_scores_stand_beside_those_of_the_controls(screen: Open, twins: list[Any
 
 
 def test_the_real_network(browse: Open, squeezenet_weights: Any, photos: list[Any]) -> None:
-    models = [vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights)) for name in INSTALLED]
+    """Held against networks of their own: one is not to be used while the explorer computes with it."""
+    models, twins = (
+        [vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights)) for name in INSTALLED]
+        for _ in range(2)
+    )
     layer = "features.3.expand3x3"
     with vizkit.explore(models, photos, browser=False) as running:
         shown = browse(running.url, f"picture=1&tab=unit&layer={layer}&unit=5&y=20&x=30&b={INSTALLED[0]}")
-        for name, model in zip(INSTALLED, models, strict=True):
+        for name, model in zip(INSTALLED, twins, strict=True):
             if name != INSTALLED[0]:
                 shown.page.get_by_label("Backend").select_option(name)
             shown.expect("[data-part=sum]").to_have_attribute("data-at", "20,30")
