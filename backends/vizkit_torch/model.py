@@ -112,8 +112,9 @@ class TorchModel(Model):
 
     @property
     def layers(self) -> Mapping[str, Layer]:
-        if self._layers is None:
-            self._layers = self._probe()
+        with self._turn:
+            if self._layers is None:
+                self._layers = self._probe()
         return self._layers
 
     @property
@@ -129,7 +130,7 @@ class TorchModel(Model):
         if self._graph is None:
             _ = self.layers
             blank = self.ops.asarray(np.zeros((1, *self.spec.shape)))
-            with settled(self.device, self.dtype), self._inference(INFERENCE):
+            with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE):
                 self._graph = trace(self.native, blank, self._run)
         return self._graph
 
@@ -189,7 +190,7 @@ class TorchModel(Model):
         once = self._places.keys() - self.reused
         modules = {module: name for name, module in reversed(list(self.native.named_modules())) if name in once}
         picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
-        with settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
+        with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
             return probe(modules, self.ops, lambda: self._caller.run(self.ops.asarray(picture)))
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:

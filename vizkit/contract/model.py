@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,8 @@ from .probabilities import among
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from .graph import Graph
     from .spec import InputSpec
 
@@ -67,6 +70,8 @@ class Model(ABC):
     """Builds this network anew, on the device of that name, or on its own for None: what a worker in another process
     gets. :func:`vizkit.load` and :func:`vizkit.wrap` set it; who makes a model otherwise may."""
 
+    _turn: AbstractContextManager[bool]
+    """Held by the thread that runs the network, so that a pass sees nothing of another's hooks and settings."""
     _hash: tuple[object, str] | None = None
     _held: object = None
     _attention: Mapping[str, Layer] | None = None
@@ -160,16 +165,22 @@ class Model(ABC):
     def _state(self) -> object:
         """Something that differs whenever a parameter has been written since; compared with ``==``."""
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        found = super().__new__(cls)
+        found._turn = threading.RLock()
+        return found
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block the network is taken to be as it is at its start: it is looked over once, and not at every
         pass. For loops in which nobody has a say between two passes: leave it before a user's callback is called."""
-        before = self._held
-        self._held = self._state() if before is None else before
-        try:
-            yield
-        finally:
-            self._held = before
+        with self._turn:
+            before = self._held
+            self._held = self._state() if before is None else before
+            try:
+                yield
+            finally:
+                self._held = before
 
     def looked(self) -> object:
         """What :meth:`_state` is now, or was when :meth:`held` began."""
@@ -247,7 +258,8 @@ class Model(ABC):
                 f"{self.backend} shows, so that its map would be that of vizkit.saliency. Take that, or wrap a network "
                 "that calls ReLU."
             )
-        return self._forward(x, tuple(keep), add, mode)
+        with self._turn:
+            return self._forward(x, tuple(keep), add, mode)
 
     def check_layer(self, name: str) -> None:
         """Raise UnknownNameError, with the nearest names, unless ``name`` is among :attr:`layers`, or the output; for

@@ -80,8 +80,8 @@ def explore(
     explanations side by side, and what changes when units are switched off.
 
     A server begins in the background, on this machine alone; its address holds a random token, without which it answers
-    nothing. All computing is done in one thread of its own: leave the network alone, or training it, while somebody
-    looks, and what is shown is of the weights as they are.
+    nothing. All computing is done in one thread of its own, and what is shown is of the weights as they are. Techniques
+    may use the network meanwhile, each pass in turn; a training loop of yours may not, while somebody looks.
 
     Args:
         models: a network, or the same one in several backends, which are shown beside each other.
