@@ -24,6 +24,7 @@ Images = Annotated[
     list[Path] | None,
     typer.Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
 ]
+Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")]
 Samples = Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no images are given.")]
 State = Annotated[
     Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
@@ -144,9 +145,7 @@ def health(
     call: Call,
     model: ModelArgument,
     images: Images = None,
-    layer: Annotated[
-        list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")
-    ] = None,
+    layer: Layers = None,
     threshold: Annotated[float, typer.Option("--threshold", help="Correlation of near-duplicate units.")] = 0.95,
     saturation: Annotated[float, typer.Option("--saturation", help="Share of positions at the maximum.")] = 0.05,
     csv: Annotated[Path | None, typer.Option("--csv", help="The table as CSV, with pairs and dead units.")] = None,
@@ -173,9 +172,7 @@ def statistics(
     call: Call,
     model: ModelArgument,
     images: Images = None,
-    layer: Annotated[
-        list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")
-    ] = None,
+    layer: Layers = None,
     samples: Samples = 240,
     out: options.Out = None,
 ) -> None:

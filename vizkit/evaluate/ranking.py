@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ from ..zoo.shapes import TOLERANCE, Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case
 from .statistics import ranks
-
-if TYPE_CHECKING:
-    pass
 
 Methods = Mapping[str, Method] | Sequence[str | Method]
 TOGETHER = 32

@@ -16,8 +16,7 @@ map zero, "add" adds ``amount`` times the map's largest absolute value to each o
 ``api/maps``        frame ``order`` int32 (C,), ``strength`` float32 (C,) in that order, and of ``count`` units of it
                     from ``from``: ``thumbs`` uint8 (n, h, w), each from its ``low`` to its ``high``, sides of at most
                     ``size``. ``sort`` is "strength" (mean absolute value, without edits) or "number". With ``other``
-
-also ``other_thumbs`` in the first's scale, and ``difference`` (n,), max |a - b| over max |a|
+                    also ``other_thumbs`` in the first's scale, and ``difference`` (n,), max |a - b| over max |a|
 ``api/map``         frame ``map`` float32 (h, w), the exact values; with ``other`` also ``other``, and ``difference``
 ``api/unit``        JSON ``{"field": {"theoretical": [top, left, bottom, right], "size", "stride", "whole"},
                     "parameters": {"kind", "layer", "channel", "kernel", "bias", "count"} | null, "line"}``; the box is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from ..support.progress import steps_bar
 from ..techniques.common.checks import pictures_only
 from ..techniques.controls.controls import CONTROLS
 from ..techniques.transformers.matrices import attends
-
-if TYPE_CHECKING:
-    pass
 
 SCALES = ("each", "common")
 Method = str | tuple[str, Mapping[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from ..inputs import images
 from ..inputs import images as pixels
 from .animation import write
 from .base import Result
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..contract.backend import Array
 from ..inputs.images import Batch
 from .base import Result
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

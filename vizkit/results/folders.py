@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,6 @@ from ..inputs import images
 from ..inputs.folders import Pictures
 from ..inputs.images import Batch
 from .base import Result
-
-if TYPE_CHECKING:
-    pass
-
 
 OUTSIDE = 127
 """Gray of what a receptive field sees beyond the picture's edge."""

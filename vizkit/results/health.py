@@ -6,17 +6,13 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..contract.backend import Array
 from ..support.files import replacing
 from .base import Result
-
-if TYPE_CHECKING:
-    pass
-
 
 WORDS = ("units", "zeros", "dead", "always on", "saturated", "near-dup.")
 COLUMNS = ("zeros", "dead", "always_on", "saturated", "duplicates")

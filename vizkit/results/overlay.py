@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -16,10 +16,6 @@ from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..support.files import replacing
 from .files import PROVENANCE
-
-if TYPE_CHECKING:
-    pass
-
 
 COLOURS = "inferno"
 """Matplotlib's colour map of maps without a sign."""

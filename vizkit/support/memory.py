@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ LARGEST = 32 * 2**20
 
 GROWTH = 0.15
 """At 0.05 a loop of MXNet's gave back after every batch, since a second one takes more than the first."""
+
+STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
 
 _keeps = False
 """Whether :func:`keep_memory` was called, and did something."""
@@ -67,3 +71,34 @@ def _resident() -> int:
 
 def _of_glibc(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
+
+
+def reset_peak() -> bool:
+    """Begin to measure this process' peak memory anew; whether the system can (Linux does)."""
+    try:
+        CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak() -> int:
+    """Peak resident memory in bytes, since :func:`reset_peak` where that worked, else since this process began."""
+    if STATUS.exists():
+        return _status("VmHWM")
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else most * 1024
+
+
+def resident() -> int:
+    """Resident memory in bytes now; 0 where the system does not tell."""
+    return _status("VmRSS") if STATUS.exists() else 0
+
+
+def _status(name: str) -> int:
+    for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0

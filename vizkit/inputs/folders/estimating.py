@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 
 from ...contract.backend import Array
+from ...support.memory import peak
 from ..pictures import Pictures
 
 WARM, SHORT, LONG = 8, 32, 96
@@ -86,15 +85,3 @@ def _seconds(run: Callable[[Pictures], object], pictures: Pictures, places: Arra
     began = time.perf_counter()
     run(some)
     return time.perf_counter() - began
-
-
-def peak() -> int:
-    """Bytes that this process has held at most. Linux says so itself; ``ru_maxrss`` begins with the parent's there."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024

@@ -1,4 +1,4 @@
-"""What a measurement ran on: processor, memory, versions; and how much memory this process has used."""
+"""What a measurement ran on: processor, memory, versions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ import numpy as np
 
 from ...contract.backend import cpu_count, registered
 from ...support.version import VERSION
-
-STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
 
 
 def processor() -> str:
@@ -41,34 +38,3 @@ def versions(backend: str) -> dict[str, str]:
     """Versions of vizkit, Python, NumPy and the backend's packages, read without importing a framework."""
     own = {"vizkit": VERSION, "python": platform.python_version(), "numpy": np.__version__}
     return own | registered()[backend]().versions()
-
-
-def reset_peak() -> bool:
-    """Begin to measure this process' peak memory anew; whether the system can (Linux does)."""
-    try:
-        CLEAR.write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def peak() -> int:
-    """Peak resident memory in bytes, since :func:`reset_peak` where that worked, else since this process began."""
-    if STATUS.exists():
-        return _status("VmHWM")
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if platform.system() == "Darwin" else most * 1024
-
-
-def resident() -> int:
-    """Resident memory in bytes now; 0 where the system does not tell."""
-    return _status("VmRSS") if STATUS.exists() else 0
-
-
-def _status(name: str) -> int:
-    for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return 0

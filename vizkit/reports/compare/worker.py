@@ -23,8 +23,9 @@ from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import MapWarning, SettingError, VizkitError
 from ...inputs import images
 from ...inputs.images import Batch
+from ...support.memory import peak, reset_peak, resident
 from ...zoo.loading import load, set_threads
-from . import cells, machine
+from . import cells
 from .plan import FEATURE_MAPS, PREDICT, techniques
 
 Request = Mapping[str, Any]
@@ -74,15 +75,15 @@ def technique(model: Model, request: Request) -> Callable[[Batch], Outcome]:
 def measure(run: Callable[[Batch], Outcome], batch: Batch, repeats: int) -> tuple[Outcome, Arrays]:
     """The outcome, the seconds of each of ``repeats`` runs after one that is not counted, and bytes of memory: what the
     process holds before, and its peak during the runs (the whole process' where the system cannot begin anew)."""
-    memory = {"loaded_bytes": machine.resident()}
-    memory["peak_is_of_the_runs"] = machine.reset_peak()
+    memory = {"loaded_bytes": resident()}
+    memory["peak_is_of_the_runs"] = reset_peak()
     outcome = run(batch)
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
         outcome = run(batch)
         taken.append(time.perf_counter() - start)
-    memory["peak_bytes"] = machine.peak()
+    memory["peak_bytes"] = peak()
     return outcome, {"seconds": np.array(taken), **{key: np.array(value) for key, value in memory.items()}}
 
 
@@ -129,7 +130,7 @@ def serve(request: Request, say: Callable[..., None]) -> None:
             dtype=request["dtype"],
         )
         model.sha256()  # here, so that its copies of the parameters do not count as the technique's memory
-        held = {"loading_peak_bytes": np.array(machine.peak())}
+        held = {"loading_peak_bytes": np.array(peak())}
         run = technique(model, request)
     except VizkitError as error:
         for one in request["cells"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from .panels import panels, spread
 from .parametrisations import Fourier
 from .regularisers import total_variation
 from .render import render
-
-if TYPE_CHECKING:
-    pass
 
 ROW = 5
 """Layers that are shown when none is named."""

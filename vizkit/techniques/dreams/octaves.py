@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,6 @@ from .objectives import Objective, Seen
 from .optimise import NormalisedAscent
 from .trace import Trace
 from .transforms import Jitter, Pad, Transform, compose, draw
-
-if TYPE_CHECKING:
-    pass
-
 
 SMALLEST = 48
 """Pixels of the shorter side below which there is no octave."""

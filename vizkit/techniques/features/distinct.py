@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
-
-if TYPE_CHECKING:
-    pass
-
 
 MOST = 8192
 """Units of a layer beyond which they cannot be compared with one another."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...contract.backend import Model
 from ...inputs.folders import Pictures, collect, stream
@@ -13,9 +12,6 @@ from ...results.files import provenance
 from ...results.folders import Embedding
 from .placing import accuracies, check_settings, place, principal, trust
 from .pooled import Features, check_size, default_layer
-
-if TYPE_CHECKING:
-    pass
 
 
 def embed(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ...contract.backend import Array, Model
 from ...contract.errors import LayerError, SettingError
 from ...results.features import Filters
 from ...results.files import provenance
-
-if TYPE_CHECKING:
-    pass
 
 
 def filters(model: Model, layer: str | None = None, *, channel: int | str | None = None, limit: int = 64) -> Filters:

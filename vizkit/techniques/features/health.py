@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from ...results.files import provenance
 from ...results.health import Health
 from .distinct import layers_of
 from .tally import Tallies, judged
-
-if TYPE_CHECKING:
-    pass
 
 
 def health(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,6 @@ from ...contract.backend import Array
 from ...contract.errors import BackendMissingError, SettingError
 from ...results.folders import NEIGHBOURS
 from .pooled import POOLS
-
-if TYPE_CHECKING:
-    pass
-
 
 METHODS = ("tsne", "umap", "pca")
 JUDGED = 5000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -13,10 +12,6 @@ from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from ...support.spill import Rows
-
-if TYPE_CHECKING:
-    pass
-
 
 POOLS = ("mean", "max", "none")
 THUMBNAIL = 64

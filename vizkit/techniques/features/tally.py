@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...contract.backend import Array, Model
 from ...inputs.images import Batch
 from ...results.health import LayerHealth
-
-if TYPE_CHECKING:
-    pass
-
 
 GRID = 14
 """Rows and columns of a map that the comparison of units looks at, evenly spaced, at most."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,6 @@ from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from .receptive import fields
-
-if TYPE_CHECKING:
-    pass
-
 
 INPUT = "input"
 ALL = "all"
