@@ -15,6 +15,7 @@ import vizkit
 from vizkit import backend as contract
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import kits
 from kits import kit as kit_of
 

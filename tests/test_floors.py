@@ -59,12 +59,10 @@ def edges() -> dict[str, set[str]]:
 
 
 def floor_of(module: str) -> float:
-    """Backends stand beside the zoo: they build networks from its weights. The public names stand on the explorer; the
-    scripts that build the documentation, which a wheel does not have, on everything."""
+    """Backends stand beside the zoo: they build networks from its weights. The public names stand on the
+    explorer."""
     if module == "vizkit":
         return FLOORS.index("explore") + 0.5
-    if module.startswith("vizkit.docs."):
-        return len(FLOORS)
     return FLOORS.index(module.split(".")[1]) if module.startswith("vizkit.") else FLOORS.index("zoo") + 0.5
 
 

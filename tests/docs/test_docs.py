@@ -138,7 +138,7 @@ def test_few_examples_are_not_run() -> None:
 
 
 def test_the_gallery_is_what_its_script_says() -> None:
-    from vizkit.docs import gallery
+    from benchmarks import gallery
 
     text = (PAGES / "gallery.md").read_text(encoding="utf-8")
     entries = list(gallery.ENTRY.finditer(text))

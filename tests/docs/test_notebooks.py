@@ -14,7 +14,7 @@ import pytest
 from conftest import BOTH, INSTALLED
 from PIL import Image
 
-from vizkit.docs import notebooks
+from benchmarks import notebooks
 from vizkit.results.files import PROVENANCE
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat, nbclient and ipykernel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -55,11 +54,8 @@ def test_models_named_are_the_catalog() -> None:
 @pytest.mark.quick
 def test_tables_are_what_the_commands_wrote() -> None:
     """Nothing in a table was typed by hand: it is what the committed results say."""
-    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "benchmarks" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
+    from benchmarks import readme as tables
+
     for page in tables.PAGES:
         text = page.read_text(encoding="utf-8")
         assert tables.rendered(text) == text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from conftest import INSTALLED
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from typer import BadParameter
 

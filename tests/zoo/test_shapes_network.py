@@ -74,8 +74,8 @@ def test_stored_weights_name_fresh_pictures() -> None:
 
 def test_training_repeats_byte_for_byte_and_leaves_torch_as_it_was() -> None:
     torch = pytest.importorskip("torch")
+    from benchmarks.train_shapes import train
     from vizkit_torch.shapes import weights_file
-    from vizkit_torch.train_shapes import train
 
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     first, curves = train(seed=3, steps=4, batch=12)

@@ -1,4 +1,4 @@
-"""Trains the ``shapes`` network on freshly drawn pictures: ``python -m vizkit_torch.train_shapes --out FOLDER``.
+"""Trains the ``shapes`` network on freshly drawn pictures: ``python -m benchmarks.train_shapes --out FOLDER``.
 
 Writes three files into FOLDER: ``shapes.safetensors`` (the weights under torchvision's names, float32),
 ``shapes-training.json`` (the curves, the accuracy on pictures never trained on, and how it was run) and

@@ -1,4 +1,4 @@
-"""Running the notebooks of the documentation: ``python -m vizkit.docs.notebooks [--check] [NAME ...]``.
+"""Running the notebooks of the documentation: ``python -m benchmarks.notebooks [--check] [NAME ...]``.
 
 Every notebook runs from top to bottom in a kernel of its own, in a temporary folder. Without ``--check`` the outputs
 are written back, without numbers of execution and times, so that an unchanged notebook stays the same file. Pictures
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ..support.files import replacing
+from vizkit.support.files import replacing
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-FOLDER = Path(__file__).parent / "pages" / "notebooks"
+FOLDER = Path(__file__).resolve().parents[1] / "vizkit" / "docs" / "pages" / "notebooks"
 """Where the notebooks lie; the ``.ipynb`` files themselves are what is edited."""
 TIMEOUT = 300
 """Seconds that one cell may take."""
@@ -121,7 +121,7 @@ def write(path: Path, book: NotebookNode) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebooks; 0 when all of them passed, 1 when one failed, 2 when nothing could be run."""
-    parser = argparse.ArgumentParser(prog="python -m vizkit.docs.notebooks", description="Run the notebooks.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.notebooks", description="Run the notebooks.")
     parser.add_argument("--check", action="store_true", help="only run them; write nothing")
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks without suffix; none given: all of them")
     given = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """The gallery page: every command in it was run by this file, and so were the pictures drawn.
 
-python -m vizkit.docs.gallery            # all of it, a few minutes
-python -m vizkit.docs.gallery gradcam    # only the commands that have this word in them
+python -m benchmarks.gallery            # all of it, a few minutes
+python -m benchmarks.gallery gradcam    # only the commands that have this word in them
 
 The page itself is what is edited: under each command stands what it drew or printed, which is written anew. What it
 prints is cut where it was cut before, at a line that says "…".
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-PAGES = Path(__file__).resolve().parent / "pages"
+PAGES = Path(__file__).resolve().parents[1] / "vizkit" / "docs" / "pages"
 LARGEST = 400_000
 WIDEST = 1100
 SAMPLES = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -46,7 +46,7 @@ def _inside(folder: Path) -> Iterator[None]:
 
 def run(command: str) -> str:
     """Run a command in this process, in this folder; what it prints."""
-    from ..cli import main
+    from vizkit.cli import main
 
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
