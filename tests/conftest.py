@@ -125,12 +125,8 @@ def pytest_configure(config: pytest.Config) -> None:
     own.load, own.wrap = loaded, wrapped  # type: ignore[method-assign]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A file's tests share a process, and so do all full-size networks: two at a time would fill the memory."""
-    for item in items:
-        large = item.get_closest_marker("full_size") is not None
-        item.add_marker(pytest.mark.xdist_group("full_size" if large else item.path.name))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is about the CPU is not run elsewhere."""
     if kits.DEVICE != "cpu":
         for item in items:
             if item.get_closest_marker("cpu"):
