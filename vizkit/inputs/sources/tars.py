@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from PIL import Image
-
-from ...contract.backend import Array
 from ...contract.errors import ImageError
-from ..compact import Coded, Computed, Names, state_of
 from ..pictures import SUFFIXES, Pictures
-from ..reading import Reference, decode
+from .packed import Listed, Packed, unpacked
 
 SUFFIX = ".tar"
 LABEL = ".cls"
@@ -25,61 +19,20 @@ LINKS = b"125"
 """Types of members that are links to others or folders, and have no bytes."""
 
 
-@dataclass(frozen=True)
-class Member(Reference):
-    """Bytes of a file that are a picture's file."""
+class Member(Packed):
+    """A shard's member; its place are offset and size in bytes."""
 
-    path: str
-    offset: int
-    size: int
-    name: str
-    draft: int | None = None
-
-    def read(self) -> Image.Image:
-        """The picture. Raises ImageError."""
-        where = f"{self.name!r} in {self.path!r}"
+    def content(self) -> bytes:
+        offset, size = self.place
         try:
             with open(self.path, "rb") as shard:
-                shard.seek(self.offset)
-                found = shard.read(self.size)
+                shard.seek(offset)
+                found = shard.read(size)
         except OSError as error:
-            raise ImageError(f"{where} cannot be read: {error}") from None
-        if len(found) < self.size:
-            raise ImageError(f"{where} cannot be read: the shard is cut off.")
-        return decode(found, where, self.draft)
-
-    def state(self) -> bytes:
-        """Size and time of the shard, and the member's place in it."""
-        return state_of(self.path) + _place(self.offset, self.size, self.draft)
-
-
-def _place(offset: int, size: int, draft: int | None) -> bytes:
-    return f" {offset} {size} {draft}".encode()
-
-
-class Members(Computed[Member]):
-    """Pictures in shards: member k is ``spans[k]``, offset and size in bytes, of ``paths[of[k]]``."""
-
-    def __init__(self, paths: tuple[str, ...], of: Array, spans: Array, names: Names, draft: int | None) -> None:
-        self.paths, self.of, self.spans, self.names, self.draft = paths, of, spans, names, draft
-
-    def __len__(self) -> int:
-        return len(self.of)
-
-    def one(self, at: int) -> Member:
-        """Where the picture at a place lies."""
-        offset, size = self.spans[at].tolist()
-        return Member(self.paths[self.of[at]], offset, size, self.names.one(at), self.draft)
-
-    def pick(self, at: Array) -> Members:
-        """The pictures at these places."""
-        return Members(self.paths, self.of[at], self.spans[at], self.names.pick(at), self.draft)
-
-    def states(self) -> Iterator[bytes]:
-        """As each member's, each shard looked at once."""
-        shards = [state_of(path) for path in self.paths]
-        for k, (offset, size) in zip(self.of.tolist(), self.spans.tolist(), strict=True):
-            yield shards[k] + _place(offset, size, self.draft)
+            raise ImageError(f"{self.where} cannot be read: {error}") from None
+        if len(found) < size:
+            raise ImageError(f"{self.where} cannot be read: the shard is cut off.")
+        return found
 
 
 def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
@@ -110,42 +63,29 @@ def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
         ...     found.names[0], found.labels[0], images.read(found.items[0]).size
         ('pets/cat.jpg', 'pets', (451, 300))
     """
-    names: list[str] = []
-    labels: list[str | None] = []
-    of: list[int] = []
-    spans: list[tuple[int, int]] = []
-    for k, path in enumerate(paths):
-        first = f"{Path(path).stem}/" if len(paths) > 1 else ""
-        found, classes = _members(Path(path))
-        for name, offset, size in found:
-            names.append(first + name)
-            labels.append(classes.get(os.path.splitext(name)[0], name.split("/")[0] if "/" in name else None))
-            of.append(k)
-            spans.append((offset, size))
-    if not names:
+    found = unpacked(paths, lambda path: (Member(os.path.abspath(path), draft), _members(path)))
+    if not len(found):
         raise ImageError(f"{', '.join(map(str, paths)) or 'No tar file'} holds no picture ({', '.join(SUFFIXES)}).")
-    listed = Names.of(names)
-    where = np.array(spans, np.int64).reshape(-1, 2)
-    items = Members(tuple(map(os.path.abspath, paths)), np.array(of, np.int32), where, listed, draft)
-    return Pictures(items, listed, Coded.of(labels))
+    return found
 
 
-def _members(path: Path) -> tuple[Sequence[tuple[str, int, int]], dict[str, str]]:
-    """Name, offset and size of each picture in a shard, and the labels by their keys."""
-    pictures: list[tuple[str, int, int]] = []
+def _members(path: Path) -> Iterator[Listed]:
+    """The pictures in a shard."""
+    pictures: list[tuple[str, tuple[int, int]]] = []
     classes: dict[str, str] = {}
     try:
         with path.open("rb") as shard:
             for name, offset, size in _headers(shard, path):
                 key, suffix = os.path.splitext(name)
                 if suffix.lower() in SUFFIXES and not key.rpartition("/")[2].startswith("."):
-                    pictures.append((name, offset, size))
+                    pictures.append((name, (offset, size)))
                 elif suffix == LABEL:
                     shard.seek(offset)
                     classes[key] = shard.read(size).decode("utf-8", "replace").strip()
     except OSError as error:
         raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
-    return pictures, classes
+    for name, place in pictures:
+        yield name, classes.get(os.path.splitext(name)[0], name.split("/")[0] if "/" in name else None), place
 
 
 def _headers(shard: BinaryIO, path: Path) -> Iterator[tuple[str, int, int]]:
