@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from vizkit.contract.spec import InputSpec
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
 from vizkit.zoo.architecture import parameter_shapes
-from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
+from vizkit.zoo.catalog import CATALOG, imagenet_spec
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 
 from .call import given
@@ -26,8 +27,8 @@ from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
-Made = tuple[Any, InputSpec, zoo.Parameters, dict[str, tuple[int, ...]], dict[str, str] | None]
-"""A network, its input, its parameters, their shapes, and where its canonical layers are; None without such names."""
+Made = tuple[Any, zoo.Parameters, Mapping[str, tuple[int, ...]], dict[str, str] | None]
+"""A network, its parameters, their shapes, and where its canonical layers are; None without such names."""
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
 
 
@@ -106,10 +107,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     if name not in CATALOG and name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    network, spec, found, shapes, paths = (_canonical if name in CATALOG else _other)(name, weights)
+    network, found, shapes, paths = (_canonical if name in CATALOG else _other)(name, weights)
     table = {own: own for own in shapes} if paths is None else parameter_paths(network, paths)
-    if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
-        spec = replace(spec, labels=None)
     own = network._collect_params_with_prefix()
     network.cast(dtype)
     for key, path in table.items():
@@ -120,7 +119,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         parameter.set_data(mx.nd.array(found.arrays[key], dtype=dtype))
     return GluonModel(
         network,
-        spec,
+        found.input(name),
         name=name,
         weights=found.origin,
         device=device,
@@ -133,7 +132,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
 def _canonical(name: str, weights: str) -> Made:
     found = store.obtain(name, weights, store.gluon_or_torchvision)
     network, paths = build(name, found)
-    return network, found.spec or spec_of(name), found, zoo.resized(parameter_shapes(name), found.classes), paths
+    return network, found, zoo.resized(parameter_shapes(name), found.classes), paths
 
 
 def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
@@ -151,20 +150,16 @@ def _other(name: str, weights: str) -> Made:
     side = 299 if name == "inceptionv3" else 224
     spec = replace(imagenet_spec(), size=(side, side), resize=round(side * 256 / 224))
     shapes = _shapes(network, spec)
-    seed = zoo.seed_of(weights)
-    if seed is not None:
-        found = zoo.draw(shapes, seed)
-    elif weights in ("imagenet", "gluon"):
+
+    def published(name: str) -> zoo.Parameters:
         if name not in model_store._model_sha1:
             raise UnknownNameError(f"Gluon's store has no weights of {name}; use weights='random:7' or a file.")
-        found = store.gluon_file(name, name, model_store._model_sha1[name])
-    else:
-        found = zoo.from_file(name, weights, names=shapes)
-    found, every = zoo.headed(found, shapes)
+        return store.gluon_file(name, name, model_store._model_sha1[name])
+
+    found, every = zoo.obtain(name, weights, shapes, dict.fromkeys(("imagenet", "gluon"), published))
     if found.classes is not None:
-        network, shapes = vision.get_model(name, **_classes(found)), dict(every)
-    zoo.check(found, shapes, name)
-    return network, spec, found, shapes, None
+        network = vision.get_model(name, **_classes(found))
+    return network, replace(found, spec=spec), every, None
 
 
 @legacy()

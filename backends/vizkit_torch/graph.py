@@ -21,6 +21,7 @@ from vizkit.contract.backend import OUTPUT
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import Graph, Operation, build
 
+from .modules import names as names_of
 from .operations import describe
 
 
@@ -93,7 +94,7 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
 
     Raises SettingError when no operation leads from the input to the result.
     """
-    names = {module: name for name, module in reversed(list(network.named_modules())) if name}
+    names = names_of(network)
     recorder = _Recorder(blank)
     runs: Counter[str] = Counter()
     layers: dict[str, int] = {}

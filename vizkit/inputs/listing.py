@@ -191,9 +191,6 @@ def _collect(given: Any) -> Pictures:
     if not listed:
         raise ImageError("The list of images is empty; give at least one.")
     items = tuple(Path(item) if isinstance(item, str | os.PathLike) else item for item in listed)
-    names = tuple(_name(item) or f"image {i}" for i, item in enumerate(items))
+    named = (getattr(item, "name", None) if isinstance(item, Path | Reference) else None for item in items)
+    names = tuple(name or f"image {i}" for i, name in enumerate(named))
     return Pictures(items, names, (None,) * len(items))
-
-
-def _name(item: Any) -> str | None:
-    return item.name if isinstance(item, Path) else getattr(item, "name", None) if isinstance(item, Reference) else None

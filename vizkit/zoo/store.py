@@ -16,24 +16,10 @@ from .catalog import CATALOG
 def obtain(
     model: str, wanted: str, imagenet: Callable[[str], weights.Parameters], stride: str | None = None
 ) -> weights.Parameters:
-    """Parameters of a canonical model, checked: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or
-    "gluon" for one of the stores, "random:SEED", or a file. ``stride`` is as in :func:`vizkit.zoo.weights.from_file`.
-
-    Raises WeightsError for weights that cannot be had or do not fit, SettingError for a seed that is none.
-    """
-    seed = weights.seed_of(wanted)
+    """Parameters of a canonical model: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or "gluon"
+    for one of the stores, or as in :func:`vizkit.zoo.weights.obtain`."""
     stores = {"imagenet": imagenet, "torchvision": torchvision_weights, "gluon": gluon_weights}
-    if seed is not None:
-        found = weights.draw(parameter_shapes(model), seed)
-    elif wanted in stores:
-        found = stores[wanted](model)
-    else:
-        found = weights.from_file(model, wanted, stride)
-    shapes: weights.Shapes = parameter_shapes(model)
-    if not CATALOG[model].bundled:
-        found, shapes = weights.headed(found, shapes)
-    weights.check(found, shapes, model)
-    return found
+    return weights.obtain(model, wanted, parameter_shapes(model), stores, stride)[0]
 
 
 def torch_file(model: str, name: str) -> weights.Parameters:

@@ -62,7 +62,8 @@ class AllPacked(Computed[Packed]):
     by_place = ("of", "places", "names")
 
     def one(self, at: int) -> Packed:
-        return replace(self.files[self.of[at]], place=tuple(self.places[at].tolist()), name=self.names.one(at))
+        file: Packed = self.files[self.of[at]]
+        return replace(file, place=tuple(self.places[at].tolist()), name=self.names.one(at))
 
     def states(self) -> Iterator[bytes]:
         """As each picture's, each file looked at once."""
