@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +26,6 @@ from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
-Made = tuple[Any, zoo.Parameters, Mapping[str, tuple[int, ...]], dict[str, str] | None]
-"""A network, its parameters, their shapes, and where its canonical layers are; None without such names."""
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
 
 
@@ -107,8 +104,15 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     if name not in CATALOG and name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    network, found, shapes, paths = (_canonical if name in CATALOG else _other)(name, weights)
-    table = {own: own for own in shapes} if paths is None else parameter_paths(network, paths)
+    paths: dict[str, str] = {}
+    if name in CATALOG:
+        found = store.obtain(name, weights, store.gluon_or_torchvision)
+        network, paths = build(name, found)
+        shapes: zoo.Shapes = zoo.resized(parameter_shapes(name), found.classes)
+        table = parameter_paths(network, paths)
+    else:
+        network, found, shapes = _other(name, weights)
+        table = {own: own for own in shapes}
     own = network._collect_params_with_prefix()
     network.cast(dtype)
     for key, path in table.items():
@@ -129,12 +133,6 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     )
 
 
-def _canonical(name: str, weights: str) -> Made:
-    found = store.obtain(name, weights, store.gluon_or_torchvision)
-    network, paths = build(name, found)
-    return network, found, zoo.resized(parameter_shapes(name), found.classes), paths
-
-
 def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters by structural name, inferred from the input's size."""
     symbol = network(mx.sym.var("data"))
@@ -144,7 +142,7 @@ def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
     return {own: tuple(known[p.name]) for own, p in network._collect_params_with_prefix().items()}
 
 
-def _other(name: str, weights: str) -> Made:
+def _other(name: str, weights: str) -> tuple[Any, zoo.Parameters, zoo.Shapes]:
     """A network of Gluon's zoo outside the catalog, under its structural names."""
     network = vision.get_model(name)
     side = 299 if name == "inceptionv3" else 224
@@ -159,7 +157,7 @@ def _other(name: str, weights: str) -> Made:
     found, every = zoo.obtain(name, weights, shapes, dict.fromkeys(("imagenet", "gluon"), published))
     if found.classes is not None:
         network = vision.get_model(name, **_classes(found))
-    return network, replace(found, spec=spec), every, None
+    return network, replace(found, spec=spec), every
 
 
 @legacy()

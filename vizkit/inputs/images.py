@@ -23,6 +23,7 @@ FITS = ("crop", "squash")
 RANGES = ("imagenet", "unit")
 SLACK = 0.02
 """How far beyond 0..1 a picture may be that is shown as it is."""
+MIXED = "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
 MOST_THREADS = 16
 """That make pictures ready side by side."""
 
@@ -95,9 +96,7 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     if all(ready):
         return as_given(np.stack(listed), spec, names)
     if any(ready):
-        raise ImageError(
-            "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
-        )
+        raise ImageError(MIXED)
     if spec.extent:
         raise ImageError(f"This network takes arrays of shape {spec.shape}, and no pictures.")
     height, width = spec.size

@@ -61,9 +61,7 @@ class Loader:
             return [], None, skipped
         ranges = {one.input_range for _, one in read}
         if len(ranges) > 1:
-            raise ImageError(
-                "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
-            )
+            raise ImageError(images.MIXED)
         places = [index for index, _ in read]
         batch = Batch(
             np.concatenate([one.tensor for _, one in read]),

@@ -97,7 +97,7 @@ def _described(path: str, image: str | None, label: str | None, draft: int | Non
         if missing:
             raise ImageError(f"{path!r} has no column {missing[0]!r}; it has {', '.join(schema.names)}.")
         named = label or ("label" if "label" in schema.names else None)
-        values = [None] * sum(sizes) if named is None else _read(path, named).column(named).to_pylist()
+        values = [None] * sum(sizes) if named is None else _values(path, named)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path!r} is no table that pyarrow can read: {error}") from None
     places = ((group, row) for group, rows in enumerate(sizes) for row in range(rows))
@@ -143,9 +143,11 @@ def _opened(path: str) -> tuple[Any, list[int]]:
     return whole.schema, [len(batch) for batch in whole.to_batches()]
 
 
-def _read(path: str, column: str) -> Any:
-    """A table, with this column at least."""
-    return arrow().parquet.read_table(path, columns=[column]) if path.endswith(".parquet") else _mapped(path)
+def _values(path: str, column: str) -> list[Any]:
+    if path.endswith(".parquet"):
+        with arrow().parquet.ParquetFile(path) as file:
+            return list(file.read(columns=[column]).column(column).to_pylist())
+    return list(_mapped(path).column(column).to_pylist())
 
 
 def _mapped(path: str) -> Any:

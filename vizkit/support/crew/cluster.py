@@ -11,7 +11,7 @@ from typing import Any
 
 from ...contract.errors import SettingError
 from . import working
-from .team import Hands
+from .sending import Hands
 
 RETRIES = 2
 """Of a task that raises something else than an error of vizkit's, such as a file system that is away for a moment."""

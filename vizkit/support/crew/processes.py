@@ -13,8 +13,7 @@ from ...contract import backend as contract
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from . import working
-from .sending import ANY_GPU, asked_for
-from .team import Hands
+from .sending import ANY_GPU, Hands, asked_for
 
 
 def not_in_a_worker() -> None:

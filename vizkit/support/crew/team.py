@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import warnings
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ...contract.backend import Model
 from ...contract.errors import BackendMissingError, SettingError
 from ..command import COMMAND
-from .sending import dumps, packed
+from .sending import Hands, dumps, packed
 
 if TYPE_CHECKING:
     from .working import Outcome
@@ -29,33 +28,6 @@ LOOK = 2.0
 Key = TypeVar("Key")
 Given = TypeVar("Given")
 Found = TypeVar("Found")
-
-
-class Hands(ABC):
-    """Those who work: processes of this machine, or a cluster."""
-
-    size: int
-
-    @abstractmethod
-    def submit(self, function: bytes, task: bytes) -> Future[bytes]:
-        """Have one task done."""
-
-    def forget(self, tasks: Sequence[Future[bytes]]) -> None:  # noqa: B027
-        """Nobody waits for these any more."""
-
-    def check(self) -> None:  # noqa: B027
-        """Raise SettingError where nobody is left who could work."""
-
-    def gave_up(self, error: BaseException) -> bool:
-        """Whether the error says that a task's workers died as often as they may; else the crew counts."""
-        return False
-
-    def renew(self) -> None:  # noqa: B027
-        """Replace the workers after one has died, where nobody else does."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End all workers at once, whatever they do."""
 
 
 class Team:
