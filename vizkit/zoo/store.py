@@ -17,8 +17,11 @@ def obtain(
     model: str, wanted: str, imagenet: Callable[[str], weights.Parameters], stride: str | None = None
 ) -> weights.Parameters:
     """Parameters of a canonical model: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or "gluon"
-    for one of the stores, or as in :func:`vizkit.zoo.weights.obtain`."""
+    for one of the stores, or as in :func:`vizkit.zoo.weights.obtain`. All stores have the weights that come with
+    vizkit's own network."""
     stores = {"imagenet": imagenet, "torchvision": torchvision_weights, "gluon": gluon_weights}
+    if CATALOG[model].bundled:
+        stores = dict.fromkeys(stores, weights.bundled)
     return weights.obtain(model, wanted, parameter_shapes(model), stores, stride)[0]
 
 
@@ -37,19 +40,14 @@ def torch_file(model: str, name: str) -> weights.Parameters:
 
 
 def torchvision_weights(model: str) -> weights.Parameters:
-    """torchvision's ImageNet weights of a canonical model; its bundled ones where it is vizkit's own."""
-    if CATALOG[model].bundled:
-        return weights.bundled(model)
+    """torchvision's ImageNet weights of a canonical model."""
     found = torch_file(model, CATALOG[model].torch_file)
     return replace(found, origin=replace(found.origin, note="torchvision's weights"))
 
 
 def gluon_weights(model: str) -> weights.Parameters:
-    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network; its
-    bundled ones where it is vizkit's own."""
+    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network."""
     entry = CATALOG[model]
-    if entry.bundled:
-        return weights.bundled(model)
     if not entry.gluon_name:
         raise WeightsError(f"Gluon's model zoo has no {model}, so no weights of it; take weights='torchvision'.")
     return gluon_file(model, entry.gluon_name, entry.gluon_sha1)
@@ -57,8 +55,6 @@ def gluon_weights(model: str) -> weights.Parameters:
 
 def gluon_or_torchvision(model: str) -> weights.Parameters:
     """Gluon's own weights, or torchvision's where the zoo has none or its store does not answer; the note says so."""
-    if CATALOG[model].bundled:
-        return weights.bundled(model)
     if not CATALOG[model].gluon_name:
         found = torchvision_weights(model)
         return replace(found, origin=replace(found.origin, note="torchvision's weights: Gluon's zoo has none"))
