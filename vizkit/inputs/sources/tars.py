@@ -76,7 +76,7 @@ def _members(path: Path) -> Iterator[Listed]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as shard:
             with suppress(tarfile.ReadError):  # of one that is cut off, of which the last picture tells itself
                 while (member := shard.next()) is not None:
-                    shard.members.clear()  # where a million would stay
+                    shard.members.clear()  # type: ignore[attr-defined]  # where a million would stay
                     key, suffix = os.path.splitext(member.name)
                     if not member.isfile():
                         continue
