@@ -23,12 +23,14 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from safetensors.numpy import save
 from torch import nn
 
 from vizkit.support.files import replacing
 from vizkit.support.progress import steps_bar
-from vizkit.zoo.shapes import CLASSES, Samples, sample
-from vizkit_torch.shapes import ShapesNet, as_input, scores, weights_file
+from vizkit.zoo.shapes import CLASSES, INPUT_SIZE, MEAN, STD, Samples, sample
+from vizkit_torch.shapes import ShapesNet
 
 STEPS = 1600
 BATCH = 64
@@ -166,6 +168,45 @@ def draw(curves: Curves) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def as_input(images: NDArray[np.uint8]) -> torch.Tensor:
+    """The network's input (N, 3, 96, 96) float32, normalised, from pictures (N, 96, 96, 3) uint8."""
+    scaled = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 255
+    return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+@torch.no_grad()
+def scores(network: ShapesNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The class scores (N, 12) of pictures (N, 96, 96, 3), with dropout off and batch norm's stored statistics."""
+    was_training = network.training
+    network.eval()
+    found = [network(as_input(images[start : start + 240])).numpy() for start in range(0, len(images), 240)]
+    network.train(was_training)
+    return np.concatenate(found)
+
+
+def weights_file(network: ShapesNet) -> bytes:
+    """The safetensors file: float32 tensors under torchvision's names, and what is needed to use them."""
+    tensors = {
+        name: tensor.detach().contiguous().numpy()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    about = {
+        "format_version": "1",
+        "input_size": str(INPUT_SIZE),
+        "labels": json.dumps(CLASSES),
+        "mean": json.dumps(MEAN),
+        "model": "shapes",
+        "std": json.dumps(STD),
+    }
+    content = save(tensors, about)
+    # safetensors writes the strings in an order that changes from run to run: put them back in ours.
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]) | {"__metadata__": about}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def main(

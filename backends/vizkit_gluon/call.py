@@ -179,10 +179,6 @@ def _chosen(result: Any, choose: Callable[[Any], Any], name: str) -> Any:
         ) from error
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, mx.sym.Symbol) and len(value) == 1
-
-
 def _kind(value: Any) -> str:
     if isinstance(value, mx.sym.Symbol):
         return "an array" if len(value) == 1 else f"{len(value)} arrays"
@@ -190,7 +186,7 @@ def _kind(value: Any) -> str:
 
 
 CHOICE = Choice(
-    single=_is_array,
+    single=lambda value: isinstance(value, mx.sym.Symbol) and len(value) == 1,
     kind=_kind,
     parts=list,  # a symbol of several arrays is a list of them
     article="",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mxnet as mx
-from mxnet.gluon import HybridBlock, nn
+from mxnet.gluon import nn
 
 from vizkit.contract.backend import AS_GIVEN, Array, Weights
 from vizkit.contract.probes import Case, Part, Probe, Run, Way
@@ -26,17 +26,6 @@ ADVICE = (
 WAYS = {"record(train_mode=False), backward()": True, "record(train_mode=False), backward(train_mode=False)": False}
 NAMES = {"mean": "running_mean", "var": "running_var"}
 NORM_NAMES = {"weight": "gamma", "bias": "beta", **NAMES}
-
-
-class Branch(HybridBlock):
-    """The input beside its ReLU ("concat"), or the sum of the two ("add")."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self._join = kind
-
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return F.concat(x, F.relu(x), dim=1) if self._join == "concat" else x + F.relu(x)
 
 
 def _conv(part: Part) -> Any:
@@ -69,8 +58,8 @@ MAKE: dict[str, Callable[[Part], Any]] = {
     "dropout": lambda part: nn.Dropout(part.settings["rate"]),
     "softmax": lambda part: nn.HybridLambda(lambda F, x: F.softmax(x, axis=1)),
     "flatten": lambda part: nn.Flatten(),
-    "concat": lambda part: Branch("concat"),
-    "add": lambda part: Branch("add"),
+    "concat": lambda part: nn.HybridLambda(lambda F, x: F.concat(x, F.relu(x), dim=1)),
+    "add": lambda part: nn.HybridLambda(lambda F, x: x + F.relu(x)),
     "resize": _resize,
 }
 

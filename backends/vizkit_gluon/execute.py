@@ -178,7 +178,12 @@ def execute(
         for k in range(len(done[i])):
             for name in points.get((i, k), ()):
                 if name in add:
-                    done[i][k] = _add(name, done[i][k], term_of(add[name], done[i][k]))
+                    value, term = done[i][k], term_of(add[name], done[i][k])
+                    if value.shape != term.shape:
+                        raise ShapeError(
+                            f"add[{name!r}] has shape {tuple(term.shape)}; the layer's output is {tuple(value.shape)}."
+                        )
+                    done[i][k] = value + term
                     if follow is not None:
                         follow.forget(i)
                 if name in keep:
@@ -186,12 +191,6 @@ def execute(
         for source in finished:
             del done[source]
     return kept
-
-
-def _add(name: str, value: NDArray, term: NDArray) -> NDArray:
-    if value.shape != term.shape:
-        raise ShapeError(f"add[{name!r}] has shape {tuple(term.shape)}; the layer's output is {tuple(value.shape)}.")
-    return value + term
 
 
 def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: list[NDArray]) -> list[NDArray]:

@@ -11,16 +11,12 @@ from vizkit.zoo.catalog import CATALOG
 VERSION = re.compile(r"^__version__ = ['\"](.+)['\"]", re.MULTILINE)
 ENTRY = re.compile(r"'([\w.]+)': \w+")
 """An entry of the table in Gluon's ``get_model``."""
+ZOO = "gluon/model_zoo/vision/__init__.py"
 
 
 def versions() -> dict[str, str]:
     """Versions of the packages that compute."""
     return {"mxnet": VERSION.findall(_text("libinfo.py"))[0]}
-
-
-def zoo_names() -> list[str]:
-    """Names of Gluon's model zoo."""
-    return ENTRY.findall(_text("gluon/model_zoo/vision/__init__.py"))
 
 
 def _text(file: str) -> str:
@@ -32,4 +28,4 @@ def _text(file: str) -> str:
 def names() -> list[str]:
     """The canonical models, then every other network of Gluon's zoo."""
     taken = {entry.gluon_name for entry in CATALOG.values()}
-    return [*CATALOG, *(name for name in zoo_names() if name not in taken)]
+    return [*CATALOG, *(name for name in ENTRY.findall(_text(ZOO)) if name not in taken)]

@@ -149,13 +149,11 @@ class GluonModel(Model):
         training = mode.training is not None
         with autograd.record(True) if autograd.is_recording() else autograd.pause(train_mode=training):
             wanted, at = {name: entries[name] for name in keep}, list(entries.items())
-            folds = self._folding.use(entries.values()) if self._prepares(mode) else {}
+            merges = mode.rules is not None and mode.rules.merges
+            prepares = merges or (self.optimise and not training and self.device == "cpu")
+            folds = self._folding.use(entries.values()) if prepares else {}
             kept = execute(self._graph, self._value, x, wanted, add, at, mode, folds, self.ops)
         return {name: kept[name] for name in keep}
-
-    def _prepares(self, mode: Mode) -> bool:
-        merges = mode.rules is not None and mode.rules.merges
-        return merges or (self.optimise and mode.training is None and self.device == "cpu")
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}

@@ -15,7 +15,7 @@ from vizkit.contract.spec import InputSpec
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
 from vizkit.zoo.architecture import parameter_shapes
-from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
+from vizkit.zoo.catalog import CATALOG, imagenet_spec
 from vizkit.zoo.names import PARAMETER_OF_NORM, gluon_paths
 
 from .call import given
@@ -26,8 +26,6 @@ from .model import GluonModel
 from .ops import GluonOps, context, first_line
 from .shapes import ShapesNet
 
-Made = tuple[Any, InputSpec, zoo.Parameters, dict[str, tuple[int, ...]], dict[str, str] | None]
-"""A network, its input, its parameters, their shapes, and where its canonical layers are; None without such names."""
 OWN_NORM_NAMES = {own: canonical for canonical, own in PARAMETER_OF_NORM.items()}
 
 
@@ -106,10 +104,15 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
     if name not in CATALOG and name not in names():
         raise unknown("model", name, names(), "`vizkit models` lists all.")
     device = check_device(device)
-    network, spec, found, shapes, paths = (_canonical if name in CATALOG else _other)(name, weights)
-    table = {own: own for own in shapes} if paths is None else parameter_paths(network, paths)
-    if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
-        spec = replace(spec, labels=None)
+    paths: dict[str, str] = {}
+    if name in CATALOG:
+        found = store.obtain(name, weights, store.gluon_or_torchvision)
+        network, paths = build(name, found)
+        shapes: zoo.Shapes = zoo.resized(parameter_shapes(name), found.classes)
+        table = parameter_paths(network, paths)
+    else:
+        network, found, shapes = _other(name, weights)
+        table = {own: own for own in shapes}
     own = network._collect_params_with_prefix()
     network.cast(dtype)
     for key, path in table.items():
@@ -120,7 +123,7 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         parameter.set_data(mx.nd.array(found.arrays[key], dtype=dtype))
     return GluonModel(
         network,
-        spec,
+        found.input(name),
         name=name,
         weights=found.origin,
         device=device,
@@ -128,12 +131,6 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         paths=paths or None,
         parameters=table,
     )
-
-
-def _canonical(name: str, weights: str) -> Made:
-    found = store.obtain(name, weights, store.gluon_or_torchvision)
-    network, paths = build(name, found)
-    return network, found.spec or spec_of(name), found, zoo.resized(parameter_shapes(name), found.classes), paths
 
 
 def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
@@ -145,26 +142,22 @@ def _shapes(network: Any, spec: InputSpec) -> dict[str, tuple[int, ...]]:
     return {own: tuple(known[p.name]) for own, p in network._collect_params_with_prefix().items()}
 
 
-def _other(name: str, weights: str) -> Made:
+def _other(name: str, weights: str) -> tuple[Any, zoo.Parameters, zoo.Shapes]:
     """A network of Gluon's zoo outside the catalog, under its structural names."""
     network = vision.get_model(name)
     side = 299 if name == "inceptionv3" else 224
     spec = replace(imagenet_spec(), size=(side, side), resize=round(side * 256 / 224))
     shapes = _shapes(network, spec)
-    seed = zoo.seed_of(weights)
-    if seed is not None:
-        found = zoo.draw(shapes, seed)
-    elif weights in ("imagenet", "gluon"):
+
+    def published(name: str) -> zoo.Parameters:
         if name not in model_store._model_sha1:
             raise UnknownNameError(f"Gluon's store has no weights of {name}; use weights='random:7' or a file.")
-        found = store.gluon_file(name, name, model_store._model_sha1[name])
-    else:
-        found = zoo.from_file(name, weights, names=shapes)
-    found, every = zoo.headed(found, shapes)
+        return store.gluon_file(name, name, model_store._model_sha1[name])
+
+    found, every = zoo.obtain(name, weights, shapes, dict.fromkeys(("imagenet", "gluon"), published))
     if found.classes is not None:
-        network, shapes = vision.get_model(name, **_classes(found)), dict(every)
-    zoo.check(found, shapes, name)
-    return network, spec, found, shapes, None
+        network = vision.get_model(name, **_classes(found))
+    return network, replace(found, spec=spec), every
 
 
 @legacy()

@@ -5,47 +5,32 @@ from __future__ import annotations
 from ast import literal_eval
 from typing import Any
 
-KINDS = {
-    "Convolution": "conv",
-    "Deconvolution": "conv_transpose",
-    "FullyConnected": "linear",
-    "BatchNorm": "batch_norm",
-    "_contrib_SyncBatchNorm": "batch_norm",
-    "LayerNorm": "layer_norm",
-    "GroupNorm": "group_norm",
-    "InstanceNorm": "instance_norm",
-    "LRN": "local_response_norm",
-    "Dropout": "dropout",
-    "Concat": "concat",
-    "Flatten": "flatten",
-    "Reshape": "reshape",
-    "expand_dims": "reshape",
-    "squeeze": "reshape",
-    "elemwise_add": "add",
-    "_Plus": "add",
-    "_plus": "add",
-    "broadcast_add": "add",
-    "_plus_scalar": "add",
-    "_PlusScalar": "add",
-    "elemwise_sub": "sub",
-    "broadcast_sub": "sub",
-    "_minus_scalar": "sub",
-    "_rminus_scalar": "sub",
-    "elemwise_mul": "mul",
-    "broadcast_mul": "mul",
-    "_mul_scalar": "mul",
-    "elemwise_div": "div",
-    "broadcast_div": "div",
-    "_div_scalar": "div",
-    "slice_axis": "slice",
-    "SliceChannel": "split",
-    "Pad": "pad",
-    "UpSampling": "upsample",
-    "batch_dot": "matmul",
-    "dot": "matmul",
-    "BlockGrad": "identity",
-    "_copy": "identity",
+CALLED = {
+    "conv": ("Convolution",),
+    "conv_transpose": ("Deconvolution",),
+    "linear": ("FullyConnected",),
+    "batch_norm": ("BatchNorm", "_contrib_SyncBatchNorm"),
+    "layer_norm": ("LayerNorm",),
+    "group_norm": ("GroupNorm",),
+    "instance_norm": ("InstanceNorm",),
+    "local_response_norm": ("LRN",),
+    "dropout": ("Dropout",),
+    "concat": ("Concat",),
+    "flatten": ("Flatten",),
+    "reshape": ("Reshape", "expand_dims", "squeeze"),
+    "add": ("elemwise_add", "_Plus", "_plus", "broadcast_add", "_plus_scalar", "_PlusScalar"),
+    "sub": ("elemwise_sub", "broadcast_sub", "_minus_scalar", "_rminus_scalar"),
+    "mul": ("elemwise_mul", "broadcast_mul", "_mul_scalar"),
+    "div": ("elemwise_div", "broadcast_div", "_div_scalar"),
+    "slice": ("slice_axis",),
+    "split": ("SliceChannel",),
+    "pad": ("Pad",),
+    "upsample": ("UpSampling",),
+    "matmul": ("batch_dot", "dot"),
+    "identity": ("BlockGrad", "_copy"),
 }
+"""MXNet's names of what vizkit calls by another."""
+KINDS = {name: kind for kind, names in CALLED.items() for name in names}
 LEAKY = {"leaky": "leaky_relu", "rrelu": "leaky_relu"}
 
 
@@ -92,9 +77,7 @@ def _pool(given: dict[str, Any], source: tuple[int, ...]) -> dict[str, Any]:
 
 def _other(kind: str, given: dict[str, Any], rank: int) -> dict[str, Any]:
     axes = given.get("axis", given.get("axes"))
-    if kind in ("softmax", "log_softmax"):
-        return {"axes": ((-1 if axes is None else int(axes)) % rank,)}
-    if kind == "layer_norm":
+    if kind in ("softmax", "log_softmax", "layer_norm"):
         return {"axes": ((-1 if axes is None else int(axes)) % rank,)}
     if kind in ("mean", "sum") and axes not in (None, ()):
         return {"axes": tuple(axis % rank for axis in (axes if isinstance(axes, tuple) else (axes,)))}

@@ -22,26 +22,20 @@ ADVICE = (
 NAMES = {"mean": "running_mean", "var": "running_var"}
 
 
-class Branch(nn.Module):
-    """The input beside its ReLU ("concat"), or the sum of the two ("add")."""
+class Function(nn.Module):
+    """What no module of PyTorch's does."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
-        self.kind = kind
+        self.function = function
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x, F.relu(x)], dim=1) if self.kind == "concat" else x + F.relu(x)
+        return self.function(x)
 
 
-class Resize(nn.Module):
-    """Bilinear, half-pixel centres."""
-
-    def __init__(self, height: int, width: int) -> None:
-        super().__init__()
-        self.size = (height, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, self.size, mode="bilinear", align_corners=False)
+def _resize(part: Part) -> nn.Module:
+    size = (part.whole("height"), part.whole("width"))
+    return Function(lambda x: F.interpolate(x, size, mode="bilinear", align_corners=False))
 
 
 def _conv(part: Part) -> nn.Module:
@@ -68,9 +62,9 @@ MAKE: dict[str, Callable[[Part], nn.Module]] = {
     "dropout": lambda part: nn.Dropout(part.settings["rate"]),
     "softmax": lambda part: nn.Softmax(dim=1),
     "flatten": lambda part: nn.Flatten(),
-    "concat": lambda part: Branch("concat"),
-    "add": lambda part: Branch("add"),
-    "resize": lambda part: Resize(part.whole("height"), part.whole("width")),
+    "concat": lambda part: Function(lambda x: torch.cat([x, F.relu(x)], dim=1)),
+    "add": lambda part: Function(lambda x: x + F.relu(x)),
+    "resize": _resize,
 }
 
 

@@ -21,6 +21,7 @@ from vizkit.contract.backend import OUTPUT
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import Graph, Operation, build
 
+from .modules import names as names_of
 from .operations import describe
 
 
@@ -51,22 +52,16 @@ class _Recorder(TorchFunctionMode):
             owned = frozenset[int]().union(*(self.owned(tensor) for tensor in given))
             if inputs:
                 kind, settings = describe(func, args, kwargs, shapes, tuple(results[0].shape))
-                self.record(kind, inputs, results, settings, owned)
+                count = sum(self.counted[key].numel() for key in owned - self.charged)
+                self.charged |= owned
+                self.operations.append(Operation(kind, inputs, tuple(results[0].shape), settings, count))
+                self.stacks.append(tuple(self.stack))
+                for tensor in results:
+                    self.made[tensor] = len(self.operations) - 1
             else:  # arithmetic among parameters alone: whoever uses the result uses them
                 for tensor in results:
                     self.weights[tensor] = owned
         return result
-
-    def record(
-        self, kind: str, inputs: tuple[int, ...], results: list[torch.Tensor], settings: Any, owned: frozenset[int]
-    ) -> None:
-        fresh = [key for key in owned if key not in self.charged]
-        self.charged.update(fresh)
-        count = sum(self.counted[key].numel() for key in fresh)
-        self.operations.append(Operation(kind, inputs, tuple(results[0].shape), settings, count))
-        self.stacks.append(tuple(self.stack))
-        for tensor in results:
-            self.made[tensor] = len(self.operations) - 1
 
     def owned(self, tensor: torch.Tensor) -> frozenset[int]:
         if isinstance(tensor, nn.Parameter):
@@ -93,7 +88,7 @@ def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor],
 
     Raises SettingError when no operation leads from the input to the result.
     """
-    names = {module: name for name, module in reversed(list(network.named_modules())) if name}
+    names = names_of(network)
     recorder = _Recorder(blank)
     runs: Counter[str] = Counter()
     layers: dict[str, int] = {}

@@ -25,7 +25,8 @@ from .call import Caller
 from .graph import trace
 from .inference import inference
 from .listing import versions
-from .modules import Modules, floats
+from .modules import Modules, shapes
+from .modules import names as names_of
 from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Preparation, affine
@@ -145,11 +146,8 @@ class TorchModel(Model):
 
     def _probe(self) -> dict[str, Layer]:
         """One pass over a blank image: which modules run exactly once and return one tensor, and in what order."""
-        names = {
-            module: name
-            for name, module in reversed(list(self.native.named_modules()))
-            if name and not isinstance(module, torch.jit.ScriptModule)
-        }
+        every = names_of(self.native).items()
+        names = {module: name for module, name in every if not isinstance(module, torch.jit.ScriptModule)}
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
         held: dict[str, tuple[torch.Tensor, int]] = {}
@@ -188,7 +186,7 @@ class TorchModel(Model):
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers
         once = self._places.keys() - self.reused
-        modules = {module: name for name, module in reversed(list(self.native.named_modules())) if name in once}
+        modules = {module: name for module, name in names_of(self.native).items() if name in once}
         picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
         with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
             return probe(modules, self.ops, lambda: self._caller.run(self.ops.asarray(picture)))
@@ -240,7 +238,9 @@ class TorchModel(Model):
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
-                stack.enter_context(self._use(preparation, waiting, mode))
+                last = math.inf if OUTPUT in waiting else max(self._places.get(name, math.inf) for name in waiting)
+                fold, ruled = self.optimise or _merges(mode), mode.rules is not None
+                stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled))
             for name in sorted(waiting - inside - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -270,19 +270,12 @@ class TorchModel(Model):
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}
 
-    def _use(self, preparation: Preparation, wanted: set[str], mode: Mode) -> AbstractContextManager[None]:
-        """What is prepared for a pass that ends once all of ``wanted`` was seen."""
-        last = math.inf if OUTPUT in wanted else max(self._places.get(name, math.inf) for name in wanted)
-        return preparation.use(
-            self._modules, self.looked, wanted, last, self.optimise or _merges(mode), mode.rules is not None
-        )
-
     def _inference(self, mode: Mode) -> AbstractContextManager[None]:
         self._modules.every()
         return inference(self._modules, mode, self._still, self.ops)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(value.shape) for name, value in floats(self.native).items()}
+        return shapes(self.native)
 
     def parameter(self, name: str) -> Array:
         found: Any = self.native

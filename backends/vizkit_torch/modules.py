@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+from vizkit.zoo import weights
+from vizkit.zoo.weights import Parameters
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -18,6 +21,22 @@ def floats(network: nn.Module) -> dict[str, torch.Tensor]:
     are part of the network."""
     state = network.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if value.is_floating_point()}
+
+
+def names(network: nn.Module) -> dict[nn.Module, str]:
+    """Every module but the network itself, by the first name that it has."""
+    return {module: name for name, module in reversed(list(network.named_modules())) if name}
+
+
+def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters and stored statistics, by name."""
+    return {name: tuple(value.shape) for name, value in floats(network).items()}
+
+
+def obtain(network: nn.Module, name: str, wanted: str, stores: Mapping[str, Callable[[str], Parameters]]) -> Parameters:
+    """See :func:`vizkit.zoo.weights.obtain`."""
+    own = shapes(network)
+    return weights.obtain(name, wanted, own, stores, whole=network.state_dict().keys() - own.keys())[0]
 
 
 def watched(module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,12 @@ from vizkit.contract.errors import DeviceError, SettingError, unknown
 from vizkit.contract.spec import InputSpec, make_spec
 from vizkit.zoo import store
 from vizkit.zoo import weights as zoo
-from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
+from vizkit.zoo.catalog import CATALOG
 
 from . import timm
 from .listing import names, torchvision
 from .model import TorchModel
-from .modules import floats
+from .modules import obtain
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
@@ -46,31 +47,21 @@ def check_device(device: str) -> str:
 
 def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
-    if name not in CATALOG:
-        more = {} if found is None or found.classes is None else {"num_classes": found.classes}
-        network: nn.Module = torchvision().models.get_model(name, weights=None, **more)
-        return network
-    if name == "shapes":
-        with torch.device("meta"):
-            return ShapesNet()
     options: dict[str, Any] = {}
     if name == "googlenet":
         transform = found is not None and found.has("transform_input")
         options = {"aux_logits": False, "init_weights": False, "transform_input": transform}
     if found is not None and found.classes is not None:
         options["num_classes"] = found.classes
-    with torch.device("meta"):
-        network = torchvision().models.get_model(name, weights=None, **options)
+    with torch.device("meta") if name in CATALOG else nullcontext():
+        if name == "shapes":
+            return ShapesNet()
+        network: nn.Module = torchvision().models.get_model(name, weights=None, **options)
     if found is not None and found.has("stride_in_1x1"):
         for block in network.modules():
             if isinstance(block, torchvision().models.resnet.Bottleneck):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
     return network
-
-
-def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters and stored statistics, by name."""
-    return {name: tuple(value.shape) for name, value in floats(network).items()}
 
 
 def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
@@ -80,18 +71,15 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
     device = check_device(device)
     check_dtype(device, dtype)
     if name.startswith(timm.PREFIX):
-        network, found, spec = timm.build(name, weights)
+        network, found = timm.build(name, weights)
     elif name in CATALOG:
         found = store.obtain(name, weights, store.torchvision_weights)
-        spec = found.spec or spec_of(name)
         network = build(name, found)
     else:
         network = build(name)
-        found, spec = _other(name, weights, network)
+        found = obtain(network, name, weights, dict.fromkeys(("imagenet", "torchvision"), _published))
         if found.classes is not None:
             network = build(name, found)
-    if found.classes is not None and (spec.labels is None or len(spec.labels) != found.classes):
-        spec = replace(spec, labels=None)
     held = DTYPES[HELD.get(dtype, dtype)]
     every: Any = network.state_dict()  # with what tells a module's older forms
     for key, value in every.items():
@@ -101,38 +89,17 @@ def load(name: str, weights: str, device: str, dtype: str) -> TorchModel:
             every[key] = torch.zeros((), dtype=value.dtype)
     network.load_state_dict(every, assign=True)
     network.to(device=device, dtype=held).eval().requires_grad_(False)
-    return TorchModel(network, spec, name=name, weights=found.origin, device=device, dtype=dtype)
+    spec, origin = found.input(name), found.origin
+    return TorchModel(network, spec, name=name, weights=origin, device=device, dtype=dtype)
 
 
-def _other(name: str, weights: str, network: nn.Module) -> tuple[zoo.Parameters, InputSpec]:
-    """Weights and input of a torchvision network outside the catalog."""
-    spec = imagenet_spec()
-    seed = zoo.seed_of(weights)
-    if seed is not None:
-        found = zoo.draw(shapes(network), seed)
-    elif weights in ("imagenet", "torchvision"):
-        found, spec = _published(name)
-    else:
-        found = zoo.from_file(name, weights, names=shapes(network))
-    found, own = zoo.headed(found, shapes(network))
-    found = zoo.reduced(found, set(network.state_dict()) - set(own))
-    zoo.check(found, own, name)
-    return found, spec
-
-
-def _published(name: str) -> tuple[zoo.Parameters, InputSpec]:
+def _published(name: str) -> zoo.Parameters:
     """Weights and input of a torchvision network outside the catalog, as torchvision publishes them."""
-    choices = torchvision().models.get_model_weights(name)
-    best = next(iter(choices))
-    transforms = best.transforms()
-    spec = make_spec(
-        transforms.crop_size[0],
-        tuple(transforms.mean),
-        tuple(transforms.std),
-        tuple(best.meta["categories"]),
-        transforms.resize_size[0],
-    )
-    return store.torch_file(name, best.url.rsplit("/", 1)[-1]), spec
+    best = next(iter(torchvision().models.get_model_weights(name)))
+    told = best.transforms()
+    labels = tuple(best.meta["categories"])
+    spec = make_spec(told.crop_size[0], tuple(told.mean), tuple(told.std), labels, told.resize_size[0])
+    return replace(store.torch_file(name, best.url.rsplit("/", 1)[-1]), spec=spec)
 
 
 SHELLS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}

@@ -45,7 +45,8 @@ class Call:
             elif isinstance(value, tuple | list):
                 yield from (((key, i), one) for i, one in enumerate(value) if isinstance(one, torch.Tensor))
 
-    def __call__(self, instead: dict[Place, torch.Tensor]) -> Any:
+    def put(self, instead: dict[Place, torch.Tensor]) -> Call:
+        """The call with these tensors in their places."""
         args, kwargs = list(self.args), dict(self.kwargs)
         for (key, *inner), tensor in instead.items():
             held: Any = args if isinstance(key, int) else kwargs
@@ -53,7 +54,11 @@ class Call:
                 held[key] = [*held[key][: inner[0]], tensor, *held[key][inner[0] + 1 :]]
             else:
                 held[key] = tensor
-        return self.func(*args, **kwargs)
+        return Call(self.func, args, kwargs)
+
+    def __call__(self, instead: dict[Place, torch.Tensor]) -> Any:
+        call = self.put(instead)
+        return call.func(*call.args, **call.kwargs)
 
     def parameters(self, kind: str, data: Sequence[Place]) -> list[Place]:
         """Where the weight and the bias stand; of a product, the constant matrix."""
@@ -170,7 +175,7 @@ class Follow(TorchFunctionMode):
         places = dict(call.places())
         if len(self.written):
             places = {place: self.written.get(one, one) for place, one in places.items()}
-            call = Call(func, *_replaced(call, places))
+            call = call.put(places)
         data = {place: one for place, one in places.items() if one.requires_grad}
         kind = "relu" if func in RELUS else kind_of(func)
         if not data or getattr(func, "__name__", "") in ASKING:
@@ -209,13 +214,6 @@ class Follow(TorchFunctionMode):
         found = _Ruled.apply(done, rule, *data.values())
         self.made[found] = done
         return found if isinstance(done.result, torch.Tensor) else (found, *done.result[1:])
-
-
-def _replaced(call: Call, places: dict[Place, torch.Tensor]) -> tuple[Any, dict[str, Any]]:
-    """The arguments with these tensors in their places."""
-    other = Call(lambda *args, **kwargs: (args, kwargs), call.args, call.kwargs)
-    found: tuple[Any, dict[str, Any]] = other(places)
-    return found
 
 
 @contextmanager

@@ -13,23 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from vizkit.contract.errors import SettingError
 
-DROPOUTS = {
-    F.dropout,
-    F.dropout1d,
-    F.dropout2d,
-    F.dropout3d,
-    F.alpha_dropout,
-    F.feature_alpha_dropout,
-    torch.dropout,
-    torch.dropout_,
-    torch.alpha_dropout,
-    torch.alpha_dropout_,
-    torch.feature_dropout,
-    torch.feature_dropout_,
-    torch.feature_alpha_dropout,
-    torch.feature_alpha_dropout_,
-    torch.ops.aten.dropout.default,
+DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+DROPOUTS |= {
+    getattr(torch, f"{kind}dropout{end}") for kind in ("", "alpha_", "feature_", "feature_alpha_") for end in ("", "_")
 }
+DROPOUTS.add(torch.ops.aten.dropout.default)
 """Functions ``(input, p, training)``; PyTorch hands on what each is by default."""
 NORMS = {
     F.batch_norm: ("input", "running_mean", "running_var", "weight", "bias", "training"),
@@ -55,7 +43,7 @@ class Still(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in DROPOUTS and _drops(args, kwargs):
+        if func in DROPOUTS and (args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train"))):
             self._would_drop()
             return args[0] if args else kwargs["input"]
         if func is F.scaled_dot_product_attention:
@@ -80,7 +68,3 @@ class Still(TorchFunctionMode):
             raise SettingError(
                 "This network calls dropout as a function, which always drops; training mode needs dropout modules."
             )
-
-
-def _drops(args: Any, kwargs: dict[str, Any]) -> bool:
-    return bool(args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train")))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import math
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from vizkit.contract.backend import Weights
 from vizkit.contract.errors import BackendMissingError, WeightsError, unknown
-from vizkit.contract.spec import InputSpec, imagenet_labels, make_spec
+from vizkit.contract.spec import imagenet_labels, make_spec
 from vizkit.zoo import weights as zoo
 
-from .modules import floats
+from .modules import floats, obtain
 
 PREFIX = "timm/"
 HUB = "hf-hub:"
@@ -35,33 +36,29 @@ def named(name: str) -> Any:
     return timm
 
 
-def build(name: str, weights: str) -> tuple[nn.Module, zoo.Parameters, InputSpec]:
-    """A network with the number of classes that its weights have, the weights, and what it expects as input: size,
+def build(name: str, weights: str) -> tuple[nn.Module, zoo.Parameters]:
+    """A network with the number of classes that its weights have, and the weights, with what it expects as input: size,
     normalisation and crop as timm has them; pictures are fitted bilinearly, whatever timm says.
 
     Raises WeightsError for weights that cannot be had or do not fit.
     """
     timm, own = named(name), name.removeprefix(PREFIX)
-    seed, published = zoo.seed_of(weights), weights == "imagenet"
-    network = _made(timm, own, pretrained=published)
-    shapes = {name: tuple(value.shape) for name, value in floats(network).items()}
-    if published:
-        arrays = {key: network.state_dict()[key].detach().float().numpy() for key in shapes}
-        found = zoo.Parameters(arrays, Weights("imagenet", note="timm's weights"))
-    elif seed is not None:
-        found = zoo.draw(shapes, seed)
-    else:
-        found, every = zoo.headed(zoo.from_file(name, weights, names=shapes), shapes)
-        if found.classes is not None:
-            network, shapes = _made(timm, own, pretrained=False, num_classes=found.classes), dict(every)
-        found = zoo.reduced(found, [key for key in network.state_dict() if key not in shapes])
-    zoo.check(found, shapes, name)
+    network = _made(timm, own, pretrained=weights == "imagenet")
+
+    def published(_name: str) -> zoo.Parameters:
+        arrays = {key: value.detach().float().numpy() for key, value in floats(network).items()}
+        return zoo.Parameters(arrays, Weights("imagenet", note="timm's weights"))
+
+    found = obtain(network, name, weights, {"imagenet": published})
+    if found.classes is not None:
+        network = _made(timm, own, pretrained=False, num_classes=found.classes)
     told = timm.data.resolve_model_data_config(network)
     side = told["input_size"][1:]
     classes: Any = network.num_classes
     labels = imagenet_labels() if classes == zoo.PUBLISHED else None
     resize = math.floor(min(side) / float(told.get("crop_pct", 1.0)))
-    return network, found, make_spec(tuple(side), tuple(told["mean"]), tuple(told["std"]), labels, resize)
+    spec = make_spec(tuple(side), tuple(told["mean"]), tuple(told["std"]), labels, resize)
+    return network, replace(found, spec=spec)
 
 
 def _made(timm: Any, own: str, **options: Any) -> nn.Module:

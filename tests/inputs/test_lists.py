@@ -12,7 +12,8 @@ from PIL import Image
 
 from vizkit import folders, images
 from vizkit.errors import ImageError, SettingError
-from vizkit.inputs.compact import Coded, Files, FirstFolders, Names
+from vizkit.inputs.compact import Coded, FirstFolders, Names
+from vizkit.inputs.listing import Files
 
 TEXTS = ["a/b.png", "", "ä/ö.png", "back\udcff.png", "top.png"]
 

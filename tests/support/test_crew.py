@@ -20,7 +20,6 @@ import pytest
 
 import vizkit
 from vizkit.contract import backend as contract
-from vizkit.contract.model import Altered
 from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.support.command import COMMAND
 from vizkit.support.crew import Team, crew, working
@@ -145,8 +144,8 @@ def device(models: Sequence[Any], task: int) -> tuple[int, str]:
 def test_one_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network on "cuda"; there are two GPUs, said to be."""
     model = vizkit.load("shapes")
-    recipe = replace(model.recipe, device="cuda")  # type: ignore[type-var]
-    model.recipe = Altered(recipe, {})
+    model.recipe = replace(model.recipe, device="cuda")  # type: ignore[type-var]
+    model = model.with_parameters({})
     backend = type(contract.get(model.backend))
     monkeypatch.setattr(backend, "devices", lambda self: ("cpu", "cuda:0", "cuda:1"))
     hands = Processes(packed([]), [model], 2)

@@ -54,7 +54,7 @@ def test_kept_memory_is_given_back_each_time_it_has_grown(monkeypatch: pytest.Mo
     unused = memory.Scattered()
     found = []
     for held in (100, 112, 117, 117, 130, 136, 136):
-        monkeypatch.setattr(memory, "_resident", lambda held=held: held)
+        monkeypatch.setattr(memory, "resident", lambda held=held: held)
         before = len(trims)
         unused.give_back()
         found.append(len(trims) > before)

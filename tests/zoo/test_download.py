@@ -17,7 +17,7 @@ import pytest
 
 from vizkit.errors import SettingError, WeightsError
 from vizkit.zoo import download
-from vizkit.zoo.download import fetch, fetch_zipped
+from vizkit.zoo.download import fetch, fetch_zipped, transfer
 
 BODY = np.random.default_rng(0).bytes(700_000)
 SHA256, SHA1 = hashlib.sha256(BODY).hexdigest(), hashlib.sha1(BODY, usedforsecurity=False).hexdigest()
@@ -123,10 +123,13 @@ def test_success(server: str, habit: str, tmp_path: Path) -> None:
 @pytest.mark.quick
 @pytest.mark.parametrize("habit", ["", "?whole", "?cut", "?other"])
 @pytest.mark.parametrize("length", [100_000, len(BODY), len(BODY) + 9])
-def test_resumes_an_earlier_run(server: str, habit: str, length: int, tmp_path: Path) -> None:
+def test_resumes_an_earlier_run(
+    server: str, habit: str, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part, target = tmp_path / "w.pth.part", tmp_path / "w.pth"
     part.write_bytes((BODY + bytes(9))[:length])
-    assert fetch(server + "w.pth" + habit, target, sha1=SHA1, attempts=5).read_bytes() == BODY
+    monkeypatch.setattr(download, "ATTEMPTS", 5)
+    assert fetch(server + "w.pth" + habit, target, sha1=SHA1).read_bytes() == BODY
     assert names(tmp_path) == ["w.pth"]
     assert Handler.asked[0] == f"bytes={length}-"
 
@@ -172,8 +175,8 @@ def test_wrong_hash(server: str, tmp_path: Path) -> None:
 def test_server_refuses(server: str, tmp_path: Path) -> None:
     fails(server + "absent.pth", tmp_path / "w.pth", "404")
     assert len(Handler.asked) == 1  # asking again cannot help
-    fails(server + "w.pth?busy", tmp_path / "w.pth", "503", attempts=2)
-    assert len(Handler.asked) == 3
+    fails(server + "w.pth?busy", tmp_path / "w.pth", "503")
+    assert len(Handler.asked) == 4
     Handler.files["w.pth"] = b""
     fails(server + "w.pth", tmp_path / "w.pth", "empty file")
     assert names(tmp_path) == []
@@ -195,7 +198,8 @@ def test_nobody_answers(closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     fails(closed, target, "refused", "is there now is not it", hashlib.sha1(b"older").hexdigest(), sha1=SHA1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/w.pth"
-        fails(url, tmp_path / "x.pth", "timed out", timeout=0.1, attempts=1)
+        monkeypatch.setattr(transfer, "TIMEOUT", 0.1)
+        fails(url, tmp_path / "x.pth", "timed out")
     fails("file:///etc/hosts", tmp_path / "x.pth", "https://")
     monkeypatch.delenv("no_proxy")
     monkeypatch.delenv("NO_PROXY")

@@ -60,7 +60,8 @@ def test_the_training_record_is_of_the_stored_weights() -> None:
 
 def test_stored_weights_name_fresh_pictures() -> None:
     torch = pytest.importorskip("torch")
-    from vizkit_torch.shapes import ShapesNet, scores
+    from benchmarks.train_shapes import scores
+    from vizkit_torch.shapes import ShapesNet
 
     network = ShapesNet()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in load_file(WEIGHTS).items()})
@@ -74,8 +75,7 @@ def test_stored_weights_name_fresh_pictures() -> None:
 
 def test_training_repeats_byte_for_byte_and_leaves_torch_as_it_was() -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks.train_shapes import train
-    from vizkit_torch.shapes import weights_file
+    from benchmarks.train_shapes import train, weights_file
 
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     first, curves = train(seed=3, steps=4, batch=12)

@@ -273,9 +273,7 @@ def describe() -> list[BackendInfo]:
     """Every registered backend: installed or not, versions, devices, and the line that installs it."""
     out = []
     for name, known in registered().items():
-        info = BackendInfo(name, known.framework, known.installed(), install=known.install)
-        if info.installed:
-            backend = known()
-            info = BackendInfo(name, known.framework, True, backend.versions(), backend.devices(), known.install)
-        out.append(info)
+        there = known() if known.installed() else None
+        told = ({}, ()) if there is None else (there.versions(), there.devices())
+        out.append(BackendInfo(name, known.framework, there is not None, *told, known.install))
     return out

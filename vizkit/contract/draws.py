@@ -61,14 +61,11 @@ def normal(keys: npt.NDArray[np.floating[Any]], count: int) -> npt.NDArray[np.fl
     return drawn[:, :count]
 
 
+def _mixed(z: int) -> int:
+    return int(_mix(np.array([z & WORD], np.uint64))[0])
+
+
 def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     for shift, factor in MIXING:
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
     return z ^ (z >> np.uint64(LAST))
-
-
-def _mixed(z: int) -> int:
-    z &= WORD
-    for shift, factor in MIXING:
-        z = ((z ^ (z >> shift)) * factor) & WORD
-    return z ^ (z >> LAST)

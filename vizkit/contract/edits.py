@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import LayerError, SettingError
+from .model import Changed, Model
 from .ops import Array, Step, Tensor
 from .terms import OUTPUT, Mode, Term, term_of
-
-if TYPE_CHECKING:
-    from .model import Model
-    from .model import Model as _Base
-else:
-    _Base = object
 
 
 @dataclass(frozen=True)
@@ -84,24 +78,8 @@ def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int
     said = ", ".join(map(str, wanted))
     note = f"{model.weights.note}; edited: {said}" if model.weights.note else f"edited: {said}"
     found.weights = replace(model.weights, note=note)
-    found.recipe = None if model.recipe is None else WithEdits(model.recipe, wanted)
+    found.recipe = None if model.recipe is None else Changed(model.recipe, partial(edited, edits=wanted))
     return found
-
-
-@dataclass(frozen=True)
-class WithEdits:
-    """The recipe of a network with edits."""
-
-    recipe: Callable[[str | None], Model]
-    edits: tuple[Edit, ...]
-
-    @property
-    def device(self) -> str:
-        """Where it is made, if its own recipe tells."""
-        return str(getattr(self.recipe, "device", ""))
-
-    def __call__(self, device: str | None) -> Model:
-        return edited(self.recipe(device), self.edits)
 
 
 def _units(model: Model, layer: str) -> tuple[int, int]:
@@ -115,7 +93,7 @@ def _units(model: Model, layer: str) -> tuple[int, int]:
     raise LayerError(f"Layer {layer!r} of {model.name} gives {shape}; an edit needs (1, C, h, w), (1, C) or tokens.")
 
 
-class _Edited(_Base):
+class _Edited(Model):
     """What an edited model does before its kind's own pass."""
 
     _edits: Mapping[str, Mapping[int, float | None]]

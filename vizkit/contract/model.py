@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -216,7 +217,7 @@ class Model(ABC):
                 raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
         model = self._with_parameters(arrays)
         model._hash = model._held = None
-        model.recipe = None if self.recipe is None else Altered(self.recipe, arrays)
+        model.recipe = None if self.recipe is None else Changed(self.recipe, methodcaller("with_parameters", arrays))
         model.weights = replace(self.weights, note=f"{len(arrays)} of {len(shapes)} parameters replaced")
         return model
 
@@ -360,11 +361,11 @@ class Model(ABC):
 
 
 @dataclass(frozen=True)
-class Altered:
-    """The recipe of a network with other values of some parameters."""
+class Changed:
+    """The recipe of what ``change`` makes of another recipe's network."""
 
     recipe: Callable[[str | None], Model]
-    changes: Mapping[str, Array]
+    change: Callable[[Model], Model]
 
     @property
     def device(self) -> str:
@@ -372,7 +373,7 @@ class Altered:
         return str(getattr(self.recipe, "device", ""))
 
     def __call__(self, device: str | None) -> Model:
-        return self.recipe(device).with_parameters(self.changes)
+        return self.change(self.recipe(device))
 
 
 def wrong_size(model: Model, why: str) -> ShapeError:

@@ -271,23 +271,14 @@ def bilinear_columns(source: int, target: int) -> Array:
 @lru_cache(maxsize=64)
 def bilinear_matrix(source: int, target: int) -> Array:
     """(target, source) float64 matrix of one axis' bilinear interpolation with half-pixel centres, edges repeated."""
-    low, high, share = bilinear_taps(source, target)
+    rows = np.arange(target)
+    at = np.clip((rows + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(at).astype(int)
     matrix = np.zeros((target, source))
-    np.add.at(matrix, (np.arange(target), low), 1 - share)
-    np.add.at(matrix, (np.arange(target), high), share)
+    np.add.at(matrix, (rows, low), 1 - (at - low))
+    np.add.at(matrix, (rows, np.minimum(low + 1, source - 1)), at - low)
     matrix.flags.writeable = False
     return matrix
-
-
-@lru_cache(maxsize=64)
-def bilinear_taps(source: int, target: int) -> tuple[Array, Array, Array]:
-    """What :func:`bilinear_matrix` reads for each of ``target`` places: two indices, and the share of the second."""
-    at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    low = np.floor(at).astype(int)
-    found = low, np.minimum(low + 1, source - 1), at - low
-    for one in found:
-        one.flags.writeable = False
-    return found
 
 
 @lru_cache(maxsize=16)

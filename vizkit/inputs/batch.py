@@ -42,8 +42,7 @@ class Batch:
 
     def repeated(self, count: int) -> Batch:
         """A single picture so many times."""
-        every = np.zeros(count, int)
-        return self.part(every)
+        return self.part(np.zeros(count, int))
 
     def part(self, which: Sequence[int] | Array) -> Batch:
         """The pictures at these places."""

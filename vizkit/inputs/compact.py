@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import operator
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
 
@@ -20,15 +21,25 @@ Own = TypeVar("Own", bound="Computed[Any]")
 
 class Computed(Sequence[T]):
     """A sequence whose members are made when they are asked for; equal to any sequence of equal members, and small to
-    send to another process, as are its slices."""
+    send to another process, as are its slices. ``by_place`` names what it holds for each member: arrays, or sequences
+    like itself."""
+
+    by_place: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def one(self, at: int) -> T:
         """The member at a place from 0 on."""
 
-    @abstractmethod
     def pick(self: Own, at: Array) -> Own:
         """The members at these places (n,), as a list of the same kind."""
+        found = copy.copy(self)
+        for name in self.by_place:
+            held = getattr(self, name)
+            setattr(found, name, held.pick(at) if isinstance(held, Computed) else held[at])
+        return found
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.by_place[0]))
 
     @overload
     def __getitem__(self, at: int) -> T: ...
@@ -60,101 +71,59 @@ class Computed(Sequence[T]):
 class Names(Computed[str]):
     """Texts one behind the other in one block of bytes: a million file names of 30 letters take 38 MB."""
 
-    def __init__(self, block: bytes, ends: Array) -> None:
-        self.block, self.ends = block, ends
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self.block = b"".join(parts)
+        self.ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Names:
         """These texts."""
-        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-        return cls(b"".join(encoded), np.cumsum([0, *map(len, encoded)], dtype=np.int64))
+        return cls([text.encode("utf-8", "surrogateescape") for text in texts])
 
     def __len__(self) -> int:
         return len(self.ends) - 1
 
     def one(self, at: int) -> str:
-        """The text at a place."""
         return self.block[self.ends[at] : self.ends[at + 1]].decode("utf-8", "surrogateescape")
 
     def encoded(self) -> Iterator[bytes]:
         """All texts as bytes, in a third of the time."""
-        ends = self.ends.tolist()
-        return (self.block[start:end] for start, end in itertools.pairwise(ends))
+        return (self.block[start:end] for start, end in itertools.pairwise(self.ends.tolist()))
 
     def pick(self, at: Array) -> Names:
-        """The texts at these places."""
-        parts = [self.block[self.ends[k] : self.ends[k + 1]] for k in at]
-        return Names(b"".join(parts), np.cumsum([0, *map(len, parts)], dtype=np.int64))
+        return Names([self.block[self.ends[k] : self.ends[k + 1]] for k in at])
 
 
+@dataclass(eq=False, repr=False)
 class Numbered(Computed[str]):
     """Names where there are none: "image 0" and so on."""
 
-    def __init__(self, numbers: Array) -> None:
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+    numbers: Array
+    by_place = ("numbers",)
 
     def one(self, at: int) -> str:
-        """The name at a place."""
         return f"image {self.numbers[at]}"
 
-    def pick(self, at: Array) -> Numbered:
-        """The names at these places."""
-        return Numbered(self.numbers[at])
 
-
-class Files(Computed[Path]):
-    """Files below folders: member k lies in ``roots[of[k]]`` and is called ``names[k]`` there, less the beginning
-    ``cuts[of[k]]``, which only tells the folders apart."""
-
-    def __init__(self, names: Names, roots: tuple[str, ...], cuts: tuple[str, ...], of: Array) -> None:
-        self.names, self.roots, self.cuts, self.of = names, roots, cuts, of
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def one(self, at: int) -> Path:
-        """The path at a place."""
-        return Path(self.roots[self.of[at]], self.names.one(at).removeprefix(self.cuts[self.of[at]]))
-
-    def pick(self, at: Array) -> Files:
-        """The paths at these places."""
-        return Files(self.names.pick(at), self.roots, self.cuts, self.of[at])
-
-    def states(self) -> Iterator[bytes]:
-        """Size and time of each file, without a Path for each of a million."""
-        roots = [os.fsencode(os.path.join(root, "")) for root in self.roots]
-        cuts = [len(os.fsencode(name)) for name in self.cuts]
-        for name, k in zip(self.names.encoded(), self.of.tolist(), strict=True):
-            yield state_of(roots[k] + name[cuts[k] :])
-
-
+@dataclass(eq=False, repr=False)
 class FirstFolders(Computed["str | None"]):
     """The first folder in each name, which is its label; None where there is none."""
 
-    def __init__(self, names: Names) -> None:
-        self.names = names
-
-    def __len__(self) -> int:
-        return len(self.names)
+    names: Names
+    by_place = ("names",)
 
     def one(self, at: int) -> str | None:
-        """The label at a place."""
         first, slash, _ = self.names.one(at).partition("/")
         return first if slash else None
 
-    def pick(self, at: Array) -> FirstFolders:
-        """The labels at these places."""
-        return FirstFolders(self.names.pick(at))
 
-
+@dataclass(eq=False, repr=False)
 class Coded(Computed["str | None"]):
     """Labels as numbers of a list of names; -1 is no label."""
 
-    def __init__(self, codes: Array, known: Sequence[str]) -> None:
-        self.codes, self.known = codes, known
+    codes: Array
+    known: Sequence[str]
+    by_place = ("codes",)
 
     @classmethod
     def of(cls, values: Iterable[Any], known: Sequence[str] | None = None) -> Coded:
@@ -165,17 +134,9 @@ class Coded(Computed["str | None"]):
         found = np.fromiter((codes.setdefault(text, len(codes) - 1) for text in given), np.int32)
         return cls(found, tuple(text for text in codes if text is not None))
 
-    def __len__(self) -> int:
-        return len(self.codes)
-
     def one(self, at: int) -> str | None:
-        """The label at a place."""
         code = self.codes[at]
         return None if code < 0 else self.known[code]
-
-    def pick(self, at: Array) -> Coded:
-        """The labels at these places."""
-        return Coded(self.codes[at], self.known)
 
 
 def _text(value: Any, known: Sequence[str] | None) -> str | None:

@@ -23,6 +23,7 @@ FITS = ("crop", "squash")
 RANGES = ("imagenet", "unit")
 SLACK = 0.02
 """How far beyond 0..1 a picture may be that is shown as it is."""
+MIXED = "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
 MOST_THREADS = 16
 """That make pictures ready side by side."""
 
@@ -95,9 +96,7 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     if all(ready):
         return as_given(np.stack(listed), spec, names)
     if any(ready):
-        raise ImageError(
-            "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
-        )
+        raise ImageError(MIXED)
     if spec.extent:
         raise ImageError(f"This network takes arrays of shape {spec.shape}, and no pictures.")
     height, width = spec.size
@@ -110,7 +109,8 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
         if not coloured:
             tensor[i] = fit_channels(item, spec, fit)
         else:
-            if fit == "squash" and spec.channels == 3 and isinstance(item, np.ndarray) and _fits(item, spec):
+            own = isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.shape == (height, width, 3)
+            if own and fit == "squash" and spec.channels == 3:
                 pictures[i] = seen = item
             else:
                 fitted = fit_image(read(item), spec, fit)
@@ -175,10 +175,6 @@ def fit_channels(array: Any, spec: InputSpec, fit: str) -> Array:
     high = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
     planes = (Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in array)
     return np.stack([np.asarray(fit_image(plane, spec, fit), np.float32) / np.float32(high) for plane in planes])
-
-
-def _fits(array: Array, spec: InputSpec) -> bool:
-    return array.dtype == np.uint8 and array.shape == (*spec.size, 3)
 
 
 def fingerprint(image: ImageInput) -> str:

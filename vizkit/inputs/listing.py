@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..contract.backend import Array
 from ..contract.errors import ImageError, SettingError
 from .batch import Batch, ImageInput
-from .compact import Computed, Files, FirstFolders, Names
+from .compact import Computed, FirstFolders, Names, state_of
 from .pictures import SUFFIXES, Pictures, Skipped
 from .reading import Draft, Reference, read
 from .sources import SHARDS, TAR, dataset, is_dataset, table, tar
@@ -55,8 +57,7 @@ def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
     for path in given:
         if not path.exists():
             raise ImageError(f"There is no file or folder {str(path)!r} (looked in {path.absolute().parent}).")
-    held = [path for path in given if path.suffix.lower() in SHARDS and path.is_file()]
-    if held:
+    if any(path.suffix.lower() in SHARDS and path.is_file() for path in given):
         return _shards(given, draft)
     names: list[str] = []
     counts: list[int] = []
@@ -73,9 +74,8 @@ def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
     if names:
         listed = Names.of(names)
         of = np.repeat(np.arange(len(roots), dtype=np.int32), counts)
-        files = Files(listed, tuple(root for root, _ in roots), tuple(first for _, first in roots), of)
-        items = files if draft is None else Drafts(files, draft)
-        return Pictures(items, listed, FirstFolders(listed), tuple(skipped))
+        files = Files(listed, tuple(root for root, _ in roots), tuple(first for _, first in roots), of, draft)
+        return Pictures(files, listed, FirstFolders(listed), tuple(skipped))
     shards = [Path(path, name) for path in given for name in sorted(_walk(path, SHARDS, []))]
     if shards:
         return _shards(shards, draft)
@@ -83,26 +83,29 @@ def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
     raise ImageError(f"{', '.join(map(str, paths))} holds no image ({', '.join(SUFFIXES)}).{unread}")
 
 
-class Drafts(Computed[Draft]):
-    """Files that may be decoded smaller."""
+@dataclass(eq=False, repr=False)
+class Files(Computed[Any]):
+    """Files below folders: member k lies in ``roots[of[k]]`` and is called ``names[k]`` there, less the beginning
+    ``cuts[of[k]]``, which only tells the folders apart. With a ``draft`` each is a :class:`Draft`."""
 
-    def __init__(self, files: Files, least: int) -> None:
-        self.files, self.least = files, least
+    names: Names
+    roots: tuple[str, ...]
+    cuts: tuple[str, ...]
+    of: Array
+    draft: int | None = None
+    by_place = ("names", "of")
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def one(self, at: int) -> Draft:
-        """The file at a place."""
-        return Draft(self.files.one(at), self.least)
-
-    def pick(self, at: Any) -> Drafts:
-        """The files at these places."""
-        return Drafts(self.files.pick(at), self.least)
+    def one(self, at: int) -> Path | Draft:
+        path = Path(self.roots[self.of[at]], self.names.one(at).removeprefix(self.cuts[self.of[at]]))
+        return path if self.draft is None else Draft(path, self.draft)
 
     def states(self) -> Iterator[bytes]:
-        """As each file's."""
-        return (state + f" {self.least}".encode() for state in self.files.states())
+        """As each file's, without a Path for each of a million."""
+        roots = [os.fsencode(os.path.join(root, "")) for root in self.roots]
+        cuts = [len(os.fsencode(name)) for name in self.cuts]
+        told = b"" if self.draft is None else f" {self.draft}".encode()
+        for name, k in zip(self.names.encoded(), self.of.tolist(), strict=True):
+            yield state_of(roots[k] + name[cuts[k] :]) + told
 
 
 def _shards(paths: Sequence[Path], draft: int | None) -> Pictures:
@@ -188,9 +191,6 @@ def _collect(given: Any) -> Pictures:
     if not listed:
         raise ImageError("The list of images is empty; give at least one.")
     items = tuple(Path(item) if isinstance(item, str | os.PathLike) else item for item in listed)
-    names = tuple(_name(item) or f"image {i}" for i, item in enumerate(items))
+    named = (getattr(item, "name", None) if isinstance(item, Path | Reference) else None for item in items)
+    names = tuple(name or f"image {i}" for i, name in enumerate(named))
     return Pictures(items, names, (None,) * len(items))
-
-
-def _name(item: Any) -> str | None:
-    return item.name if isinstance(item, Path) else getattr(item, "name", None) if isinstance(item, Reference) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,18 +51,14 @@ class Pictures:
         at."""
         digest = hashlib.sha256()
         names = self.names if isinstance(self.names, Names) else Names.of(self.names)
-        for name, state in zip(names.encoded(), _states(self.items), strict=True):
+        states = self.items.states() if hasattr(self.items, "states") else map(_state, self.items)
+        for name, state in zip(names.encoded(), states, strict=True):
             digest.update(name + b"\0" + state)
         return digest.hexdigest()
 
 
 def _part(listed: Sequence[Any], at: Any) -> Sequence[Any]:
     return listed.pick(at) if isinstance(listed, Computed) else tuple(listed[int(k)] for k in at)
-
-
-def _states(items: Sequence[Any]) -> Iterator[bytes]:
-    own = getattr(items, "states", None)
-    return own() if own is not None else map(_state, items)
 
 
 def _state(item: Any) -> bytes:

@@ -24,9 +24,7 @@ def each(given: Any, spec: InputSpec) -> Iterator[tuple[str, Any]]:
     """Every image that is meant, by name: a path, a Pillow image or a uint8 picture (H, W) or (H, W, 3), which are yet
     to be fitted; whole numbers (C, H, W) of other channels, which are, too; or a float array in the network's own
     shape, which is used as it is. Raises ImageError."""
-    counter = iter(range(1 << 62))
-    for one in _flat(given, spec):
-        i = next(counter)
+    for i, one in enumerate(_flat(given, spec)):
         yield (Path(one).name if isinstance(one, str | os.PathLike) else f"image {i}"), one
 
 

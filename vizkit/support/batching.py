@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..contract.backend import Model
 from ..contract.errors import SettingError
-from .progress import Advance, steps_bar
+from .progress import steps_bar
 
 BUDGET = 1 << 30
 """Bytes of activations that a batch may hold where nobody knows how much there is."""
@@ -51,23 +51,19 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise SettingError(f"batch_size={batch_size}: give at least 1, or None to fit the memory.")
     size = batch_size or (fitting(model) if total > 1 else 1)
-    with model.held(), steps_bar(label, total) as advance:
-        return _run(model, total, size, step, advance)
-
-
-def _run(model: Model, total: int, size: int, step: Callable[[int, int], None], advance: Advance) -> int:
     start = 0
-    while start < total:
-        stop = min(start + size, total)
-        try:
-            step(start, stop)
-        except Exception as error:
-            if not model.ops.is_out_of_memory(error) or stop - start == 1:
-                raise
-            size = (stop - start) // 2
-            continue
-        start = stop
-        advance(start, "")
-        if start < total:
-            model.ops.tidy()
+    with model.held(), steps_bar(label, total) as advance:
+        while start < total:
+            stop = min(start + size, total)
+            try:
+                step(start, stop)
+            except Exception as error:
+                if not model.ops.is_out_of_memory(error) or stop - start == 1:
+                    raise
+                size = (stop - start) // 2
+                continue
+            start = stop
+            advance(start, "")
+            if start < total:
+                model.ops.tidy()
     return size

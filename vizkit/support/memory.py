@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import platform
 import sys
 from pathlib import Path
@@ -51,7 +50,7 @@ class Scattered:
     def give_back(self) -> None:
         """Return it to the system, where the C library can. After :func:`keep_memory` only once the process has grown
         by a share of :data:`GROWTH`, since getting it anew costs a tenth to a quarter of a batch's time."""
-        held = _resident()
+        held = resident()
         self._level = self._level or held
         if _keeps and held <= (1 + GROWTH) * self._level:
             return
@@ -59,14 +58,6 @@ class Scattered:
         trim = _of_glibc("malloc_trim")
         if trim is not None:
             trim(0)
-
-
-def _resident() -> int:
-    """Bytes of this process that lie in memory; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
-    except OSError:
-        return 0
 
 
 def _of_glibc(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -146,25 +147,16 @@ def parameters(layers: Layers, seed: int) -> list[dict[str, Array]]:
     rng = np.random.default_rng(seed)
     out: list[dict[str, Any]] = []
     for kind, *sizes in layers:
-        if kind == "conv":
-            inputs, outputs, kernel, _ = sizes
-            shape = (outputs, inputs, kernel, kernel)
-            scale = (2 / (inputs * kernel**2)) ** 0.5
+        if kind in ("conv", "dense"):
+            inputs, outputs, *window = sizes
+            shape = (outputs, inputs, *window[:1] * 2)
+            scale = (2 / math.prod(shape[1:])) ** 0.5
             out.append({"weight": rng.normal(0, scale, shape), "bias": rng.normal(0, 0.1, outputs)})
-        elif kind == "dense":
-            inputs, outputs = sizes
-            scale = (2 / inputs) ** 0.5
-            out.append({"weight": rng.normal(0, scale, (outputs, inputs)), "bias": rng.normal(0, 0.1, outputs)})
         elif kind == "norm":
             (channels,) = sizes
-            out.append(
-                {
-                    "weight": rng.uniform(0.5, 1.5, channels),
-                    "bias": rng.normal(0, 0.2, channels),
-                    "mean": rng.normal(0, 0.5, channels),
-                    "var": rng.uniform(0.5, 2.0, channels),
-                }
-            )
+            weight, bias = rng.uniform(0.5, 1.5, channels), rng.normal(0, 0.2, channels)
+            mean, variance = rng.normal(0, 0.5, channels), rng.uniform(0.5, 2.0, channels)
+            out.append({"weight": weight, "bias": bias, "mean": mean, "var": variance})
         else:
             out.append({})
     return out

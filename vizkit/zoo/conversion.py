@@ -11,7 +11,7 @@ from ..contract.errors import SettingError, WeightsWarning, unknown
 from . import formats, metadata, naming, store
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG, spec_of
-from .weights import STRIDES
+from .weights import STRIDES, stride_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ def convert(
     """
     if model not in CATALOG:
         raise unknown("model with canonical names", model, CATALOG)
-    _check_stride(model, stride)
+    if stride is not None and stride not in STRIDES:
+        raise SettingError(f"stride={stride!r}: expected '1x1' (ResNet v1) or '3x3' (v1.5).")
+    if stride is not None and not is_bottleneck(model):
+        raise SettingError(f"stride={stride!r}: {model} has no bottlenecks, so its strides have one place only.")
     target = Path(target)
     formats.check_suffix(target)
     found = store.obtain(model, os.fspath(source), store.torchvision_weights, stride)
@@ -87,7 +90,7 @@ def convert(
         target,
         sum(array.size for array in found.arrays.values()),
         len(found.arrays),
-        _stride_name(model, properties),
+        stride_of(model, properties),
         properties.get("transform_input", False),
         found.folded,
         found.left_out,
@@ -98,24 +101,9 @@ def convert(
     return done
 
 
-def _check_stride(model: str, stride: str | None) -> None:
-    if stride is None:
-        return
-    if stride not in STRIDES:
-        raise SettingError(f"stride={stride!r}: expected '1x1' (ResNet v1) or '3x3' (v1.5).")
-    if not is_bottleneck(model):
-        raise SettingError(f"stride={stride!r}: {model} has no bottlenecks, so its strides have one place only.")
-
-
-def _stride_name(model: str, properties: dict[str, bool]) -> str | None:
-    if not is_bottleneck(model):
-        return None
-    return "1x1" if properties.get("stride_in_1x1", False) else "3x3"
-
-
 def _warning(model: str, suffix: str, properties: dict[str, bool]) -> str:
     """What torchvision or Gluon's zoo would silently compute wrongly, and what to do there."""
-    early = _stride_name(model, properties)
+    early = stride_of(model, properties)
     if suffix == ".pth" and early == "1x1":
         return (
             f"These are ResNet v1 weights: they stride in the first 1x1 convolution of a block. torchvision's {model} "

@@ -12,7 +12,7 @@ from typing import Any
 from ..contract.errors import WeightsError
 from ..contract.terms import digest
 from . import formats, naming, weights
-from .architecture import is_bottleneck, parameter_shapes
+from .architecture import parameter_shapes
 from .catalog import CATALOG
 from .download.digest import file_hash
 
@@ -138,9 +138,8 @@ def _fit(model: str, file: formats.WeightFile) -> dict[str, Any]:
         weights.check(found, parameter_shapes(model), model)
     except WeightsError as error:
         return {"misfit": str(error)}
-    early = found.properties.get("stride_in_1x1", False)
     return {
         "parameters_sha256": digest(sorted(found.arrays.items())),
-        "stride": ("1x1" if early else "3x3") if is_bottleneck(model) else None,
+        "stride": weights.stride_of(model, found.properties),
         "transform_input": found.properties.get("transform_input"),
     }

@@ -16,24 +16,13 @@ from .catalog import CATALOG
 def obtain(
     model: str, wanted: str, imagenet: Callable[[str], weights.Parameters], stride: str | None = None
 ) -> weights.Parameters:
-    """Parameters of a canonical model, checked: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or
-    "gluon" for one of the stores, "random:SEED", or a file. ``stride`` is as in :func:`vizkit.zoo.weights.from_file`.
-
-    Raises WeightsError for weights that cannot be had or do not fit, SettingError for a seed that is none.
-    """
-    seed = weights.seed_of(wanted)
+    """Parameters of a canonical model: ``wanted`` is "imagenet", which ``imagenet`` answers, "torchvision" or "gluon"
+    for one of the stores, or as in :func:`vizkit.zoo.weights.obtain`. All stores have the weights that come with
+    vizkit's own network."""
     stores = {"imagenet": imagenet, "torchvision": torchvision_weights, "gluon": gluon_weights}
-    if seed is not None:
-        found = weights.draw(parameter_shapes(model), seed)
-    elif wanted in stores:
-        found = stores[wanted](model)
-    else:
-        found = weights.from_file(model, wanted, stride)
-    shapes: weights.Shapes = parameter_shapes(model)
-    if not CATALOG[model].bundled:
-        found, shapes = weights.headed(found, shapes)
-    weights.check(found, shapes, model)
-    return found
+    if CATALOG[model].bundled:
+        stores = dict.fromkeys(stores, weights.bundled)
+    return weights.obtain(model, wanted, parameter_shapes(model), stores, stride)[0]
 
 
 def torch_file(model: str, name: str) -> weights.Parameters:
@@ -51,19 +40,14 @@ def torch_file(model: str, name: str) -> weights.Parameters:
 
 
 def torchvision_weights(model: str) -> weights.Parameters:
-    """torchvision's ImageNet weights of a canonical model; its bundled ones where it is vizkit's own."""
-    if CATALOG[model].bundled:
-        return weights.bundled(model)
+    """torchvision's ImageNet weights of a canonical model."""
     found = torch_file(model, CATALOG[model].torch_file)
     return replace(found, origin=replace(found.origin, note="torchvision's weights"))
 
 
 def gluon_weights(model: str) -> weights.Parameters:
-    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network; its
-    bundled ones where it is vizkit's own."""
+    """MXNet's ImageNet weights of a canonical model that Gluon's zoo has, from MXNet's cache or the network."""
     entry = CATALOG[model]
-    if entry.bundled:
-        return weights.bundled(model)
     if not entry.gluon_name:
         raise WeightsError(f"Gluon's model zoo has no {model}, so no weights of it; take weights='torchvision'.")
     return gluon_file(model, entry.gluon_name, entry.gluon_sha1)
@@ -71,8 +55,6 @@ def gluon_weights(model: str) -> weights.Parameters:
 
 def gluon_or_torchvision(model: str) -> weights.Parameters:
     """Gluon's own weights, or torchvision's where the zoo has none or its store does not answer; the note says so."""
-    if CATALOG[model].bundled:
-        return weights.bundled(model)
     if not CATALOG[model].gluon_name:
         found = torchvision_weights(model)
         return replace(found, origin=replace(found.origin, note="torchvision's weights: Gluon's zoo has none"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..contract.spec import InputSpec
 from . import formats, naming
 from . import metadata as saying
 from .architecture import is_bottleneck, parameter_shapes
-from .catalog import CATALOG
+from .catalog import CATALOG, spec_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 RESIDUAL_GAIN = 0.25
@@ -52,6 +52,19 @@ class Parameters:
     def has(self, name: str) -> bool:
         """Whether a property is set; absent means no."""
         return self.properties.get(name, False)
+
+    def input(self, model: str) -> InputSpec:
+        """What the network expects: as the file describes it, else as it was published; without labels where it has
+        another number of classes."""
+        spec = self.spec or spec_of(model)
+        return spec if self.classes in (None, len(spec.labels or ())) else replace(spec, labels=None)
+
+
+def stride_of(model: str, properties: Mapping[str, bool]) -> str | None:
+    """Where a bottleneck ResNet strides, "1x1" or "3x3"; None for other networks."""
+    if not is_bottleneck(model):
+        return None
+    return "1x1" if properties.get("stride_in_1x1", False) else "3x3"
 
 
 def seed_of(weights: str) -> int | None:
@@ -154,7 +167,11 @@ def interpret(model: str, found: formats.WeightFile, stride: str | None = None) 
         if model == "googlenet":
             out += tuple(name for name in arrays if name.startswith(AUXILIARY) and name not in out)
         if is_bottleneck(model) and "layer1.0.conv3.weight" in arrays:
-            arrays, folded = _folded(model, arrays, path)
+            biases = naming.bias_norms(model)
+            lacking = [name for name in biases if name not in arrays]
+            if 0 < len(lacking) < len(biases):
+                raise WeightsError(f"{path} lacks {lacking[0]}, and has the like of other blocks. Give the whole file.")
+            arrays, folded = naming.fold(model, arrays)
             unclear = found.format == "params" or naming.is_folded(model, arrays)
             said.properties.update(_stride(said.properties, stride, folded, unclear, path))
     if model == "googlenet":
@@ -164,15 +181,6 @@ def interpret(model: str, found: formats.WeightFile, stride: str | None = None) 
     note = f"the state under {found.entry!r}" if found.entry else None
     origin = Weights(str(path), str(path.resolve()), note)
     return Parameters(arrays, origin, said.properties, said.spec, out, folded, said.source)
-
-
-def _folded(model: str, arrays: dict[str, Array], path: Path) -> tuple[dict[str, Array], int]:
-    """Without the biases of Gluon's ResNet v1, and how many there were: all or none."""
-    biases = naming.bias_norms(model)
-    lacking = [name for name in biases if name not in arrays]
-    if 0 < len(lacking) < len(biases):
-        raise WeightsError(f"{path} lacks {lacking[0]}, and has the like of other blocks. Give the whole file.")
-    return naming.fold(model, arrays)
 
 
 def _stride(said: Mapping[str, bool], asked: str | None, biases: int, unclear: bool, path: Path) -> dict[str, bool]:
@@ -195,9 +203,33 @@ def _stride(said: Mapping[str, bool], asked: str | None, biases: int, unclear: b
     return {} if known is None else {"stride_in_1x1": known}
 
 
-def reduced(found: Parameters, without: Collection[str]) -> Parameters:
-    """Parameters without those of these names, whole numbers that are part of a network."""
-    return replace(found, arrays={key: value for key, value in found.arrays.items() if key not in without})
+def obtain(
+    model: str,
+    wanted: str,
+    shapes: Shapes,
+    stores: Mapping[str, Callable[[str], Parameters]],
+    stride: str | None = None,
+    whole: Collection[str] = (),
+) -> tuple[Parameters, Shapes]:
+    """Parameters of a network, checked, and their shapes, of which those for its classes may be others than the
+    ``shapes`` that are given.
+
+    ``wanted``: a word that one of ``stores`` answers, "random:SEED", or a file. ``stride`` is as in :func:`from_file`.
+    ``whole`` names whole numbers that are part of the network; what a file says of them is left out.
+
+    Raises WeightsError for weights that cannot be had or do not fit, SettingError for a seed that is none.
+    """
+    seed = seed_of(wanted)
+    if seed is not None:
+        found = draw(shapes, seed)
+    elif wanted in stores:
+        found = stores[wanted](model)
+    else:
+        found = from_file(model, wanted, stride, shapes)
+    found, shapes = headed(found, shapes)
+    found = replace(found, arrays={key: value for key, value in found.arrays.items() if key not in whole})
+    check(found, shapes, model)
+    return found, shapes
 
 
 def bundled(model: str) -> Parameters:

@@ -22,9 +22,7 @@ class Loader:
     ``waited`` are the seconds that whoever fetches has waited for them.
     """
 
-    def __init__(
-        self, pictures: Pictures, spec: InputSpec, *, fit: str, input_range: str, ahead: int, workers: int | None = None
-    ) -> None:
+    def __init__(self, pictures: Pictures, spec: InputSpec, *, fit: str, input_range: str, ahead: int) -> None:
         self.pictures = pictures
         self.spec = spec
         self.fit = fit
@@ -32,7 +30,7 @@ class Loader:
         self.ahead = ahead
         self.waited = 0.0
         self.waiting: dict[int, Future[Batch | Skipped]] = {}
-        self.pool = ThreadPoolExecutor(workers or min(4, cpu_count()), thread_name_prefix="vizkit-images")
+        self.pool = ThreadPoolExecutor(min(4, cpu_count()), thread_name_prefix="vizkit-images")
 
     def __enter__(self) -> Loader:
         return self
@@ -63,9 +61,7 @@ class Loader:
             return [], None, skipped
         ranges = {one.input_range for _, one in read}
         if len(ranges) > 1:
-            raise ImageError(
-                "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
-            )
+            raise ImageError(images.MIXED)
         places = [index for index, _ in read]
         batch = Batch(
             np.concatenate([one.tensor for _, one in read]),

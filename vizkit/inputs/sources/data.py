@@ -43,22 +43,17 @@ class Entry(Reference):
         return f"{named} {self.number} {self.image}".encode()
 
 
+@dataclass(eq=False, repr=False)
 class Entries(Computed[Entry]):
     """Pictures of a data set by their numbers."""
 
-    def __init__(self, data: Any, numbers: Array, image: str | int) -> None:
-        self.data, self.numbers, self.image = data, numbers, image
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+    data: Any
+    numbers: Array
+    image: str | int
+    by_place = ("numbers",)
 
     def one(self, at: int) -> Entry:
-        """The picture at a place."""
         return Entry(self.data, int(self.numbers[at]), self.image)
-
-    def pick(self, at: Array) -> Entries:
-        """The pictures at these places."""
-        return Entries(self.data, self.numbers[at], self.image)
 
 
 def is_dataset(given: Any) -> bool:
@@ -111,7 +106,9 @@ def dataset(data: Any, *, image: str = IMAGE, label: str = LABEL) -> Pictures:
             f"{type(held).__name__} gives its pictures in one stream and not by number. Give a data set with a length, "
             "or its files: tar shards and Parquet files are read as they are (vizkit.sources)."
         )
-    numbers = np.arange(len(held)) if loaded is None else _sampled(data)
+    numbers = np.arange(len(held))
+    if loaded is not None:
+        numbers = np.array(sorted({int(number) for batch in _batches(data) for number in batch}), np.int64)
     if not len(numbers):
         raise ImageError(f"The data set {type(held).__name__} is empty.")
     labels = _labels(held, label)
@@ -123,30 +120,24 @@ def _loaded(data: Any) -> Any:
     """The data set of a loader; None for what is none."""
     if not hasattr(data, "__iter__") or _batches(data) is None:
         return None
-    return getattr(data, "dataset", None) if hasattr(data, "dataset") else getattr(data, "_dataset", None)
+    return getattr(data, "dataset", getattr(data, "_dataset", None))
 
 
 def _batches(loader: Any) -> Any:
     return getattr(loader, "batch_sampler", None) or getattr(loader, "_batch_sampler", None)
 
 
-def _sampled(loader: Any) -> Array:
-    return np.array(sorted({int(number) for batch in _batches(loader) for number in batch}), np.int64)
-
-
 def _labels(data: Any, label: str) -> Coded | None:
     """The label of each picture, without reading pictures; None where nobody knows."""
     columns = getattr(data, "column_names", None)
     if columns is not None:
-        return _column(data, label) if label in columns else None
+        if label not in columns:
+            return None
+        names: Sequence[str] | None = getattr(data.features[label], "names", None)
+        return Coded.of(data.with_format(None).select_columns([label])[:][label], names)
     values, known = getattr(data, "targets", None), getattr(data, "classes", None)
     if values is None and hasattr(data, "synsets"):
         values, known = [item[1] for item in data.items], data.synsets
     if values is None or len(values) != len(data):
         return None
     return Coded.of(values, known)
-
-
-def _column(data: Any, label: str) -> Coded:
-    names: Sequence[str] | None = getattr(data.features[label], "names", None)
-    return Coded.of(data.with_format(None).select_columns([label])[:][label], names)

@@ -8,17 +8,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from ...contract.backend import Array
 from ...contract.errors import BackendMissingError, ImageError
-from ..compact import Coded, Computed, Names, state_of
+from ..compact import Coded, state_of
 from ..pictures import Pictures
-from ..reading import Reference, decode
+from .packed import Listed, Packed, unpacked
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 GROUPS = 2
@@ -27,68 +22,25 @@ _reading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Row(Reference):
-    """A picture's file in a table: the column, the group of rows that is read at once, and the row in it."""
+class Row(Packed):
+    """A picture's file in a column of a table; its place is the group of rows that is read at once, and the row in
+    it."""
 
-    path: str
-    column: str
-    group: int
-    row: int
-    name: str
-    draft: int | None = None
+    column: str = ""
 
-    def read(self) -> Image.Image:
-        """The picture. Raises ImageError."""
-        where = f"{self.name!r} in {self.path!r}"
+    def content(self) -> bytes:
+        group, row = self.place
         # Threads that want the same group wait for the first of them to read it.
         with _reading:
             try:
-                column = _column(self.path, state_of(self.path), self.column, self.group)
+                column = _column(self.path, state_of(self.path), self.column, group)
             except (OSError, ValueError) as error:
-                raise ImageError(f"{where} cannot be read: {error}") from None
-        value = column[self.row].as_py()
-        found = value.get("bytes") if isinstance(value, dict) else value
+                raise ImageError(f"{self.where} cannot be read: {error}") from None
+        value = column[row].as_py()
+        found: bytes | None = value.get("bytes") if isinstance(value, dict) else value
         if found is None:
-            raise ImageError(f"{where} has no bytes.")
-        return decode(found, where, self.draft)
-
-    def state(self) -> bytes:
-        """Size and time of the table's file, and the picture's place in it."""
-        return state_of(self.path) + _place(self.group, self.row, self.draft)
-
-
-def _place(group: int, row: int, draft: int | None) -> bytes:
-    return f" {group} {row} {draft}".encode()
-
-
-class Rows(Computed[Row]):
-    """Pictures in tables: member k is at ``places[k]``, group and row, of ``paths[of[k]]``."""
-
-    def __init__(
-        self, paths: tuple[str, ...], columns: tuple[str, ...], of: Array, places: Array, names: Names,
-        draft: int | None,
-    ) -> None:  # fmt: skip
-        self.paths, self.columns, self.of, self.places, self.names = paths, columns, of, places, names
-        self.draft = draft
-
-    def __len__(self) -> int:
-        return len(self.of)
-
-    def one(self, at: int) -> Row:
-        """Where the picture at a place lies."""
-        group, row = self.places[at].tolist()
-        k = self.of[at]
-        return Row(self.paths[k], self.columns[k], group, row, self.names.one(at), self.draft)
-
-    def pick(self, at: Array) -> Rows:
-        """The pictures at these places."""
-        return Rows(self.paths, self.columns, self.of[at], self.places[at], self.names.pick(at), self.draft)
-
-    def states(self) -> Iterator[bytes]:
-        """As each row's, each file looked at once."""
-        files = [state_of(path) for path in self.paths]
-        for k, (group, row) in zip(self.of.tolist(), self.places.tolist(), strict=True):
-            yield files[k] + _place(group, row, self.draft)
+            raise ImageError(f"{self.where} has no bytes.")
+        return found
 
 
 def table(
@@ -117,26 +69,10 @@ def table(
         >>> found = sources.table("train-0.parquet", image="photo", label="species")  # doctest: +SKIP
     """
     arrow()
-    names: list[str] = []
-    labels: list[str | None] = []
-    columns: list[str] = []
-    places: list[tuple[int, int]] = []
-    of: list[int] = []
-    for k, path in enumerate(map(str, paths)):
-        found = _described(path, image, label)
-        columns.append(found.image)
-        first = f"{Path(path).stem}/" if len(paths) > 1 else ""
-        every = [(group, row) for group, rows in enumerate(found.sizes) for row in range(rows)]
-        names += [f"{first}{row:08}" for row in range(len(every))]
-        places += every
-        labels += list(found.labels)
-        of += [k] * len(every)
-    if not names:
+    found = unpacked(paths, lambda path: _described(str(path), image, label, draft))
+    if not len(found):
         raise ImageError(f"{', '.join(map(str, paths)) or 'No table'} holds no picture.")
-    listed = Names.of(names)
-    at = np.array(places, np.int64).reshape(-1, 2)
-    items = Rows(tuple(map(os.path.abspath, paths)), tuple(columns), np.array(of, np.int32), at, listed, draft)
-    return Pictures(items, listed, Coded.of(labels))
+    return found
 
 
 def arrow() -> Any:
@@ -152,15 +88,8 @@ def arrow() -> Any:
     return pyarrow
 
 
-@dataclass(frozen=True)
-class _Described:
-    image: str
-    labels: Sequence[str | None]
-    sizes: Sequence[int]
-    """Rows of each group."""
-
-
-def _described(path: str, image: str | None, label: str | None) -> _Described:
+def _described(path: str, image: str | None, label: str | None, draft: int | None) -> tuple[Row, Iterator[Listed]]:
+    """What a row of a table is like, and all of them."""
     try:
         schema, sizes = _opened(path)
         chosen = image or _pictures_of(schema, path)
@@ -171,7 +100,10 @@ def _described(path: str, image: str | None, label: str | None) -> _Described:
         values = [None] * sum(sizes) if named is None else _values(path, named)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path!r} is no table that pyarrow can read: {error}") from None
-    return _Described(chosen, Coded.of(values, _classes(schema, named)), sizes)
+    places = ((group, row) for group, rows in enumerate(sizes) for row in range(rows))
+    listed = zip(Coded.of(values, _classes(schema, named)), places, strict=True)
+    rows = ((f"{row:08}", label, place) for row, (label, place) in enumerate(listed))
+    return Row(os.path.abspath(path), draft, column=chosen), rows
 
 
 def _pictures_of(schema: Any, path: str) -> str:
@@ -211,6 +143,13 @@ def _opened(path: str) -> tuple[Any, list[int]]:
     return whole.schema, [len(batch) for batch in whole.to_batches()]
 
 
+def _values(path: str, column: str) -> list[Any]:
+    if path.endswith(".parquet"):
+        with arrow().parquet.ParquetFile(path) as file:
+            return list(file.read(columns=[column]).column(column).to_pylist())
+    return list(_mapped(path).column(column).to_pylist())
+
+
 def _mapped(path: str) -> Any:
     """An Arrow file's table, of either format; its bytes stay in the file."""
     pyarrow = arrow()
@@ -220,13 +159,6 @@ def _mapped(path: str) -> Any:
     except pyarrow.ArrowInvalid:
         source.seek(0)
         return pyarrow.ipc.open_stream(source).read_all()
-
-
-def _values(path: str, column: str) -> list[Any]:
-    if path.endswith(".parquet"):
-        with arrow().parquet.ParquetFile(path) as file:
-            return list(file.read(columns=[column]).column(column).to_pylist())
-    return list(_mapped(path).column(column).to_pylist())
 
 
 @lru_cache(maxsize=GROUPS)

@@ -3,83 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-from PIL import Image
-
-from ...contract.backend import Array
 from ...contract.errors import ImageError
-from ..compact import Coded, Computed, Names, state_of
 from ..pictures import SUFFIXES, Pictures
-from ..reading import Reference, decode
+from .packed import Listed, Packed, unpacked
 
 SUFFIX = ".tar"
 LABEL = ".cls"
 """The member with the class of the picture of the same key, a number or a name."""
-BLOCK = 512
-LINKS = b"125"
-"""Types of members that are links to others or folders, and have no bytes."""
 
 
-@dataclass(frozen=True)
-class Member(Reference):
-    """Bytes of a file that are a picture's file."""
+class Member(Packed):
+    """A shard's member; its place are offset and size in bytes."""
 
-    path: str
-    offset: int
-    size: int
-    name: str
-    draft: int | None = None
-
-    def read(self) -> Image.Image:
-        """The picture. Raises ImageError."""
-        where = f"{self.name!r} in {self.path!r}"
+    def content(self) -> bytes:
+        offset, size = self.place
         try:
             with open(self.path, "rb") as shard:
-                shard.seek(self.offset)
-                found = shard.read(self.size)
+                shard.seek(offset)
+                found = shard.read(size)
         except OSError as error:
-            raise ImageError(f"{where} cannot be read: {error}") from None
-        if len(found) < self.size:
-            raise ImageError(f"{where} cannot be read: the shard is cut off.")
-        return decode(found, where, self.draft)
-
-    def state(self) -> bytes:
-        """Size and time of the shard, and the member's place in it."""
-        return state_of(self.path) + _place(self.offset, self.size, self.draft)
-
-
-def _place(offset: int, size: int, draft: int | None) -> bytes:
-    return f" {offset} {size} {draft}".encode()
-
-
-class Members(Computed[Member]):
-    """Pictures in shards: member k is ``spans[k]``, offset and size in bytes, of ``paths[of[k]]``."""
-
-    def __init__(self, paths: tuple[str, ...], of: Array, spans: Array, names: Names, draft: int | None) -> None:
-        self.paths, self.of, self.spans, self.names, self.draft = paths, of, spans, names, draft
-
-    def __len__(self) -> int:
-        return len(self.of)
-
-    def one(self, at: int) -> Member:
-        """Where the picture at a place lies."""
-        offset, size = self.spans[at].tolist()
-        return Member(self.paths[self.of[at]], offset, size, self.names.one(at), self.draft)
-
-    def pick(self, at: Array) -> Members:
-        """The pictures at these places."""
-        return Members(self.paths, self.of[at], self.spans[at], self.names.pick(at), self.draft)
-
-    def states(self) -> Iterator[bytes]:
-        """As each member's, each shard looked at once."""
-        shards = [state_of(path) for path in self.paths]
-        for k, (offset, size) in zip(self.of.tolist(), self.spans.tolist(), strict=True):
-            yield shards[k] + _place(offset, size, self.draft)
+            raise ImageError(f"{self.where} cannot be read: {error}") from None
+        if len(found) < size:
+            raise ImageError(f"{self.where} cannot be read: the shard is cut off.")
+        return found
 
 
 def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
@@ -110,109 +61,42 @@ def tar(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
         ...     found.names[0], found.labels[0], images.read(found.items[0]).size
         ('pets/cat.jpg', 'pets', (451, 300))
     """
-    names: list[str] = []
-    labels: list[str | None] = []
-    of: list[int] = []
-    spans: list[tuple[int, int]] = []
-    for k, path in enumerate(paths):
-        first = f"{Path(path).stem}/" if len(paths) > 1 else ""
-        found, classes = _members(Path(path))
-        for name, offset, size in found:
-            names.append(first + name)
-            labels.append(classes.get(os.path.splitext(name)[0], name.split("/")[0] if "/" in name else None))
-            of.append(k)
-            spans.append((offset, size))
-    if not names:
+    found = unpacked(paths, lambda path: (Member(os.path.abspath(path), draft), _members(path)))
+    if not len(found):
         raise ImageError(f"{', '.join(map(str, paths)) or 'No tar file'} holds no picture ({', '.join(SUFFIXES)}).")
-    listed = Names.of(names)
-    where = np.array(spans, np.int64).reshape(-1, 2)
-    items = Members(tuple(map(os.path.abspath, paths)), np.array(of, np.int32), where, listed, draft)
-    return Pictures(items, listed, Coded.of(labels))
+    return found
 
 
-def _members(path: Path) -> tuple[Sequence[tuple[str, int, int]], dict[str, str]]:
-    """Name, offset and size of each picture in a shard, and the labels by their keys."""
-    pictures: list[tuple[str, int, int]] = []
+def _members(path: Path) -> Iterator[Listed]:
+    """The pictures in a shard."""
+    pictures: list[tuple[str, tuple[int, int]]] = []
     classes: dict[str, str] = {}
+    at = 0
     try:
-        with path.open("rb") as shard:
-            for name, offset, size in _headers(shard, path):
-                key, suffix = os.path.splitext(name)
-                if suffix.lower() in SUFFIXES and not key.rpartition("/")[2].startswith("."):
-                    pictures.append((name, offset, size))
-                elif suffix == LABEL:
-                    shard.seek(offset)
-                    classes[key] = shard.read(size).decode("utf-8", "replace").strip()
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as shard:
+            with suppress(tarfile.ReadError):  # of one that is cut off, of which the last picture tells itself
+                while (member := shard.next()) is not None:
+                    shard.members.clear()  # type: ignore[attr-defined]  # where a million would stay
+                    key, suffix = os.path.splitext(member.name)
+                    if not member.isfile():
+                        continue
+                    if suffix.lower() in SUFFIXES and not key.rpartition("/")[2].startswith("."):
+                        pictures.append((member.name, (member.offset_data, member.size)))
+                    elif suffix == LABEL:
+                        file.seek(member.offset_data)
+                        classes[key] = file.read(member.size).decode("utf-8", "replace").strip()
+            file.seek(shard.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                at = shard.offset
+                raise tarfile.ReadError
+    except tarfile.ReadError as error:
+        if str(error) == "empty file":
+            raise ImageError(f"{str(path)!r} is no tar file, or an empty one.") from None
+        raise ImageError(
+            f"{str(path)!r} is no tar file, or is damaged at byte {at}. Give uncompressed .tar files; unpack a "
+            ".tar.gz with gunzip, since a picture in the middle of it cannot be found."
+        ) from None
     except OSError as error:
         raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
-    return pictures, classes
-
-
-def _headers(shard: BinaryIO, path: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of every member that is a file.
-
-    The standard library's tarfile takes 0.1 ms for each, two minutes for a million; this a tenth, since it looks at
-    nothing else: members with owners, times and links need more.
-    """
-    at, longer = 0, dict[str, str]()
-    while True:
-        shard.seek(at)
-        header = shard.read(BLOCK)
-        if len(header) < BLOCK or not header.strip(b"\0"):
-            if not at:
-                raise ImageError(f"{str(path)!r} is no tar file, or an empty one.")
-            return
-        size = _number(header[124:136]) if _is_header(header) else -1
-        if size < 0:
-            raise ImageError(
-                f"{str(path)!r} is no tar file, or is damaged at byte {at}. Give uncompressed .tar files; unpack a "
-                ".tar.gz with gunzip, since a picture in the middle of it cannot be found."
-            )
-        kind, data = header[156:157], at + BLOCK
-        size = int(longer.get("size", size))
-        at = data + (0 if kind in LINKS else -(-size // BLOCK) * BLOCK)
-        if kind == b"x":
-            longer |= _records(shard.read(size))
-        elif kind == b"L":
-            longer["path"] = _string(shard.read(size))
-        elif kind not in b"gK":
-            if kind in b"0\0":
-                yield longer.get("path") or _name(header), data, size
-            longer = {}
-
-
-def _is_header(header: bytes) -> bool:
-    """Whether its checksum is right: the sum of its bytes with blanks in the place of the sum itself."""
-    return sum(header) - sum(header[148:156]) + 8 * ord(" ") == _number(header[148:156])
-
-
-def _number(field: bytes) -> int:
-    """An octal number, or, where it is too large for that, one of base 256; -1 for neither."""
-    if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.partition(b"\0")[0].strip() or b"0", 8)
-    except ValueError:
-        return -1
-
-
-def _name(header: bytes) -> str:
-    name = _string(header[:100])
-    first = _string(header[345:500]) if header[257:263] == b"ustar\0" else ""
-    return f"{first}/{name}" if first else name
-
-
-def _string(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
-
-
-def _records(block: bytes) -> dict[str, str]:
-    """An extended header's path and size: records "LENGTH NAME=VALUE" and a line's end."""
-    found = {}
-    while block.strip(b"\0"):
-        length = int(block.partition(b" ")[0])
-        name, _, value = block[:length].partition(b" ")[2].rstrip(b"\n").partition(b"=")
-        if name in (b"path", b"size"):
-            found[name.decode()] = value.decode("utf-8", "surrogateescape")
-        block = block[length:]
-    return found
+    for name, place in pictures:
+        yield name, classes.get(os.path.splitext(name)[0], name.split("/")[0] if "/" in name else None), place

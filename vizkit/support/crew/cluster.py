@@ -11,6 +11,7 @@ from typing import Any
 
 from ...contract.errors import SettingError
 from . import working
+from .sending import Hands
 
 RETRIES = 2
 """Of a task that raises something else than an error of vizkit's, such as a file system that is away for a moment."""
@@ -19,9 +20,9 @@ PATIENCE = 60.0
 ANSWER = "20s"
 
 
-class Cluster:
+class Cluster(Hands):
     """The workers of a Dask scheduler. Dask tries a task anew whose worker died (``allowed-failures`` of its settings,
-    3 times unless somebody said otherwise)."""
+    3 times unless somebody said otherwise), and replaces the worker."""
 
     def __init__(self, networks: bytes, address: str) -> None:
         distributed: Any = importlib.import_module("distributed")
@@ -44,7 +45,6 @@ class Cluster:
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, function: bytes, task: bytes) -> Future[bytes]:
-        """Have one task done."""
         return self._executor.submit(working.on_cluster, self._networks, function, task)  # type: ignore[no-any-return]
 
     def forget(self, tasks: Sequence[Future[bytes]]) -> None:
@@ -72,9 +72,6 @@ class Cluster:
     def gave_up(self, error: BaseException) -> bool:
         """Whether Dask has tried the task as often as its settings say."""
         return type(error).__name__ == "KilledWorker"
-
-    def renew(self) -> None:
-        """Dask has done so."""
 
     def close(self) -> None:
         """Give up what is still on its way, and leave the cluster to others."""

@@ -13,7 +13,7 @@ from ...contract import backend as contract
 from ...contract.backend import Model
 from ...contract.errors import SettingError
 from . import working
-from .sending import ANY_GPU, asked_for
+from .sending import ANY_GPU, Hands, asked_for
 
 
 def not_in_a_worker() -> None:
@@ -23,11 +23,12 @@ def not_in_a_worker() -> None:
         sys.exit(1)
 
 
-class Processes:
+class Processes(Hands):
     """So many fresh processes, each with its share of the processors, and, of a network on "cuda", one GPU in turn.
 
     Every worker holds one end of a pipe of which this process alone has the other: once that is closed, be it that this
-    process was killed, the workers end.
+    process was killed, the workers end. A task whose worker dies tells so itself. Tasks that nobody waits for any more
+    stay: they are few, and a pool that breaks later stumbles over tasks that were cancelled.
     """
 
     def __init__(self, networks: bytes, models: Sequence[Model], size: int) -> None:
@@ -51,16 +52,6 @@ class Processes:
         with _uninterrupted():
             return self._pool.submit(working.work, function, task)
 
-    def forget(self, tasks: Sequence[Future[bytes]]) -> None:
-        """Nothing: they are few, and a pool that breaks later stumbles over tasks that were cancelled."""
-
-    def check(self) -> None:
-        """Nothing: where a process dies, its tasks tell."""
-
-    def gave_up(self, error: BaseException) -> bool:
-        """Never: that is for the crew to count."""
-        return False
-
     def renew(self) -> None:
         """Start anew after a worker's death, which ends the whole pool."""
         started = self._turns.value
@@ -73,7 +64,6 @@ class Processes:
         self._start()
 
     def close(self) -> None:
-        """End all workers at once."""
         self._lifeline.close()
         self._theirs.close()
         self._pool.shutdown(wait=True)

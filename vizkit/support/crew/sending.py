@@ -1,4 +1,4 @@
-"""What goes from the process of the user to the workers, as bytes: tasks, and how to build the networks."""
+"""What goes to the workers, as bytes, tasks and how to build the networks; and who takes it there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import importlib
 import io
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,33 @@ from typing import Any
 from ...contract import backend as contract
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+
+
+class Hands(ABC):
+    """Those who work: processes of this machine, or a cluster."""
+
+    size: int
+
+    @abstractmethod
+    def submit(self, function: bytes, task: bytes) -> Future[bytes]:
+        """Have one task done."""
+
+    def forget(self, tasks: Sequence[Future[bytes]]) -> None:  # noqa: B027
+        """Nobody waits for these any more."""
+
+    def check(self) -> None:  # noqa: B027
+        """Raise SettingError where nobody is left who could work."""
+
+    def gave_up(self, error: BaseException) -> bool:
+        """Whether the error says that a task's workers died as often as they may; else the crew counts."""
+        return False
+
+    def renew(self) -> None:  # noqa: B027
+        """Replace the workers after one has died, where nobody else does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers at once, whatever they do."""
 
 
 class Unsendable(SettingError):

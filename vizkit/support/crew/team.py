@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...contract.backend import Model
 from ...contract.errors import BackendMissingError, SettingError
 from ..command import COMMAND
-from .sending import dumps, packed
+from .sending import Hands, dumps, packed
 
 if TYPE_CHECKING:
     from .working import Outcome
@@ -28,30 +28,6 @@ LOOK = 2.0
 Key = TypeVar("Key")
 Given = TypeVar("Given")
 Found = TypeVar("Found")
-
-
-class Hands(Protocol):
-    """Those who work: processes of this machine, or a cluster."""
-
-    size: int
-
-    def submit(self, function: bytes, task: bytes) -> Future[bytes]:
-        """Have one task done."""
-
-    def forget(self, tasks: Sequence[Future[bytes]]) -> None:
-        """Nobody waits for these any more."""
-
-    def check(self) -> None:
-        """Raise SettingError where nobody is left who could work."""
-
-    def gave_up(self, error: BaseException) -> bool:
-        """Whether the error says that a task's workers died as often as they may."""
-
-    def renew(self) -> None:
-        """Replace the workers after one has died."""
-
-    def close(self) -> None:
-        """End all workers at once, whatever they do."""
 
 
 class Team:

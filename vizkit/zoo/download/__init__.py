@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vizkit.contract.errors import WeightsError
-from vizkit.support.files import replacing
 from vizkit.zoo.download.digest import Digest
 from vizkit.zoo.download.part import Part, part_of
 from vizkit.zoo.download.transfer import Transfer, TransferError
-from vizkit.zoo.download.unzip import contents
+from vizkit.zoo.download.unzip import unpack
 
 Progress = Callable[[int, int | None], None]
 
+ATTEMPTS = 3
+"""How often a broken connection is taken up, the first time included."""
 PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
 
@@ -51,8 +52,6 @@ def fetch(
     sha256_prefix: str | None = None,
     sha1: str | None = None,
     progress: Progress | None = None,
-    timeout: float = 30.0,
-    attempts: int = 3,
 ) -> Path:
     """Fetch ``url`` to ``target``, unless the right file is there already; then the network is not touched.
 
@@ -65,8 +64,6 @@ def fetch(
         sha256_prefix: the first 8 or more hexadecimal digits of the SHA-256, as in ``vgg19-dcbb9e9d.pth``.
         sha1: the whole SHA-1.
         progress: called with the bytes that are here and those expected (None: unknown), after each piece.
-        timeout: seconds without an answer before an attempt is given up.
-        attempts: how often a broken connection is taken up again.
 
     Raises:
         WeightsError: no file could be had, or not the published one; the message says where to put it by hand.
@@ -83,7 +80,7 @@ def fetch(
     with _explained(url, target, stale), part_of(target) as part:
         if not digest.known:
             part.empty()
-        _obtain(url, part, digest, progress=progress, timeout=timeout, attempts=attempts)
+        _obtain(url, part, digest, progress)
         part.publish(target)
     return target
 
@@ -94,8 +91,6 @@ def fetch_zipped(
     *,
     sha1: str | None = None,
     progress: Progress | None = None,
-    timeout: float = 30.0,
-    attempts: int = 3,
 ) -> Path:
     """Fetch a zip archive that holds one ``.params`` file, as MXNet's store has them, and make that file ``target``.
 
@@ -115,46 +110,20 @@ def fetch_zipped(
         tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch,
         part_of(Path(scratch, "archive.zip")) as part,
     ):
-        _obtain(url, part, Digest(), progress=progress, timeout=timeout, attempts=attempts)
-        _unpack(part.path, target, digest)
+        _obtain(url, part, Digest(), progress)
+        unpack(part.path, target, digest)
     return target
 
 
-def unpack_params(archive: Path, target: Path, *, sha1: str | None = None) -> Path:
-    """Make ``target`` of the only ``.params`` file in a zip archive; whole and verified, or not at all.
-
-    Raises:
-        WeightsError: a damaged or hostile archive, another number of ``.params`` files, a wrong hash, no such folder.
-
-    Example:
-        >>> unpack_params(Path("vgg16-e660d456.zip"), Path("vgg16-e660d456.params"))  # doctest: +SKIP
-    """
-    try:
-        _unpack(archive, target, Digest(sha1=sha1))
-    except TransferError as error:
-        advice = "Fetch it again, or give another file."
-        raise WeightsError(f"The archive '{archive}' cannot be used: {error}. {advice}") from None
-    return target
-
-
-def _unpack(archive: Path, target: Path, digest: Digest) -> None:
-    with replacing(target, WeightsError) as temporary:
-        with temporary.open("wb") as file:
-            file.writelines(contents(archive))
-        problem = digest.problem(temporary)
-        if problem:
-            raise TransferError(problem, final=True)
-
-
-def _obtain(url: str, part: Part, digest: Digest, *, progress: Progress | None, timeout: float, attempts: int) -> None:
+def _obtain(url: str, part: Part, digest: Digest, progress: Progress | None) -> None:
     """The whole file in ``part``, verified; TransferError where it cannot be had."""
     continued = part.length() > 0
-    transfer = Transfer(url, part, progress=progress, timeout=timeout)
-    _persist(transfer, attempts)
+    transfer = Transfer(url, part, progress)
+    _persist(transfer)
     problem = digest.problem(part.path)
     if problem and continued:  # what an earlier run left may have been of another version
         part.empty()
-        _persist(transfer, attempts)
+        _persist(transfer)
         problem = digest.problem(part.path)
     if not part.length():
         raise TransferError("the server sent an empty file")
@@ -163,15 +132,15 @@ def _obtain(url: str, part: Part, digest: Digest, *, progress: Progress | None, 
         raise TransferError(problem, final=True)
 
 
-def _persist(transfer: Transfer, attempts: int) -> None:
+def _persist(transfer: Transfer) -> None:
     """Run ``transfer``, and again after a pause where it broke off."""
-    for attempt in range(1, attempts):
+    for attempt in range(ATTEMPTS - 1):
         try:
             return transfer.run()
         except TransferError as error:
             if error.final:
                 raise
-        time.sleep(PAUSE * 2 ** (attempt - 1))
+        time.sleep(PAUSE * 2**attempt)
     return transfer.run()
 
 

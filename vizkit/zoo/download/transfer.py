@@ -16,6 +16,8 @@ from collections.abc import Callable
 from vizkit.contract.errors import WeightsError
 from vizkit.zoo.download.part import Part
 
+TIMEOUT = 30.0
+"""Seconds without an answer before an attempt is given up."""
 _CHUNK = 1 << 18
 _WORTH_ANOTHER_TRY = {408, 425, 429}
 
@@ -34,13 +36,10 @@ class Transfer:
     Proxies are those of the environment. A server that ignores the Range request and sends the whole file is obeyed.
     """
 
-    def __init__(
-        self, url: str, part: Part, *, progress: Callable[[int, int | None], None] | None, timeout: float
-    ) -> None:
+    def __init__(self, url: str, part: Part, progress: Callable[[int, int | None], None] | None) -> None:
         self._url = url
         self._part = part
         self._progress = progress
-        self._timeout = timeout
         self._opener = urllib.request.build_opener()  # urlopen's own would keep the first proxies it saw
         self._validator: str | None = None  # the server's version of the file whose bytes are in the part
 
@@ -58,14 +57,14 @@ class Transfer:
             if self._validator:
                 request.add_header("If-Range", self._validator)
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
                 self._validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
                 self._receive(response, *self._start(response, have))
         except urllib.error.HTTPError as error:
             with error:
                 self._refused(error, have)
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            raise TransferError(_reason(error, self._timeout)) from None
+            raise TransferError(_reason(error)) from None
 
     def _start(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
         """Where the answer's bytes belong, and the whole file's length where the server says it."""
@@ -81,22 +80,19 @@ class Transfer:
 
     def _receive(self, response: http.client.HTTPResponse, have: int, total: int | None) -> None:
         while chunk := response.read(_CHUNK):
-            self._save(chunk)
+            try:
+                self._part.file.write(chunk)
+                self._part.file.flush()
+            except OSError as error:
+                raise WeightsError(
+                    f"'{self._part.path}' cannot be written: {error.strerror or error}. "
+                    "Make room there, or give a file: --weights FILE."
+                ) from None
             have += len(chunk)
             if self._progress:
                 self._progress(have, total)
         if total is not None and have != total:
             raise TransferError(f"the connection broke off after {have} of {total} bytes")
-
-    def _save(self, chunk: bytes) -> None:
-        try:
-            self._part.file.write(chunk)
-            self._part.file.flush()
-        except OSError as error:
-            raise WeightsError(
-                f"'{self._part.path}' cannot be written: {error.strerror or error}. "
-                "Make room there, or give a file: --weights FILE."
-            ) from None
 
     def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
         """An answer that is an error; 416 for a part that is complete is none."""
@@ -109,12 +105,12 @@ class Transfer:
         raise TransferError(f"the server answered {error.code} ({error.reason})", final=final)
 
 
-def _reason(error: BaseException, timeout: float) -> str:
+def _reason(error: BaseException) -> str:
     """An exception of the network in plain words."""
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
-        return _reason(error.reason, timeout)
+        return _reason(error.reason)
     if isinstance(error, TimeoutError):
-        return f"it timed out: no answer for {timeout:g} s"
+        return f"it timed out: no answer for {TIMEOUT:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(error, socket.gaierror):

@@ -29,17 +29,10 @@ from vizkit.zoo.formats.source import Source, metadata_from
 
 MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-_TYPES = {
-    0: "float32",
-    1: "float64",
-    2: "float16",
-    3: "uint8",
-    4: "int32",
-    5: "int8",
-    6: "int64",
-    7: "bool",
-    12: "bfloat16",
+_TYPES = dict(enumerate(("float32", "float64", "float16", "uint8", "int32", "int8", "int64", "bool"))) | {
+    12: "bfloat16"
 }
+"""By MXNet's numbers."""
 _WRITTEN = {name: flag for flag, name in _TYPES.items() if name != "bfloat16"}
 _TAIL = b"VIZKITMD"
 _MAX_DIMENSIONS = 32

@@ -20,12 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vizkit.contract.errors import WeightsError
-from vizkit.zoo.formats.admitted import STORAGES
-from vizkit.zoo.formats.archive import enter, records
 from vizkit.zoo.formats.kinds import MAX_TENSORS, Array, plain, raw_bytes, shown
 from vizkit.zoo.formats.source import Source, metadata_from
 from vizkit.zoo.formats.tensors import Storage, TensorRef, Tensors
-from vizkit.zoo.formats.unpickler import Inert, Unpickler
+from vizkit.zoo.formats.unpickler import STORAGES, Inert, Unpickler
 
 ENTRIES = (
     "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "state_dict_ema",
@@ -34,6 +32,12 @@ ENTRIES = (
 """Where checkpoints keep a network's state, in the order in which it is looked for: averaged weights come last."""
 ENTRY = "vizkit:entry"
 """Under this key the metadata say where the state was found."""
+_DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, ValueError, RuntimeError, OSError)
+_LOCAL = struct.Struct("<4s22x2H")
+_TAIL = 22 + 0xFFFF
+"""Bytes at a file's end among which the directory's own place and length stand."""
+_MAX_DIRECTORY = 8 << 20
+"""Bytes of a directory, of which zipfile makes some fifteen times as much."""
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _ALIGNMENT = 64
@@ -48,7 +52,7 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
     Raises:
         WeightsError: damaged, not from ``torch.save``, or holding more than tensors.
     """
-    found = records(source)
+    found = _records(source)
     name = next((name for name in found if name.rpartition("/")[2] == "data.pkl"), None)
     if name is None:
         raise source.refused("it is a zip archive without a 'data.pkl'", "Unpack it, and give the weights file inside.")
@@ -57,7 +61,7 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
         raise source.refused("it is a TorchScript program", "Save the model's state_dict() with torch.save instead.")
     order = _content(source, found, f"{folder}byteorder", b"little")
     metadata = metadata_from(source, _content(source, found, f"{folder}{_METADATA}", b"{}"))
-    enter(source, found[name])
+    _enter(source, found[name])
     refs, entry = _state_dict(source, Unpickler(source).load())
 
     def place(storage: Storage) -> int:
@@ -65,7 +69,7 @@ def read_zip(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
         if record is None or record.file_size != storage.count * storage.kind.itemsize:
             there = "no bytes" if record is None else f"{record.file_size} bytes"
             raise source.corrupt(f"storage {shown(storage.key)} has {there} where its pickle describes another number")
-        enter(source, record)
+        _enter(source, record)
         return record.CRC
 
     tensors = Tensors(source, place, swapped=order == b"big")
@@ -107,11 +111,51 @@ def read_legacy(source: Source) -> tuple[dict[str, Array], dict[str, str]]:
     return {name: tensors.array(name, ref) for name, ref in refs}, {ENTRY: entry} if entry else {}
 
 
+def _records(source: Source) -> dict[str, zipfile.ZipInfo]:
+    """The records of the archive by name.
+
+    Raises:
+        WeightsError: no directory, one that points outside the file, or records that together exceed the file.
+    """
+    source.seek(max(0, source.size - _TAIL))
+    end = source.take(source.end - source.position).rpartition(b"PK\5\6")[2]
+    if len(end) < 18 or len(end) == min(source.size, _TAIL):
+        raise source.corrupt("it starts as a zip archive and has no directory at its end")
+    if int.from_bytes(end[8:12], "little") > _MAX_DIRECTORY:
+        raise source.corrupt("its directory is larger than any network's")
+    try:
+        infos = zipfile.ZipFile(source.file).infolist()
+    except _DAMAGED as error:
+        raise source.corrupt(f"its directory is damaged ({error})") from None
+    found = {info.filename: info for info in infos}
+    if len(found) > 2 * MAX_TENSORS:
+        raise source.corrupt(f"its directory announces {len(infos)} records")
+    if len(found) < len(infos):
+        raise source.corrupt("it holds two records of one name")
+    if sum(info.file_size for info in infos if info.compress_type == zipfile.ZIP_STORED) > source.size:
+        raise source.corrupt("its records overlap")
+    return found
+
+
+def _enter(source: Source, record: zipfile.ZipInfo) -> None:
+    """Place ``source`` at the data of ``record``, bounded by its length."""
+    plain = record.compress_type == zipfile.ZIP_STORED and not record.flag_bits & 1
+    if not plain or record.file_size != record.compress_size:
+        name = shown(record.filename)
+        raise source.corrupt(f"its record {name} is compressed or encrypted, which torch.save never does")
+    source.seek(record.header_offset)
+    signature, name, extra = _LOCAL.unpack(source.take(_LOCAL.size))
+    if signature != b"PK\3\4":
+        raise source.corrupt(f"its record {shown(record.filename)} does not start where the directory says")
+    source.skip(name + extra)
+    source.seek(source.position, record.file_size)
+
+
 def _content(source: Source, found: Mapping[str, zipfile.ZipInfo], name: str, missing: bytes) -> bytes:
     """A small record's bytes, or ``missing``."""
     if name not in found:
         return missing
-    enter(source, found[name])
+    _enter(source, found[name])
     if found[name].file_size > 1 << 20:
         raise source.corrupt(f"its record {shown(name)} has {found[name].file_size} bytes")
     return source.take(found[name].file_size)

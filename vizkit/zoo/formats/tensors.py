@@ -76,14 +76,13 @@ class Tensors:
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
         if last >= len(storage):
             raise corrupt(f"tensor {shown(name)} reaches outside its storage of {len(storage)} elements")
-        count = math.prod(sizes)
-        if _contiguous(sizes, strides):
-            return storage[offset : offset + count].reshape(sizes)
-        self._copied += count * ref.storage.kind.itemsize
+        steps = [stride * storage.itemsize if size > 1 else 0 for size, stride in zip(sizes, strides, strict=True)]
+        view: Array = np.lib.stride_tricks.as_strided(storage[offset:], sizes, steps)
+        if view.flags.c_contiguous:
+            return view
+        self._copied += math.prod(sizes) * ref.storage.kind.itemsize
         if self._copied > self._source.size + _MARGIN:
             raise corrupt(f"tensor {shown(name)} expands its storage to more than the file itself")
-        steps = [stride * storage.itemsize if size > 1 else 0 for size, stride in zip(sizes, strides, strict=True)]
-        view = np.lib.stride_tricks.as_strided(storage[offset:], sizes, steps, writeable=False)
         return np.array(view, order="C")
 
     def _storage(self, storage: Storage) -> Array:
@@ -99,13 +98,3 @@ class Tensors:
         if storage.start + storage.length > len(whole):
             raise self._source.corrupt("a storage view reaches outside its storage")
         return whole[storage.start : storage.start + storage.length]
-
-
-def _contiguous(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether the elements follow each other in C order; dimensions of one element have no say."""
-    expected = 1
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        if size > 1 and stride != expected:
-            return False
-        expected *= size
-    return True

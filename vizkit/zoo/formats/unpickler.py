@@ -9,17 +9,56 @@ instructions, bytes and lengths are bounded. No pickle can run code.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from vizkit.zoo.formats.admitted import Global, admit
-from vizkit.zoo.formats.kinds import MAX_TENSORS, Kind, shown
+from vizkit.zoo.formats.kinds import KINDS, MAX_TENSORS, Kind, shown
 from vizkit.zoo.formats.source import Source
 from vizkit.zoo.formats.tensors import Storage, TensorRef, integers
 
 _MAX_INSTRUCTIONS = 40 * MAX_TENSORS
 _MAX_BYTES = 16 << 20
 _MAX_TEXT = 1 << 20
+
+STORAGES = {
+    "BoolStorage": "bool",
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "ShortStorage": "int16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "UntypedStorage": "uint8",
+}
+"""PyTorch's storage classes, and the element type of each."""
+
+CALLABLE = {
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch.nn.parameter.Parameter",
+}
+"""What a pickle may call; the unpickler carries each out itself."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """The name of an admitted global, and the element type where it is a storage class."""
+
+    name: str
+    kind: Kind | None = None
+
+
+def _admitted(module: str, name: str) -> Global | None:
+    """The global of this name, compared as text, or None where tensors do not need it."""
+    if module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES:
+        return Global(name, KINDS[STORAGES[name]])
+    full = f"{module}.{name}"
+    return Global(full) if full in CALLABLE else None
 
 
 class Inert:
@@ -90,9 +129,6 @@ class Unpickler:
     def _integer(self) -> None:
         self._push(int.from_bytes(self._source.take(self._number("<B")), "little", signed=True))
 
-    def _float(self) -> None:
-        self._push(struct.unpack(">d", self._source.take(8))[0])
-
     def _text(self, layout: str) -> None:
         length = self._number(layout)
         self._source.need(length)
@@ -138,7 +174,7 @@ class Unpickler:
     def _global(self, module: object, name: object) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise self._source.corrupt("its pickle names a global by something that is no text")
-        self._push(admit(module, name) or Inert(f"{module}.{name}"))
+        self._push(_admitted(module, name) or Inert(f"{module}.{name}"))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -219,7 +255,7 @@ _ACTIONS: dict[bytes, Callable[[Unpickler], object]] = {
     b"K": lambda u: u._push(u._number("<B")),
     b"M": lambda u: u._push(u._number("<H")),
     b"\x8a": Unpickler._integer,
-    b"G": Unpickler._float,
+    b"G": lambda u: u._push(u._number(">d")),
     b"X": lambda u: u._text("<I"),
     b"\x8c": lambda u: u._text("<B"),
     b"T": lambda u: u._text("<i"),  # Python 2's text
