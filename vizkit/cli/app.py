@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Option
 
 app = typer.Typer(
     name="vizkit",
@@ -18,7 +19,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[bool, Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
     if version:
         from ..support.version import VERSION

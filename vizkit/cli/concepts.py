@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from . import data, options
 from .data import FOLDER, ModelArgument
@@ -17,19 +17,19 @@ def atlas(
     call: Call,
     model: ModelArgument,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Folders of images; none: samples of shapes.")
+        list[Path] | None, Argument(metavar="[FOLDER]...", help="Folders of images; none: samples of shapes.")
     ] = None,
     layer: LayerName = None,
     method: Annotated[
-        str | None, typer.Option("--method", help="umap, tsne or pca; default: umap where it is installed, else tsne.")
+        str | None, Option(help="umap, tsne or pca; default: umap where it is installed, else tsne.")
     ] = None,
-    grid: Annotated[int, typer.Option("--grid", help="Cells along each side.")] = 12,
-    per_picture: Annotated[int, typer.Option("--per-picture", help="Positions of each picture.")] = 1,
-    least: Annotated[int, typer.Option("--least", help="Activations that a cell needs.")] = 1,
-    size: Annotated[int, typer.Option("--size", help="Side of a cell's picture in pixels.")] = 64,
-    steps: Annotated[int, typer.Option("--steps", help="Of the rendering of each cell.")] = 128,
+    grid: Annotated[int, Option(help="Cells along each side.")] = 12,
+    per_picture: Annotated[int, Option(help="Positions of each picture.")] = 1,
+    least: Annotated[int, Option(help="Activations that a cell needs.")] = 1,
+    size: Annotated[int, Option(help="Side of a cell's picture in pixels.")] = 64,
+    steps: Annotated[int, Option(help="Of the rendering of each cell.")] = 128,
     samples: data.Samples = 480,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML file; or PNG, PDF, SVG, NPZ.")] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="An HTML file; or PNG, PDF, SVG, NPZ.")] = None,
 ) -> None:
     """An activation atlas of a layer over a folder of images: one page with a map to zoom into."""
     from ..reports.atlas import write

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ..contract.errors import SettingError
 from . import options
@@ -19,32 +20,30 @@ if TYPE_CHECKING:
     from ..inputs.folders import Pictures
     from ..results.base import Result
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `vizkit models`.")]
+ModelArgument = Annotated[str, Argument(metavar="MODEL", help="A name from `vizkit models`.")]
 Images = Annotated[
     list[Path] | None,
-    typer.Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
+    Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
 ]
-Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")]
-Samples = Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no images are given.")]
+Layers = Annotated[list[str] | None, Option("--layer", "-l", help="A layer; more of them. Default: all.")]
+Samples = Annotated[int, Option("--samples", help="Pictures of shapes, when no images are given.")]
 State = Annotated[
-    Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
+    Path | None, Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+BatchSize = Annotated[int | None, Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
 Draft = Annotated[
     int | None,
-    typer.Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),
+    Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say how many pictures there are, and what time and memory they take.")
+    bool, Option("--dry-run", help="Only say how many pictures there are, and what time and memory they take.")
 ]
 FOLDER = {
     "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "draft": (Draft, None),
     "seed": (Seed, 0), "batch_size": (BatchSize, None), **CREW, "dry_run": (DryRun, False),
 }  # fmt: skip
 """Options of what streams over a folder, with their defaults."""
-Page = Annotated[
-    Path | None, typer.Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")
-]
+Page = Annotated[Path | None, Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")]
 
 
 def pictures(call: Call, given: list[Path] | None, samples: int) -> Pictures:
@@ -70,10 +69,10 @@ def report(result: Result) -> None:
 def unit(
     call: Call,
     model: ModelArgument,
-    layer: Annotated[str, typer.Argument(help="A name from `vizkit layers MODEL`.")],
-    unit: Annotated[int | None, typer.Argument(help="A channel; without it, top patches of every unit.")] = None,
+    layer: Annotated[str, Argument(help="A name from `vizkit layers MODEL`.")],
+    unit: Annotated[int | None, Argument(help="A channel; without it, top patches of every unit.")] = None,
     images: Images = None,
-    k: Annotated[int, typer.Option("--top", "-k", help="Patches of each unit.")] = 9,
+    k: Annotated[int, Option("--top", "-k", help="Patches of each unit.")] = 9,
     samples: Samples = 240,
     out: Page = None,
 ) -> None:
@@ -146,9 +145,9 @@ def health(
     model: ModelArgument,
     images: Images = None,
     layer: Layers = None,
-    threshold: Annotated[float, typer.Option("--threshold", help="Correlation of near-duplicate units.")] = 0.95,
-    saturation: Annotated[float, typer.Option("--saturation", help="Share of positions at the maximum.")] = 0.05,
-    csv: Annotated[Path | None, typer.Option("--csv", help="The table as CSV, with pairs and dead units.")] = None,
+    threshold: Annotated[float, Option(help="Correlation of near-duplicate units.")] = 0.95,
+    saturation: Annotated[float, Option(help="Share of positions at the maximum.")] = 0.05,
+    csv: Annotated[Path | None, Option(help="The table as CSV, with pairs and dead units.")] = None,
     samples: Samples = 240,
     out: options.Out = None,
 ) -> None:
@@ -194,10 +193,10 @@ def embed(
     model: ModelArgument,
     images: Images = None,
     layer: LayerName = None,
-    method: Annotated[str, typer.Option("--method", help="tsne, umap or pca.")] = "tsne",
-    pool: Annotated[str, typer.Option("--pool", help="mean or max over positions, or none: all of them.")] = "mean",
-    components: Annotated[int, typer.Option("--components", help="Principal components before t-SNE.")] = 50,
-    perplexity: Annotated[float, typer.Option("--perplexity", help="Of t-SNE; neighbours of UMAP.")] = 30.0,
+    method: Annotated[str, Option(help="tsne, umap or pca.")] = "tsne",
+    pool: Annotated[str, Option(help="mean or max over positions, or none: all of them.")] = "mean",
+    components: Annotated[int, Option(help="Principal components before t-SNE.")] = 50,
+    perplexity: Annotated[float, Option(help="Of t-SNE; neighbours of UMAP.")] = 30.0,
     samples: Samples = 480,
     out: Page = None,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from .options import Call, Seed, Threads, WeightsName, command, opened, tell
 
@@ -14,17 +14,16 @@ from .options import Call, Seed, Threads, WeightsName, command, opened, tell
 def demo(
     call: Call,
     photo: Annotated[
-        str | None, typer.Argument(metavar="[PHOTO]", help="An image file; samples of shapes when none is given.")
+        str | None, Argument(metavar="[PHOTO]", help="An image file; samples of shapes when none is given.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: shapes, or vgg19 for a photo.")] = None,
+    model: Annotated[str | None, Option("--model", "-m", help="Default: shapes, or vgg19 for a photo.")] = None,
     backend: Annotated[
-        list[str] | None,
-        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
+        list[str] | None, Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed.")
     ] = None,
     weights: WeightsName = "imagenet",
     seed: Seed = 0,
     threads: Threads = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder: new, empty, or an earlier demo's.")] = Path(
+    out: Annotated[Path, Option("--out", "-o", help="The folder: new, empty, or an earlier demo's.")] = Path(
         "vizkit-demo"
     ),
 ) -> None:

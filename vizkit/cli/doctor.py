@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from .app import app
 from .options import Dtype, Seed, Threads
@@ -14,16 +15,13 @@ from .options import Dtype, Seed, Threads
 @app.command()
 def doctor(
     backend: Annotated[
-        list[str] | None,
-        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
+        list[str] | None, Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed.")
     ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option("--device", help="cpu, cuda:0 or several. Default: all that are there.")
-    ] = None,
+    device: Annotated[list[str] | None, Option(help="cpu, cuda:0 or several. Default: all that are there.")] = None,
     dtype: Dtype = "float32",
     seed: Seed = 0,
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Whether gradients are right on this machine, layer type by layer type; exit code 1 where vizkit's own are not."""
     import sys

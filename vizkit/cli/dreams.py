@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from . import options
 from .options import CREW, Call, Fit, LayerName, Out, Seed, command, tell
@@ -15,19 +16,16 @@ from .rendered import real_pictures
 @command(more=CREW)
 def gallery(
     call: Call,
-    model: Annotated[str, typer.Argument(help="A name from `vizkit models`.")] = "googlenet",
-    layers: Annotated[
-        list[str] | None, typer.Option("--layers", help="Names, with commas or given again; or all.")
-    ] = None,
-    top: Annotated[int, typer.Option("--top", help="Units a layer.")] = 10,
+    model: Annotated[str, Argument(help="A name from `vizkit models`.")] = "googlenet",
+    layers: Annotated[list[str] | None, Option(help="Names, with commas or given again; or all.")] = None,
+    top: Annotated[int, Option(help="Units a layer.")] = 10,
     images: Annotated[
-        Path | None,
-        typer.Option("--images", help="A folder of real pictures: they choose the units and place each activation."),
+        Path | None, Option(help="A folder of real pictures: they choose the units and place each activation.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Of Adam, for each picture.")] = 256,
-    size: Annotated[int, typer.Option("--size", help="Side of the pictures in pixels.")] = 128,
+    steps: Annotated[int, Option(help="Of Adam, for each picture.")] = 256,
+    size: Annotated[int, Option(help="Side of the pictures in pixels.")] = 128,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder; one with an earlier gallery goes on.")] = Path(
+    out: Annotated[Path, Option("--out", "-o", help="A folder; one with an earlier gallery goes on.")] = Path(
         "vizkit-gallery"
     ),
 ) -> None:
@@ -42,15 +40,15 @@ def gallery(
 @command("googlenet")
 def deepdream(
     call: Call,
-    photo: Annotated[str | None, typer.Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
+    photo: Annotated[str | None, Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
     layer: LayerName = None,
-    unit: Annotated[int | None, typer.Option("--unit", "-u", help="One channel of the layer instead of all.")] = None,
-    octaves: Annotated[int, typer.Option("--octaves", help="Sizes of the photo.")] = 4,
-    octave_scale: Annotated[float, typer.Option("--octave-scale", help="Growth from one to the next.")] = 1.4,
-    steps: Annotated[int, typer.Option("--steps", help="Steps an octave.")] = 12,
-    lr: Annotated[float, typer.Option("--lr", help="Length of a step.")] = 0.03,
-    jitter: Annotated[int, typer.Option("--jitter", help="Largest shift in pixels.")] = 24,
-    size: Annotated[int, typer.Option("--size", help="Longer side of the result in pixels.")] = 512,
+    unit: Annotated[int | None, Option("--unit", "-u", help="One channel of the layer instead of all.")] = None,
+    octaves: Annotated[int, Option(help="Sizes of the photo.")] = 4,
+    octave_scale: Annotated[float, Option(help="Growth from one to the next.")] = 1.4,
+    steps: Annotated[int, Option(help="Steps an octave.")] = 12,
+    lr: Annotated[float, Option(help="Length of a step.")] = 0.03,
+    jitter: Annotated[int, Option(help="Largest shift in pixels.")] = 24,
+    size: Annotated[int, Option(help="Longer side of the result in pixels.")] = 512,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
@@ -70,13 +68,13 @@ def deepdream(
 @command("vgg19")
 def invert(
     call: Call,
-    photo: Annotated[str | None, typer.Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
+    photo: Annotated[str | None, Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")] = None,
     layer: Annotated[
-        list[str] | None, typer.Option("--layer", "-l", help="Once for each; default: five from first to last.")
+        list[str] | None, Option("--layer", "-l", help="Once for each; default: five from first to last.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Of Adam, for each layer.")] = 400,
-    lr: Annotated[float, typer.Option("--lr", help="Adam's learning rate.")] = 0.05,
-    tv_weight: Annotated[float, typer.Option("--tv-weight", help="Of the total variation.")] = 0.1,
+    steps: Annotated[int, Option(help="Of Adam, for each layer.")] = 400,
+    lr: Annotated[float, Option(help="Adam's learning rate.")] = 0.05,
+    tv_weight: Annotated[float, Option(help="Of the total variation.")] = 0.1,
     seed: Seed = 0,
     fit: Fit = None,
     out: Out = None,

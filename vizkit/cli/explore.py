@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from ..contract.errors import SettingError
 from .network import Model
@@ -16,26 +17,19 @@ from .options import BackendNames, Call, Device, Dtype, Threads, WeightsName, co
 def explore(
     call: Call,
     model: Model = "shapes",
-    images: Annotated[
-        Path | None, typer.Option("--images", help="A folder of pictures to look at, beside the bundled one.")
-    ] = None,
+    images: Annotated[Path | None, Option(help="A folder of pictures to look at, beside the bundled one.")] = None,
     backend: BackendNames = None,
     weights: WeightsName = "imagenet",
-    host: Annotated[str, typer.Option("--host", help="The address to listen at; default: this machine alone.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, Option(help="The address to listen at; default: this machine alone.")] = ("127.0.0.1"),
+    port: Annotated[int, Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
     others: Annotated[
-        bool,
-        typer.Option("--yes-others-can-connect", help="Needed for a --host that lets other machines connect."),
+        bool, Option("--yes-others-can-connect", help="Needed for a --host that lets other machines connect.")
     ] = False,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the address in the browser.")] = True,
-    export: Annotated[
-        Path | None, typer.Option("--export", help="Write a static site of some views into this folder instead.")
-    ] = None,
+    browser: Annotated[bool, Option("--browser/--no-browser", help="Open the address in the browser.")] = True,
+    export: Annotated[Path | None, Option(help="Write a static site of some views into this folder instead.")] = None,
     view: Annotated[
         list[str] | None,
-        typer.Option("--view", help="What to export: an address of the explorer, from its #; more than once for more."),
+        Option(help="What to export: an address of the explorer, from its #; more than once for more."),
     ] = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",

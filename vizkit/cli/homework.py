@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .options import Call, Device, Seed, Threads, command, opened, tell
 
@@ -14,27 +15,24 @@ from .options import Call, Device, Seed, Threads, command, opened, tell
 def homework(
     call: Call,
     photo: Annotated[
-        str | None,
-        typer.Argument(metavar="[PHOTO]", help="An image file; the bundled photo of a cat if none is given."),
+        str | None, Argument(metavar="[PHOTO]", help="An image file; the bundled photo of a cat if none is given.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", "-b", help="gluon or torch. Default: gluon where it is installed.")
+        str | None, Option("--backend", "-b", help="gluon or torch. Default: gluon where it is installed.")
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option("--weights", "-w", help="As for other commands, for all networks; or NAME=FILE for one of them."),
+        Option("--weights", "-w", help="As for other commands, for all networks; or NAME=FILE for one of them."),
     ] = None,
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="First what the notebook computed, then the correct result.")
+        bool, Option("--as-published", help="First what the notebook computed, then the correct result.")
     ] = False,
-    language: Annotated[str, typer.Option("--language", help="en, or zh: Traditional Chinese.")] = "en",
-    notebook: Annotated[
-        Path | None, typer.Option("--notebook", help="Also write it as a runnable notebook, FILE.ipynb.")
-    ] = None,
+    language: Annotated[str, Option(help="en, or zh: Traditional Chinese.")] = "en",
+    notebook: Annotated[Path | None, Option(help="Also write it as a runnable notebook, FILE.ipynb.")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder: new, empty, or an earlier homework's.")] = Path(
+    out: Annotated[Path, Option("--out", "-o", help="The folder: new, empty, or an earlier homework's.")] = Path(
         "vizkit-homework"
     ),
 ) -> None:

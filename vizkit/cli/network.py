@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from . import options
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, command
 
-Model = Annotated[str, typer.Argument(help="A name from `vizkit models`.")]
+Model = Annotated[str, Argument(help="A name from `vizkit models`.")]
 
 
 @command(networks=False)
@@ -20,7 +21,7 @@ def layers(
     model: Model = "vgg19",
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, with every field's start.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The same as JSON, with every field's start.")] = False,
 ) -> None:
     """Every operation of a network: shape, parameters, multiply-adds, receptive field, stride, and the totals."""
     from ..techniques.network import table
@@ -36,9 +37,9 @@ def diagram(
     model: Model = "vgg19",
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
-    style: Annotated[str, typer.Option("--style", help="auto; volumes, for networks in a row; or flow.")] = "auto",
-    collapse: Annotated[bool, typer.Option(help="Draw equal blocks in a row once.")] = True,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
+    style: Annotated[str, Option(help="auto; volumes, for networks in a row; or flow.")] = "auto",
+    collapse: Annotated[bool, Option(help="Draw equal blocks in a row once.")] = True,
+    out: Annotated[Path | None, Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
 ) -> None:
     """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""
     from ..draw.network.diagram import diagram as draw
@@ -56,10 +57,10 @@ def receptive(
     photo: Photos = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", "-l", help="A layer, more than once for several; all; default: the last at each size."),
+        Option("--layer", "-l", help="A layer, more than once for several; all; default: the last at each size."),
     ] = None,
-    unit: Annotated[int | None, typer.Option("--unit", "-u", help="A channel; default: the sum of all.")] = None,
-    noise: Annotated[int, typer.Option("--noise", help="Noise pictures to average over; 0: the photos.")] = 8,
+    unit: Annotated[int | None, Option("--unit", "-u", help="A channel; default: the sum of all.")] = None,
+    noise: Annotated[int, Option(help="Noise pictures to average over; 0: the photos.")] = 8,
     seed: Seed = 0,
     input_range: options.InputRange = None,
     fit: Fit = None,

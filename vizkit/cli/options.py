@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 from typer.models import ArgumentInfo
 
 from ..contract.errors import SettingError
@@ -21,45 +22,41 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
+    Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
 ]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")]
+ModelName = Annotated[str, Option("--model", "-m", help="A name from `vizkit models`.")]
 BackendNames = Annotated[
     list[str] | None,
-    typer.Option("--backend", "-b", help="One of `vizkit backends`; give two for one figure of both. Default: torch."),
+    Option("--backend", "-b", help="One of `vizkit backends`; give two for one figure of both. Default: torch."),
 ]
-WeightsName = Annotated[
-    str, typer.Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")
-]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
-LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
+WeightsName = Annotated[str, Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")]
+Device = Annotated[str, Option("--device", help="cpu, cuda or cuda:1.")]
+Dtype = Annotated[str, Option("--dtype", help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
+Threads = Annotated[int | None, Option("--threads", help="Threads of one operator; default: all processors.")]
+LayerName = Annotated[str | None, Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
 NeuronName = Annotated[
     str | None,
-    typer.Option(
-        "--neuron", help="A unit in the place of a target: LAYER:17, or LAYER:17@3,4 at one place of its map."
-    ),
+    Option("--neuron", help="A unit in the place of a target: LAYER:17, or LAYER:17@3,4 at one place of its map."),
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--target",
         "-t",
         help="Class index, label, or all; once for all photos or once for each. Of a segmentation also "
         "LABEL@ROW,COLUMN or LABEL@LEFT,TOP,RIGHT,BOTTOM or LABEL@MASK.png; 'cat - dog' is a difference.",
     ),
 ]
-InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet (normalised) or unit (0..1).")]
-Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+InputRange = Annotated[str | None, Option("--input-range", help="imagenet (normalised) or unit (0..1).")]
+Fit = Annotated[str | None, Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
+Out = Annotated[Path | None, Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
+Seed = Annotated[int, Option("--seed", help="Of everything random.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes that share the work, each with its share of the processors or one GPU."),
+    Option("--workers", help="Processes that share the work, each with its share of the processors or one GPU."),
 ]
 Scheduler = Annotated[
-    str | None, typer.Option("--scheduler", help="A Dask scheduler whose workers do the work: tcp://HOST:8786.")
+    str | None, Option("--scheduler", help="A Dask scheduler whose workers do the work: tcp://HOST:8786.")
 ]
 CREW = {"workers": (Workers, None), "scheduler": (Scheduler, None)}
 """Options of every command that walks a folder or a plan: who does the work, which changes no result."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer import Option
 
 from ..contract.errors import SettingError
 from ..support.crew import crew
@@ -48,9 +49,7 @@ def saliency(
     layer: LayerName = None,
     neuron: NeuronName = None,
     input_range: InputRange = None,
-    mode: Annotated[
-        str, typer.Option("--mode", help="inference, or published: as the homework computed it.")
-    ] = "inference",
+    mode: Annotated[str, Option(help="inference, or published: as the homework computed it.")] = "inference",
     fit: Fit = None,
     seed: Seed = 0,
     out: Out = None,
@@ -69,10 +68,7 @@ def gradcam(
     photo: Photos = None,
     target: Targets = None,
     layer: LayerName = None,
-    on: Annotated[
-        str | None,
-        typer.Option("--on", help="The overlay alone: on the network's input, or on the original."),
-    ] = None,
+    on: Annotated[str | None, Option(help="The overlay alone: on the network's input, or on the original.")] = None,
     input_range: InputRange = None,
     fit: Fit = None,
     out: Out = None,
@@ -113,12 +109,12 @@ def _maps(
 def filters(
     call: Call,
     layer: LayerName = None,
-    channel: Annotated[str | None, typer.Option("--channel", help="colour, mean, or an input channel.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Filters shown at most.")] = 64,
+    channel: Annotated[str | None, Option(help="colour, mean, or an input channel.")] = None,
+    limit: Annotated[int, Option(help="Filters shown at most.")] = 64,
     text: Annotated[
-        bool, typer.Option("--text", help="Print the architecture and weight[UNIT] of every convolution.")
+        bool, Option("--text", help="Print the architecture and weight[UNIT] of every convolution.")
     ] = False,
-    unit: Annotated[int, typer.Option("--unit", "-u", help="The filter that --text prints.")] = 0,
+    unit: Annotated[int, Option("--unit", "-u", help="The filter that --text prints.")] = 0,
     out: Out = None,
 ) -> None:
     """A layer's weights as one grid of pictures; with --text, as numbers."""
@@ -142,14 +138,12 @@ def features(
     photo: Photos = None,
     layer: LayerName = None,
     noise: Annotated[
-        bool, typer.Option("--noise", help="The homework's picture of noise, 150 to 180, instead of a photo.")
+        bool, Option("--noise", help="The homework's picture of noise, 150 to 180, instead of a photo.")
     ] = False,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Zeros, blank channels, mean and maximum of every layer.")
+        bool, Option("--statistics", help="Zeros, blank channels, mean and maximum of every layer.")
     ] = False,
-    scale: Annotated[
-        str, typer.Option("--scale", help="each: every map on its own scale; common: one for all.")
-    ] = "each",
+    scale: Annotated[str, Option(help="each: every map on its own scale; common: one for all.")] = "each",
     input_range: InputRange = None,
     fit: Fit = None,
     seed: Seed = 0,
@@ -189,31 +183,25 @@ def features(
 def dream(
     call: Call,
     layer: LayerName = None,
-    unit: Annotated[
-        list[int] | None, typer.Option("--unit", "-u", help="A channel; more of them run as one batch.")
-    ] = None,
-    stages: Annotated[int, typer.Option("--stages", help="Published: sizes from first to last.")] = 46,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Adam steps; 512, for a class 256, published 20 a stage.")
-    ] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; 128, published first 28.")] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Published: growth between stages.")] = 1.05,
-    lr: Annotated[float | None, typer.Option("--lr", help="Adam's learning rate; 0.05, published 0.4.")] = None,
-    activation_weight: Annotated[float, typer.Option("--activation-weight", help="Published: the unit's rms.")] = 0.5,
-    pixel_weight: Annotated[float, typer.Option("--pixel-weight", help="Published: of the pixels' rms.")] = 1.0,
-    gradient_weight: Annotated[float, typer.Option("--gradient-weight", help="Of the derivatives' rms.")] = 1.0,
-    beta: Annotated[float, typer.Option("--beta", help="Published: exponent of the derivatives.")] = 1.0,
-    gradient_filter: Annotated[str, typer.Option("--gradient-filter", help="scharr, sobel or 5x5.")] = "scharr",
+    unit: Annotated[list[int] | None, Option("--unit", "-u", help="A channel; more of them run as one batch.")] = None,
+    stages: Annotated[int, Option(help="Published: sizes from first to last.")] = 46,
+    steps: Annotated[int | None, Option(help="Adam steps; 512, for a class 256, published 20 a stage.")] = None,
+    size: Annotated[int | None, Option(help="Side in pixels; 128, published first 28.")] = None,
+    scale: Annotated[float, Option(help="Published: growth between stages.")] = 1.05,
+    lr: Annotated[float | None, Option(help="Adam's learning rate; 0.05, published 0.4.")] = None,
+    activation_weight: Annotated[float, Option(help="Published: the unit's rms.")] = 0.5,
+    pixel_weight: Annotated[float, Option(help="Published: of the pixels' rms.")] = 1.0,
+    gradient_weight: Annotated[float, Option(help="Of the derivatives' rms.")] = 1.0,
+    beta: Annotated[float, Option(help="Published: exponent of the derivatives.")] = 1.0,
+    gradient_filter: Annotated[str, Option(help="scharr, sobel or 5x5.")] = "scharr",
     target: Targets = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Rendered as fourier, phase, laplacian or pixels; or the published one.")
+        str, Option(help="Rendered as fourier, phase, laplacian or pixels; or the published one.")
     ] = RECIPES[0],
-    tv_weight: Annotated[
-        float | None, typer.Option("--tv-weight", help="Of the total variation, rendered; 20 for a class, else 0.")
-    ] = None,
+    tv_weight: Annotated[float | None, Option(help="Of the total variation, rendered; 20 for a class, else 0.")] = None,
     images: Images = None,
-    every: Annotated[int | None, typer.Option("--every", help="Steps between frames, for a .gif or .mp4.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="An .npz from which to go on.")] = None,
+    every: Annotated[int | None, Option(help="Steps between frames, for a .gif or .mp4.")] = None,
+    checkpoint: Annotated[Path | None, Option(help="An .npz from which to go on.")] = None,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
@@ -262,10 +250,10 @@ def dream(
 def predict(
     call: Call,
     photo: Photos = None,
-    top: Annotated[int, typer.Option("--top", help="Classes shown.")] = 5,
+    top: Annotated[int, Option(help="Classes shown.")] = 5,
     fit: Fit = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row for each photo and class.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="The same rows as JSON.")] = None,
+    csv: Annotated[Path | None, Option(help="Write a row for each photo and class.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="The same rows as JSON.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from ..contract.errors import SettingError
 from . import options
@@ -28,8 +29,7 @@ FRAMES = 40
 MOVING = (".gif", ".mp4")
 
 Images = Annotated[
-    Path | None,
-    typer.Option("--images", help="A folder of real pictures among which each activation is placed."),
+    Path | None, Option("--images", help="A folder of real pictures among which each activation is placed.")
 ]
 
 

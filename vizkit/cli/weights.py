@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .app import app
 
 
 @app.command()
 def convert(
-    model: Annotated[str, typer.Argument(help="A canonical name, for example resnet50.")],
-    source: Annotated[str, typer.Argument(help="A file, imagenet, torchvision, gluon, or random:SEED.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .safetensors, .pth or .params.")],
+    model: Annotated[str, Argument(help="A canonical name, for example resnet50.")],
+    source: Annotated[str, Argument(help="A file, imagenet, torchvision, gluon, or random:SEED.")],
+    out: Annotated[Path, Option("--out", "-o", help="The file: .safetensors, .pth or .params.")],
     stride: Annotated[
-        str | None,
-        typer.Option("--stride", help="1x1 or 3x3: where a bottleneck ResNet strides, if the source does not say."),
+        str | None, Option(help="1x1 or 3x3: where a bottleneck ResNet strides, if the source does not say.")
     ] = None,
 ) -> None:
     """Weights from one format to another, exactly: .pth (torchvision), .params (Gluon zoo), .safetensors (neutral)."""
@@ -39,7 +39,7 @@ def convert(
 
 @app.command()
 def weights(
-    file: Annotated[Path, typer.Argument(help="A weights file: .safetensors, .pth or .params.")],
+    file: Annotated[Path, Argument(help="A weights file: .safetensors, .pth or .params.")],
 ) -> None:
     """What a weights file holds: format, hash, parameters, shapes, and the model that it is likely of."""
     from .. import zoo
