@@ -279,7 +279,7 @@ def test_the_homework_is_gluons() -> None:
 @pytest.mark.quick
 def test_command_and_function_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     function = inspect.signature(homework.make).parameters
-    command = inspect.signature(cli.homework.homework).parameters
+    command = inspect.signature(cli.pages.homework).parameters
     for name in ("photo", "backend", "as_published", "language", "notebook", "seed", "device"):
         assert command[name].default == function[name].default, name
     assert str(command["out"].default) == function["out"].default == homework.FOLDER

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from .options import Call, Photos, Scheduler, Workers, command, tell
+from .options import Backends, Call, Photos, Scheduler, Workers, command, tell
 
 SHOWN = 10
 
@@ -22,9 +22,7 @@ def compare(
         Path | None, Option(help="A TOML file with these options; what is given here replaces its.")
     ] = None,
     model: Annotated[list[str] | None, Option("--model", "-m", help="A name from `vizkit models`; repeat.")] = None,
-    backend: Annotated[
-        list[str] | None, Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed.")
-    ] = None,
+    backend: Backends = None,
     weights: Annotated[
         list[str] | None,
         Option("--weights", "-w", help="imagenet, random:SEED, a file, or MODEL=FILE; repeat. Default: imagenet."),

@@ -1,4 +1,4 @@
-"""Commands that draw: saliency, filters, feature maps, dreams; and predictions."""
+"""Commands that draw: saliency, filters, feature maps; and predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from .options import (
     Workers,
     command,
 )
-from .rendered import PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, is_film
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -177,73 +176,6 @@ def features(
         return [techniques.feature_maps(one, source(one) if noise else some, layer, **settings) for one in models]
 
     work.write(loaded, run, lambda all_of_them: plotting.feature_maps(all_of_them, scale))
-
-
-@command("googlenet")
-def dream(
-    call: Call,
-    layer: LayerName = None,
-    unit: Annotated[list[int] | None, Option("--unit", "-u", help="A channel; more of them run as one batch.")] = None,
-    stages: Annotated[int, Option(help="Published: sizes from first to last.")] = 46,
-    steps: Annotated[int | None, Option(help="Adam steps; 512, for a class 256, published 20 a stage.")] = None,
-    size: Annotated[int | None, Option(help="Side in pixels; 128, published first 28.")] = None,
-    scale: Annotated[float, Option(help="Published: growth between stages.")] = 1.05,
-    lr: Annotated[float | None, Option(help="Adam's learning rate; 0.05, published 0.4.")] = None,
-    activation_weight: Annotated[float, Option(help="Published: the unit's rms.")] = 0.5,
-    pixel_weight: Annotated[float, Option(help="Published: of the pixels' rms.")] = 1.0,
-    gradient_weight: Annotated[float, Option(help="Of the derivatives' rms.")] = 1.0,
-    beta: Annotated[float, Option(help="Published: exponent of the derivatives.")] = 1.0,
-    gradient_filter: Annotated[str, Option(help="scharr, sobel or 5x5.")] = "scharr",
-    target: Targets = None,
-    recipe: Annotated[
-        str, Option(help="Rendered as fourier, phase, laplacian or pixels; or the published one.")
-    ] = RECIPES[0],
-    tv_weight: Annotated[float | None, Option(help="Of the total variation, rendered; 20 for a class, else 0.")] = None,
-    images: Images = None,
-    every: Annotated[int | None, Option(help="Steps between frames, for a .gif or .mp4.")] = None,
-    checkpoint: Annotated[Path | None, Option(help="An .npz from which to go on.")] = None,
-    seed: Seed = 0,
-    out: Out = None,
-) -> None:
-    """The picture that a unit, or with --target a class, responds to most.
-
-    It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
-    """
-    from .. import draw as plotting
-    from ..inputs import images as pixels
-    from ..results import animation
-    from ..techniques import dream as technique
-
-    own = PUBLISHED_ONLY if recipe != PUBLISHED else RENDERED_ONLY
-    foreign = [name for name in own if call.wrote(name)]
-    if foreign:
-        others = f"--recipe {PUBLISHED}" if recipe != PUBLISHED else f"--recipe {' or '.join(RECIPES)}"
-        named = " and ".join("--" + name.replace("_", "-") for name in foreign)
-        raise SettingError(f"{named} belongs to {others}; this is --recipe {recipe}.")
-    if recipe != PUBLISHED:
-        Rendered(call, recipe, layer, unit, target, every).write(out)
-        return
-    moving = is_film(call, out)
-    frames: list[Any] = []
-    loaded = call.load()
-    results = [
-        technique(
-            one,
-            layer,
-            unit or None,
-            **call.settings(technique),
-            on_stage=(lambda stage: frames.append(pixels.picture(stage.pictures))) if moving else None,
-        )
-        for one in loaded
-    ]
-    for result in results:
-        for one_unit, reached in zip(result.units, result.activation[-1], strict=True):
-            name = result.provenance["backend"]
-            typer.echo(f"{name}: {result.layer} unit {one_unit}: activation {reached:.4g} at {result.sizes[-1]} px")
-    if moving and out is not None:
-        typer.echo(f"wrote {animation.write(frames, out, results[0].provenance)}")
-        return
-    options.write(results, plotting.dream, out, f"dream-{call.given['model']}.png")
 
 
 @command("vgg19")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from .app import app
+from .options import app
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The command that reproduces the published homework."""
+"""Commands that write a page of everything: the demo, and the published homework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from .options import Call, Device, Seed, Threads, command, opened, tell
+from .options import Backends, Call, Device, Seed, Threads, WeightsName, command, opened, tell
+
+
+@command(networks=False)
+def demo(
+    call: Call,
+    photo: Annotated[
+        str | None, Argument(metavar="[PHOTO]", help="An image file; samples of shapes when none is given.")
+    ] = None,
+    model: Annotated[str | None, Option("--model", "-m", help="Default: shapes, or vgg19 for a photo.")] = None,
+    backend: Backends = None,
+    weights: WeightsName = "imagenet",
+    seed: Seed = 0,
+    threads: Threads = None,
+    out: Annotated[Path, Option("--out", "-o", help="The folder: new, empty, or an earlier demo's.")] = Path(
+        "vizkit-demo"
+    ),
+) -> None:
+    """Everything on one page, with no download: a folder of pictures and a self-contained index.html."""
+    from ..reports.demo import make
+
+    call.set_threads()
+    opened(make(photo, **call.settings(make), tell=tell))
 
 
 @command(networks=False)
@@ -38,10 +60,8 @@ def homework(
 ) -> None:
     """The published Gluon notebook, section by section, on one page; then the same with GoogLeNet, and its dream."""
     from ..reports.homework import make, weights_of
-    from ..zoo import loading as api
 
-    if threads is not None:
-        api.set_threads(threads)
+    call.set_threads()
     page = make(photo, **call.settings(make) | {"weights": weights_of(weights)}, tell=tell)
     if notebook is not None:
         typer.echo(f"wrote {notebook}")
