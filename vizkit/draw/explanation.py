@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..techniques.controls.controls import CONTROLS
-from .base import GRAY, new, panel
+from .base import GRAY, new, panel, spaces
 from .overlay import DIVERGING, PERCENTILE, blend, limits
 from .overlay import end as end_of
 
@@ -53,15 +53,12 @@ def explanation(results: Sequence[Explanation]) -> Figure:
     figure = new(0.5 + SIDE * columns, len(bands) * (0.4 + (SIDE + 0.1) * len(rows)) + 0.55)
     parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
     for part, band in zip(parts, bands, strict=True):
-        axes = part.subplots(len(rows), columns, squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
+        axes = spaces(part, len(rows), columns)
         if band.heading:
             part.suptitle(band.heading, fontsize=10)
         for r, ((i, block), row) in enumerate(zip(rows, axes, strict=True)):
             _picture(row[0], shown, i, block, name=r % (len(rows) // shown.values.shape[3]) == 0)
             for k, axis in zip(band.methods, row[1:], strict=False):
-                axis.set_axis_on()
                 _map(axis, shown, block[k], i, ends[k], titles[k] if r == 0 else "")
     fits = round(figure.get_figwidth() * 13)
     legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
@@ -80,7 +77,6 @@ def _bands(names: Sequence[str]) -> list[Band]:
 
 def _picture(axis: Any, shown: Explanation, i: int, block: Sequence[Any], name: bool) -> None:
     first = block[0]
-    axis.set_axis_on()
     panel(axis, first.batch.pictures[i], _short(first.batch.names[i], 24) if name else "")
     made = first.provenance
     dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..evaluate.ranking import places
 from ..evaluate.statistics import ranks
-from .base import GRAY, new, origin, panel
+from .base import GRAY, new, origin, panel, spaces
 
 if TYPE_CHECKING:
     from ..evaluate.ranking import Ranking
@@ -45,13 +45,10 @@ def top_patches(results: Sequence[TopPatches]) -> Figure:
     shown = result.units[:SHOWN]
     count = result.values.shape[1]
     figure = new(0.8 * count + 1.6, 0.84 * len(shown) + 0.5)
-    axes = figure.subplots(len(shown), count, squeeze=False)
+    axes = spaces(figure, len(shown), count)
     for row, (layer, unit) in enumerate(shown):
-        for axis in axes[row]:
-            axis.set_axis_off()
         for axis, patch in zip(axes[row], result.patches(row), strict=False):
             panel(axis, patch)
-            axis.set_axis_on()
         text = f"{layer}\nunit {unit}\n{result.values[row, 0]:.3g}"
         axes[row, 0].set_axis_on()
         axes[row, 0].set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", color=GRAY)

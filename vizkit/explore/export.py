@@ -17,7 +17,7 @@ from ..contract.backend import Model
 from ..contract.errors import SettingError, VizkitError
 from ..inputs.folders import Pictures, collect
 from ..inputs.images import ImageInput
-from ..support.files import replacing
+from ..support.files import write_text
 from . import bundle, tasks, units
 from .engine import Engine
 from .passes import INPUT
@@ -76,8 +76,7 @@ def export(
     target.mkdir(parents=True, exist_ok=True)
     made = (bundle.page("data.js", "explore.js", "style.css"), bundle.bundle(), bundle.text("style.css"), script)
     for name, text in zip(FILES, made, strict=True):
-        with replacing(target / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(target / name, text)
     return target / FILES[0]
 
 

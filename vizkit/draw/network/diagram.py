@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contract.errors import SettingError
 from ...results.files import provenance, save_figure
-from ...support.files import replacing
+from ...support.files import write_text
 from ...techniques.network import table
 from .flow import flow
 from .html import page
@@ -45,13 +45,11 @@ class Diagram:
         if target.suffix in (".png", ".pdf"):
             save_figure(figure(self.scene), target, self.provenance, dpi=DPI)
             return target
-        text = svg(self.scene, self.provenance) if target.suffix == ".svg" else self._page()
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        if target.suffix == ".svg":
+            write_text(target, svg(self.scene, self.provenance))
+        else:
+            write_text(target, page(self.steps, self.items, self.scene, self.rows, self.provenance))
         return target
-
-    def _page(self) -> str:
-        return page(self.steps, self.items, self.scene, self.rows, self.provenance)
 
 
 def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diagram:

@@ -1,14 +1,18 @@
-"""The page's words by language. Both languages have the same keys, and the same fields within them."""
+"""The page's words by language: Chinese is that of Taiwan. All have the same keys, and the same fields within them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from importlib.resources import files
 
 from ...contract.errors import SettingError
-from .chinese import CHINESE
-from .english import ENGLISH
 
-WORDS: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+FILES = {"en": "english.json", "zh": "chinese.json"}
+WORDS: Mapping[str, Mapping[str, str]] = {
+    language: json.loads((files("vizkit.reports.homework") / name).read_text(encoding="utf-8"))
+    for language, name in FILES.items()
+}
 
 
 def words_of(language: str) -> Mapping[str, str]:

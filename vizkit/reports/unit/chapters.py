@@ -55,7 +55,7 @@ def all_of(seen: Sequence[Seen], layer: str, unit: int) -> list[Chapter]:
     ]
 
 
-def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Seen], Figure], alt: str, wide: bool) -> list[Picture]:
+def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Any], Figure], alt: str, wide: bool) -> list[Picture]:
     out = []
     for one in seen:
         title = one.model.backend if len(seen) > 1 else ""
@@ -69,7 +69,7 @@ def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Seen], Figure], al
     return out
 
 
-def _compared(what: str, seen: Sequence[Seen], numbers: Callable[[Seen], Array | None]) -> list[Difference]:
+def _compared(what: str, seen: Sequence[Seen], numbers: Callable[[Any], Array | None]) -> list[Difference]:
     found = [(one.model.backend, numbers(one)) for one in seen]
     arrays = [(name, array) for name, array in found if array is not None]
     if len(arrays) < 2 or any(array.shape != arrays[0][1].shape for _, array in arrays):
@@ -140,13 +140,11 @@ def _weights(seen: Sequence[Seen]) -> Chapter:
         return Chapter("weights", "Its weights", "", notes=[reason])
     shape = " by ".join(map(str, first.weight.shape))
     text = f"Filter {first.channel} of {first.layer} computes it: {shape} weights."
-    found = [one for one in seen if one.filter is not None]
-    differences = _compared("weights", found, lambda one: one.filter.weight if one.filter else None)
-
-    def draw(one: Any) -> Figure:
-        return figures.filter_picture(one.filter)
-
-    pictures = _pictures("weights", seen[:1], draw, "The filter's weights", len(first.weight) > 3)
+    differences = _compared("weights", [one for one in seen if one.filter is not None], lambda one: one.filter.weight)
+    pictures = _pictures(
+        "weights", seen[:1], lambda one: figures.filter_picture(one.filter), "The filter's weights",
+        len(first.weight) > 3,
+    )  # fmt: skip
     return Chapter("weights", "Its weights", text, pictures, differences=differences)
 
 
@@ -170,14 +168,11 @@ def _dream(seen: Sequence[Seen]) -> Chapter:
         "A picture made from noise to raise the unit's mean activation. Under it: what it reached, and what is left of "
         "that when the picture is shifted by four pixels."
     )
-
-    def draw(one: Any) -> Figure:
-        return figures.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0))
-
-    differences = _compared(
-        "activation of the first steps", found, lambda one: one.dream.trace[:FIRST] if one.dream else None
-    )
-    pictures = _pictures("dream", found, draw, "The optimised picture", False)
+    differences = _compared("activation of the first steps", found, lambda one: one.dream.trace[:FIRST])
+    pictures = _pictures(
+        "dream", found, lambda one: figures.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0)),
+        "The optimised picture", False,
+    )  # fmt: skip
     return Chapter("dream", "What it would like to see", text, pictures, differences=differences, notes=notes)
 
 
@@ -194,6 +189,6 @@ def _votes(seen: Sequence[Seen], unit: int) -> Chapter:
     same = all(np.array_equal(one.votes.classes, found[0].votes.classes) for one in found if one.votes is not None)
     if not same:
         notes.append("The backends choose other classes among votes of all but equal size; they are not compared.")
-    differences = _compared("votes", found, lambda one: one.votes.values if one.votes else None) if same else []
+    differences = _compared("votes", found, lambda one: one.votes.values) if same else []
     pictures = _pictures("votes", found, draw, "A bar for each class", False)
     return Chapter("votes", "Which classes it votes for", text, pictures, differences=differences, notes=notes)
