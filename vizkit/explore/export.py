@@ -15,7 +15,7 @@ import numpy as np
 
 from ..contract.backend import Model
 from ..contract.errors import SettingError, VizkitError
-from ..inputs.folders import Pictures, collect
+from ..inputs.folders import Pictures
 from ..inputs.images import ImageInput
 from ..support.files import write_text
 from . import bundle, tasks, units
@@ -66,9 +66,7 @@ def export(
         raise SettingError(f"{str(target)!r} holds other files than an export's. Give a new folder, or an empty one.")
     if len(views) > MOST_VIEWS:
         raise SettingError(f"{len(views)} views are too many for one site; it shows at most {MOST_VIEWS}.")
-    engine = Engine(
-        [models] if isinstance(models, Model) else list(models), None if images is None else collect(images)
-    )
+    engine = Engine(models, images)
     found = Answers(engine)
     texts = [found.add(one) for one in views or _usual(engine)]
     data = {"answers": found.answers, "view": texts[0], "views": texts}

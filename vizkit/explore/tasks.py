@@ -177,15 +177,11 @@ class Dream:
 
     def _activation(self, picture: Array) -> float:
         """The unit's mean for the picture at the network's own size."""
-        batch = images.prepare(picture, self.model.spec, fit="squash")
-        return _mean(self.model, batch.tensor, self.layer, self.unit)
-
-
-def _mean(model: Model, tensor: Array, layer: str, unit: int) -> float:
-    ops, grid = model.ops, model.grid(layer)
-    value = model.forward(ops.asarray(tensor), (layer,))[layer]
-    maps = ops.numpy(value if grid is None else grid.maps(ops, value))
-    return float(maps[0, unit].mean())
+        batch, ops = images.prepare(picture, self.model.spec, fit="squash"), self.model.ops
+        value = self.model.forward(ops.asarray(batch.tensor), (self.layer,))[self.layer]
+        grid = self.model.grid(self.layer)
+        maps = ops.numpy(value if grid is None else grid.maps(ops, value))
+        return float(maps[0, self.unit].mean())
 
 
 @dataclass

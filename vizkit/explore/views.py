@@ -111,12 +111,8 @@ def _loaded(name: str, model: Model) -> list[str]:
     if model.weights.source == AS_GIVEN:
         return [f"{name} = ...  # your own {model.name}, as you gave it to vizkit.wrap"]
     more = [f"backend={model.backend!r}"]
-    more += [] if model.weights.source in BUNDLED else [f"weights={_source(model)!r}"]
+    source = model.weights.source.replace("\\", "/").rpartition("/")[2]  # without the folders of this machine
+    more += [] if model.weights.source in BUNDLED else [f"weights={source!r}"]
     more += [f"dtype={model.dtype!r}"] if model.dtype != "float32" else []
     more += [f"device={model.device!r}"] if model.device != "cpu" else []
     return [f"{name} = vizkit.load({model.name!r}, {', '.join(more)})"]
-
-
-def _source(model: Model) -> str:
-    """Where the weights are from, without the folders of this machine."""
-    return model.weights.source.replace("\\", "/").rpartition("/")[2]

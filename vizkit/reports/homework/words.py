@@ -8,10 +8,9 @@ from importlib.resources import files
 
 from ...contract.errors import SettingError
 
-FILES = {"en": "english.json", "zh": "chinese.json"}
 WORDS: Mapping[str, Mapping[str, str]] = {
-    language: json.loads((files("vizkit.reports.homework") / name).read_text(encoding="utf-8"))
-    for language, name in FILES.items()
+    language: json.loads((files("vizkit.reports.homework") / f"{language}.json").read_text(encoding="utf-8"))
+    for language in ("en", "zh")
 }
 
 
