@@ -18,7 +18,6 @@ from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
 if TYPE_CHECKING:
     from ..contract.backend import Model
     from ..inputs.folders import Pictures
-    from ..results.base import Result
 
 ModelArgument = Annotated[str, Argument(metavar="MODEL", help="A name from `vizkit models`.")]
 Images = Annotated[
@@ -46,23 +45,15 @@ FOLDER = {
 Page = Annotated[Path | None, Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")]
 
 
-def pictures(call: Call, given: list[Path] | None, samples: int) -> Pictures:
+def pictures(call: Call) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
     from ..inputs import folders
     from ..zoo import shapes
 
-    if given:
-        return folders.find(*given, draft=call.given["draft"])
-    drawn = shapes.sample(samples, seed=call.given["seed"])
+    if call.given["images"]:
+        return folders.find(*call.given["images"], draft=call.given["draft"])
+    drawn = shapes.sample(call.given["samples"], seed=call.given["seed"])
     return folders.collect(drawn.images, [shapes.CLASSES[int(label)] for label in drawn.labels])
-
-
-def report(result: Result) -> None:
-    """How many pictures were read, and which were not."""
-    found = result.provenance["images"]
-    typer.echo(f"{result.provenance['backend']}: {found['count']} pictures read, {len(found['skipped'])} skipped")
-    for one in found["skipped"]:
-        typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
 
 
 @command(more=FOLDER)
@@ -84,25 +75,27 @@ def unit(
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     if unit is None and out is not None and out.suffix not in FIGURE:
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
-    found = pictures(call, images, samples)
-    loaded = call.load()
     if unit is not None and not call.given["dry_run"]:
+        found = pictures(call)
         settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
-        options.opened(make(loaded, layer, unit, found, **settings))
+        options.opened(make(call.load(), layer, unit, found, **settings))
         return
-    results = each(call, loaded, techniques.top_patches, found, layer)
-    for result in results:
-        report(result)
+    results = each(call, techniques.top_patches, layer)
     options.save(results, out or Path(f"unit-{model}-{layer}.png"))
     options.differences(results)
 
 
 def each(
-    call: Call, loaded: Sequence[Model], technique: Callable[..., Any], found: Pictures, layer: str | list[str] | None
+    call: Call,
+    technique: Callable[..., Any],
+    layer: str | list[str] | None,
+    say: Callable[[Any], str] | None = None,
 ) -> list[Any]:
-    """A technique's result in each backend, every one with a state of its own; or, of a dry run, only what it takes."""
+    """A technique's result in each backend, every one with a state of its own, and what there is to ``say`` of it; or,
+    of a dry run, only what it takes."""
     from ..inputs import folders
 
+    found, loaded = pictures(call), call.load()
     settings, state = call.settings(technique), call.given["state"]
     if call.given.get("dry_run"):
         _estimated(call, loaded, lambda one, more, some: technique(one, some, layer, **settings | more), found)
@@ -113,6 +106,13 @@ def each(
             results.append(technique(one, found, layer, **settings | own))
         for run in runs:
             options.tell(f"{one.backend}: the network waited for pictures {run.spent.share:.1%} of the time")
+    for result in results:
+        read = result.provenance["images"]
+        typer.echo(f"{result.provenance['backend']}: {read['count']} pictures read, {len(read['skipped'])} skipped")
+        for one in read["skipped"]:
+            typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
+        if say is not None:
+            typer.echo(say(result))
     return results
 
 
@@ -155,12 +155,7 @@ def health(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(call, images, samples)
-    loaded = call.load()
-    results = each(call, loaded, techniques.health, found, layer or None)
-    for result in results:
-        report(result)
-        typer.echo(result.table())
+    results = each(call, techniques.health, layer or None, lambda result: result.table())
     if csv is not None:
         options.save(results, csv)
     options.write(results, plotting.health, out, f"health-{model}.png")
@@ -179,11 +174,7 @@ def statistics(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(call, images, samples)
-    results = each(call, call.load(), techniques.activation_statistics, found, layer or None)
-    for result in results:
-        report(result)
-        typer.echo(result.table())
+    results = each(call, techniques.activation_statistics, layer or None, lambda result: result.table())
     options.write(results, plotting.activation_statistics, out, f"statistics-{model}.png")
 
 
@@ -204,12 +195,7 @@ def embed(
     from .. import techniques
     from ..reports.embedding import write
 
-    found = pictures(call, images, samples)
-    loaded = call.load()
-    results = each(call, loaded, techniques.embed, found, layer)
-    for result in results:
-        report(result)
-        typer.echo(f"{result.provenance['backend']}: {result.text()}")
+    results = each(call, techniques.embed, layer, lambda one: f"{one.provenance['backend']}: {one.text()}")
     target = out or Path(f"embedding-{model}")
     if target.suffix:
         options.save(results, target)
@@ -241,11 +227,9 @@ def atlas(
     from ..reports.atlas import write
     from ..techniques import activation_atlas as technique
 
-    found = pictures(call, images, samples)
-    target, loaded = out or Path(f"atlas-{model}.html"), call.load()
-    for one, result in zip(loaded, each(call, loaded, technique, found, layer), strict=True):
-        report(result)
-        file = options.apart(target, one.backend, len(loaded))
+    target, results = out or Path(f"atlas-{model}.html"), each(call, technique, layer)
+    for result in results:
+        file = options.apart(target, result.provenance["backend"], len(results))
         if file.suffix == ".html":
             options.opened(write(result, file))
         else:

@@ -108,7 +108,8 @@ class Answers:
     def add(self, text: str) -> str:
         """Answer what a view needs; gives the view with all that it left out."""
         given = dict(View.of(text).given)
-        given = {"picture": "0", "tab": self._tab(given), **given}
+        tab = "explain" if given.get("methods") else "unit" if given.get("unit") else "layer"
+        given = {"picture": "0", "tab": tab, **given}
         view = View(given)
         picture, edits = self._engine.picture(view).id, _plain(view)
         shown = {"picture": picture, "edits": edits}
@@ -126,10 +127,6 @@ class Answers:
         if edits:
             given["edits"] = edits
         return urlencode(given)
-
-    @staticmethod
-    def _tab(given: Mapping[str, str]) -> str:
-        return "explain" if given.get("methods") else "unit" if given.get("unit") else "layer"
 
     def _json(self, path: str, given: Mapping[str, Any], make: Callable[[View], Any]) -> Any:
         name, view = key(path, given), _view(given)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -39,15 +39,14 @@ METRICS: Mapping[str, Callable[[Attribution, Array], Array]] = {
 Give = Callable[..., None]
 
 
-class Task(Protocol):
-    """Something that takes long."""
+@dataclass(frozen=True)
+class Task:
+    """Something that takes long. ``run(give, fail, breathe)`` does it: ``give(frame, title=...)`` each result,
+    ``fail(error)`` what could not be done, and ``breathe`` between steps of its own; ``progress(name, done, total)``
+    says how much of the whole is done, and what the whole is, at a step of a loop within."""
 
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """Do it: ``give(frame, title=...)`` each result, ``fail(error)`` what could not be done, and call ``breathe``
-        between steps of its own."""
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """How much of the whole is done, and what the whole is, at a step of a loop within."""
+    run: Callable[[Give, Give, Callable[[], None]], None]
+    progress: Callable[[str, int, int | None], tuple[float, float]]
 
 
 def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
@@ -64,15 +63,16 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
         for name in methods:
             if not isinstance(name, str) or name not in known:
                 raise SettingError(f"There is no method {str(name)[:40]!r}.")
-        return Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
+        explained = Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
+        return Task(explained.run, explained.progress)
     if kind in ("dream", "patches"):
         layer, unit, passes = view.text("layer"), view.number("unit"), engine.of(view)
         passes.model.check_layer(layer)
         check_unit(np.empty(_units(passes.model, layer)), layer, unit)
         if kind == "patches":
-            return Patches(passes.model, engine, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
+            return _patches(engine, passes.model, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
         steps, size = max(1, view.number("steps", 128, MOST_STEPS)), max(16, view.number("size", 128, MOST_SIDE))
-        return Dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
+        return _dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
     raise SettingError("kind is 'explain', 'dream' or 'patches'.")
 
 
@@ -142,71 +142,40 @@ class Explain:
         }
 
 
-@dataclass
-class Dream:
-    """A picture that a unit responds to, sent while it grows."""
+def _dream(model: Model, layer: str, unit: int, steps: int, size: int, seed: int) -> Task:
+    """A picture that a unit responds to, sent while it grows, with the unit's mean at the network's own size."""
+    ops, grid = model.ops, model.grid(layer)
 
-    model: Model
-    layer: str
-    unit: int
-    steps: int
-    size: int
-    seed: int
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """In steps."""
-        return done, self.steps
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
         def frame(step: int, pictures: Array) -> None:
-            give(
-                pack({"step": step, "activation": self._activation(pictures[0])}, {"picture": pictures[0]}),
-                title=f"step {step}",
-                step=step,
-                of=self.steps,
-            )
+            batch = images.prepare(pictures[0], model.spec, fit="squash")
+            value = model.forward(ops.asarray(batch.tensor), (layer,))[layer]
+            maps = ops.numpy(value if grid is None else grid.maps(ops, value))
+            header = {"step": step, "activation": float(maps[0, unit].mean())}
+            give(pack(header, {"picture": pictures[0]}), title=f"step {step}", step=step, of=steps)
             breathe()
 
         render(
-            self.model, unit_of(self.layer, self.unit), steps=self.steps, seed=self.seed,
-            parametrisation=Fourier(self.size, channels=self.model.spec.channels),
-            every=max(1, self.steps // FRAMES), on_frame=frame,
+            model, unit_of(layer, unit), steps=steps, seed=seed,
+            parametrisation=Fourier(size, channels=model.spec.channels), every=max(1, steps // FRAMES),
+            on_frame=frame,
         )  # fmt: skip
 
-    def _activation(self, picture: Array) -> float:
-        """The unit's mean for the picture at the network's own size."""
-        batch, ops = images.prepare(picture, self.model.spec, fit="squash"), self.model.ops
-        value = self.model.forward(ops.asarray(batch.tensor), (self.layer,))[self.layer]
-        grid = self.model.grid(self.layer)
-        maps = ops.numpy(value if grid is None else grid.maps(ops, value))
-        return float(maps[0, self.unit].mean())
+    return Task(run, lambda name, done, total: (done, steps))
 
 
-@dataclass
-class Patches:
+def _patches(engine: Engine, model: Model, layer: str, unit: int, k: int) -> Task:
     """What a unit responds to most, among the folder's pictures, or the bundled ones where there is no folder."""
 
-    model: Model
-    engine: Engine
-    layer: str
-    unit: int
-    k: int
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """In pictures."""
-        return done, total or 1
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-        pictures, fit = self.engine.gallery.searched()
-        found = top_patches(self.model, pictures, self.layer, self.unit, k=self.k, fit=fit)
-        patches = found.patches(0)
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        pictures, fit = engine.gallery.searched()
+        found = top_patches(model, pictures, layer, unit, k=k, fit=fit)
         rows = found.records()
         header = {
             "names": [row["picture"] for row in rows], "activations": [row["activation"] for row in rows],
             "boxes": [[row[side] for side in ("top", "left", "bottom", "right")] for row in rows],
             "count": len(pictures), "skipped": len(found.provenance["images"]["skipped"]),
         }  # fmt: skip
-        give(pack(header, {"patches": np.stack(patches)}), title=f"{self.layer}[{self.unit}]")
+        give(pack(header, {"patches": np.stack(found.patches(0))}), title=f"{layer}[{unit}]")
+
+    return Task(run, lambda name, done, total: (done, total or 1))
