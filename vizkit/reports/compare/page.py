@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import results
 from .. import page
-from ..page import Chapter, Picture
+from ..page import Chapter, Picture, drawn
 from . import chapters, pictures
 from .cells import FOLDER
 from .chapters import Found
@@ -78,12 +78,8 @@ class Book:
         """A finished picture of the page, with how the pictures of these cells were made."""
         found = [self.about(one["file"]) for one in cells]
         made = [{key: about[key] for key in ABOUT} for about in found]
-        inside = {
-            "page": GENERATOR,
-            "results": made,
-            "subject": ", ".join(dict.fromkeys(one["image"] for one in cells)),
-        }
-        return Picture(f"{name}.png", alt, results.figure_bytes(figure, inside, DPI), inside, title=title)
+        subject = ", ".join(dict.fromkeys(one["image"] for one in cells))
+        return drawn(f"{name}.png", figure, alt, GENERATOR, subject, made, dpi=DPI, title=title)
 
     def maps(self, technique: str, network: tuple[str, str]) -> Chapter | None:
         """One technique's maps in every backend, or in one backend and float64."""
@@ -136,7 +132,7 @@ class Book:
         names = list(dict.fromkeys(map(side, cells)))
         by = {(one["image"], side(one)): one for one in cells}
         whole = [image for image in self.found["study"]["image"] if all((image, name) in by for name in names)]
-        strips, used, drawn = [], [], []
+        strips, used, figures = [], [], []
         for image in whole[:SHOWN]:
             row = [by[image, name] for name in names]
             targets = {_target(one) for one in row}
@@ -146,9 +142,9 @@ class Book:
             used += row
         if strips and len(names) > 1:
             figure = draw(strips, names, bool(self.about(used[0]["file"])["signed"]))
-            drawn = [self.picture(figure, head.key, alt.format(", ".join(names)), used)]
+            figures = [self.picture(figure, head.key, alt.format(", ".join(names)), used)]
         tables = [chapters.metrics(self.found, head.title, rows)]
-        return replace(head, pictures=drawn, tables=tables, notes=list(dict.fromkeys(notes)))
+        return replace(head, pictures=figures, tables=tables, notes=list(dict.fromkeys(notes)))
 
     def layers(self, network: tuple[str, str]) -> Chapter | None:
         """The activations of one network, layer by layer."""
@@ -170,7 +166,7 @@ class Book:
         cells = self.cells(FEATURE_MAPS, network)
         tolerance = self.found["study"]["tolerance"]
         alt = f"Relative L2 of each layer of {label}, from the first to the last."
-        drawn = [self.picture(pictures.depth(titles, curves, tolerance), key, alt, cells, "Difference by depth")]
+        figures = [self.picture(pictures.depth(titles, curves, tolerance), key, alt, cells, "Difference by depth")]
         worst = self._worst(rows, cells, label, key)
         text = (
             f"Every layer that both sides observe, in the order of computation: {len(names)} layers. "
@@ -181,7 +177,7 @@ class Book:
         for what in by:
             own = [row for row in rows if chapters.against(self.found, row) == what]
             tables.append(chapters.metrics(self.found, f"{what}: every layer", own, folded=True, layers=True))
-        return Chapter(key, f"Layers of {label}", text, drawn + worst, tables)
+        return Chapter(key, f"Layers of {label}", text, figures + worst, tables)
 
     def _first(self, network: tuple[str, str]) -> list[str]:
         """Where the backends part, in words."""
