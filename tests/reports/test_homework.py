@@ -21,8 +21,7 @@ import vizkit
 from vizkit import cli, homework, images, results
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.reports.homework import build, sections
-from vizkit.reports.homework.run import Run
-from vizkit.reports.homework.words import WORDS
+from vizkit.reports.homework.run import WORDS, Run
 from vizkit.zoo import download
 from vizkit.zoo.catalog import CATALOG
 

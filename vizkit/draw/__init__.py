@@ -18,16 +18,14 @@ from ..results.fields import ReceptiveFields
 from ..results.folders import Embedding, TopPatches
 from ..results.health import Health
 from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
-from .concepts import activation_atlas, caricature, concept_bank, concept_maps, spritemap, tcav
+from .concepts import activation_atlas, caricature, concept_bank, concept_maps, factorization, spritemap, tcav
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
-from .factors import factorization
-from .layers import MARKS, activation_statistics, feature_maps, filters, health, top_units
-from .maps import attributions, curves, maps, slices
+from .layers import MARKS, activation_statistics, feature_maps, filters, health, top_patches, top_units
+from .maps import attributions, curves, maps, ranking, slices
 from .overlay import overlay
 from .receptive import receptive_fields
 from .scatter import embedding
-from .tables import ranking, top_patches
 
 FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
     ActivationAtlas: activation_atlas,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,14 +44,7 @@ FIRST = 5
 
 def all_of(seen: Sequence[Seen], layer: str, unit: int) -> list[Chapter]:
     """Every chapter, in the order of the page."""
-    return [
-        _patches(seen),
-        _field(seen, layer),
-        _weights(seen),
-        _histogram(seen),
-        _dream(seen),
-        _votes(seen, unit),
-    ]
+    return [_patches(seen), _field(seen, layer), _weights(seen), _histogram(seen), _dream(seen), _votes(seen, unit)]
 
 
 def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Any], Figure], alt: str, wide: bool) -> list[Picture]:
@@ -86,10 +78,6 @@ def _same_places(seen: Sequence[Seen]) -> bool:
     )
 
 
-def _map(rule: str, one: Seen) -> Array | None:
-    return one.maps.get(rule)
-
-
 def _patches(seen: Sequence[Seen]) -> Chapter:
     count = len(seen[0].patches.names(0))
     maps = list(seen[0].maps)
@@ -107,7 +95,7 @@ def _patches(seen: Sequence[Seen]) -> Chapter:
     notes = []
     if _same_places(seen):
         for rule in maps:
-            found += _compared(f"{rule} maps", seen, partial(_map, rule))
+            found += _compared(f"{rule} maps", seen, lambda one, rule=rule: one.maps.get(rule))  # type: ignore[misc]
     else:
         notes.append("The backends rank patches of all but equal activation differently; their maps are not compared.")
     pictures = _pictures(
