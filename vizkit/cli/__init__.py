@@ -14,7 +14,7 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..support.command import COMMAND
 from ..support.memory import keep_memory
-from . import compare, data, dreams, explore, installation, maps, network, pages, pictures, weights  # noqa: F401
+from . import compare, data, dreams, installation, maps, network, pages, pictures  # noqa: F401
 from .checks import Checked
 from .options import app
 
