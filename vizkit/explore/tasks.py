@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,7 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
         for name in methods:
             if not isinstance(name, str) or name not in known:
                 raise SettingError(f"There is no method {str(name)[:40]!r}.")
-        explained = Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
-        return Task(explained.run, explained.progress)
+        return _explain(engine.of(view), engine.picture(view), view, methods, engine.target(view))
     if kind in ("dream", "patches"):
         layer, unit, passes = view.text("layer"), view.number("unit"), engine.of(view)
         passes.model.check_layer(layer)
@@ -81,35 +80,26 @@ def _units(model: Model, layer: str) -> int:
     return grid.channels if grid is not None else shape[1] if len(shape) == 2 else 0
 
 
-@dataclass
-class Explain:
+def _explain(passes: Passes, picture: Picture, view: View, methods: Sequence[str], target: int | None) -> Task:
     """Maps of several methods, each with scores beside the controls' where the object's pixels are known."""
+    done = 0
 
-    passes: Passes
-    picture: Picture
-    view: View
-    methods: tuple[str, ...]
-    target: int | None
-    done: int = 0
+    def one(network: Model, name: str) -> Attribution:
+        return reports.explain(network, picture.batch, [name], [target]).results[0][0][0]
 
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """The part of a method counts."""
-        inner = done / total if total and name != "explain" else 0.0
-        return self.done + min(inner, 1.0), len(self.methods)
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-        network = self.passes.network(self.view.edits)
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        nonlocal done
+        network = passes.network(view.edits)
         family = {name: said for said, members in families.families().items() for name in members}
         controls: dict[str, Attribution] | None = None
-        for name in self.methods:
+        for name in methods:
             breathe()
             begun = time.perf_counter()
             try:
-                found = self._one(network, name)
+                found = one(network, name)
                 if controls is None:
-                    known = reports.controls() if self.picture.mask is not None else ()
-                    controls = {one: self._one(network, one) for one in known}
+                    known = reports.controls() if picture.mask is not None else ()
+                    controls = {other: one(network, other) for other in known}
             except VizkitError as error:
                 fail(str(error), method=name)
             else:
@@ -117,29 +107,30 @@ class Explain:
                     "method": name, "family": family.get(name, ""), "signed": found.signed, "layer": found.layer,
                     "target": {"index": found.targets[0], "label": found.labels[0]},
                     "line": families.believe(getattr(techniques, name)),
-                    "seconds": round(time.perf_counter() - begun, 3), "scores": self._scores(found, controls),
-                    "provenance": dict(found.provenance),
+                    "seconds": round(time.perf_counter() - begun, 3), "scores": _scores(found, controls, picture.mask),
+                    "provenance": dict(found.provenance), "finite": bool(np.isfinite(found.values[0]).all()),
                 }  # fmt: skip
-                values = found.values[0]
-                header["finite"] = bool(np.isfinite(values).all())
-                give(pack(header, {"map": np.nan_to_num(values)}), title=name, method=name)
-            self.done += 1
+                give(pack(header, {"map": np.nan_to_num(found.values[0])}), title=name, method=name)
+            done += 1
 
-    def _one(self, network: Model, name: str) -> Attribution:
-        return reports.explain(network, self.picture.batch, [name], [self.target]).results[0][0][0]
+    def progress(name: str, at: int, total: int | None) -> tuple[float, float]:
+        inner = at / total if total and name != "explain" else 0.0  # the part of a method counts
+        return done + min(inner, 1.0), len(methods)
 
-    def _scores(self, found: Attribution, controls: Mapping[str, Attribution]) -> dict[str, Any] | None:
-        if self.picture.mask is None:
-            return None
-        mask = self.picture.mask[None]
-        return {
-            name: {
-                "value": float(judge(found, mask)[0]),
-                "better": "higher",
-                "controls": {one: float(judge(other, mask)[0]) for one, other in controls.items()},
-            }
-            for name, judge in METRICS.items()
+    return Task(run, progress)
+
+
+def _scores(found: Attribution, controls: Mapping[str, Attribution], mask: Array | None) -> dict[str, Any] | None:
+    if mask is None:
+        return None
+    return {
+        name: {
+            "value": float(judge(found, mask[None])[0]),
+            "better": "higher",
+            "controls": {one: float(judge(other, mask[None])[0]) for one, other in controls.items()},
         }
+        for name, judge in METRICS.items()
+    }
 
 
 def _dream(model: Model, layer: str, unit: int, steps: int, size: int, seed: int) -> Task:

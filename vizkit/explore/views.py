@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..contract.backend import AS_GIVEN, Model
 from ..contract.errors import SettingError
 from ..draw import figure
-from ..inputs.images import Batch
 from ..reports.explain import explain
 from ..results.base import Result
 from ..results.files import figure_bytes, provenance
@@ -55,7 +54,9 @@ def save(engine: Engine, view: View) -> bytes:
         target = engine.target(view)
         return explain(models, picture.batch, _methods(view), [target])._repr_png_()
     if kind == "predict":
-        return _predicted(models[0], picture.batch)
+        batch, rows = picture.batch, [vars(one) for one in models[0].predict(picture.batch, 10)]
+        made = provenance(models[0], "predict", {"predictions": rows}, batch)
+        return Overlay((batch.pictures[0],), batch.names, made)._repr_png_()
     results: list[Result] = []
     for model in models:
         layer = view.text("layer")
@@ -67,13 +68,6 @@ def save(engine: Engine, view: View) -> bytes:
             results.append(receptive_field(model, picture.batch, layer, unit=view.number("unit"), at=at, noise=0))
     made = [one.provenance for one in results]
     return figure_bytes(figure(results), made[0] if len(made) == 1 else {"results": made})
-
-
-def _predicted(model: Model, batch: Batch) -> bytes:
-    """The picture, with what the network says of it as provenance."""
-    rows = [vars(one) for one in model.predict(batch, 10)]
-    overlay = Overlay((batch.pictures[0],), batch.names, provenance(model, "predict", {"predictions": rows}, batch))
-    return overlay._repr_png_()
 
 
 def line(engine: Engine, view: View) -> str:
