@@ -110,11 +110,8 @@ class Engine:
     def predictions(self, view: View) -> dict[str, Any]:
         """The most probable classes in every backend."""
         picture, top, edits = self.picture(view), view.number("top", 10, 1000), view.edits
-        found = []
-        for name, passes in self.passes.items():
-            rows = passes.network(edits).predict(picture.batch, max(top, 1))
-            found.append({"name": name, "rows": [vars(one) for one in rows]})
-        return {"backends": found}
+        found = {name: one.network(edits).predict(picture.batch, max(top, 1)) for name, one in self.passes.items()}
+        return {"backends": [{"name": name, "rows": [vars(one) for one in rows]} for name, rows in found.items()]}
 
     def ahead(self, view: View) -> None:
         """Compute what a click on any layer of this view will need."""

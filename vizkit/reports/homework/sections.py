@@ -128,13 +128,9 @@ def printed(array: Array) -> str:
 def weights(run: Run, key: str, title: str, model: Model) -> Chapter:
     """``weight[0]`` of each convolution, as numbers; whether the first is the published one."""
     layers = model.filter_layers()
-    parts = []
-    for layer in layers:
-        weight = model.weight(layer)
-        parts.append(
-            f"{layer}.weight[0]  {weight.shape[1]} x {weight.shape[2]} x {weight.shape[3]}\n{printed(weight[0])}"
-        )
-    first = model.weight(layers[0])[0, 0]
+    filters = [(layer, model.weight(layer)[0]) for layer in layers]
+    parts = [f"{layer}.weight[0]  {' x '.join(map(str, one.shape))}\n{printed(one)}" for layer, one in filters]
+    first = filters[0][1][0]
     same = first.shape == (3, 3) and np.allclose(first, GOLDEN, rtol=0, atol=5e-9)
     source = model.weights.source.replace("\\", "/").rsplit("/", 1)[-1]
     golden = "golden.same" if same else "golden.other"
