@@ -81,9 +81,7 @@ def make(
     _check(given)
     origin = {role: str(given.get(role, "imagenet")) for role in ROLES}
     earlier = check(folder, GENERATOR)
-    if backend is None and PREFERRED in [found.name for found in api.backends() if found.installed]:
-        backend = PREFERRED
-    loaded = _load(models or {}, backend, origin, device, tell or str)
+    loaded = _load(models or {}, backend or _preferred(), origin, device, tell or str)
     run = Run(loaded, picture, picture.name, words, as_published, seed, dict(dream or {}))
     plan = sections(run)
     if script is not None:
@@ -124,6 +122,11 @@ def _check(roles: Iterable[str]) -> None:
     for role in roles:
         if role not in ROLES:
             raise unknown("network of the homework", role, ROLES)
+
+
+def _preferred() -> str | None:
+    installed = [found.name for found in api.backends() if found.installed]
+    return PREFERRED if PREFERRED in installed else None
 
 
 def _load(
