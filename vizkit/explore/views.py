@@ -55,8 +55,8 @@ def save(engine: Engine, view: View) -> bytes:
         return explain(models, picture.batch, _methods(view), [target])._repr_png_()
     if kind == "predict":
         batch, rows = picture.batch, [vars(one) for one in models[0].predict(picture.batch, 10)]
-        made = provenance(models[0], "predict", {"predictions": rows}, batch)
-        return Overlay((batch.pictures[0],), batch.names, made)._repr_png_()
+        answered = provenance(models[0], "predict", {"predictions": rows}, batch)
+        return Overlay((batch.pictures[0],), batch.names, answered)._repr_png_()
     results: list[Result] = []
     for model in models:
         layer = view.text("layer")

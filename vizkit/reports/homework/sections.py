@@ -32,7 +32,7 @@ GOLDEN = (
 def sections(run: Run) -> list[Section]:
     """Every section: those of the notebook in its order, then the extensions."""
     main, second, extra = (run.models[role] for role in ("vgg19", "resnet152", "googlenet"))
-    both = {"ways": run.readings()}
+    both: dict[str, Any] = {"ways": run.readings()}
 
     def one(key: str, make: Callable[..., Chapter], words: str, model: Model = main, **how: Any) -> Section:
         count = min(pages.SHOWN, len(model.weight(model.filter_layers()[0])))
