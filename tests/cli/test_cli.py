@@ -14,7 +14,8 @@ from conftest import INSTALLED, both, call
 from PIL import Image
 
 import vizkit
-from vizkit import cli, images, results
+from vizkit import images, results
+from vizkit.cli import dreams, pictures
 
 FAST = ("--model", "squeezenet1_1", "--weights", "random:7")
 
@@ -184,9 +185,9 @@ def test_usage_mistakes_exit_with_two(here: Path) -> None:
 @pytest.mark.quick
 def test_options_are_the_apis_names_and_defaults() -> None:
     """A default that differs between the two would be a trap."""
-    for name in ("saliency", "filters", "dream"):
+    for name, command in (("saliency", pictures.saliency), ("filters", pictures.filters), ("dream", dreams.dream)):
         api = inspect.signature(getattr(vizkit, name)).parameters
-        options = inspect.signature(getattr(cli.pictures, name)).parameters
+        options = inspect.signature(command).parameters
         for key in set(api) - {"model", "image", "on_stage", "batch_size"}:
             assert key in options, f"vizkit {name} has no --{key}"
             if options[key].default is None and name == "dream":

@@ -85,7 +85,7 @@ def test_bugs_and_other_warnings_come_through(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.quick
 def test_command_and_function_agree() -> None:
     function = inspect.signature(demo.make).parameters
-    command = inspect.signature(cli.demo.demo).parameters
+    command = inspect.signature(cli.pages.demo).parameters
     for name in ("photo", "model", "backend", "weights", "seed"):
         assert command[name].default == function[name].default, name
     assert str(command["out"].default) == function["out"].default == demo.FOLDER

@@ -21,8 +21,7 @@ import vizkit
 from vizkit import cli, homework, images, results
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.reports.homework import build, sections
-from vizkit.reports.homework.run import Run
-from vizkit.reports.homework.words import WORDS
+from vizkit.reports.homework.run import WORDS, Run
 from vizkit.zoo import download
 from vizkit.zoo.catalog import CATALOG
 
@@ -160,7 +159,7 @@ def test_the_published_filter_is_known_when_it_is_there(name: str, language: str
     golden = model.with_parameters({"features.0.weight": weight})
     for one, says in ((golden, "golden.same"), (model, "golden.other")):
         run = Run(dict.fromkeys(homework.ROLES, one), images.sample(), "cat.jpg", WORDS[language])
-        done = sections.weights(run, "weights", "")
+        done = sections.weights(run, "weights", "", run.models["vgg19"])
         assert WORDS[language][says].split("{")[0][:20] in done.text
         assert ("[[[-0.05347426 -0.04925704 -0.06794177]" in done.pre) == (one is golden)
         assert ("[ 0.01531445  0.04506842  0.0021444 ]" in done.pre) == (one is golden)
@@ -185,7 +184,7 @@ def test_golden_figures_of_vgg19(name: str) -> None:
     """The published printout of VGG19's first filter, from real weights."""
     model = vizkit.load("vgg19", backend=name, weights=real_vgg19())
     run = Run(dict.fromkeys(homework.ROLES, model), images.sample(), "cat.jpg", WORDS["en"])
-    done = sections.weights(run, "weights", "")
+    done = sections.weights(run, "weights", "", run.models["vgg19"])
     first = [float(one) for one in re.findall(r"-?\d+\.\d+", done.pre)[:9]]
     assert np.allclose(np.reshape(first, (3, 3)), PUBLISHED, rtol=0, atol=5e-9)
     assert WORDS["en"]["golden.same"] in done.text
@@ -213,7 +212,7 @@ def test_pictures_are_the_same_in_both_languages(name: str) -> None:
     for words in WORDS.values():
         run = Run(dict.fromkeys(homework.ROLES, model), images.sample(), "cat.jpg", words, dream=DREAM)
         both = sections.saliency(run, "s", "", model, ("correct", "published"))
-        pngs.append([one.png for one in (*both.pictures, *sections.dream(run, "d", "").pictures)])
+        pngs.append([one.png for one in (*both.pictures, *sections.dream(run, "d", "", model).pictures)])
     assert pngs[0] == pngs[1]
 
 
@@ -279,7 +278,7 @@ def test_the_homework_is_gluons() -> None:
 @pytest.mark.quick
 def test_command_and_function_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     function = inspect.signature(homework.make).parameters
-    command = inspect.signature(cli.homework.homework).parameters
+    command = inspect.signature(cli.pages.homework).parameters
     for name in ("photo", "backend", "as_published", "language", "notebook", "seed", "device"):
         assert command[name].default == function[name].default, name
     assert str(command["out"].default) == function["out"].default == homework.FOLDER

@@ -14,8 +14,7 @@ import vizkit
 from vizkit import homework, images
 from vizkit.errors import SettingError
 from vizkit.reports.homework import notebook, sections
-from vizkit.reports.homework.run import Run
-from vizkit.reports.homework.words import WORDS
+from vizkit.reports.homework.run import WORDS, Run
 
 
 def written(folder: Path, backend: str, language: str = "en", as_published: bool = False) -> Path:

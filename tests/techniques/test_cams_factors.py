@@ -145,9 +145,9 @@ def test_regions_and_their_picture(pictures: Any, tmp_path: Path) -> None:
 @pytest.mark.quick
 def test_colours_are_those_of_the_first_concept() -> None:
     maps = np.array([[[1.0, 0.0, 0.0]], [[0.5, 1.0, 0.0]]])
-    colours = draw.factors.palette(2)
-    shown = draw.factors.coloured(np.full((1, 3, 3), 255, np.uint8), maps, colours)
-    photo = draw.factors.PHOTO
+    colours = draw.concepts.palette(2)
+    shown = draw.concepts.coloured(np.full((1, 3, 3), 255, np.uint8), maps, colours)
+    photo = draw.concepts.PHOTO
     np.testing.assert_allclose(shown[0, 0], photo + (1 - photo) * colours[0])
     np.testing.assert_allclose(shown[0, 1], photo + (1 - photo) * colours[1])
     np.testing.assert_allclose(shown[0, 2], 1)  # nothing of either: the picture

@@ -14,68 +14,22 @@ import typer
 from ..contract.errors import MapWarning, SpeedWarning, VizkitError, WeightsWarning
 from ..support.command import COMMAND
 from ..support.memory import keep_memory
-from . import (
-    compare,
-    concepts,
-    data,
-    demo,
-    docs,
-    doctor,
-    dreams,
-    explore,
-    homework,
-    lists,
-    maps,
-    network,
-    pictures,
-    weights,
-)
-from .app import app
+from . import compare, data, dreams, installation, maps, network, pages, pictures  # noqa: F401
 from .checks import Checked
+from .options import app
 
 ORDER = (
-    *("demo", "saliency", "gradcam", "explain", "filters", "features", "dream", "deepdream", "gallery", "invert"),
-    *(
-        "predict",
-        "evaluate",
-        "compare",
-        "homework",
-        "layers",
-        "diagram",
-        "receptive",
-        "unit",
-        "health",
-        "statistics",
-        "embed",
-        "atlas",
-        "explore",
-    ),
-    *("models", "convert", "weights", "backends", "doctor", "docs"),
-)
+    "demo", "saliency", "gradcam", "explain", "filters", "features", "dream", "deepdream", "gallery", "invert",
+    "predict", "evaluate", "compare", "homework", "layers", "diagram", "receptive", "unit", "health", "statistics",
+    "embed", "atlas", "explore", "models", "convert", "weights", "backends", "doctor", "docs",
+)  # fmt: skip
 CHANGE_NOTHING = ("--out", "--workers", "--scheduler")
 """Options that provenance does not name, since they change no result."""
 for registered in app.registered_commands:
     registered.cls = Checked
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
-__all__ = [
-    "app",
-    "compare",
-    "concepts",
-    "data",
-    "demo",
-    "docs",
-    "doctor",
-    "dreams",
-    "explore",
-    "homework",
-    "lists",
-    "main",
-    "maps",
-    "network",
-    "pictures",
-    "weights",
-]
+__all__ = ["app", "main"]
 
 
 def _say(

@@ -18,16 +18,8 @@ FIGURE = (".png", ".pdf", ".svg", ".npz")
 FOLDER = ""
 """In place of a suffix: a folder may be given."""
 OUT: Mapping[str, tuple[str, ...]] = {
-    "demo": (FOLDER,),
-    "homework": (FOLDER,),
-    "compare": (FOLDER,),
-    "gallery": (FOLDER,),
-    "saliency": (*FIGURE, FOLDER),
-    "gradcam": (*FIGURE, FOLDER),
-    "explain": (*FIGURE, FOLDER),
-    "features": (*FIGURE, FOLDER),
-    "unit": (*FIGURE, FOLDER),
-    "embed": (*FIGURE, FOLDER),
+    **dict.fromkeys(("demo", "homework", "compare", "gallery"), (FOLDER,)),
+    **dict.fromkeys(("saliency", "gradcam", "explain", "features", "unit", "embed"), (*FIGURE, FOLDER)),
     "atlas": (".html", *FIGURE),
     "dream": (*FIGURE, ".gif", ".mp4"),
     "evaluate": (*FIGURE, ".csv", ".txt"),
@@ -35,9 +27,9 @@ OUT: Mapping[str, tuple[str, ...]] = {
     "convert": (".safetensors", ".pth", ".params"),
 }
 """What ``--out`` may end in; other commands draw a figure."""
-FILES = {"csv": ".csv", "json_file": ".json", "save_npz": ".npz", "state": FOLDER, "checkpoint": ".npz"} | {
-    "notebook": ".ipynb"
-}
+FILES = {
+    "csv": ".csv", "json_file": ".json", "save_npz": ".npz", "state": FOLDER, "checkpoint": ".npz", "notebook": ".ipynb"
+}  # fmt: skip
 """Options that name a file to be written, and its suffix, or a folder."""
 READ = ("photo", "photos", "images", "study", "file")
 WEIGHTS = (".safetensors", ".pth", ".params")
@@ -133,7 +125,7 @@ def _choices(command: str, option: str) -> Sequence[str]:
         return ["all", *methods(), *controls()]
     if command == "dream" and option in ("recipe", "gradient_filter"):
         from ..techniques.dreams.recipe import GRADIENT_FILTERS
-        from .rendered import PUBLISHED, RECIPES
+        from .dreams import PUBLISHED, RECIPES
 
         return (*RECIPES, PUBLISHED) if option == "recipe" else list(GRADIENT_FILTERS)
     shared = {"fit": images.FITS, "input_range": images.RANGES, "backend": backend.registered(), "dtype": api.DTYPES}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
-from .options import Call, Photos, Scheduler, Workers, command, tell
+from .options import Backends, Call, Photos, Scheduler, Workers, command, tell
 
 SHOWN = 10
 
@@ -18,63 +19,44 @@ def compare(
     call: Call,
     photo: Photos = None,
     study: Annotated[
-        Path | None, typer.Option("--study", help="A TOML file with these options; what is given here replaces its.")
+        Path | None, Option(help="A TOML file with these options; what is given here replaces its.")
     ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="A name from `vizkit models`; repeat.")
-    ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed."),
-    ] = None,
+    model: Annotated[list[str] | None, Option("--model", "-m", help="A name from `vizkit models`; repeat.")] = None,
+    backend: Backends = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            "--weights", "-w", help="imagenet, random:SEED, a file, or MODEL=FILE; repeat. Default: imagenet."
-        ),
+        Option("--weights", "-w", help="imagenet, random:SEED, a file, or MODEL=FILE; repeat. Default: imagenet."),
     ] = None,
     technique: Annotated[
         list[str] | None,
-        typer.Option(
-            "--technique",
-            help="An attribution method, feature_maps, predict, or all; repeat. Default: saliency and feature_maps.",
+        Option(
+            help="An attribution method, feature_maps, predict, or all; repeat. Default: saliency and feature_maps."
         ),
     ] = None,
     layers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--layers", "-l", help="Of feature_maps: blocks, all, or a layer's name; repeat. Default: blocks."
-        ),
+        Option("--layers", "-l", help="Of feature_maps: blocks, all, or a layer's name; repeat. Default: blocks."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Class index, label, or all. Default: each network's top-1.")
+        str | None, Option("--target", "-t", help="Class index, label, or all. Default: each network's top-1.")
     ] = None,
-    fit: Annotated[str | None, typer.Option("--fit", help="crop or squash. Default: crop.")] = None,
-    input_range: Annotated[
-        str | None, typer.Option("--input-range", help="imagenet or unit. Default: imagenet.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1. Default: cpu.")] = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", help="Timed runs of each cell. Default: 5.")] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of one operator. Default: all processors.")
-    ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option("--tolerance", help="Relative L2 beyond which backends diverge. Default: 1e-5.")
-    ] = None,
+    fit: Annotated[str | None, Option(help="crop or squash. Default: crop.")] = None,
+    input_range: Annotated[str | None, Option(help="imagenet or unit. Default: imagenet.")] = None,
+    seed: Annotated[int | None, Option(help="Of everything random. Default: 0.")] = None,
+    device: Annotated[str | None, Option(help="cpu, cuda or cuda:1. Default: cpu.")] = None,
+    repeats: Annotated[int | None, Option(help="Timed runs of each cell. Default: 5.")] = None,
+    threads: Annotated[int | None, Option(help="Threads of one operator. Default: all processors.")] = None,
+    tolerance: Annotated[float | None, Option(help="Relative L2 beyond which backends diverge. Default: 1e-5.")] = None,
     judge: Annotated[
-        bool | None, typer.Option("--judge/--no-judge", help="PyTorch in float64 says who is off. Default: judge.")
+        bool | None, Option("--judge/--no-judge", help="PyTorch in float64 says who is off. Default: judge.")
     ] = None,
     fail_over: Annotated[
-        float | None,
-        typer.Option(
-            "--fail-over", help="Exit with 1 when two backends part by more, in relative L2, or a cell fails."
-        ),
+        float | None, Option(help="Exit with 1 when two backends part by more, in relative L2, or a cell fails.")
     ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The folder: new, empty, or an earlier study's, which is resumed.")
+        Path, Option("--out", "-o", help="The folder: new, empty, or an earlier study's, which is resumed.")
     ] = Path("vizkit-compare"),
 ) -> None:
     """Models x backends x weights x techniques x images, measured and compared in one report folder."""

@@ -1,4 +1,4 @@
-"""Commands on folders of images: what makes a unit fire, health, embeddings."""
+"""Commands on folders of images: what makes a unit fire, health, embeddings, atlases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ..contract.errors import SettingError
 from . import options
@@ -17,63 +18,52 @@ from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
 if TYPE_CHECKING:
     from ..contract.backend import Model
     from ..inputs.folders import Pictures
-    from ..results.base import Result
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `vizkit models`.")]
+ModelArgument = Annotated[str, Argument(metavar="MODEL", help="A name from `vizkit models`.")]
 Images = Annotated[
     list[Path] | None,
-    typer.Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
+    Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
 ]
-Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="A layer; more of them. Default: all.")]
-Samples = Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no images are given.")]
+Layers = Annotated[list[str] | None, Option("--layer", "-l", help="A layer; more of them. Default: all.")]
+Samples = Annotated[int, Option("--samples", help="Pictures of shapes, when no images are given.")]
 State = Annotated[
-    Path | None, typer.Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
+    Path | None, Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+BatchSize = Annotated[int | None, Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
 Draft = Annotated[
     int | None,
-    typer.Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),
+    Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say how many pictures there are, and what time and memory they take.")
+    bool, Option("--dry-run", help="Only say how many pictures there are, and what time and memory they take.")
 ]
 FOLDER = {
     "state": (State, None), "input_range": (InputRange, None), "fit": (Fit, None), "draft": (Draft, None),
     "seed": (Seed, 0), "batch_size": (BatchSize, None), **CREW, "dry_run": (DryRun, False),
 }  # fmt: skip
 """Options of what streams over a folder, with their defaults."""
-Page = Annotated[
-    Path | None, typer.Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")
-]
+Page = Annotated[Path | None, Option("--out", "-o", help="A folder for the page; or a PNG, PDF, SVG or NPZ file.")]
 
 
-def pictures(call: Call, given: list[Path] | None, samples: int) -> Pictures:
+def pictures(call: Call) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
     from ..inputs import folders
     from ..zoo import shapes
 
-    if given:
-        return folders.find(*given, draft=call.given["draft"])
-    drawn = shapes.sample(samples, seed=call.given["seed"])
+    if call.given["images"]:
+        return folders.find(*call.given["images"], draft=call.given["draft"])
+    drawn = shapes.sample(call.given["samples"], seed=call.given["seed"])
     return folders.collect(drawn.images, [shapes.CLASSES[int(label)] for label in drawn.labels])
-
-
-def report(result: Result) -> None:
-    """How many pictures were read, and which were not."""
-    found = result.provenance["images"]
-    typer.echo(f"{result.provenance['backend']}: {found['count']} pictures read, {len(found['skipped'])} skipped")
-    for one in found["skipped"]:
-        typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
 
 
 @command(more=FOLDER)
 def unit(
     call: Call,
     model: ModelArgument,
-    layer: Annotated[str, typer.Argument(help="A name from `vizkit layers MODEL`.")],
-    unit: Annotated[int | None, typer.Argument(help="A channel; without it, top patches of every unit.")] = None,
+    layer: Annotated[str, Argument(help="A name from `vizkit layers MODEL`.")],
+    unit: Annotated[int | None, Argument(help="A channel; without it, top patches of every unit.")] = None,
     images: Images = None,
-    k: Annotated[int, typer.Option("--top", "-k", help="Patches of each unit.")] = 9,
+    k: Annotated[int, Option("--top", "-k", help="Patches of each unit.")] = 9,
     samples: Samples = 240,
     out: Page = None,
 ) -> None:
@@ -85,25 +75,27 @@ def unit(
         raise SettingError(f"--out {out}: the page of one unit is a folder; give one without a suffix.")
     if unit is None and out is not None and out.suffix not in FIGURE:
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
-    found = pictures(call, images, samples)
-    loaded = call.load()
     if unit is not None and not call.given["dry_run"]:
+        found = pictures(call)
         settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
-        options.opened(make(loaded, layer, unit, found, **settings))
+        options.opened(make(call.load(), layer, unit, found, **settings))
         return
-    results = each(call, loaded, techniques.top_patches, found, layer)
-    for result in results:
-        report(result)
+    results = each(call, techniques.top_patches, layer)
     options.save(results, out or Path(f"unit-{model}-{layer}.png"))
     options.differences(results)
 
 
 def each(
-    call: Call, loaded: Sequence[Model], technique: Callable[..., Any], found: Pictures, layer: str | list[str] | None
+    call: Call,
+    technique: Callable[..., Any],
+    layer: str | list[str] | None,
+    say: Callable[[Any], str] | None = None,
 ) -> list[Any]:
-    """A technique's result in each backend, every one with a state of its own; or, of a dry run, only what it takes."""
+    """A technique's result in each backend, every one with a state of its own, and what there is to ``say`` of it; or,
+    of a dry run, only what it takes."""
     from ..inputs import folders
 
+    found, loaded = pictures(call), call.load()
     settings, state = call.settings(technique), call.given["state"]
     if call.given.get("dry_run"):
         _estimated(call, loaded, lambda one, more, some: technique(one, some, layer, **settings | more), found)
@@ -114,6 +106,13 @@ def each(
             results.append(technique(one, found, layer, **settings | own))
         for run in runs:
             options.tell(f"{one.backend}: the network waited for pictures {run.spent.share:.1%} of the time")
+    for result in results:
+        read = result.provenance["images"]
+        typer.echo(f"{result.provenance['backend']}: {read['count']} pictures read, {len(read['skipped'])} skipped")
+        for one in read["skipped"]:
+            typer.echo(f"  skipped {one['name']}: {one['reason']}", err=True)
+        if say is not None:
+            typer.echo(say(result))
     return results
 
 
@@ -146,9 +145,9 @@ def health(
     model: ModelArgument,
     images: Images = None,
     layer: Layers = None,
-    threshold: Annotated[float, typer.Option("--threshold", help="Correlation of near-duplicate units.")] = 0.95,
-    saturation: Annotated[float, typer.Option("--saturation", help="Share of positions at the maximum.")] = 0.05,
-    csv: Annotated[Path | None, typer.Option("--csv", help="The table as CSV, with pairs and dead units.")] = None,
+    threshold: Annotated[float, Option(help="Correlation of near-duplicate units.")] = 0.95,
+    saturation: Annotated[float, Option(help="Share of positions at the maximum.")] = 0.05,
+    csv: Annotated[Path | None, Option(help="The table as CSV, with pairs and dead units.")] = None,
     samples: Samples = 240,
     out: options.Out = None,
 ) -> None:
@@ -156,12 +155,7 @@ def health(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(call, images, samples)
-    loaded = call.load()
-    results = each(call, loaded, techniques.health, found, layer or None)
-    for result in results:
-        report(result)
-        typer.echo(result.table())
+    results = each(call, techniques.health, layer or None, lambda result: result.table())
     if csv is not None:
         options.save(results, csv)
     options.write(results, plotting.health, out, f"health-{model}.png")
@@ -180,11 +174,7 @@ def statistics(
     from .. import draw as plotting
     from .. import techniques
 
-    found = pictures(call, images, samples)
-    results = each(call, call.load(), techniques.activation_statistics, found, layer or None)
-    for result in results:
-        report(result)
-        typer.echo(result.table())
+    results = each(call, techniques.activation_statistics, layer or None, lambda result: result.table())
     options.write(results, plotting.activation_statistics, out, f"statistics-{model}.png")
 
 
@@ -194,10 +184,10 @@ def embed(
     model: ModelArgument,
     images: Images = None,
     layer: LayerName = None,
-    method: Annotated[str, typer.Option("--method", help="tsne, umap or pca.")] = "tsne",
-    pool: Annotated[str, typer.Option("--pool", help="mean or max over positions, or none: all of them.")] = "mean",
-    components: Annotated[int, typer.Option("--components", help="Principal components before t-SNE.")] = 50,
-    perplexity: Annotated[float, typer.Option("--perplexity", help="Of t-SNE; neighbours of UMAP.")] = 30.0,
+    method: Annotated[str, Option(help="tsne, umap or pca.")] = "tsne",
+    pool: Annotated[str, Option(help="mean or max over positions, or none: all of them.")] = "mean",
+    components: Annotated[int, Option(help="Principal components before t-SNE.")] = 50,
+    perplexity: Annotated[float, Option(help="Of t-SNE; neighbours of UMAP.")] = 30.0,
     samples: Samples = 480,
     out: Page = None,
 ) -> None:
@@ -205,15 +195,42 @@ def embed(
     from .. import techniques
     from ..reports.embedding import write
 
-    found = pictures(call, images, samples)
-    loaded = call.load()
-    results = each(call, loaded, techniques.embed, found, layer)
-    for result in results:
-        report(result)
-        typer.echo(f"{result.provenance['backend']}: {result.text()}")
+    results = each(call, techniques.embed, layer, lambda one: f"{one.provenance['backend']}: {one.text()}")
     target = out or Path(f"embedding-{model}")
     if target.suffix:
         options.save(results, target)
     else:
         options.opened(write(results, target))
     options.differences(results)
+
+
+@command(more={name: option for name, option in FOLDER.items() if name != "dry_run"})
+def atlas(
+    call: Call,
+    model: ModelArgument,
+    images: Annotated[
+        list[Path] | None, Argument(metavar="[FOLDER]...", help="Folders of images; none: samples of shapes.")
+    ] = None,
+    layer: LayerName = None,
+    method: Annotated[
+        str | None, Option(help="umap, tsne or pca; default: umap where it is installed, else tsne.")
+    ] = None,
+    grid: Annotated[int, Option(help="Cells along each side.")] = 12,
+    per_picture: Annotated[int, Option(help="Positions of each picture.")] = 1,
+    least: Annotated[int, Option(help="Activations that a cell needs.")] = 1,
+    size: Annotated[int, Option(help="Side of a cell's picture in pixels.")] = 64,
+    steps: Annotated[int, Option(help="Of the rendering of each cell.")] = 128,
+    samples: Samples = 480,
+    out: Annotated[Path | None, Option("--out", "-o", help="An HTML file; or PNG, PDF, SVG, NPZ.")] = None,
+) -> None:
+    """An activation atlas of a layer over a folder of images: one page with a map to zoom into."""
+    from ..reports.atlas import write
+    from ..techniques import activation_atlas as technique
+
+    target, results = out or Path(f"atlas-{model}.html"), each(call, technique, layer)
+    for result in results:
+        file = options.apart(target, result.provenance["backend"], len(results))
+        if file.suffix == ".html":
+            options.opened(write(result, file))
+        else:
+            options.save([result], file)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ..contract.errors import SettingError
 from . import options
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from ..zoo.shapes import Samples
 
 Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", help="An attribution method, or `all`; give it once for each."),
+    list[str] | None, Option("--method", help="An attribution method, or `all`; give it once for each.")
 ]
 DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
@@ -56,22 +56,20 @@ def explain(
     photo: Photos = None,
     method: Methods = None,
     target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Class index, label, or all; a row of the figure for each."),
+        list[str] | None, Option("--target", "-t", help="Class index, label, or all; a row of the figure for each.")
     ] = None,
     layer: LayerName = None,
-    overlay: Annotated[bool, typer.Option("--overlay/--bare", help="Over the gray photo, or bare.")] = True,
-    scale: Annotated[str, typer.Option("--scale", help="each map to its own end, or common to a method.")] = "each",
-    cmap: Annotated[str, typer.Option("--cmap", help="Colour map of maps without signs.")] = "inferno",
+    overlay: Annotated[bool, Option("--overlay/--bare", help="Over the gray photo, or bare.")] = True,
+    scale: Annotated[str, Option(help="each map to its own end, or common to a method.")] = "each",
+    cmap: Annotated[str, Option(help="Colour map of maps without signs.")] = "inferno",
     input_range: InputRange = None,
     fit: Fit = None,
     seed: Seed = 0,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples at once; default: fit 1 GiB.")] = None,
-    save_npz: Annotated[Path | None, typer.Option("--save-npz", help="Keep the raw values, too.")] = None,
+    batch_size: Annotated[int | None, Option(help="Samples at once; default: fit 1 GiB.")] = None,
+    save_npz: Annotated[Path | None, Option(help="Keep the raw values, too.")] = None,
     out: Out = None,
     list_: Annotated[
-        bool,
-        typer.Option("--list", help="All methods by family, and when to believe each.", is_eager=True, callback=_list),
+        bool, Option("--list", help="All methods by family, and when to believe each.", is_eager=True, callback=_list)
     ] = False,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
@@ -121,13 +119,13 @@ def evaluate(
     call: Call,
     photos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PHOTO|FOLDER]...", help="Images or folders of them; samples of shapes when none."),
+        Argument(metavar="[PHOTO|FOLDER]...", help="Images or folders of them; samples of shapes when none."),
     ] = None,
     method: Methods = None,
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="A metric; default: the usual table.")] = None,
-    samples: Annotated[int, typer.Option("--samples", help="Pictures of shapes, when no photo is given.")] = 60,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: shapes, or vgg19 with photos.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
+    metric: Annotated[list[str] | None, Option(help="A metric; default: the usual table.")] = None,
+    samples: Annotated[int, Option(help="Pictures of shapes, when no photo is given.")] = 60,
+    model: Annotated[str | None, Option("--model", "-m", help="Default: shapes, or vgg19 with photos.")] = None,
+    target: Annotated[str | None, Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:

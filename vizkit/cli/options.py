@@ -10,57 +10,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 from typer.models import ArgumentInfo
 
 from ..contract.errors import SettingError
-from .app import app
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
     from ..results.base import Result
 
+app = typer.Typer(
+    name="vizkit",
+    help="CNN visualisation, written once and proved equal on MXNet Gluon and PyTorch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from ..support.version import VERSION
+
+        typer.echo(f"vizkit {VERSION}")
+        raise typer.Exit
+
+
 Photos = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
+    Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
 ]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A name from `vizkit models`.")]
+ModelName = Annotated[str, Option("--model", "-m", help="A name from `vizkit models`.")]
+Photo = Annotated[str | None, Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")]
 BackendNames = Annotated[
     list[str] | None,
-    typer.Option("--backend", "-b", help="One of `vizkit backends`; give two for one figure of both. Default: torch."),
+    Option("--backend", "-b", help="One of `vizkit backends`; give two for one figure of both. Default: torch."),
 ]
-WeightsName = Annotated[
-    str, typer.Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")
+Backends = Annotated[
+    list[str] | None, Option("--backend", "-b", help="One of `vizkit backends`; repeat. Default: all installed.")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads of one operator; default: all processors.")]
-LayerName = Annotated[str | None, typer.Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
+WeightsName = Annotated[str, Option("--weights", "-w", help="imagenet, torchvision, gluon, random:SEED, or a file.")]
+Device = Annotated[str, Option(help="cpu, cuda or cuda:1.")]
+Dtype = Annotated[str, Option(help="float32, float64, bfloat16 or, on a GPU, tf32 (fast and rough).")]
+Threads = Annotated[int | None, Option(help="Threads of one operator; default: all processors.")]
+LayerName = Annotated[str | None, Option("--layer", "-l", help="A name from `vizkit layers MODEL`.")]
 NeuronName = Annotated[
     str | None,
-    typer.Option(
-        "--neuron", help="A unit in the place of a target: LAYER:17, or LAYER:17@3,4 at one place of its map."
-    ),
+    Option(help="A unit in the place of a target: LAYER:17, or LAYER:17@3,4 at one place of its map."),
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--target",
         "-t",
         help="Class index, label, or all; once for all photos or once for each. Of a segmentation also "
         "LABEL@ROW,COLUMN or LABEL@LEFT,TOP,RIGHT,BOTTOM or LABEL@MASK.png; 'cat - dog' is a difference.",
     ),
 ]
-InputRange = Annotated[str | None, typer.Option("--input-range", help="imagenet (normalised) or unit (0..1).")]
-Fit = Annotated[str | None, typer.Option("--fit", help="crop (as torchvision) or squash (as the homework).")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+InputRange = Annotated[str | None, Option(help="imagenet (normalised) or unit (0..1).")]
+Fit = Annotated[str | None, Option(help="crop (as torchvision) or squash (as the homework).")]
+Out = Annotated[Path | None, Option("--out", "-o", help="PNG, PDF, SVG, or NPZ with the raw values.")]
+Seed = Annotated[int, Option(help="Of everything random.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes that share the work, each with its share of the processors or one GPU."),
+    Option(help="Processes that share the work, each with its share of the processors or one GPU."),
 ]
-Scheduler = Annotated[
-    str | None, typer.Option("--scheduler", help="A Dask scheduler whose workers do the work: tcp://HOST:8786.")
-]
+Scheduler = Annotated[str | None, Option(help="A Dask scheduler whose workers do the work: tcp://HOST:8786.")]
 CREW = {"workers": (Workers, None), "scheduler": (Scheduler, None)}
 """Options of every command that walks a folder or a plan: who does the work, which changes no result."""
 WHICH = {"backend": (BackendNames, None), "weights": (WeightsName, "imagenet")}
@@ -80,12 +99,18 @@ class Call:
         source = self.context.get_parameter_source(name)
         return source is not None and source.name != "DEFAULT"
 
-    def load(self) -> list[Model]:
-        """The network in each backend that was named."""
+    def set_threads(self) -> None:
+        """As many threads of one operator as the user asked for."""
         from ..zoo import loading as api
 
         if self.given.get("threads") is not None:
             api.set_threads(self.given["threads"])
+
+    def load(self) -> list[Model]:
+        """The network in each backend that was named."""
+        from ..zoo import loading as api
+
+        self.set_threads()
         names: list[str | None] = list(dict.fromkeys(self.given["backend"] or [None]))
         weights = self.given["weights"]
         machine: dict[str, Any] = {name: self.given.get(name, MACHINE[name][1]) for name in ("device", "dtype")}

@@ -1,4 +1,4 @@
-"""Commands that draw: saliency, filters, feature maps, dreams; and predictions."""
+"""Commands that draw: saliency, filters, feature maps; and predictions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer import Option
 
 from ..contract.errors import SettingError
 from ..support.crew import crew
@@ -30,7 +31,6 @@ from .options import (
     Workers,
     command,
 )
-from .rendered import PUBLISHED, PUBLISHED_ONLY, RECIPES, RENDERED_ONLY, Images, Rendered, is_film
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -48,9 +48,7 @@ def saliency(
     layer: LayerName = None,
     neuron: NeuronName = None,
     input_range: InputRange = None,
-    mode: Annotated[
-        str, typer.Option("--mode", help="inference, or published: as the homework computed it.")
-    ] = "inference",
+    mode: Annotated[str, Option(help="inference, or published: as the homework computed it.")] = "inference",
     fit: Fit = None,
     seed: Seed = 0,
     out: Out = None,
@@ -69,10 +67,7 @@ def gradcam(
     photo: Photos = None,
     target: Targets = None,
     layer: LayerName = None,
-    on: Annotated[
-        str | None,
-        typer.Option("--on", help="The overlay alone: on the network's input, or on the original."),
-    ] = None,
+    on: Annotated[str | None, Option(help="The overlay alone: on the network's input, or on the original.")] = None,
     input_range: InputRange = None,
     fit: Fit = None,
     out: Out = None,
@@ -113,12 +108,12 @@ def _maps(
 def filters(
     call: Call,
     layer: LayerName = None,
-    channel: Annotated[str | None, typer.Option("--channel", help="colour, mean, or an input channel.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Filters shown at most.")] = 64,
+    channel: Annotated[str | None, Option(help="colour, mean, or an input channel.")] = None,
+    limit: Annotated[int, Option(help="Filters shown at most.")] = 64,
     text: Annotated[
-        bool, typer.Option("--text", help="Print the architecture and weight[UNIT] of every convolution.")
+        bool, Option("--text", help="Print the architecture and weight[UNIT] of every convolution.")
     ] = False,
-    unit: Annotated[int, typer.Option("--unit", "-u", help="The filter that --text prints.")] = 0,
+    unit: Annotated[int, Option("--unit", "-u", help="The filter that --text prints.")] = 0,
     out: Out = None,
 ) -> None:
     """A layer's weights as one grid of pictures; with --text, as numbers."""
@@ -142,14 +137,12 @@ def features(
     photo: Photos = None,
     layer: LayerName = None,
     noise: Annotated[
-        bool, typer.Option("--noise", help="The homework's picture of noise, 150 to 180, instead of a photo.")
+        bool, Option("--noise", help="The homework's picture of noise, 150 to 180, instead of a photo.")
     ] = False,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Zeros, blank channels, mean and maximum of every layer.")
+        bool, Option("--statistics", help="Zeros, blank channels, mean and maximum of every layer.")
     ] = False,
-    scale: Annotated[
-        str, typer.Option("--scale", help="each: every map on its own scale; common: one for all.")
-    ] = "each",
+    scale: Annotated[str, Option(help="each: every map on its own scale; common: one for all.")] = "each",
     input_range: InputRange = None,
     fit: Fit = None,
     seed: Seed = 0,
@@ -185,87 +178,14 @@ def features(
     work.write(loaded, run, lambda all_of_them: plotting.feature_maps(all_of_them, scale))
 
 
-@command("googlenet")
-def dream(
-    call: Call,
-    layer: LayerName = None,
-    unit: Annotated[
-        list[int] | None, typer.Option("--unit", "-u", help="A channel; more of them run as one batch.")
-    ] = None,
-    stages: Annotated[int, typer.Option("--stages", help="Published: sizes from first to last.")] = 46,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Adam steps; 512, for a class 256, published 20 a stage.")
-    ] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; 128, published first 28.")] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Published: growth between stages.")] = 1.05,
-    lr: Annotated[float | None, typer.Option("--lr", help="Adam's learning rate; 0.05, published 0.4.")] = None,
-    activation_weight: Annotated[float, typer.Option("--activation-weight", help="Published: the unit's rms.")] = 0.5,
-    pixel_weight: Annotated[float, typer.Option("--pixel-weight", help="Published: of the pixels' rms.")] = 1.0,
-    gradient_weight: Annotated[float, typer.Option("--gradient-weight", help="Of the derivatives' rms.")] = 1.0,
-    beta: Annotated[float, typer.Option("--beta", help="Published: exponent of the derivatives.")] = 1.0,
-    gradient_filter: Annotated[str, typer.Option("--gradient-filter", help="scharr, sobel or 5x5.")] = "scharr",
-    target: Targets = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="Rendered as fourier, phase, laplacian or pixels; or the published one.")
-    ] = RECIPES[0],
-    tv_weight: Annotated[
-        float | None, typer.Option("--tv-weight", help="Of the total variation, rendered; 20 for a class, else 0.")
-    ] = None,
-    images: Images = None,
-    every: Annotated[int | None, typer.Option("--every", help="Steps between frames, for a .gif or .mp4.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="An .npz from which to go on.")] = None,
-    seed: Seed = 0,
-    out: Out = None,
-) -> None:
-    """The picture that a unit, or with --target a class, responds to most.
-
-    It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
-    """
-    from .. import draw as plotting
-    from ..inputs import images as pixels
-    from ..results import animation
-    from ..techniques import dream as technique
-
-    own = PUBLISHED_ONLY if recipe != PUBLISHED else RENDERED_ONLY
-    foreign = [name for name in own if call.wrote(name)]
-    if foreign:
-        others = f"--recipe {PUBLISHED}" if recipe != PUBLISHED else f"--recipe {' or '.join(RECIPES)}"
-        named = " and ".join("--" + name.replace("_", "-") for name in foreign)
-        raise SettingError(f"{named} belongs to {others}; this is --recipe {recipe}.")
-    if recipe != PUBLISHED:
-        Rendered(call, recipe, layer, unit, target, every).write(out)
-        return
-    moving = is_film(call, out)
-    frames: list[Any] = []
-    loaded = call.load()
-    results = [
-        technique(
-            one,
-            layer,
-            unit or None,
-            **call.settings(technique),
-            on_stage=(lambda stage: frames.append(pixels.picture(stage.pictures))) if moving else None,
-        )
-        for one in loaded
-    ]
-    for result in results:
-        for one_unit, reached in zip(result.units, result.activation[-1], strict=True):
-            name = result.provenance["backend"]
-            typer.echo(f"{name}: {result.layer} unit {one_unit}: activation {reached:.4g} at {result.sizes[-1]} px")
-    if moving and out is not None:
-        typer.echo(f"wrote {animation.write(frames, out, results[0].provenance)}")
-        return
-    options.write(results, plotting.dream, out, f"dream-{call.given['model']}.png")
-
-
 @command("vgg19")
 def predict(
     call: Call,
     photo: Photos = None,
-    top: Annotated[int, typer.Option("--top", help="Classes shown.")] = 5,
+    top: Annotated[int, Option(help="Classes shown.")] = 5,
     fit: Fit = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row for each photo and class.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="The same rows as JSON.")] = None,
+    csv: Annotated[Path | None, Option(help="Write a row for each photo and class.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="The same rows as JSON.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:

@@ -76,7 +76,8 @@ def markdown(text: str, one: Any) -> str:
             end += 1
         out += _section(section[1], section[2].strip(), lines[at + 1 : end])
         at = end
-    return ROLE.sub(lambda role: _reference(role[1], one), "\n".join(_fenced(out)))
+    link = '<autoref identifier="{}" optional><code>{}</code></autoref>'  # where a page documents it, else its name
+    return ROLE.sub(lambda role: link.format(_path(role[1], one), role[1]), "\n".join(_fenced(out)))
 
 
 def _section(name: str, rest: str, body: list[str]) -> list[str]:
@@ -110,11 +111,6 @@ def _fenced(lines: list[str]) -> Iterator[str]:
         yield line if open_ else re.sub(r"::$", ":", line)
     if open_:
         yield "```"
-
-
-def _reference(name: str, one: Any) -> str:
-    """A link to what is meant where a page documents it, else its name."""
-    return f'<autoref identifier="{_path(name, one)}" optional><code>{name}</code></autoref>'
 
 
 def _path(name: str, one: Any) -> str:

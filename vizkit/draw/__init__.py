@@ -17,17 +17,15 @@ from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUn
 from ..results.fields import ReceptiveFields
 from ..results.folders import Embedding, TopPatches
 from ..results.health import Health
-from .base import GRAY, columns_for, contact_sheet, new, origin, panel, tile
-from .concepts import activation_atlas, caricature, concept_bank, concept_maps, spritemap, tcav
+from .base import GRAY, contact_sheet, new, panel, tile
+from .concepts import activation_atlas, caricature, concept_bank, concept_maps, factorization, spritemap, tcav
 from .dreams import deepdream, dream, inversion, rendering
 from .explanation import explanation
-from .factors import factorization
-from .layers import MARKS, activation_statistics, feature_maps, filters, health, top_units
-from .maps import attributions, curves, maps, slices
+from .layers import activation_statistics, feature_maps, filters, health, top_patches, top_units
+from .maps import attributions, maps, ranking
 from .overlay import overlay
 from .receptive import receptive_fields
 from .scatter import embedding
-from .tables import ranking, top_patches
 
 FIGURES: Mapping[type[Result], Callable[[Any], Figure]] = {
     ActivationAtlas: activation_atlas,
@@ -67,38 +65,21 @@ def figure(results: Sequence[Result]) -> Figure:
 __all__ = [
     "FIGURES",
     "GRAY",
-    "MARKS",
-    "activation_atlas",
     "activation_statistics",
     "attributions",
-    "caricature",
-    "columns_for",
-    "concept_bank",
-    "concept_maps",
     "contact_sheet",
-    "curves",
     "deepdream",
     "dream",
     "embedding",
-    "explanation",
-    "factorization",
     "feature_maps",
     "figure",
     "filters",
     "health",
     "inversion",
-    "maps",
     "new",
-    "origin",
     "overlay",
     "panel",
-    "ranking",
     "receptive_fields",
     "rendering",
-    "slices",
-    "spritemap",
-    "tcav",
     "tile",
-    "top_patches",
-    "top_units",
 ]

@@ -24,13 +24,28 @@ def new(width: float, height: float) -> Figure:
     return figure
 
 
+def spaces(figure: Any, rows: int, columns: int, **options: Any) -> Any:
+    """(rows, columns) of axes, each empty until it gets its :func:`panel`."""
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return axes
+
+
+def blocks(results: int, count: int, columns: int, side: tuple[float, float], margin: float) -> tuple[Figure, Any]:
+    """A figure, and for each result a block of rows with places for ``count`` pictures; ``side`` inches of each."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new(side[0] * columns + margin, side[1] * rows * results)
+    return figure, np.split(spaces(figure, rows * results, columns), results)
+
+
 def panel(axes: Any, image: Array, title: str = "", *, smooth: bool = False, **options: Any) -> Any:
     """One picture without ticks; ``smooth`` where it is one for the eye, whose pixels mean nothing each."""
+    axes.set_axis_on()
     drawn = axes.imshow(image, interpolation="bicubic" if smooth else "nearest", **options)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     if title:
         axes.set_title(title, fontsize=9)
     return drawn
@@ -81,10 +96,7 @@ def contact_sheet(pictures: Sequence[Array], names: Sequence[str], shown: str) -
     columns = min(len(pictures), max(1, round(5 / aspect)))
     rows = -(-len(pictures) // columns)
     figure = new(12.0, rows * (12.0 / columns / aspect + 0.3) + 0.4)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, one, name in zip(axes.flat, pictures, names, strict=False):
+    for axis, one, name in zip(spaces(figure, rows, columns).flat, pictures, names, strict=False):
         panel(axis, one, name, smooth=True)
     figure.suptitle(shown, fontsize=9, color=GRAY)
     return figure

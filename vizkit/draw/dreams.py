@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from .base import GRAY, new, origin, panel, wrapped
+from .base import GRAY, blocks, new, origin, panel, spaces, wrapped
 
 if TYPE_CHECKING:
     from ..results.dreams import DeepDream, Dream, Inversion, Rendering
@@ -20,10 +20,7 @@ def dream(results: Sequence[Dream]) -> Figure:
     rows = [(result, i) for result in results for i in range(len(result.units))]
     width = max(len(result.strip) for result in results)
     figure = new(2.1 * width + 0.4, 2.5 * len(rows))
-    axes = figure.subplots(len(rows), width, squeeze=False)
-    for (result, i), row in zip(rows, axes, strict=True):
-        for axis in row[len(result.strip) :]:
-            axis.set_axis_off()
+    for (result, i), row in zip(rows, spaces(figure, len(rows), width), strict=True):
         for axis, stage in zip(row, result.strip, strict=False):
             title = f"stage {stage.index}: {stage.size} px\nactivation {stage.activation[i]:.3g}"
             panel(axis, picture(stage.pictures[i]), title, smooth=True)
@@ -36,17 +33,10 @@ def dream(results: Sequence[Dream]) -> Figure:
 def rendering(results: Sequence[Rendering], columns: int = 6) -> Figure:
     """Pictures in a grid, a block of rows for each result, each under its title and over its evidence."""
     count = max(len(result.values) for result in results)
-    columns = min(columns, count)
-    block = -(-count // columns)
-    figure = new(2.2 * columns + 0.4, 2.9 * block * len(results))
-    grid = figure.subplots(block * len(results), columns, squeeze=False)
-    for b, result in enumerate(results):
-        part = grid[b * block : (b + 1) * block]
-        for axis in part.ravel():
-            axis.set_axis_off()
+    figure, parts = blocks(len(results), count, columns, (2.2, 2.9), 0.4)
+    for part, result in zip(parts, results, strict=True):
         titles = result.titles or [""] * len(result.values)
         for item, (axis, one) in enumerate(zip(part.ravel(), result.pictures(), strict=False)):
-            axis.set_axis_on()
             panel(axis, one, titles[item], smooth=True)
             failed = bool(result.evidence.failed[item])
             axis.set_xlabel(result.evidence.text(item), fontsize=7, color="firebrick" if failed else GRAY)
@@ -58,16 +48,18 @@ def rendering(results: Sequence[Rendering], columns: int = 6) -> Figure:
 
 def inversion(results: Sequence[Inversion]) -> Figure:
     """The photo and, layer by layer, the pictures that a layer cannot tell from it; a row for each result."""
+    return by_layer(results, 2.0, 2.7, lambda result, k: f"distance {result.distance[k]:.2g}")
+
+
+def by_layer(results: Sequence[Any], width: float, height: float, said: Callable[[Any, int], str]) -> Figure:
+    """The photo and a picture for each layer, under its name and what is ``said`` of it; a row for each result."""
     columns = 1 + max(len(result.layers) for result in results)
-    figure = new(2.0 * columns + 0.3, 2.7 * len(results))
-    grid = figure.subplots(len(results), columns, squeeze=False)
-    for row, result in zip(grid, results, strict=True):
+    figure = new(width * columns + 0.3, height * len(results))
+    for row, result in zip(spaces(figure, len(results), columns), results, strict=True):
         panel(row[0], result.photo, "photo")
         row[0].set_ylabel(wrapped(origin(result)), fontsize=7, color=GRAY)
-        for axis, one, name, far in zip(row[1:], result.pictures(), result.layers, result.distance, strict=False):
-            panel(axis, one, f"{name}\ndistance {far:.2g}", smooth=True)
-        for axis in row[1 + len(result.layers) :]:
-            axis.set_axis_off()
+        for k, (axis, one) in enumerate(zip(row[1:], result.pictures(), strict=False)):
+            panel(axis, one, f"{result.layers[k]}\n{said(result, k)}", smooth=True)
     return figure
 
 

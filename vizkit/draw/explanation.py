@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..techniques.controls.controls import CONTROLS
-from .base import GRAY, new, panel
+from .base import GRAY, new, panel, spaces
 from .overlay import DIVERGING, PERCENTILE, blend, limits
 from .overlay import end as end_of
 
@@ -28,14 +27,6 @@ HIDDEN = 0.85
 """How much of the photo the strongest places of a map hide."""
 
 
-@dataclass(frozen=True)
-class Band:
-    """Methods that stand side by side: their places in the explanation, and a heading above them."""
-
-    methods: Sequence[int]
-    heading: str = ""
-
-
 MADE = ("layer", "target", "completeness_error", "conservation_error")
 """What a result's settings hold that is no setting, or that a title says otherwise."""
 
@@ -49,19 +40,16 @@ def explanation(results: Sequence[Explanation]) -> Figure:
     bands = _bands(names)
     rows = [(i, block) for i in range(shown.values.shape[3]) for target in shown.results for block in target]
     ends = [end_of(shown.values[:, :, k]) for k in range(len(names))]
-    columns = 1 + max(len(band.methods) for band in bands)
+    columns = 1 + max(len(methods) for methods, _ in bands)
     figure = new(0.5 + SIDE * columns, len(bands) * (0.4 + (SIDE + 0.1) * len(rows)) + 0.55)
     parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
-    for part, band in zip(parts, bands, strict=True):
-        axes = part.subplots(len(rows), columns, squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        if band.heading:
-            part.suptitle(band.heading, fontsize=10)
+    for part, (methods, heading) in zip(parts, bands, strict=True):
+        axes = spaces(part, len(rows), columns)
+        if heading:
+            part.suptitle(heading, fontsize=10)
         for r, ((i, block), row) in enumerate(zip(rows, axes, strict=True)):
             _picture(row[0], shown, i, block, name=r % (len(rows) // shown.values.shape[3]) == 0)
-            for k, axis in zip(band.methods, row[1:], strict=False):
-                axis.set_axis_on()
+            for k, axis in zip(methods, row[1:], strict=False):
                 _map(axis, shown, block[k], i, ends[k], titles[k] if r == 0 else "")
     fits = round(figure.get_figwidth() * 13)
     legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
@@ -69,18 +57,17 @@ def explanation(results: Sequence[Explanation]) -> Figure:
     return figure
 
 
-def _bands(names: Sequence[str]) -> list[Band]:
-    """Rows of about equal length, and the controls after them."""
+def _bands(names: Sequence[str]) -> list[tuple[Sequence[int], str]]:
+    """Methods that stand side by side, by number, and a heading: rows of about equal length, then the controls."""
     methods = [k for k, name in enumerate(names) if name not in CONTROLS]
     controls = [k for k, name in enumerate(names) if name in CONTROLS]
-    count = -(-len(methods) // COLUMNS)
-    bands = [Band(list(part)) for part in np.array_split(methods, count)] if methods else []
-    return [*bands, Band(controls, "controls: maps that know nothing of the network")] if controls else bands
+    parts = np.array_split(methods, -(-len(methods) // COLUMNS)) if methods else []
+    bands = [*((part.tolist(), "") for part in parts), (controls, "controls: maps that know nothing of the network")]
+    return bands if controls else bands[:-1]
 
 
 def _picture(axis: Any, shown: Explanation, i: int, block: Sequence[Any], name: bool) -> None:
     first = block[0]
-    axis.set_axis_on()
     panel(axis, first.batch.pictures[i], _short(first.batch.names[i], 24) if name else "")
     made = first.provenance
     dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"

@@ -1,4 +1,4 @@
-"""Figures of what a layer holds: weights, maps, statistics."""
+"""Figures of what a layer holds: weights, maps, statistics, patches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
-from .base import GRAY, columns_for, new, origin, panel, tile
+from .base import GRAY, columns_for, new, origin, panel, spaces, tile
 
 if TYPE_CHECKING:
     from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+    from ..results.folders import TopPatches
     from ..results.health import Health
 
+SHOWN = 24
+"""Units whose patches are shown, at most."""
 MARKS = (("o", "full", 4), ("s", "none", 8), ("D", "none", 11), ("^", "none", 14))
 """Shape, filling and size for each result in one figure: those of one place lie around one another. Layers are marked,
 never joined: side by side in a network, they are no curve."""
@@ -152,4 +155,22 @@ def top_units(results: Sequence[TopUnits]) -> Figure:
             axes.annotate(str(one), (rank, value), fontsize=6, rotation=60)
         axes.set_xlabel(f"units of {result.layer}, strongest first")
         axes.set_ylabel("mean activation")
+    return figure
+
+
+def top_patches(results: Sequence[TopPatches]) -> Figure:
+    """The patches of the first result's first 24 units, one unit a row, each row headed by its best activation."""
+    result = results[0]
+    shown = result.units[:SHOWN]
+    count = result.values.shape[1]
+    figure = new(0.8 * count + 1.6, 0.84 * len(shown) + 0.5)
+    axes = spaces(figure, len(shown), count)
+    for row, (layer, unit) in enumerate(shown):
+        for axis, patch in zip(axes[row], result.patches(row), strict=False):
+            panel(axis, patch)
+        text = f"{layer}\nunit {unit}\n{result.values[row, 0]:.3g}"
+        axes[row, 0].set_axis_on()
+        axes[row, 0].set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", color=GRAY)
+    more = f", the first {len(shown)} of {len(result.units)} units" if len(shown) < len(result.units) else ""
+    figure.suptitle(f"{origin(result)}: patches of highest activation{more}", fontsize=9)
     return figure

@@ -1,4 +1,4 @@
-"""Figures of attribution maps."""
+"""Figures of attribution maps, and of how good they are."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
+from ..evaluate.ranking import places
+from ..evaluate.statistics import ranks
 from ..results.overlay import COLOURS
 from . import overlay
 from .base import GRAY, new, origin, panel, wrapped
 
 if TYPE_CHECKING:
+    from ..evaluate.ranking import Ranking
     from ..results.attribution import Attribution
 
 MOST_SLICES = 6
@@ -105,3 +108,22 @@ def _scale(values: Array, signed: bool) -> tuple[float, float, str]:
 
 def _said(result: Attribution, i: int, low: float, high: float) -> str:
     return f"{result.provenance['technique']} for {result.labels[i]}, {low:.3g} to {high:.3g}"
+
+
+def ranking(results: Sequence[Ranking]) -> Figure:
+    """The table of the first; shades show the rank within each column, dark the best."""
+    shown = results[0]
+    rows = shown.rows()
+    figure = new(1.6 + 1.15 * len(rows[0]), 0.8 + 0.35 * len(rows))
+    axes = figure.subplots()
+    shades = np.stack([places(shown.values[:, k], name) for k, name in enumerate(shown.metrics)], axis=1)
+    shades = np.column_stack([ranks(shown.mean_rank), shades])
+    panel(axes, shades, cmap="Blues_r", vmin=0, vmax=1.4 * len(shown.methods), aspect="auto")
+    for (y, x), shade in np.ndenumerate(shades):
+        dark = shade < 0.55 * len(shown.methods)
+        axes.text(x, y, rows[y + 1][x + 1], ha="center", va="center", fontsize=8, color="w" if dark else "k")
+    axes.set_yticks(range(len(shown.methods)), shown.methods, fontsize=8)
+    axes.set_xticks(range(len(rows[0]) - 1), rows[0][1:], rotation=35, ha="left", fontsize=8)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.set_title(f"{origin(shown)}; {shown.per_image.shape[2]} images", fontsize=9)
+    return figure

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
-from .base import columns_for, new, panel, scaled, tile
+from .base import blocks, columns_for, new, panel, scaled, tile
 from .overlay import PERCENTILE
 
 if TYPE_CHECKING:
@@ -41,14 +41,9 @@ def row_of(pictures: Sequence[Array], titles: Sequence[str], width: float, heigh
 
 def pictures(shown: Array, titles: Sequence[str], columns: int = 6) -> Figure:
     """Pictures (N, H, W, 3) in a grid, each under its title."""
-    rows = -(-len(shown) // columns)
-    columns = min(columns, len(shown))
     side = SIDE if len(shown) > 1 else 2 * SIDE
-    figure = new(side * columns, (side + 0.3) * rows if any(titles) else side * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[len(shown) :]:
-        axis.set_axis_off()
-    for axis, one, title in zip(axes, shown, titles, strict=False):
+    figure, (axes,) = blocks(1, len(shown), columns, (side, side + 0.3 if any(titles) else side), 0.0)
+    for axis, one, title in zip(axes.flat, shown, titles, strict=False):
         panel(axis, one, title)
     return figure
 
@@ -156,15 +151,9 @@ def first_maps(result: FeatureMaps) -> Figure:
 def dreams(results: Sequence[Dream | Rendering], titles: Sequence[Sequence[str]], columns: int = 6) -> Figure:
     """The last picture of every unit, a block of rows for each backend, under ``titles[backend][unit]``."""
     count = len(titles[0])
-    columns = min(columns, count)
-    block = -(-count // columns)
-    figure = new(SIDE * columns + 0.3, (SIDE + 0.22) * block * len(results))
-    grid = figure.subplots(block * len(results), columns, squeeze=False)
-    for b, result in enumerate(results):
-        part = grid[b * block : (b + 1) * block]
-        for axis in part.ravel()[count:]:
-            axis.set_axis_off()
-        for axis, one, title in zip(part.ravel(), result.pictures(), titles[b], strict=False):
+    figure, parts = blocks(len(results), count, columns, (SIDE, SIDE + 0.22), 0.3)
+    for part, result, names in zip(parts, results, titles, strict=True):
+        for axis, one, title in zip(part.ravel(), result.pictures(), names, strict=False):
             panel(axis, one, title, smooth=True)
         for row in part[:, 0]:
             row.set_ylabel(str(result.provenance["backend"]), fontsize=9)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..techniques.network.receptive_field import REACH
-from .base import GRAY, new, origin
-from .base import panel as plain_panel
+from .base import GRAY, new, origin, panel, spaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,13 +25,11 @@ def receptive_fields(results: Sequence[ReceptiveFields]) -> Figure:
     rows = [-(-len(one.layers) // COLUMNS) for one in results]
     columns = max(min(COLUMNS, len(one.layers)) for one in results)
     figure = new(3.3 * columns, 3.75 * sum(rows) + 0.5)
-    axes = figure.subplots(sum(rows), columns, squeeze=False)
-    for panel in axes.flat:
-        panel.axis("off")
+    axes = spaces(figure, sum(rows), columns)
     start = 0
     for result, count in zip(results, rows, strict=True):
-        for k, panel in zip(range(len(result.layers)), axes[start : start + count].flat, strict=False):
-            _panel(panel, result, k)
+        for k, axis in zip(range(len(result.layers)), axes[start : start + count].flat, strict=False):
+            _panel(axis, result, k)
         for row in axes[start : start + count]:
             row[0].set_ylabel(result.provenance["backend"], fontsize=9)
         start += count
@@ -58,8 +55,7 @@ def _panel(axes: Any, result: ReceptiveFields, k: int) -> None:
     glow = np.zeros((*values.shape, 4))
     glow[..., :3] = (0xE6 / 255, 0.0, 0x7E / 255)
     glow[..., 3] = 0.75 * np.sqrt(values)
-    axes.axis("on")
-    plain_panel(axes, picture * outside[..., None], _title(result, k))
+    panel(axes, picture * outside[..., None], _title(result, k))
     axes.imshow(glow, interpolation="nearest")
     if (values > REACH).any() and result.sizes[k] > 6:
         axes.contour(_smooth(values), levels=[REACH], colors="white", linewidths=0.9)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from ..contract.backend import Array
 from .base import new, origin, panel
@@ -77,18 +77,14 @@ def canvas(found: Embedding, size: int = SIDE) -> tuple[Array, int, int]:
     out = np.full((size, size, 3), 255, np.uint8)
     for i in np.flatnonzero(~drawn):
         y, x = corners[i] + side // 2
-        out[y - 2 : y + 3, x - 2 : x + 3] = _rgb(tones.get(found.labels[i] or "", GRAY))
+        out[y - 2 : y + 3, x - 2 : x + 3] = ImageColor.getrgb(tones.get(found.labels[i] or "", GRAY))
     for i in np.flatnonzero(drawn):
         y, x = corners[i]
         inner = side - 2 * FRAME
-        out[y : y + side, x : x + side] = _rgb(tones.get(found.labels[i] or "", GRAY))
+        out[y : y + side, x : x + side] = ImageColor.getrgb(tones.get(found.labels[i] or "", GRAY))
         small = Image.fromarray(found.thumbnails[i]).resize((inner, inner), Image.Resampling.LANCZOS)
         out[y + FRAME : y + side - FRAME, x + FRAME : x + side - FRAME] = np.asarray(small)
     return out, side, int(drawn.sum())
-
-
-def _rgb(colour: str) -> Array:
-    return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)], np.uint8)
 
 
 def embedding(results: Sequence[Embedding]) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from ..contract.backend import Array
 from ..results.folders import TopPatches, crop
-from .base import new, panel, tile
+from .base import new, panel, spaces, tile
 
 if TYPE_CHECKING:
     from ..techniques.units.filter import Filter
@@ -23,8 +23,7 @@ STRONGEST = 16
 
 
 def _bare(axes: Any) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
 
 
@@ -94,18 +93,14 @@ def patches_picture(found: TopPatches, row: int, maps: dict[str, Array], columns
     blocks = -(-len(patches) // shown)
     rows = blocks * (1 + len(kinds))
     figure = new(1.12 * shown + 0.5, 1.12 * rows + 0.24 * blocks + 0.2)
-    axes = figure.subplots(rows, shown, squeeze=False)
-    for axis in axes.ravel():
-        axis.set_axis_off()
+    axes = spaces(figure, rows, shown)
     for i, patch in enumerate(patches):
         at, column = divmod(i, shown)
         first = at * (1 + len(kinds))
         panel(axes[first, column], patch, f"{found.values[row, i]:.4g}")
-        axes[first, column].set_axis_on()
         for k, kind in enumerate(kinds):
-            axis = axes[first + 1 + k, column]
-            axis.set_axis_on()
-            panel(axis, _signed(crop(np.moveaxis(maps[kind][i], 0, -1), found.boxes[row, i], 0.0)))
+            cut = crop(np.moveaxis(maps[kind][i], 0, -1), found.boxes[row, i], 0.0)
+            panel(axes[first + 1 + k, column], _signed(cut))
     for at in range(blocks):
         for k, kind in enumerate(["patch", *kinds]):
             axes[at * (1 + len(kinds)) + k, 0].set_ylabel(kind, fontsize=8)

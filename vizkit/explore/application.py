@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from ..contract.errors import ImageError, SettingError, UnknownNameError, VizkitError
+from ..contract.errors import SettingError, UnknownNameError, VizkitError
 from . import units, views
 from .engine import Engine
 from .jobs import Job, Jobs
@@ -159,17 +159,18 @@ def application(engine: Engine, worker: Worker, jobs: Jobs) -> Starlette:
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
-        found = next((one for one in _static() if one == name), None)
-        if found is None:
+        # What is not among the page's files is never opened.
+        known = {one.name: one for one in (files("vizkit.explore") / "static").iterdir() if one.is_file()}
+        if name not in known:
             return JSONResponse({"error": "There is no such file."}, 404)
-        suffix = "." + found.rpartition(".")[2]
-        kind = STATIC.get(suffix) or mimetypes.guess_type(found)[0] or "application/octet-stream"
-        return Response((files("vizkit.explore") / "static" / found).read_bytes(), media_type=kind)
+        kind = STATIC.get("." + name.rpartition(".")[2]) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(known[name].read_bytes(), media_type=kind)
 
     async def refused(request: Request, error: Exception) -> Response:
         # What is too large is not read to its end.
         head = {"connection": "close"} if isinstance(error, TooLargeError) else None
-        return JSONResponse({"error": str(error)}, _status(error), head)
+        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 400)
+        return JSONResponse({"error": str(error)}, status, head)
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)
@@ -225,13 +226,5 @@ class TooLargeError(SettingError):
     """More bytes than are taken."""
 
 
-def _status(error: Exception) -> int:
-    kinds: list[tuple[type[Exception], int]] = [
-        (TooLargeError, 413), (BusyError, 503), (UnknownNameError, 404), (ImageError, 400),
-    ]  # fmt: skip
-    return next((status for kind, status in kinds if isinstance(error, kind)), 400)
-
-
-def _static() -> list[str]:
-    """Names of the page's files: what is not among them is never opened."""
-    return [one.name for one in (files("vizkit.explore") / "static").iterdir() if one.is_file()]
+STATUS: dict[type[Exception], int] = {TooLargeError: 413, BusyError: 503, UnknownNameError: 404}
+"""Of an answer by what was raised; of all else it is 400."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,17 +27,9 @@ def diagram(model: Model) -> dict[str, Any]:
     for node in graph.nodes:
         depth[node.name] = max((depth[one] + 1 for one in node.inputs), default=0)
         scope = node.scope.rpartition(".")[0] if node.scope == node.name else node.scope
-        nodes.append(
-            {
-                "id": node.name,
-                "layer": INPUT if node.name == INPUT else layers.get(node.name),
-                "label": label(Step((node,), ()), WORDS),
-                "kind": node.kind,
-                "shape": list(node.shape),
-                "block": scope or None,
-                "depth": depth[node.name],
-            }
-        )
+        layer = INPUT if node.name == INPUT else layers.get(node.name)
+        said = label(Step((node,), ()), WORDS)
+        nodes.append(_node(node.name, layer, said, node.kind, node.shape, scope, depth[node.name]))
     return {"nodes": nodes, "edges": [list(one) for one in graph.edges], "blocks": _blocks(model, nodes)}
 
 
@@ -45,15 +38,20 @@ def _row(model: Model) -> dict[str, Any]:
     leaves = [INPUT, *(name for name in model.layers if name not in inner)]
     kinds = {INPUT: ("input", (1, *model.spec.shape))}
     kinds |= {name: (layer.kind, layer.shape) for name, layer in model.layers.items()}
-    nodes: list[dict[str, Any]] = [
-        {
-            "id": name, "layer": name, "label": kinds[name][0], "kind": kinds[name][0], "shape": list(kinds[name][1]),
-            "block": name.rpartition(".")[0] or None, "depth": k,
-        }
-        for k, name in enumerate(leaves)
-    ]  # fmt: skip
+    nodes = [
+        _node(name, name, kinds[name][0], *kinds[name], name.rpartition(".")[0], k) for k, name in enumerate(leaves)
+    ]
     edges = [[a, b] for a, b in pairwise(leaves)]
     return {"nodes": nodes, "edges": edges, "blocks": _blocks(model, nodes)}
+
+
+def _node(
+    name: str, layer: str | None, label: str, kind: str, shape: Sequence[int], block: str, depth: int
+) -> dict[str, Any]:
+    return {
+        "id": name, "layer": layer, "label": label, "kind": kind, "shape": list(shape), "block": block or None,
+        "depth": depth,
+    }  # fmt: skip
 
 
 def _blocks(model: Model, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, UnknownNameError, unknown
 from ..inputs import folders
+from ..inputs.images import ImageInput
 from ..reports import explain, families
 from ..support.version import VERSION
 from .diagram import diagram
@@ -29,7 +30,8 @@ MOST_THUMBS, LARGEST_THUMB = 512, 256
 class Engine:
     """A network in one backend, or in several, the pictures that are looked at, and what is known of them."""
 
-    def __init__(self, models: Sequence[Model], pictures: folders.Pictures | None = None) -> None:
+    def __init__(self, models: Model | Sequence[Model], pictures: folders.Pictures | ImageInput | None = None) -> None:
+        models = [models] if isinstance(models, Model) else list(models)
         names = [model.backend for model in models]
         if not models or len(set(names)) != len(names):
             raise SettingError(f"The explorer shows one network, once in each backend; got {names}.")
@@ -40,7 +42,7 @@ class Engine:
                 f"{models[0].name} reads no pictures of one or three channels, which the explorer shows."
             )
         self.passes = {model.backend: Passes(model) for model in models}
-        self.gallery = Gallery(models[0].spec, pictures)
+        self.gallery = Gallery(models[0].spec, None if pictures is None else folders.collect(pictures))
 
     @property
     def models(self) -> list[Model]:
@@ -108,11 +110,8 @@ class Engine:
     def predictions(self, view: View) -> dict[str, Any]:
         """The most probable classes in every backend."""
         picture, top, edits = self.picture(view), view.number("top", 10, 1000), view.edits
-        found = []
-        for name, passes in self.passes.items():
-            rows = passes.network(edits).predict(picture.batch, max(top, 1))
-            found.append({"name": name, "rows": [vars(one) for one in rows]})
-        return {"backends": found}
+        found = {name: one.network(edits).predict(picture.batch, max(top, 1)) for name, one in self.passes.items()}
+        return {"backends": [{"name": name, "rows": [vars(one) for one in rows]} for name, rows in found.items()]}
 
     def ahead(self, view: View) -> None:
         """Compute what a click on any layer of this view will need."""
@@ -133,6 +132,16 @@ class Engine:
         if layer != INPUT:
             passes.model.check_layer(layer)
         return passes.maps(picture.batch, picture.digest, view.edits, layer)
+
+    def place(self, view: View) -> tuple[Array, int, int, int]:
+        """The maps of the view's layer, its unit and a place: row and column. Raises UnknownNameError for a unit, and
+        SettingError for a place, that is not there."""
+        layer, unit, maps = view.text("layer"), view.number("unit"), self.values(view)
+        check_unit(maps, layer, unit)
+        y, x = view.number("y", 0), view.number("x", 0)
+        if y >= maps.shape[1] or x >= maps.shape[2]:
+            raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
+        return maps, unit, y, x
 
     def maps(self, view: View) -> bytes:
         """A layer's maps as small pictures, and how strong each is."""
@@ -162,8 +171,7 @@ class Engine:
 
     def map(self, view: View) -> bytes:
         """One unit's map, every value of it."""
-        found = self.values(view)
-        unit = view.number("unit")
+        found, unit = self.values(view), view.number("unit")
         check_unit(found, view.text("layer"), unit)
         one = found[unit]
         header = {"low": float(one.min()), "high": float(one.max()), "mean": float(one.mean())}

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..contract.backend import Model
 from ..contract.errors import SettingError, VizkitError
-from ..inputs.folders import Pictures, collect
+from ..inputs.folders import Pictures
 from ..inputs.images import ImageInput
-from ..support.files import replacing
+from ..support.files import write_text
 from . import bundle, tasks, units
 from .engine import Engine
 from .passes import INPUT
@@ -66,9 +66,7 @@ def export(
         raise SettingError(f"{str(target)!r} holds other files than an export's. Give a new folder, or an empty one.")
     if len(views) > MOST_VIEWS:
         raise SettingError(f"{len(views)} views are too many for one site; it shows at most {MOST_VIEWS}.")
-    engine = Engine(
-        [models] if isinstance(models, Model) else list(models), None if images is None else collect(images)
-    )
+    engine = Engine(models, images)
     found = Answers(engine)
     texts = [found.add(one) for one in views or _usual(engine)]
     data = {"answers": found.answers, "view": texts[0], "views": texts}
@@ -76,8 +74,7 @@ def export(
     target.mkdir(parents=True, exist_ok=True)
     made = (bundle.page("data.js", "explore.js", "style.css"), bundle.bundle(), bundle.text("style.css"), script)
     for name, text in zip(FILES, made, strict=True):
-        with replacing(target / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(target / name, text)
     return target / FILES[0]
 
 
@@ -111,7 +108,8 @@ class Answers:
     def add(self, text: str) -> str:
         """Answer what a view needs; gives the view with all that it left out."""
         given = dict(View.of(text).given)
-        given = {"picture": "0", "tab": self._tab(given), **given}
+        tab = "explain" if given.get("methods") else "unit" if given.get("unit") else "layer"
+        given = {"picture": "0", "tab": tab, **given}
         view = View(given)
         picture, edits = self._engine.picture(view).id, _plain(view)
         shown = {"picture": picture, "edits": edits}
@@ -129,10 +127,6 @@ class Answers:
         if edits:
             given["edits"] = edits
         return urlencode(given)
-
-    @staticmethod
-    def _tab(given: Mapping[str, str]) -> str:
-        return "explain" if given.get("methods") else "unit" if given.get("unit") else "layer"
 
     def _json(self, path: str, given: Mapping[str, Any], make: Callable[[View], Any]) -> Any:
         name, view = key(path, given), _view(given)

@@ -6,6 +6,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Gallery:
         self._spec = spec
         self._bundled = _bundled(spec)
         self.folder = given
-        self._ready: OrderedDict[str, Picture] = OrderedDict()
+        self._ready = lru_cache(MOST_READY)(lambda number: self._made(str(number), self._listed(number)))
         self._brought: OrderedDict[str, Picture] = OrderedDict()
 
     def page(self, start: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
@@ -87,14 +88,9 @@ class Gallery:
         if key in self._brought:
             self._brought.move_to_end(key)
             return self._brought[key]
-        if key not in self._ready:
-            if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(self)):
-                raise ImageError(f"There is no picture {key[:40]!r}; one that was brought is kept while few are newer.")
-            self._ready[key] = self._made(key, self._listed(int(key)))
-            while len(self._ready) > MOST_READY:
-                self._ready.popitem(last=False)
-        self._ready.move_to_end(key)
-        return self._ready[key]
+        if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(self)):
+            raise ImageError(f"There is no picture {key[:40]!r}; one that was brought is kept while few are newer.")
+        return self._ready(int(key))
 
     def searched(self) -> tuple[folders.Pictures, str]:
         """The pictures among which a unit's best are looked for, the folder's if there is one, and how they fit."""

@@ -138,7 +138,8 @@ class Jobs:
 
         def give(frame: bytes, **header: Any) -> None:
             job.give(frame, **header)
-            self._trim(job)
+            while len(job.results) > 1 and self._bytes() > MOST_BYTES:  # the oldest go, but for the last
+                job.results.popitem(last=False)
 
         try:
             with listening(heard):
@@ -153,8 +154,3 @@ class Jobs:
         finally:
             job.finished = True
             job.say("end")
-
-    def _trim(self, job: Job) -> None:
-        """Drop the oldest results beyond what may be kept, but for the last."""
-        while len(job.results) > 1 and self._bytes() > MOST_BYTES:
-            job.results.popitem(last=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Passes:
         self.model = model
         self._kept: OrderedDict[Key, dict[str, Array]] = OrderedDict()
         self._state: object = None
-        self._parameters: OrderedDict[str, Array] = OrderedDict()
+        self.parameter = lru_cache(maxsize=PARAMETERS)(model.parameter)
+        """A parameter as the last pass read it; a few are kept."""
         self._edited: tuple[tuple[Edit, ...], Model] = ((), model)
 
     @cached_property
@@ -41,7 +42,10 @@ class Passes:
 
     @cached_property
     def _same(self) -> dict[str, str]:
-        return same(self.model, self.observed)
+        """For every layer, and the output, the first that is the same activation: a block is its last layer's."""
+        first, known = self.observed, {*self.model.layers, OUTPUT}
+        nodes = self.model.graph().layers if first else {}
+        return {name: first[node] for name, node in nodes.items() if name in known and node in first}
 
     def network(self, edits: tuple[Edit, ...]) -> Model:
         """The network with these edits."""
@@ -54,7 +58,7 @@ class Passes:
         state = self.model.looked()
         if state != self._state:
             self._kept.clear()
-            self._parameters.clear()
+            self.parameter.cache_clear()
             self._state = state
         key = digest, edits
         if key not in self._kept:
@@ -94,15 +98,6 @@ class Passes:
         found: Array = ops.numpy(grid.maps(ops, ops.asarray(value)))[0]
         return found
 
-    def parameter(self, name: str) -> Array:
-        """A parameter as the last pass read it; a few are kept."""
-        if name not in self._parameters:
-            self._parameters[name] = self.model.parameter(name)
-            while len(self._parameters) > PARAMETERS:
-                self._parameters.popitem(last=False)
-        self._parameters.move_to_end(name)
-        return self._parameters[name]
-
     def bytes(self) -> int:
         """What is kept."""
         return sum(size(one) for one in self._kept.values())
@@ -124,13 +119,11 @@ class Passes:
         width = np.dtype(self.model.ops.dtype).itemsize
         chosen, total = [], 0
         for name, layer in self.model.layers.items():
-            total += width * math.prod(layer.shape)
             if self._same.get(name, name) == name and layer.shape[0] == 1:
+                total += width * math.prod(layer.shape)
                 if total > ONE:
                     break
                 chosen.append(name)
-            else:
-                total -= width * math.prod(layer.shape)
         return [*chosen, OUTPUT] if OUTPUT not in self._same else chosen
 
 
@@ -150,12 +143,3 @@ def observed(model: Model) -> dict[str, str]:
         if name in graph.layers:
             found.setdefault(graph.layers[name], name)
     return found
-
-
-def same(model: Model, first: Mapping[str, str]) -> dict[str, str]:
-    """For every layer, and the output, the first that is the same activation: a block is its last layer's."""
-    if not first:
-        return {}
-    nodes = model.graph().layers
-    named = {name: node for name, node in nodes.items() if name in model.layers or name == OUTPUT}
-    return {name: first[node] for name, node in named.items() if node in first}

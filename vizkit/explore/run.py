@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract.backend import Model
 from ..contract.errors import BackendMissingError, SettingError
-from ..inputs.folders import Pictures, collect
+from ..inputs.folders import Pictures
 from ..inputs.images import ImageInput
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ def explore(
     from .jobs import Jobs
     from .worker import Worker
 
-    engine = Engine(
-        [models] if isinstance(models, Model) else list(models), None if images is None else collect(images)
-    )
+    engine = Engine(models, images)
     bound = _bound(host, port)
     address, number = bound.getsockname()[:2]
     token = secrets.token_urlsafe(24)

@@ -34,7 +34,7 @@ import numpy as np
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
 from ..contract.graph import INPUT, SILENT, Graph, Node
-from .engine import Engine, check_unit
+from .engine import Engine
 from .passes import Passes
 from .protocol import View, pack
 
@@ -54,13 +54,8 @@ FUNCTIONS: Mapping[str, Callable[[float], float]] = {
 def sum_at(engine: Engine, view: View) -> bytes:
     """How the value at a place of a unit's map comes about. Raises UnknownNameError, or SettingError for a place that
     lies outside."""
-    layer, unit = view.text("layer"), view.number("unit")
-    maps = engine.values(view)
-    check_unit(maps, layer, unit)
-    y, x = view.number("y", 0), view.number("x", 0)
-    if y >= maps.shape[1] or x >= maps.shape[2]:
-        raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
-    value = float(maps[unit, y, x])
+    maps, unit, y, x = engine.place(view)
+    layer, value = view.text("layer"), float(maps[unit, y, x])
     passes, picture = engine.of(view), engine.picture(view)
     reading = Reading(passes, lambda name: passes.value(picture.batch, picture.digest, view.edits, name))
     header, arrays = _explained(reading, layer, Place(unit, y, x))
@@ -149,14 +144,19 @@ def _source(reading: Reading, node: Node, which: int = 0) -> tuple[str | None, A
     return name, None if value is None else value.astype(np.float64)
 
 
-def _parameters(reading: Reading, node: Node) -> tuple[Array, float | Array] | None:
-    """Weights and bias of the layer that a node belongs to."""
+def _at(value: Array, place: Place) -> float:
+    """The number at a place of (1, C, h, w), or of (1, C)."""
+    return float(value.reshape(*value.shape[:2], *(*value.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
+
+
+def _parameters(reading: Reading, node: Node, unit: int) -> tuple[Array, float] | None:
+    """The weights of the layer that a node belongs to, and a unit's bias."""
     shapes = reading.model.parameter_shapes()
     layer = next((one for one in (node.name, node.scope) if f"{one}.weight" in shapes), None)
     if layer is None:
         return None
     bias = f"{layer}.bias"
-    return reading.parameter(f"{layer}.weight"), (reading.parameter(bias).astype(np.float64) if bias in shapes else 0.0)
+    return reading.parameter(f"{layer}.weight"), float(reading.parameter(bias)[unit]) if bias in shapes else 0.0
 
 
 def _sum(operation: str, patch: Array, weight: Array, bias: float, **more: Any) -> Found:
@@ -167,7 +167,7 @@ def _sum(operation: str, patch: Array, weight: Array, bias: float, **more: Any) 
 
 
 def _convolution(reading: Reading, node: Node, place: Place) -> Found | None:
-    known, (name, value) = _parameters(reading, node), _source(reading, node)
+    known, (name, value) = _parameters(reading, node, place.unit), _source(reading, node)
     if known is None or value is None or value.ndim != 4 or known[0].ndim != 4:
         return None
     weight, bias = known
@@ -175,23 +175,21 @@ def _convolution(reading: Reading, node: Node, place: Place) -> Found | None:
     first = place.unit // (len(weight) // int(node.settings["groups"])) * width
     rows, columns, box = _window(node, place, (height, across), node.settings["dilation"])
     patch = _taken(value[0, first : first + width], rows, columns)
-    own = bias if isinstance(bias, float) else float(bias[place.unit])
     more = {"from": name, "channels": [first, first + width], "box": box}
-    return _sum("convolution", patch, weight[place.unit].astype(np.float64), own, **more)
+    return _sum("convolution", patch, weight[place.unit].astype(np.float64), bias, **more)
 
 
 def _dense(reading: Reading, node: Node, place: Place) -> Found | None:
     assert reading.graph is not None
-    known, source = _parameters(reading, node), node
+    known, source = _parameters(reading, node, place.unit), node
     while (inner := reading.graph[source.inputs[0]]).kind in SILENT and inner.inputs:
         source = inner
     name, value = _source(reading, source)
     if known is None or value is None or known[0].ndim != 2 or value.size != known[0].shape[1] or len(node.shape) != 2:
         return None
     shape = (*value.shape[1:], 1, 1)[:3]
-    own = known[1] if isinstance(known[1], float) else float(known[1][place.unit])
     weight = known[0][place.unit].astype(np.float64).reshape(shape)
-    return _sum("dense", value.reshape(shape), weight, own, **{"from": name})
+    return _sum("dense", value.reshape(shape), weight, known[1], **{"from": name})
 
 
 def _pool(reading: Reading, node: Node, place: Place) -> Found | None:
@@ -214,37 +212,28 @@ def _pool(reading: Reading, node: Node, place: Place) -> Found | None:
         header |= {"operation": "max", "at": [int(rows[best[0]]), int(columns[best[1]])], "sum": float(patch[best])}
     else:
         # Whether padding counts is the framework's affair, which the graph does not tell: what fits is taken.
-        whole, shown = patch.sum(), float(_shown(reading, node, place))
+        value = reading.value(node)
+        whole, shown = patch.sum(), math.nan if value is None else _at(value, place)
         count = min({patch.size, int(inside.sum())}, key=lambda many: abs(whole / many - shown))
         header |= {"operation": "mean", "count": count, "sum": float(whole / count)}
     return header, {"patch": patch, "inside": inside.astype(np.uint8)}
 
 
-def _shown(reading: Reading, node: Node, place: Place) -> float:
-    value = reading.value(node)
-    return (
-        math.nan
-        if value is None
-        else float(value.reshape(*node.shape[:2], *(*node.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
-    )
-
-
 def _norm(reading: Reading, node: Node, place: Place) -> Found | None:
     name, value = _source(reading, node)
-    shapes, model = reading.model.parameter_shapes(), reading.model
+    shapes = reading.model.parameter_shapes()
     if value is None or f"{node.name}.running_var" not in shapes:
         return None
-    given = {key: reading.parameter(f"{node.name}.{key}").astype(np.float64) for key in ("running_mean", "running_var")}
-    mean, variance = given["running_mean"], given["running_var"]
-    ones = np.ones_like(mean)
-    gamma, beta = (
-        reading.parameter(f"{node.name}.{key}").astype(np.float64) if f"{node.name}.{key}" in shapes else fill
-        for key, fill in (("weight", ones), ("bias", 0 * ones))
-    )
-    epsilon = _epsilon(model, node.name, gamma, beta, mean, variance)
+
+    def read(key: str, fill: float) -> Array:
+        name = f"{node.name}.{key}"
+        return reading.parameter(name).astype(np.float64) if name in shapes else np.full_like(mean, fill)
+
+    mean = reading.parameter(f"{node.name}.running_mean").astype(np.float64)
+    variance, gamma, beta = read("running_var", 1.0), read("weight", 1.0), read("bias", 0.0)
+    epsilon = _epsilon(reading.model, node.name, gamma, beta, mean, variance)
     scale = gamma / np.sqrt(variance + epsilon)
-    x = float(value.reshape(*value.shape[:2], *(*value.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
-    k = place.unit
+    x, k = _at(value, place), place.unit
     shift = float(beta[k] - scale[k] * mean[k])
     return {
         "operation": "batch_norm", "from": name, "input": x, "scale": float(scale[k]), "shift": shift,
@@ -301,7 +290,7 @@ def _function(reading: Reading, node: Node, place: Place) -> Found | None:
     name, value = _source(reading, node)
     if value is None or value.size != math.prod(node.shape):
         return None
-    x = float(value.reshape(*node.shape[:2], *(*node.shape[2:], 1, 1)[:2])[0, place.unit, place.y, place.x])
+    x = _at(value.reshape(node.shape), place)
     same = node.kind not in FUNCTIONS
     made = x if same else FUNCTIONS[node.kind](x)
     return {"operation": "same" if same else node.kind, "from": name, "input": x, "sum": made, "size": abs(x)}, {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -39,15 +39,14 @@ METRICS: Mapping[str, Callable[[Attribution, Array], Array]] = {
 Give = Callable[..., None]
 
 
-class Task(Protocol):
-    """Something that takes long."""
+@dataclass(frozen=True)
+class Task:
+    """Something that takes long. ``run(give, fail, breathe)`` does it: ``give(frame, title=...)`` each result,
+    ``fail(error)`` what could not be done, and ``breathe`` between steps of its own; ``progress(name, done, total)``
+    says how much of the whole is done, and what the whole is, at a step of a loop within."""
 
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """Do it: ``give(frame, title=...)`` each result, ``fail(error)`` what could not be done, and call ``breathe``
-        between steps of its own."""
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """How much of the whole is done, and what the whole is, at a step of a loop within."""
+    run: Callable[[Give, Give, Callable[[], None]], None]
+    progress: Callable[[str, int, int | None], tuple[float, float]]
 
 
 def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
@@ -64,15 +63,15 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
         for name in methods:
             if not isinstance(name, str) or name not in known:
                 raise SettingError(f"There is no method {str(name)[:40]!r}.")
-        return Explain(engine.of(view), engine.picture(view), view, tuple(methods), engine.target(view))
+        return _explain(engine.of(view), engine.picture(view), view, methods, engine.target(view))
     if kind in ("dream", "patches"):
         layer, unit, passes = view.text("layer"), view.number("unit"), engine.of(view)
         passes.model.check_layer(layer)
         check_unit(np.empty(_units(passes.model, layer)), layer, unit)
         if kind == "patches":
-            return Patches(passes.model, engine, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
+            return _patches(engine, passes.model, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
         steps, size = max(1, view.number("steps", 128, MOST_STEPS)), max(16, view.number("size", 128, MOST_SIDE))
-        return Dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
+        return _dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
     raise SettingError("kind is 'explain', 'dream' or 'patches'.")
 
 
@@ -81,35 +80,26 @@ def _units(model: Model, layer: str) -> int:
     return grid.channels if grid is not None else shape[1] if len(shape) == 2 else 0
 
 
-@dataclass
-class Explain:
+def _explain(passes: Passes, picture: Picture, view: View, methods: Sequence[str], target: int | None) -> Task:
     """Maps of several methods, each with scores beside the controls' where the object's pixels are known."""
+    done = 0
 
-    passes: Passes
-    picture: Picture
-    view: View
-    methods: tuple[str, ...]
-    target: int | None
-    done: int = 0
+    def one(network: Model, name: str) -> Attribution:
+        return reports.explain(network, picture.batch, [name], [target]).results[0][0][0]
 
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """The part of a method counts."""
-        inner = done / total if total and name != "explain" else 0.0
-        return self.done + min(inner, 1.0), len(self.methods)
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-        network = self.passes.network(self.view.edits)
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        nonlocal done
+        network = passes.network(view.edits)
         family = {name: said for said, members in families.families().items() for name in members}
         controls: dict[str, Attribution] | None = None
-        for name in self.methods:
+        for name in methods:
             breathe()
             begun = time.perf_counter()
             try:
-                found = self._one(network, name)
+                found = one(network, name)
                 if controls is None:
-                    known = reports.controls() if self.picture.mask is not None else ()
-                    controls = {one: self._one(network, one) for one in known}
+                    known = reports.controls() if picture.mask is not None else ()
+                    controls = {other: one(network, other) for other in known}
             except VizkitError as error:
                 fail(str(error), method=name)
             else:
@@ -117,100 +107,66 @@ class Explain:
                     "method": name, "family": family.get(name, ""), "signed": found.signed, "layer": found.layer,
                     "target": {"index": found.targets[0], "label": found.labels[0]},
                     "line": families.believe(getattr(techniques, name)),
-                    "seconds": round(time.perf_counter() - begun, 3), "scores": self._scores(found, controls),
-                    "provenance": dict(found.provenance),
+                    "seconds": round(time.perf_counter() - begun, 3), "scores": _scores(found, controls, picture.mask),
+                    "provenance": dict(found.provenance), "finite": bool(np.isfinite(found.values[0]).all()),
                 }  # fmt: skip
-                values = found.values[0]
-                header["finite"] = bool(np.isfinite(values).all())
-                give(pack(header, {"map": np.nan_to_num(values)}), title=name, method=name)
-            self.done += 1
+                give(pack(header, {"map": np.nan_to_num(found.values[0])}), title=name, method=name)
+            done += 1
 
-    def _one(self, network: Model, name: str) -> Attribution:
-        return reports.explain(network, self.picture.batch, [name], [self.target]).results[0][0][0]
+    def progress(name: str, at: int, total: int | None) -> tuple[float, float]:
+        inner = at / total if total and name != "explain" else 0.0  # the part of a method counts
+        return done + min(inner, 1.0), len(methods)
 
-    def _scores(self, found: Attribution, controls: Mapping[str, Attribution]) -> dict[str, Any] | None:
-        if self.picture.mask is None:
-            return None
-        mask = self.picture.mask[None]
-        return {
-            name: {
-                "value": float(judge(found, mask)[0]),
-                "better": "higher",
-                "controls": {one: float(judge(other, mask)[0]) for one, other in controls.items()},
-            }
-            for name, judge in METRICS.items()
+    return Task(run, progress)
+
+
+def _scores(found: Attribution, controls: Mapping[str, Attribution], mask: Array | None) -> dict[str, Any] | None:
+    if mask is None:
+        return None
+    return {
+        name: {
+            "value": float(judge(found, mask[None])[0]),
+            "better": "higher",
+            "controls": {one: float(judge(other, mask[None])[0]) for one, other in controls.items()},
         }
+        for name, judge in METRICS.items()
+    }
 
 
-@dataclass
-class Dream:
-    """A picture that a unit responds to, sent while it grows."""
+def _dream(model: Model, layer: str, unit: int, steps: int, size: int, seed: int) -> Task:
+    """A picture that a unit responds to, sent while it grows, with the unit's mean at the network's own size."""
+    ops, grid = model.ops, model.grid(layer)
 
-    model: Model
-    layer: str
-    unit: int
-    steps: int
-    size: int
-    seed: int
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """In steps."""
-        return done, self.steps
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
         def frame(step: int, pictures: Array) -> None:
-            give(
-                pack({"step": step, "activation": self._activation(pictures[0])}, {"picture": pictures[0]}),
-                title=f"step {step}",
-                step=step,
-                of=self.steps,
-            )
+            batch = images.prepare(pictures[0], model.spec, fit="squash")
+            value = model.forward(ops.asarray(batch.tensor), (layer,))[layer]
+            maps = ops.numpy(value if grid is None else grid.maps(ops, value))
+            header = {"step": step, "activation": float(maps[0, unit].mean())}
+            give(pack(header, {"picture": pictures[0]}), title=f"step {step}", step=step, of=steps)
             breathe()
 
         render(
-            self.model, unit_of(self.layer, self.unit), steps=self.steps, seed=self.seed,
-            parametrisation=Fourier(self.size, channels=self.model.spec.channels),
-            every=max(1, self.steps // FRAMES), on_frame=frame,
+            model, unit_of(layer, unit), steps=steps, seed=seed,
+            parametrisation=Fourier(size, channels=model.spec.channels), every=max(1, steps // FRAMES),
+            on_frame=frame,
         )  # fmt: skip
 
-    def _activation(self, picture: Array) -> float:
-        """The unit's mean for the picture at the network's own size."""
-        batch = images.prepare(picture, self.model.spec, fit="squash")
-        return _mean(self.model, batch.tensor, self.layer, self.unit)
+    return Task(run, lambda name, done, total: (done, steps))
 
 
-def _mean(model: Model, tensor: Array, layer: str, unit: int) -> float:
-    ops, grid = model.ops, model.grid(layer)
-    value = model.forward(ops.asarray(tensor), (layer,))[layer]
-    maps = ops.numpy(value if grid is None else grid.maps(ops, value))
-    return float(maps[0, unit].mean())
-
-
-@dataclass
-class Patches:
+def _patches(engine: Engine, model: Model, layer: str, unit: int, k: int) -> Task:
     """What a unit responds to most, among the folder's pictures, or the bundled ones where there is no folder."""
 
-    model: Model
-    engine: Engine
-    layer: str
-    unit: int
-    k: int
-
-    def progress(self, name: str, done: int, total: int | None) -> tuple[float, float]:
-        """In pictures."""
-        return done, total or 1
-
-    def run(self, give: Give, fail: Give, breathe: Callable[[], None]) -> None:
-        """See :class:`Task`."""
-        pictures, fit = self.engine.gallery.searched()
-        found = top_patches(self.model, pictures, self.layer, self.unit, k=self.k, fit=fit)
-        patches = found.patches(0)
+    def run(give: Give, fail: Give, breathe: Callable[[], None]) -> None:
+        pictures, fit = engine.gallery.searched()
+        found = top_patches(model, pictures, layer, unit, k=k, fit=fit)
         rows = found.records()
         header = {
             "names": [row["picture"] for row in rows], "activations": [row["activation"] for row in rows],
             "boxes": [[row[side] for side in ("top", "left", "bottom", "right")] for row in rows],
             "count": len(pictures), "skipped": len(found.provenance["images"]["skipped"]),
         }  # fmt: skip
-        give(pack(header, {"patches": np.stack(patches)}), title=f"{self.layer}[{self.unit}]")
+        give(pack(header, {"patches": np.stack(found.patches(0))}), title=f"{layer}[{unit}]")
+
+    return Task(run, lambda name, done, total: (done, total or 1))

@@ -12,19 +12,15 @@ from ..techniques import receptive_field
 from ..techniques.network.window import window
 from ..techniques.units.filter import filter_of
 from . import views
-from .engine import Engine, check_unit
+from .engine import Engine
 from .passes import INPUT
 from .protocol import View, pack
 
 
 def unit(engine: Engine, view: View) -> dict[str, Any]:
     """Where a place of a unit's map looks, and the filter that it is the result of."""
-    layer, index, model = view.text("layer"), view.number("unit"), engine.of(view).model
-    maps = engine.values(view)
-    check_unit(maps, layer, index)
-    y, x = view.number("y", 0), view.number("x", 0)
-    if y >= maps.shape[1] or x >= maps.shape[2]:
-        raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
+    _, index, y, x = engine.place(view)
+    layer, model = view.text("layer"), engine.of(view).model
     if layer == INPUT:
         field = {"theoretical": [y, x, y + 1, x + 1]}
         return {"field": field | {"size": [1, 1], "stride": [1, 1], "whole": False}, "parameters": None, "line": ""}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..contract.backend import AS_GIVEN, Model
 from ..contract.errors import SettingError
 from ..draw import figure
-from ..inputs.images import Batch
 from ..reports.explain import explain
 from ..results.base import Result
 from ..results.files import figure_bytes, provenance
@@ -55,7 +54,9 @@ def save(engine: Engine, view: View) -> bytes:
         target = engine.target(view)
         return explain(models, picture.batch, _methods(view), [target])._repr_png_()
     if kind == "predict":
-        return _predicted(models[0], picture.batch)
+        batch, rows = picture.batch, [vars(one) for one in models[0].predict(picture.batch, 10)]
+        answered = provenance(models[0], "predict", {"predictions": rows}, batch)
+        return Overlay((batch.pictures[0],), batch.names, answered)._repr_png_()
     results: list[Result] = []
     for model in models:
         layer = view.text("layer")
@@ -67,13 +68,6 @@ def save(engine: Engine, view: View) -> bytes:
             results.append(receptive_field(model, picture.batch, layer, unit=view.number("unit"), at=at, noise=0))
     made = [one.provenance for one in results]
     return figure_bytes(figure(results), made[0] if len(made) == 1 else {"results": made})
-
-
-def _predicted(model: Model, batch: Batch) -> bytes:
-    """The picture, with what the network says of it as provenance."""
-    rows = [vars(one) for one in model.predict(batch, 10)]
-    overlay = Overlay((batch.pictures[0],), batch.names, provenance(model, "predict", {"predictions": rows}, batch))
-    return overlay._repr_png_()
 
 
 def line(engine: Engine, view: View) -> str:
@@ -111,12 +105,8 @@ def _loaded(name: str, model: Model) -> list[str]:
     if model.weights.source == AS_GIVEN:
         return [f"{name} = ...  # your own {model.name}, as you gave it to vizkit.wrap"]
     more = [f"backend={model.backend!r}"]
-    more += [] if model.weights.source in BUNDLED else [f"weights={_source(model)!r}"]
+    source = model.weights.source.replace("\\", "/").rpartition("/")[2]  # without the folders of this machine
+    more += [] if model.weights.source in BUNDLED else [f"weights={source!r}"]
     more += [f"dtype={model.dtype!r}"] if model.dtype != "float32" else []
     more += [f"device={model.device!r}"] if model.device != "cpu" else []
     return [f"{name} = vizkit.load({model.name!r}, {', '.join(more)})"]
-
-
-def _source(model: Model) -> str:
-    """Where the weights are from, without the folders of this machine."""
-    return model.weights.source.replace("\\", "/").rpartition("/")[2]

@@ -28,7 +28,7 @@ from ..techniques import top_units
 from ..techniques.dreams.objectives import unit
 from ..techniques.dreams.panels import panels
 from ..techniques.dreams.parametrisations import Fourier
-from .page import Chapter, drawn, render, settings
+from .page import Chapter, backends, drawn, loading, render, settings
 from .page.folder import check, write
 
 if TYPE_CHECKING:
@@ -105,8 +105,10 @@ def make(
         for name, found in team.ordered(rendered, {name: name for name in names}):
             done.append(_sheet(name, found))
             index = write(folder, earlier, done, _page(several, done, plan, names))
-            for one, text in _failures(name, found):
-                (tell or str)(f"{one}: {text}")
+            for one in found:
+                for item in np.flatnonzero(one.evidence.failed):
+                    made = one.provenance
+                    (tell or str)(f"{made['backend']}, {name}: unit {made['units'][item]} was never activated")
             advance(len(done), name)
     return index
 
@@ -189,31 +191,20 @@ def _sheet(layer: str, found: Sequence[Rendering]) -> Chapter:
     return Chapter(key, layer, text, [picture], notes=notes)
 
 
-def _failures(layer: str, found: Sequence[Rendering]) -> list[tuple[str, str]]:
-    return [
-        (f"{one.provenance['backend']}, {layer}", f"unit {one.provenance['units'][item]} was never activated")
-        for one in found
-        for item in np.flatnonzero(one.evidence.failed)
-    ]
-
-
 def _page(models: Sequence[Model], done: Sequence[Chapter], plan: Plan, names: Sequence[str]) -> str:
     first = models[0]
     chosen = "by their mean response to the given pictures" if plan.images is not None else "by what they can reach"
     facts = [
         ("network", first.name),
-        ("backends", ", ".join(f"{one.backend} on {one.device}, {one.dtype}" for one in models)),
+        backends(models),
         ("weights", Path(first.weights.source).name),
         ("weights’ SHA-256", first.sha256()),
         ("layers", f"{len(done)} of {len(names)}"),
         ("units", f"{plan.top} a layer, chosen {chosen}"),
         ("recipe", _recipe(done[0])),
     ]
-    command = " ".join(
-        ["vizkit gallery", first.name, f"--top {plan.top} --steps {plan.steps} --size {plan.size} --seed {plan.seed}"]
-        + [f"--backend {one.backend}" for one in models]
-        + [f"--weights {Path(first.weights.source).name}"] * (first.weights.source not in ("bundled", "imagenet"))
-    )
+    own = f"--top {plan.top} --steps {plan.steps} --size {plan.size} --seed {plan.seed}"
+    command = " ".join(["vizkit gallery", first.name, own, *loading(models)])
     lead = (
         "What the units of each layer respond to most, found by optimisation from noise. Under each picture stand the "
         "activation it reached, where that lies among real pictures if some were given, and what is left of it when "

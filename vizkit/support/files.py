@@ -11,6 +11,12 @@ from pathlib import Path
 from ..contract.errors import SettingError, VizkitError
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with plain line ends, whole or not at all. Raises as :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 @contextmanager
 def replacing(path: Path, kind: type[VizkitError] = SettingError) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed to ``path`` at the end; removed after any error or interrupt.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ...contract.errors import SettingError
 from ...results.files import provenance, save_figure
-from ...support.files import replacing
+from ...support.files import write_text
+from ...support.version import VERSION
 from ...techniques.network import table
-from .flow import flow
-from .html import page
+from .boxes import WORDS, added, colour, size_text
+from .flow import block_title, drawing, flow
 from .scene import Scene, figure, svg
-from .steps import Item, Step, items, steps
+from .steps import Item, Step, items, label, steps
 from .volumes import is_sequential, volumes
 
 if TYPE_CHECKING:
@@ -45,13 +51,8 @@ class Diagram:
         if target.suffix in (".png", ".pdf"):
             save_figure(figure(self.scene), target, self.provenance, dpi=DPI)
             return target
-        text = svg(self.scene, self.provenance) if target.suffix == ".svg" else self._page()
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(target, svg(self.scene, self.provenance) if target.suffix == ".svg" else page(self))
         return target
-
-    def _page(self) -> str:
-        return page(self.steps, self.items, self.scene, self.rows, self.provenance)
 
 
 def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diagram:
@@ -97,3 +98,73 @@ def _short(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.3g}{word}"
     return str(count)
+
+
+def page(drawn: Diagram) -> str:
+    """The page of a drawn network as text; nothing in it is loaded from anywhere."""
+    steps, shown, scene, made = drawn.steps, drawn.items, drawn.scene, drawn.provenance
+    rows = {row.name: row for row in drawn.rows}
+    single = items(steps, collapse=False)
+    by_name = {item.name: item for item in single}
+    parts: list[str] = []
+    for item in shown:
+        copies = [by_name[name] for name in (item.name, *item.copies)] if item.is_block else []
+        parts.append(_several(steps, item, copies, rows) if copies else _step(steps, item, rows))
+    sequential = not any(item.is_block for item in shown)
+    overview = f'<div class="scroller" tabindex="0" role="region" aria-label="Overview">{svg(scene)}</div>'
+    template = Template((files("vizkit.draw.network") / "diagram.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(scene.title),
+        generator=escape(f"vizkit {VERSION}"),
+        lead=escape(
+            f"In {made['backend']}, weights {made['weights']['source']}. "
+            + ("" if sequential else "Open a block to see the paths inside it: click it, or Tab to it and press Enter.")
+        ),
+        overview=f"<details{' open' if sequential else ''}><summary>The whole network at once</summary>{overview}"
+        "</details>",
+        items="\n".join(parts),
+        provenance=json.dumps(made).replace("</", "<\\/"),
+        shown=escape(json.dumps(made, indent=1)),
+        buttons="hidden" if sequential else "",
+    )
+
+
+def _several(found: Sequence[Step], item: Item, copies: Sequence[Item], rows: dict[str, table.Row]) -> str:
+    """A block, or a group of equal blocks that holds each of them."""
+    inner = [_block(found, one, rows) for one in copies]
+    if len(inner) == 1:
+        return inner[0]
+    head = f"<b>{escape(item.name)} … {escape(item.copies[-1])}</b><span>{len(copies)} × the same block</span>"
+    facts = _facts(found, copies[-1].steps, rows, each=True)
+    body = f'<ul class="row">{"".join(inner)}</ul>'
+    return f'<li><details class="group"><summary>{head}{facts}</summary>{body}</details></li>'
+
+
+def _block(found: Sequence[Step], item: Item, rows: dict[str, table.Row]) -> str:
+    kinds = ", ".join(dict.fromkeys(label(found[i], WORDS).split(",")[0].split(" /")[0] for i in item.steps))
+    head = f"<b>{escape(block_title(item))}</b><span>{escape(kinds)}</span>{_facts(found, item.steps, rows)}"
+    key = f"b{item.steps[0]}"
+    inner = svg(drawing(found, item), key=key)
+    return (
+        f'<li><details class="block" id="{key}"><summary>{head}</summary><div class="scroller" tabindex="0" '
+        f'role="region" aria-label="{escape(item.name)}">{inner}</div></details></li>'
+    )
+
+
+def _step(found: Sequence[Step], item: Item, rows: dict[str, table.Row]) -> str:
+    step = found[item.steps[0]]
+    follows = f" + {added(step)}" if added(step) else ""
+    head = f"<b>{escape(label(step, WORDS))}{escape(follows)}</b><span>{escape(item.name)}</span>"
+    body = _facts(found, item.steps, rows) if step.kind != "input" else f"<i>{size_text(step.shape)}</i>"
+    return f'<li><div class="step" style="--fill:{colour(step)}">{head}{body}</div></li>'
+
+
+def _facts(found: Sequence[Step], part: Sequence[int], rows: dict[str, table.Row], each: bool = False) -> str:
+    """The result's shape, the parameters and the receptive field of a step or block."""
+    nodes = [node for i in part for node in found[i].nodes]
+    last = rows[nodes[-1].name]
+    shape = found[part[-1]].shape
+    count = sum(node.parameters for node in nodes)
+    parameters = f"{count:,} parameters{' each' if each else ''}" if count else ""
+    words = ["×".join(map(str, shape[1:])), parameters, f"{'the last ' if each else ''}sees {last.field.text()}"]
+    return f"<i>{escape(' · '.join(word for word in words if word))}</i>"

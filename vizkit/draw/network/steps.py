@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ...contract.graph import ACTIVATIONS, INPUT, Graph, Node
 
@@ -146,12 +145,6 @@ def _collapsed(found: Sequence[Step], row: Sequence[Item]) -> list[Item]:
         else:
             out.append(item)
     return out
-
-
-def edges(found: Sequence[Step]) -> list[tuple[str, str]]:
-    """The edges between operations that a drawing of these steps shows: within steps, and from step to step."""
-    within = [(a.name, b.name) for step in found for a, b in pairwise(step.nodes)]
-    return within + [(found[k].nodes[-1].name, step.nodes[0].name) for step in found for k in step.inputs]
 
 
 def label(step: Step, words: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ import colorsys
 import math
 from collections.abc import Sequence
 
+from PIL import ImageColor
+
 from ...contract.graph import silent
 from .boxes import ACTIVE, GRAY, active, colour, legend, size_text, tooltip
 from .scene import Path, Polygon, Scene, Shape, Text, rectangle
@@ -46,7 +48,7 @@ def _thickness(step: Step) -> float:
 
 
 def _shade(fill: str, factor: float) -> str:
-    red, green, blue = (int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (one / 255 for one in ImageColor.getrgb(fill)[:3])
     hue, light, full = colorsys.rgb_to_hls(red, green, blue)
     return "#" + "".join(f"{round(255 * one):02x}" for one in colorsys.hls_to_rgb(hue, light * factor, full))
 

@@ -30,12 +30,10 @@ export function announce(text) {
 /** Runs `call` once, `wait` milliseconds after the last request. */
 export function debounce(call, wait) {
   let timer = 0;
-  const later = (...values) => {
+  return (...values) => {
     clearTimeout(timer);
     timer = setTimeout(() => call(...values), wait);
   };
-  later.cancel = () => clearTimeout(timer);
-  return later;
 }
 
 /** A number as a person reads it: four significant digits, no exponent where it can be helped. */

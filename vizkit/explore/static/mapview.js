@@ -4,9 +4,9 @@ import { clamp, el } from "./dom.js";
 
 /**
  * A canvas of `draw(canvas)` with a frame around one pixel. `move(y, x)` on every pixel pointed at, `pin(y, x)` on a
- * click, Enter or an arrow key, `leave()` when the pointer goes.
+ * click, Enter or an arrow key.
  */
-export function mapView({ name, height, width, label, draw, move, pin, leave }) {
+export function mapView({ name, height, width, label, draw, move, pin }) {
   const canvas = el("canvas", { "aria-hidden": "true" });
   draw(canvas);
   const cursor = el("span", { class: "cursor", hidden: true, "aria-hidden": "true" });
@@ -30,7 +30,7 @@ export function mapView({ name, height, width, label, draw, move, pin, leave }) 
     move(...at);
   };
   node.addEventListener("pointermove", (event) => to(pixel(event)));
-  node.addEventListener("pointerleave", () => { to(pinned); leave?.(); });
+  node.addEventListener("pointerleave", () => to(pinned));
   node.addEventListener("click", (event) => { pinned = at = pixel(event); frame(at); pin(...at); });
   node.addEventListener("keydown", (event) => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
@@ -40,5 +40,5 @@ export function mapView({ name, height, width, label, draw, move, pin, leave }) 
     frame(at);
     pin(...at);
   });
-  return { node, canvas, point: (y, x) => { pinned = at = [y, x]; frame(at); } };
+  return { node, point: (y, x) => { pinned = at = [y, x]; frame(at); } };
 }

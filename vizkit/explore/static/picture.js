@@ -28,10 +28,7 @@ export function photo(id) {
   return photos.get(id);
 }
 
-export const nameOf = (id) => pictures.find((one) => one.id === id)?.name ?? id ?? "";
-
-/** Whether the true object of the picture is known. */
-export const hasMask = (id) => Boolean(pictures.find((one) => one.id === id)?.mask);
+const nameOf = (id) => pictures.find((one) => one.id === id)?.name ?? id ?? "";
 
 async function show() {
   const signal = latest("photo"), id = view.picture;

@@ -72,7 +72,7 @@ async function load() {
 function maps(found, height, width, look) {
   const label = t("mapLabel", { unit: view.unit, height, width });
   const views = [["map", backend()], ...(found.other ? [["other", beside()]] : [])].map(([name, title]) => {
-    const shown = mapView({ name: `pixels-${name}`, height, width, label: `${label}, ${title}`, move: look.move, pin: look.pin, leave: look.leave,
+    const shown = mapView({ name: `pixels-${name}`, height, width, label: `${label}, ${title}`, move: look.move, pin: look.pin,
       draw: (canvas) => sequential(canvas, found[name], height, width, found.low, found.high) });
     return { ...shown, title };
   });
@@ -91,7 +91,6 @@ function show(layer, found, pixels) {
   const look = {
     move: (y, x) => { say(y, x); later(y, x); over.see(y, x); for (const shown of large.views) if (!shown.node.matches(":hover")) shown.point(y, x); },
     pin: (y, x) => { at = [y, x]; look.move(y, x); spoken(); set({ y, x }); },
-    leave: () => {},
   };
   const large = maps(found, height, width, look);
   const over = onPhoto({ photo: pixels, map: found.map, height, width });

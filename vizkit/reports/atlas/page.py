@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +12,12 @@ from PIL import Image
 from ...contract.errors import SettingError
 from ...draw import concepts
 from ...results.concepts import ActivationAtlas
-from ...support.files import replacing
-from ..page import Chapter, Table, render
+from ...support.files import write_text
+from ..page import Chapter, Table, inline, not_read, render
+from ..page import widget as filled
+from ..page.folder import is_page
 
 GENERATOR = "vizkit atlas"
-QUALITY = 88
 EXAMPLES = 5
 """Names of pictures that a cell shows at most."""
 HELP = (
@@ -39,25 +36,15 @@ def write(found: ActivationAtlas, out: str | os.PathLike[str]) -> Path:
     target = Path(out)
     if target.suffix != ".html":
         raise SettingError(f"'{target}': the page of an atlas is one file; give a name that ends in .html.")
-    if target.exists() and not _own(target):
+    if target.exists() and not (target.is_file() and is_page(target, GENERATOR)):
         raise SettingError(f"'{target}' was not written by `{GENERATOR}`, so it stays. Give another name.")
-    text = page(found)
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(target, page(found))
     return target
-
-
-def _own(target: Path) -> bool:
-    if not target.is_file():
-        return False
-    with target.open(encoding="utf-8", errors="replace") as opened:
-        return f'<meta name="generator" content="{GENERATOR} ' in opened.read(1000)
 
 
 def page(found: ActivationAtlas) -> str:
     """The page as text."""
     made = found.provenance
-    skipped = [f"{one['name']}: {one['reason']}" for one in made["images"]["skipped"]]
     facts = [
         ("network", f"{made['model']}, weights {Path(made['weights']['source']).name}"),
         ("backend", f"{made['backend']}, {made['dtype']}"),
@@ -65,7 +52,7 @@ def page(found: ActivationAtlas) -> str:
         ("pictures", str(made["images"]["count"])),
         ("activations", str(len(found.cell))),
         ("layout", str(made["settings"]["method"])),
-        *([("not read", "; ".join(skipped))] if skipped else []),
+        *not_read(made),
     ]
     said = [", ".join(f"{label} {share:.0%}" for label, share in classes) or "—" for classes in found.classes]
     rows = [
@@ -89,8 +76,6 @@ def page(found: ActivationAtlas) -> str:
 
 def widget(found: ActivationAtlas) -> str:
     """The map as HTML with its script and its pictures."""
-    stream = io.BytesIO()
-    Image.fromarray(concepts.atlas_canvas(found)).save(stream, "WEBP", quality=QUALITY)
     names = np.array(found.names, dtype=object)
     data = {
         "grid": found.grid,
@@ -102,11 +87,4 @@ def widget(found: ActivationAtlas) -> str:
             list(dict.fromkeys(names[found.picture[found.cell == k]]))[:EXAMPLES] for k in range(len(found.cells))
         ],
     }
-    inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    sheet = base64.b64encode(stream.getvalue()).decode("ascii")
-    return _template().replace("__SHEET__", f"data:image/webp;base64,{sheet}").replace("__DATA__", inside)
-
-
-@lru_cache(maxsize=1)
-def _template() -> str:
-    return (files("vizkit.reports.atlas") / "widget.html").read_text(encoding="utf-8")
+    return filled("atlas", data, inline(Image.fromarray(concepts.atlas_canvas(found))))

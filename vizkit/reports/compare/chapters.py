@@ -11,16 +11,6 @@ from .numbers import METRICS
 from .pairs import Row
 
 Found = Mapping[str, Any]
-HEADS = {
-    "largest_absolute": "largest difference",
-    "largest_relative": "of the maximum",
-    "relative_l2": "relative L2",
-    "cosine": "cosine",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "ssim": "SSIM",
-    "top_intersection": "top 5 % shared",
-}
 UNDEFINED = "–"
 ANSWER = {None: UNDEFINED, 0.0: "no", 1.0: "yes"}
 VERDICTS = {
@@ -52,19 +42,10 @@ def near_one(value: float | None) -> str:
     return f"1 − {gap:.0e}".replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
-def figures(numbers: Mapping[str, float | None]) -> list[str]:
-    """All metrics of a comparison, for a table."""
-    return [(small if k < 3 else near_one)(numbers[name]) for k, name in enumerate(METRICS)]
-
-
-def verdict(row: Row) -> str:
-    """Which backend is off, in words."""
-    found = row["verdict"]
-    return VERDICTS.get(found, f"{found} is off")
-
-
-def _errors(row: Row) -> str:
-    return ", ".join(f"{name} {small(value)}" for name, value in row["errors"].items())
+def judged(row: Row) -> tuple[str, str]:
+    """Each backend's error against the judge, and which of them is off."""
+    errors = ", ".join(f"{name} {small(value)}" for name, value in row["errors"].items())
+    return errors, VERDICTS.get(row["verdict"], f"{row['verdict']} is off")
 
 
 def summary(found: Found) -> Chapter:
@@ -97,8 +78,8 @@ def summary(found: Found) -> Chapter:
         head = ("network", "technique", "image", "backends", "relative L2", "error against float64", "which is off")
         rows = [
             (
-                *(network(found, row["a"]), row["technique"], row["image"], _backends(row)),
-                *(small(row["relative_l2"]), _errors(row), verdict(row)),
+                *(network(found, row["a"]), row["technique"], row["image"], against(found, row)),
+                *(small(row["relative_l2"]), *judged(row)),
             )
             for row in verdicts
         ]
@@ -108,17 +89,14 @@ def summary(found: Found) -> Chapter:
         head = ("network", "image", "backends", *parted_at)
         forward = [
             (
-                *(network(found, row["a"]), row["image"], _backends(row), row["first"] or f"none of {row['layers']}"),
-                *(f"{small(row['worst_relative_l2'])} at {row['worst']}", _errors(row), verdict(row)),
+                *(network(found, row["a"]), row["image"], against(found, row)),
+                row["first"] or f"none of {row['layers']}",
+                *(f"{small(row['worst_relative_l2'])} at {row['worst']}", *judged(row)),
             )
             for row in layers
         ]
         tables.append(Table("Forward passes of two backends, layer by layer", head, forward))
     return Chapter("summary", "What came out", "\n\n".join(parts), tables=tables, notes=notes)
-
-
-def _backends(row: Row) -> str:
-    return f"{row['a']['backend']} against {row['b']['backend']}"
 
 
 def _cell(one: Mapping[str, str]) -> str:
@@ -128,16 +106,17 @@ def _cell(one: Mapping[str, str]) -> str:
 
 def metrics(found: Found, caption: str, rows: Sequence[Row], folded: bool = False, layers: bool = False) -> Table:
     """All metrics of comparisons, one a row."""
-    head = ("layer" if layers else "what", "image", *HEADS.values())
+    head = ("layer" if layers else "what", "image", *METRICS.values())
     names = [row["array"].removeprefix(pairs.PREFIX) if layers else against(found, row) for row in rows]
-    body = [(name, row["image"], *figures(row["numbers"])) for name, row in zip(names, rows, strict=True)]
+    shown = [[(small if k < 3 else near_one)(row["numbers"][one]) for k, one in enumerate(METRICS)] for row in rows]
+    body = [(name, row["image"], *each) for name, row, each in zip(names, rows, shown, strict=True)]
     return Table(caption, head, body, folded)
 
 
 def against(found: Found, row: Row) -> str:
     """What is held against what."""
     a, b = row["a"], row["b"]
-    if row["relation"] == pairs.NETWORKS:
+    if row.get("relation") == pairs.NETWORKS:
         return f"{network(found, a)} against {network(found, b)}, {a['backend']}"
     return f"{a['backend']} against {b['backend']}" + (" float64" if b["dtype"] == "float64" else "")
 

@@ -27,16 +27,17 @@ import numpy as np
 from ...contract.backend import Array
 from ...evaluate.statistics import ranks
 
-METRICS = (
-    "largest_absolute",
-    "largest_relative",
-    "relative_l2",
-    "cosine",
-    "pearson",
-    "spearman",
-    "ssim",
-    "top_intersection",
-)
+METRICS = {
+    "largest_absolute": "largest difference",
+    "largest_relative": "of the maximum",
+    "relative_l2": "relative L2",
+    "cosine": "cosine",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "ssim": "SSIM",
+    "top_intersection": "top 5 % shared",
+}
+"""And the heads of their columns."""
 WINDOW = 7
 K1, K2 = 0.01, 0.03
 SHARE = 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ... import results
 from .. import page
-from ..page import Chapter, Picture
+from ..page import Chapter, Picture, drawn
 from . import chapters, pictures
 from .cells import FOLDER
 from .chapters import Found
@@ -68,62 +69,35 @@ class Book:
         with np.load(self.folder / file) as arrays:
             return arrays[name]
 
-    def provenance(self, cells: Sequence[Row]) -> dict[str, Any]:
-        """How the pictures of these cells were made."""
-        made = []
-        for one in cells:
-            about = json.loads(str(self.array(one["file"], results.PROVENANCE)))
-            made.append({key: about[key] for key in ABOUT})
-        return {"page": GENERATOR, "results": made, "subject": ", ".join(dict.fromkeys(one["image"] for one in cells))}
+    def about(self, file: str) -> dict[str, Any]:
+        """What a cell says of itself."""
+        made: dict[str, Any] = json.loads(str(self.array(file, results.PROVENANCE)))
+        return made
 
     def picture(self, figure: Figure, name: str, alt: str, cells: Sequence[Row], title: str = "") -> Picture:
-        """A finished picture of the page."""
-        made = self.provenance(cells)
-        return Picture(f"{name}.png", alt, results.figure_bytes(figure, made, DPI), made, title=title)
+        """A finished picture of the page, with how the pictures of these cells were made."""
+        found = [self.about(one["file"]) for one in cells]
+        made = [{key: about[key] for key in ABOUT} for about in found]
+        subject = ", ".join(dict.fromkeys(one["image"] for one in cells))
+        return drawn(f"{name}.png", figure, alt, GENERATOR, subject, made, dpi=DPI, title=title)
 
     def maps(self, technique: str, network: tuple[str, str]) -> Chapter | None:
         """One technique's maps in every backend, or in one backend and float64."""
         label = self.label(network)
-        key = _key(technique, label)
         cells = self.cells(technique, network)
         plain = [one for one in cells if one["dtype"] == "float32"]
-        sides = list(dict.fromkeys(one["backend"] for one in plain))
-        shown = plain if len(sides) > 1 else cells[::-1]
+        shown = plain if len({one["backend"] for one in plain}) > 1 else cells[::-1]
         rows = [row for row in self.rows((BACKENDS, REFERENCE), technique, network) if row["array"] == VALUES]
         if not rows:
             return None
-        strips, names, used = self.strips(shown, _side)
-        notes = [text for one in cells for text in one["warnings"]] + _targets(cells, _side)
         text = (
             f"The maps of {technique} on one scale for each picture, which is stated below; then their difference on "
             "the same scale, and magnified. What is white there is zero."
         )
-        drawn = []
-        if strips:
-            figure = pictures.beside(strips, names, self.signed(used[0]))
-            alt = f"Maps of {technique} for {label}: {', '.join(names)}, and their differences."
-            drawn = [self.picture(figure, key, alt, used)]
-        table = chapters.metrics(self.found, f"{technique} of {label}", rows)
-        return Chapter(key, f"{technique} of {label}", text, drawn, [table], notes=list(dict.fromkeys(notes)))
-
-    def strips(self, cells: Sequence[Row], side: Callable[[Row], str]) -> tuple[list[Strip], list[str], list[Row]]:
-        """A row for each of the first images that every side has; the sides' names; the cells used."""
-        names = list(dict.fromkeys(map(side, cells)))
-        by = {(one["image"], side(one)): one for one in cells}
-        whole = [image for image in self.found["study"]["image"] if all((image, name) in by for name in names)]
-        strips, used = [], []
-        for image in whole[:SHOWN]:
-            row = [by[image, name] for name in names]
-            targets = {_target(one) for one in row}
-            title = f"{image}\n{targets.pop()}" if len(targets) == 1 else image
-            shown = self.array(row[0]["file"], "picture")
-            strips.append(Strip(shown, title, [self.array(one["file"], VALUES) for one in row]))
-            used += row
-        return strips if len(names) > 1 else [], names, used
-
-    def signed(self, one: Row) -> bool:
-        """Whether a cell's map has a meaningful zero and both signs."""
-        return bool(json.loads(str(self.array(one["file"], results.PROVENANCE)))["signed"])
+        head = Chapter(_key(technique, label), f"{technique} of {label}", text)
+        notes = [text for one in cells for text in one["warnings"]] + _targets(cells, _side)
+        alt = f"Maps of {technique} for {label}: {{}}, and their differences."
+        return self._side_by_side(head, pictures.beside, alt, shown, _side, rows, notes)
 
     def across(self, technique: str) -> list[Chapter]:
         """One technique's maps by different networks, a chapter for each backend."""
@@ -134,21 +108,43 @@ class Book:
             cells = [one for one in self.cells(technique) if one["backend"] == backend and one["dtype"] == "float32"]
             shape = self.array(own[0]["b"]["file"], VALUES).shape
             same = [one for one in cells if self.array(one["file"], VALUES).shape == shape]
-            strips, names, used = self.strips(same, self.network)
-            key = _key("networks", technique, backend)
-            title = f"{technique} by network, in {backend}"
-            drawn = []
-            if strips:
-                figure = pictures.networks(strips, names, self.signed(used[0]))
-                drawn = [self.picture(figure, key, f"Maps of {technique} in {backend} by {', '.join(names)}.", used)]
             text = (
                 "Different networks’ maps have different units, so each has its own scale, stated below it; the "
                 "differences are of maps divided by their own ends. The numbers are of raw values. Layers are not "
                 "compared: they are different things in different networks."
             )
-            table = chapters.metrics(self.found, title, own)
-            out.append(Chapter(key, title, text, drawn, [table], notes=_targets(cells, self.network)))
+            head = Chapter(_key("networks", technique, backend), f"{technique} by network, in {backend}", text)
+            notes, alt = _targets(cells, self.network), f"Maps of {technique} in {backend} by {{}}."
+            out.append(self._side_by_side(head, pictures.networks, alt, same, self.network, own, notes))
         return out
+
+    def _side_by_side(
+        self,
+        head: Chapter,
+        draw: Callable[[Sequence[Strip], Sequence[str], bool], Figure],
+        alt: str,
+        cells: Sequence[Row],
+        side: Callable[[Row], str],
+        rows: Sequence[Row],
+        notes: Sequence[str],
+    ) -> Chapter:
+        """A chapter of maps, with a row for each of the first images that every side has, and of their numbers."""
+        names = list(dict.fromkeys(map(side, cells)))
+        by = {(one["image"], side(one)): one for one in cells}
+        whole = [image for image in self.found["study"]["image"] if all((image, name) in by for name in names)]
+        strips, used, figures = [], [], []
+        for image in whole[:SHOWN]:
+            row = [by[image, name] for name in names]
+            targets = {_target(one) for one in row}
+            title = f"{image}\n{targets.pop()}" if len(targets) == 1 else image
+            shown = self.array(row[0]["file"], "picture")
+            strips.append(Strip(shown, title, [self.array(one["file"], VALUES) for one in row]))
+            used += row
+        if strips and len(names) > 1:
+            figure = draw(strips, names, bool(self.about(used[0]["file"])["signed"]))
+            figures = [self.picture(figure, head.key, alt.format(", ".join(names)), used)]
+        tables = [chapters.metrics(self.found, head.title, rows)]
+        return replace(head, pictures=figures, tables=tables, notes=list(dict.fromkeys(notes)))
 
     def layers(self, network: tuple[str, str]) -> Chapter | None:
         """The activations of one network, layer by layer."""
@@ -170,7 +166,7 @@ class Book:
         cells = self.cells(FEATURE_MAPS, network)
         tolerance = self.found["study"]["tolerance"]
         alt = f"Relative L2 of each layer of {label}, from the first to the last."
-        drawn = [self.picture(pictures.depth(titles, curves, tolerance), key, alt, cells, "Difference by depth")]
+        figures = [self.picture(pictures.depth(titles, curves, tolerance), key, alt, cells, "Difference by depth")]
         worst = self._worst(rows, cells, label, key)
         text = (
             f"Every layer that both sides observe, in the order of computation: {len(names)} layers. "
@@ -181,7 +177,7 @@ class Book:
         for what in by:
             own = [row for row in rows if chapters.against(self.found, row) == what]
             tables.append(chapters.metrics(self.found, f"{what}: every layer", own, folded=True, layers=True))
-        return Chapter(key, f"Layers of {label}", text, drawn + worst, tables)
+        return Chapter(key, f"Layers of {label}", text, figures + worst, tables)
 
     def _first(self, network: tuple[str, str]) -> list[str]:
         """Where the backends part, in words."""

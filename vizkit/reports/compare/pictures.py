@@ -43,16 +43,13 @@ def beside(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Figur
     figure, grid = _frame(strips, titles)
     for strip, axes in zip(strips, grid, strict=True):
         high = max(map(end, strip.maps)) or 1.0
-        shown: dict[str, Any] = {"cmap": DIVERGING if signed else MAPS, "vmin": -high if signed else 0.0, "vmax": high}
         for axis, values in zip(axes[1:], strip.maps, strict=False):
-            plotting.panel(axis, values, **shown)
-            axis.set_xlabel(f"±{high:.2g}" if signed else f"0 to {high:.2g}", fontsize=7, color=plotting.GRAY)
+            _map(axis, values, high, signed)
         first = strip.maps[0].astype(np.float64)
         for k, values in enumerate(strip.maps[1:]):
             gap = values.astype(np.float64) - first
             for axis, factor in zip(axes[1 + len(names) + 2 * k :], (1.0, magnified), strict=False):
-                plotting.panel(axis, gap * factor, cmap=DIVERGING, vmin=-high, vmax=high)
-                axis.set_xlabel(f"±{high / factor:.2g}", fontsize=7, color=plotting.GRAY)
+                _map(axis, gap * factor, high, True, f"±{high / factor:.2g}")
     return figure
 
 
@@ -66,6 +63,13 @@ def _frame(strips: Sequence[Strip], titles: Sequence[str]) -> tuple[Figure, Any]
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title, fontsize=8)
     return figure, grid
+
+
+def _map(axis: Any, values: Array, high: float, signed: bool, stated: str = "") -> None:
+    """A map on a scale that ends at ``high``, which is ``stated`` below it."""
+    plotting.panel(axis, values, cmap=DIVERGING if signed else MAPS, vmin=-high if signed else 0.0, vmax=high)
+    stated = stated or (f"±{high:.2g}" if signed else f"0 to {high:.2g}")
+    axis.set_xlabel(stated, fontsize=7, color=plotting.GRAY)
 
 
 def _magnification(strips: Sequence[Strip]) -> float:
@@ -93,12 +97,9 @@ def networks(strips: Sequence[Strip], names: Sequence[str], signed: bool) -> Fig
         for axis, values in zip(axes[1:], strip.maps, strict=False):
             high = end(values) or 1.0
             scaled.append(values.astype(np.float64) / high)
-            low = -high if signed else 0.0
-            plotting.panel(axis, values, cmap=DIVERGING if signed else MAPS, vmin=low, vmax=high)
-            axis.set_xlabel(f"±{high:.2g}" if signed else f"0 to {high:.2g}", fontsize=7, color=plotting.GRAY)
+            _map(axis, values, high, signed)
         for axis, values in zip(axes[1 + len(names) :], scaled[1:], strict=True):
-            plotting.panel(axis, values - scaled[0], cmap=DIVERGING, vmin=-1, vmax=1)
-            axis.set_xlabel("±1", fontsize=7, color=plotting.GRAY)
+            _map(axis, values - scaled[0], 1.0, True)
     return figure
 
 

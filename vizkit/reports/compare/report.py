@@ -53,10 +53,7 @@ def measured(cell: Cell, folder: Path) -> Row:
         "warnings": made["warnings"],
         "note": made["weights"]["note"],
         "weights_sha256": made["weights"]["sha256"],
-        "parameters": made["parameters"],
-        "versions": made["versions"],
-        "device": made["device"],
-        "settings": made["settings"],
+        **{key: made[key] for key in ("parameters", "versions", "device", "settings")},
         "image_sha256": made["images"][0]["sha256"],
     }
 

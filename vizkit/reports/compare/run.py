@@ -120,12 +120,8 @@ def request(plan: Plan, group: Sequence[Cell], folder: Path) -> dict[str, Any]:
     first = group[0]
     identity = json.loads(first.identity)
     return {
-        "model": first.model,
-        "weights": first.weights,
+        **{key: getattr(first, key) for key in ("model", "weights", "backend", "dtype", "technique")},
         "weights_name": weights_name(first.weights),
-        "backend": first.backend,
-        "dtype": first.dtype,
-        "technique": first.technique,
         "folder": str(folder),
         "layers": plan.layers,
         "cells": [

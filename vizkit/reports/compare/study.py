@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ...contract.errors import SettingError, VizkitError
-from ...support.files import replacing
+from ...support.files import write_text
 from ...support.progress import steps_bar
 from ..page.folder import write
 from . import Comparison, pairs, report
@@ -34,7 +34,7 @@ def run(
     kept = folder / FOLDER
     every = table.listed(plan)
     kept.mkdir(parents=True, exist_ok=True)
-    _write(folder / STUDY, text(plan))
+    write_text(folder / STUDY, text(plan))
     wanted = running.missing(every, kept)
     if plan.judge and not table.has_judge(plan):
         tell("There is no judge: PyTorch, whose float64 it is, is not installed.")
@@ -59,8 +59,8 @@ def run(
             rows += pairs.rows(group, kept)
         advance(len(wanted) + len(every), "")
     found = report.gather(plan, done, failures, rows, folder)
-    _write(folder / report.CSV, report.as_csv(found))
-    _write(folder / report.JSON, report.as_json(found))
+    write_text(folder / report.CSV, report.as_csv(found))
+    write_text(folder / report.JSON, report.as_json(found))
     chapters, index = build(found, folder, command(plan))
     write(folder, sorted(folder.glob("*.png")), chapters, index)  # in place of an earlier report's pictures
     unused = {path.name for path in kept.glob("*.npz")} - {cell.file for cell in every}
@@ -80,11 +80,6 @@ def check(folder: Path) -> None:
             f"The folder '{folder}' is not empty, and `vizkit compare` did not make it, so nothing was written. "
             "Give an empty or a new folder with --out."
         )
-
-
-def _write(path: Path, content: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
 
 
 def command(plan: Plan) -> str:

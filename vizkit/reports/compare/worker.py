@@ -122,13 +122,8 @@ def serve(request: Request, say: Callable[..., None]) -> None:
     folder = Path(request["folder"])
     set_threads(request["threads"])
     try:
-        model = load(
-            request["model"],
-            backend=request["backend"],
-            weights=request["weights"],
-            device=request["device"],
-            dtype=request["dtype"],
-        )
+        how = {key: request[key] for key in ("backend", "weights", "device", "dtype")}
+        model = load(request["model"], **how)
         model.sha256()  # here, so that its copies of the parameters do not count as the technique's memory
         held = {"loading_peak_bytes": np.array(peak())}
         run = technique(model, request)

@@ -13,7 +13,7 @@ from ...contract.errors import VizkitError
 from ...inputs import images
 from ...support.progress import steps_bar
 from ...zoo import loading as api
-from ..page import Chapter, Table, render
+from ..page import Chapter, Table, backends, loading, render
 from ..page.folder import check, write
 from . import chapters
 from .run import GENERATOR, Run
@@ -142,19 +142,15 @@ def page(models: Sequence[Model], done: Sequence[Chapter], notes: Sequence[str],
     )
     facts = [
         ("network", f"{first.name}, input {first.spec.size[0]} by {first.spec.size[1]} pixels"),
-        ("backends", ", ".join(f"{model.backend} on {model.device}, {model.dtype}" for model in models)),
+        backends(models),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("weights", Path(first.weights.source).name),
         *((f"weights’ SHA-256, {model.backend}", model.sha256()) for model in models),
         ("seed", str(seed)),
         *(("note", note) for note in notes),
     ]
-    command = " ".join(
-        ["vizkit demo", *([photo] if photo else []), f"--model {first.name}"]
-        + [f"--backend {model.backend}" for model in models]
-        + [f"--weights {Path(first.weights.source).name}"] * (first.weights.source not in ("bundled", "imagenet"))
-        + [f"--seed {seed}"]
-    )
+    given = ["vizkit demo", *([photo] if photo else []), f"--model {first.name}"]
+    command = " ".join([*given, *loading(models), f"--seed {seed}"])
     return render(f"vizkit demo: {first.name}", lead, facts, [*done, agreement(done)], command, generator=GENERATOR)
 
 

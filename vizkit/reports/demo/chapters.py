@@ -70,8 +70,7 @@ def predict(run: Run) -> Chapter:
     )
     return run.chapter(
         "predict", "What does it see?", text, pages.pictures(shown, titles), alt, found,
-        {"probabilities": [result.values for result in found]},
-        origin=view.origin, tables=[table], wide=len(shown) > 1,
+        "probabilities", origin=view.origin, tables=[table], wide=len(shown) > 1,
     )  # fmt: skip
 
 
@@ -115,9 +114,7 @@ def _maps(
         f"Pictures in the first row; below each its {key} map in {' and in '.join(name for name, _ in rows)}, "
         f"explained {', '.join(titles)}."
     )
-    return run.chapter(
-        key, title, text, figure, alt, found, {"maps": [result.values for result in found]}, origin=view.origin
-    )
+    return run.chapter(key, title, text, figure, alt, found, "maps", origin=view.origin)
 
 
 def filters(run: Run, layer: str, k: int) -> Chapter:
@@ -139,7 +136,7 @@ def filters(run: Run, layer: str, k: int) -> Chapter:
     title = f"Filters of {'the first layer' if k == 0 else 'a deeper layer'}, {one.layer}"
     return run.chapter(
         f"filters-{k + 1}", title, text, pages.filters(found), alt, found,
-        {"weights": [result.values for result in found]}, origin="none: weights alone",
+        "weights", origin="none: weights alone",
     )  # fmt: skip
 
 
@@ -157,7 +154,7 @@ def feature_maps(run: Run, layer: str, k: int) -> Chapter:
     alt = f"A grid of {shown} feature maps of layer {layer} for each backend."
     return run.chapter(
         f"features-{k + 1}", f"Feature maps of {layer}", text, pages.feature_maps(found, shown), alt, found,
-        {"activations": [result.values for result in found]}, origin=f"the first of {view.origin}",
+        "activations", origin=f"the first of {view.origin}",
     )  # fmt: skip
 
 
@@ -191,7 +188,7 @@ def statistics(run: Run) -> Chapter:
     alt = "Two plots over the layers by depth: shares of zeros and of blank channels; mean and largest activation."
     return run.chapter(
         "statistics", "How active are the layers?", text, plotting.activation_statistics(found), alt, found,
-        {"statistics": [result.values for result in found]}, origin=view.origin, tables=tables,
+        "statistics", origin=view.origin, tables=tables,
     )  # fmt: skip
 
 

@@ -57,14 +57,17 @@ class Run:
         figure: Figure,
         alt: str,
         made: Sequence[results.Result],
-        numbers: Mapping[str, Sequence[Array]],
+        numbers: str | Mapping[str, Sequence[Array]],
         *,
         origin: str,
         tables: Sequence[Table] = (),
         wide: bool = True,
     ) -> Chapter:
-        """A finished chapter. ``numbers`` are what is compared between the backends, by name: an array a result."""
+        """A finished chapter. ``numbers`` are what is compared between the backends, by name: an array a result; a name
+        alone means the results' values."""
         names = [str(result.provenance["backend"]) for result in made]
+        if isinstance(numbers, str):
+            numbers = {numbers: [result.values for result in made]}
         found = [
             one for what, arrays in numbers.items() for one in difference(what, list(zip(names, arrays, strict=True)))
         ]

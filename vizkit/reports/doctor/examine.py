@@ -1,12 +1,17 @@
-"""Examining one backend on one device, within this process."""
+"""Examining one backend, on each of its devices. As a program it does so in a process of its own: what is broken there,
+or writes where it should not, ends there."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
 
+from ...contract import backend as contract
 from ...contract.backend import OUTPUT, Array, Backend, Leaves, Model, Tensor
 from ...contract.errors import SettingError, VizkitError
 from ...contract.probes import Case, Run, cases, exact, inputs
@@ -107,3 +112,33 @@ def deviation(found: Array, truth: Array) -> float:
 def _told(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def examinations(
+    backend: str, devices: Sequence[str] | None, dtype: str, seed: int, threads: int | None
+) -> list[Examination]:
+    """One for each device; what cannot be examined carries its error."""
+    if threads is not None:
+        contract.set_threads(threads)
+    try:
+        started = contract.get(backend)
+        known = list(devices or started.devices())
+    except VizkitError as error:
+        return [Examination(backend, "", error=str(error))]
+    found = []
+    for device in known:
+        try:
+            found.append(examine(started, device, dtype, seed))
+        except VizkitError as error:
+            found.append(Examination(backend, device, started.versions(), started.threads(), error=str(error)))
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``examine ORDER``, a JSON object {backend, devices, dtype, seed, threads}: prints a JSON list of examinations."""
+    order = json.loads(arguments[0])
+    print(json.dumps([asdict(one) for one in examinations(**order)]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -99,7 +99,11 @@ class Diagnosis:
         }
 
     def __str__(self) -> str:
-        return text(self)
+        from rich.console import Console
+
+        stream = io.StringIO()
+        show(self, Console(file=stream, width=WIDTH, color_system=None))
+        return stream.getvalue()
 
 
 def _examination(one: Examination) -> dict[str, Any]:
@@ -117,15 +121,6 @@ def _finite(value: float) -> float | None:
 
 MARKS = {RIGHT: ("✓", "green"), COARSE: ("~", "yellow"), WRONG: ("✗", "bold red")}
 WIDTH = 100
-
-
-def text(diagnosis: Diagnosis) -> str:
-    """The tables without colours."""
-    from rich.console import Console
-
-    stream = io.StringIO()
-    show(diagnosis, Console(file=stream, width=WIDTH, color_system=None))
-    return stream.getvalue()
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:

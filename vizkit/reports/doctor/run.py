@@ -18,8 +18,7 @@ from ...contract.errors import SettingError, unknown
 from ...support.progress import steps_bar
 from ...support.version import VERSION
 from ..compare.machine import processor
-from .result import LIMITS, Diagnosis, Examination
-from .worker import restored
+from .result import LIMITS, Check, Diagnosis, Examination
 
 PATIENCE = 300
 """Seconds after which a backend is taken to hang."""
@@ -91,7 +90,7 @@ def doctor(
 
 def _examined(order: Mapping[str, Any]) -> list[Examination]:
     """The worker's findings, or why there are none."""
-    command = [sys.executable, "-m", "vizkit.reports.doctor.worker", json.dumps(order)]
+    command = [sys.executable, "-m", "vizkit.reports.doctor.examine", json.dumps(order)]
     try:
         # The child finds modules where this process does, whatever changed sys.path.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -99,7 +98,8 @@ def _examined(order: Mapping[str, Any]) -> list[Examination]:
     except subprocess.TimeoutExpired:
         return [Examination(order["backend"], "", error=f"did not answer within {PATIENCE} seconds")]
     if done.returncode == 0:
-        return [restored(raw) for raw in json.loads(done.stdout.splitlines()[-1])]
+        found = json.loads(done.stdout.splitlines()[-1])
+        return [Examination(**{**raw, "checks": tuple(Check(**one) for one in raw["checks"])}) for raw in found]
     return [Examination(order["backend"], "", error=_reason(done.returncode, done.stderr))]
 
 

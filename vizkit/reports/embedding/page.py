@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import os
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +13,8 @@ from ...contract.backend import Array
 from ...draw import scatter
 from ...results.folders import Embedding
 from ...techniques.features.pooled import THUMBNAIL
-from ..page import Chapter, Table, difference, drawn, render
+from ..page import Chapter, Table, difference, drawn, inline, not_read, render
+from ..page import widget as filled
 from ..page.folder import check
 from ..page.folder import write as write_folder
 
@@ -49,13 +45,12 @@ def write(found: list[Embedding], out: str | os.PathLike[str]) -> Path:
     lead = (
         f"{len(first.names)} pictures by what layer {first.layer} of {made['model']} makes of them. {_measured(first)}"
     )
-    skipped = [f"{one['name']}: {one['reason']}" for one in made["images"]["skipped"]]
     facts = [
         ("network", f"{made['model']}, weights {Path(made['weights']['source']).name}"),
         ("backends", ", ".join(f"{one.provenance['backend']}, {one.provenance['dtype']}" for one in found)),
         ("layer", first.layer),
         ("pictures", str(len(first.names))),
-        *([("not read", "; ".join(skipped))] if skipped else []),
+        *not_read(made),
     ]
     title = f"Map of pictures: {made['model']}, {first.layer}"
     command = f"vizkit embed {made['model']} --layer {first.layer} --method {first.method}"
@@ -102,26 +97,18 @@ def widget(found: Embedding) -> str:
         "side": THUMBNAIL,
         "columns": COLUMNS,
     }
-    inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    sheets = "".join(f'<img hidden alt="" src="data:image/jpeg;base64,{one}">' for one in _atlases(found.thumbnails))
-    return _template().replace("__ATLASES__", sheets).replace("__DATA__", inside)
+    sheets = "".join(f'<img hidden alt="" src="{one}">' for one in _atlases(found.thumbnails))
+    return filled("embedding", data, sheets)
 
 
 def _atlases(thumbnails: Array) -> list[str]:
-    """Sheets of 32 by 32 thumbnails as JPEG in base64."""
+    """Sheets of 32 by 32 thumbnails."""
     per, out = COLUMNS**2, []
     for start in range(0, len(thumbnails), per):
         part = thumbnails[start : start + per]
         rows = -(-len(part) // COLUMNS)
         sheet = plotting.tile(part, COLUMNS, gap=0, fill=255.0)
-        stream = io.BytesIO()
         whole = np.full((rows * THUMBNAIL, COLUMNS * THUMBNAIL, 3), 255, np.uint8)
         whole[:, : sheet.shape[1]] = sheet
-        Image.fromarray(whole).save(stream, "JPEG", quality=QUALITY)
-        out.append(base64.b64encode(stream.getvalue()).decode("ascii"))
+        out.append(inline(Image.fromarray(whole), "jpeg", QUALITY))
     return out
-
-
-@lru_cache(maxsize=1)
-def _template() -> str:
-    return (files("vizkit.reports.embedding") / "widget.html").read_text(encoding="utf-8")

@@ -16,9 +16,8 @@ from ...zoo import loading as api
 from ..page import Chapter, render
 from ..page.folder import check, write
 from . import notebook as notebooks
-from .run import GENERATOR, ROLES, Run
+from .run import GENERATOR, ROLES, Run, words_of
 from .sections import sections
-from .words import words_of
 
 FOLDER = "vizkit-homework"
 PREFERRED = "gluon"
@@ -78,9 +77,11 @@ def make(
     script = None if notebook is None else notebooks.check(Path(notebook))
     picture = images.sample() if photo is None else Path(photo)
     images.read(picture)
-    origin = _origins(weights)
+    given = dict.fromkeys(ROLES, weights) if isinstance(weights, str) else weights
+    _check(given)
+    origin = {role: str(given.get(role, "imagenet")) for role in ROLES}
     earlier = check(folder, GENERATOR)
-    loaded = _load(models or {}, backend or _preferred(), origin, device, tell or (lambda note: None))
+    loaded = _load(models or {}, backend or _preferred(), origin, device, tell or str)
     run = Run(loaded, picture, picture.name, words, as_published, seed, dict(dream or {}))
     plan = sections(run)
     if script is not None:
@@ -117,12 +118,6 @@ def weights_of(given: Sequence[str] | None) -> dict[str, str]:
     return {role: found.get(role, rest) for role in ROLES}
 
 
-def _origins(weights: str | Mapping[str, str]) -> dict[str, str]:
-    given = dict.fromkeys(ROLES, weights) if isinstance(weights, str) else weights
-    _check(given)
-    return {role: str(given.get(role, "imagenet")) for role in ROLES}
-
-
 def _check(roles: Iterable[str]) -> None:
     for role in roles:
         if role not in ROLES:
@@ -139,7 +134,7 @@ def _load(
     backend: str | None,
     weights: Mapping[str, str],
     device: str,
-    tell: Callable[[str], None],
+    tell: Callable[[str], Any],
 ) -> dict[str, Model]:
     _check(models)
     loaded = {}
@@ -163,7 +158,10 @@ def page(run: Run, done: Sequence[Chapter], language: str, script: Path | None) 
         (run.say("fact.photo"), run.photo_name),
         (run.say("fact.backend"), f"{first.backend}, {first.device}, {first.dtype}"),
         (run.say("fact.versions"), ", ".join(f"{name} {version}" for name, version in versions.items())),
-        *((run.say("fact.network"), _origin(model)) for model in dict.fromkeys(run.models.values())),
+        *(
+            (run.say("fact.network"), f"{one.name}, {Path(one.weights.source).name}, {one.sha256()}")
+            for one in dict.fromkeys(run.models.values())
+        ),
         (run.say("fact.seed"), str(run.seed)),
         *(((run.say("fact.notebook"), script.name),) if script else ()),
     ]
@@ -184,7 +182,3 @@ def page(run: Run, done: Sequence[Chapter], language: str, script: Path | None) 
         generator=GENERATOR,
         language=language,
     )
-
-
-def _origin(model: Model) -> str:
-    return f"{model.name}, {Path(model.weights.source).name}, {model.sha256()}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contract.backend import AS_GIVEN, Model
 from ...contract.errors import SettingError
-from ...support.files import replacing
+from ...support.files import write_text
 from ...support.version import VERSION
 from ..page import Chapter
 from .run import CORRECT, FIT, GENERATOR, PUBLISHED
@@ -67,8 +67,7 @@ def relative(path: Path, folder: Path) -> str:
 def write(path: Path, run: Run, done: Sequence[Chapter], calls: Mapping[str, str], language: str) -> None:
     """The notebook, whole or not at all: a cell of text for each section of the page, and the code that makes it."""
     text = json.dumps(document(run, done, calls, language, path.parent), indent=1, ensure_ascii=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_text(path, text + "\n")
 
 
 def document(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ...contract.backend import Model
-from ...contract.errors import VizkitError
+from ...contract.errors import SettingError, VizkitError
 from ...inputs.images import ImageInput
 from ..page import Chapter, Picture, drawn, heard
 
@@ -20,6 +22,19 @@ ROLES = ("vgg19", "resnet152", "googlenet")
 """The networks of the notebook, and the one of the extensions."""
 CORRECT, PUBLISHED = "correct", "published"
 FIT = "squash"
+
+WORDS: Mapping[str, Mapping[str, str]] = {
+    language: json.loads((files("vizkit.reports.homework") / f"{language}.json").read_text(encoding="utf-8"))
+    for language in ("en", "zh")
+}
+"""By language: Chinese is that of Taiwan. All have the same keys, and the same fields within them."""
+
+
+def words_of(language: str) -> Mapping[str, str]:
+    """The words of "en" or "zh" (Traditional Chinese, Taiwan). Raises SettingError for another language."""
+    if language not in WORDS:
+        raise SettingError(f"language={language!r}: expected {' or '.join(map(repr, WORDS))}.")
+    return WORDS[language]
 
 
 @dataclass

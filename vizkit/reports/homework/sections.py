@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,48 +32,32 @@ GOLDEN = (
 def sections(run: Run) -> list[Section]:
     """Every section: those of the notebook in its order, then the extensions."""
     main, second, extra = (run.models[role] for role in ("vgg19", "resnet152", "googlenet"))
-    count = min(pages.SHOWN, len(main.weight(main.filter_layers()[0])))
-    more = min(pages.SHOWN, len(extra.weight(extra.filter_layers()[0])))
-    both = run.readings()
-    parts: list[tuple[str, str, Callable[..., Chapter]]] = [
-        ("photo", run.say("photo.title"), photo),
-        *(
-            (f"saliency-{k + 1}", run.say("saliency.title", network=one.name), partial(saliency, model=one, ways=both))
-            for k, one in enumerate((main, second))
-        ),
-        ("architecture", run.say("architecture.title", network=main.name), architecture),
-        ("weights", run.say("weights.title"), weights),
-        ("last-filter", run.say("last-filter.title"), last_filter),
-        ("first-filters", run.say("first-filters.title", network=main.name), partial(first_filters, model=main)),
-        (
-            "features",
-            run.say("features.title", count=count, network=main.name),
-            partial(feature_maps, model=main, ways=both),
-        ),
-        ("noise", run.say("noise.title", count=count), partial(feature_maps, model=main, ways=both, noise=True)),
-        (
-            "more-saliency",
-            run.say("saliency.title", network=extra.name),
-            partial(saliency, model=extra, ways=(CORRECT,)),
-        ),
-        ("more-filters", run.say("first-filters.title", network=extra.name), partial(first_filters, model=extra)),
-        (
-            "more-features",
-            run.say("features.title", count=more, network=extra.name),
-            partial(feature_maps, model=extra, ways=(CORRECT,)),
-        ),
-        ("dream", run.say("dream.title", network=extra.name), dream),
+    both: dict[str, Any] = {"ways": run.readings()}
+
+    def one(key: str, make: Callable[..., Chapter], words: str, model: Model = main, **how: Any) -> Section:
+        count = min(pages.SHOWN, len(model.weight(model.filter_layers()[0])))
+        title = run.say(f"{words}.title", network=model.name, count=count)
+        return key, title, lambda run: make(run, key, title, model, **how)
+
+    return [
+        one("photo", photo, "photo"),
+        one("saliency-1", saliency, "saliency", **both),
+        one("saliency-2", saliency, "saliency", second, **both),
+        one("architecture", architecture, "architecture"),
+        one("weights", weights, "weights"),
+        one("last-filter", last_filter, "last-filter"),
+        one("first-filters", first_filters, "first-filters"),
+        one("features", feature_maps, "features", **both),
+        one("noise", feature_maps, "noise", **both, noise=True),
+        one("more-saliency", saliency, "saliency", extra),
+        one("more-filters", first_filters, "first-filters", extra),
+        one("more-features", feature_maps, "features", extra),
+        one("dream", dream, "dream", extra),
     ]
-    return [(key, title, partial(_named, key=key, title=title, make=make)) for key, title, make in parts]
 
 
-def _named(run: Run, key: str, title: str, make: Callable[..., Chapter]) -> Chapter:
-    return make(run, key, title)
-
-
-def photo(run: Run, key: str, title: str) -> Chapter:
+def photo(run: Run, key: str, title: str, model: Model) -> Chapter:
     """The photo as it is, and as the networks see it."""
-    model = run.models["vgg19"]
     whole = np.asarray(images.read(run.photo))
     batch = images.prepare(run.photo, model.spec, fit=FIT)
     height, width = whole.shape[:2]
@@ -86,7 +69,7 @@ def photo(run: Run, key: str, title: str) -> Chapter:
     return Chapter(key, title, text, [shown])
 
 
-def saliency(run: Run, key: str, title: str, model: Model, ways: tuple[str, ...]) -> Chapter:
+def saliency(run: Run, key: str, title: str, model: Model, ways: tuple[str, ...] = (CORRECT,)) -> Chapter:
     """Three panels; where both ways are shown, why they differ."""
     found: dict[str, Attribution] = {}
     for way in ways:
@@ -131,9 +114,8 @@ def alike(found: Mapping[str, results.Result]) -> str:
     return f"{np.mean([np.corrcoef(x, y)[0, 1] for x, y in pairs]):.2f}" if pairs else "-"
 
 
-def architecture(run: Run, key: str, title: str) -> Chapter:
+def architecture(run: Run, key: str, title: str, model: Model) -> Chapter:
     """The network as its framework prints it."""
-    model = run.models["vgg19"]
     return Chapter(key, title, run.say("architecture.text", backend=model.backend), pre=model.architecture())
 
 
@@ -143,17 +125,12 @@ def printed(array: Array) -> str:
         return str(array)
 
 
-def weights(run: Run, key: str, title: str) -> Chapter:
+def weights(run: Run, key: str, title: str, model: Model) -> Chapter:
     """``weight[0]`` of each convolution, as numbers; whether the first is the published one."""
-    model = run.models["vgg19"]
     layers = model.filter_layers()
-    parts = []
-    for layer in layers:
-        weight = model.weight(layer)
-        parts.append(
-            f"{layer}.weight[0]  {weight.shape[1]} x {weight.shape[2]} x {weight.shape[3]}\n{printed(weight[0])}"
-        )
-    first = model.weight(layers[0])[0, 0]
+    filters = [(layer, model.weight(layer)[0]) for layer in layers]
+    parts = [f"{layer}.weight[0]  {' x '.join(map(str, one.shape))}\n{printed(one)}" for layer, one in filters]
+    first = filters[0][1][0]
     same = first.shape == (3, 3) and np.allclose(first, GOLDEN, rtol=0, atol=5e-9)
     source = model.weights.source.replace("\\", "/").rsplit("/", 1)[-1]
     golden = "golden.same" if same else "golden.other"
@@ -162,9 +139,8 @@ def weights(run: Run, key: str, title: str) -> Chapter:
     return Chapter(key, title, text, pre="\n\n".join(parts))
 
 
-def last_filter(run: Run, key: str, title: str) -> Chapter:
+def last_filter(run: Run, key: str, title: str, model: Model) -> Chapter:
     """The first filter of the last convolution, all its channels."""
-    model = run.models["vgg19"]
     result = techniques.filters(model, model.filter_layers()[-1], channel=0, limit=1)
     one = result.values[0]
     channels, height, width = one.shape
@@ -187,7 +163,9 @@ def first_filters(run: Run, key: str, title: str, model: Model) -> Chapter:
     return Chapter(key, title, text, [shown], pre=printed(result.values))
 
 
-def feature_maps(run: Run, key: str, title: str, model: Model, ways: tuple[str, ...], noise: bool = False) -> Chapter:
+def feature_maps(
+    run: Run, key: str, title: str, model: Model, ways: tuple[str, ...] = (CORRECT,), noise: bool = False
+) -> Chapter:
     """The first convolution's maps of the photo, or of the noise picture."""
     image = images.noise(size=min(model.spec.size), seed=run.seed) if noise else run.photo
     found: dict[str, FeatureMaps] = {}
@@ -209,9 +187,9 @@ def feature_maps(run: Run, key: str, title: str, model: Model, ways: tuple[str, 
     return Chapter(key, title, text, pictures)
 
 
-def dream(run: Run, key: str, title: str) -> Chapter:
+def dream(run: Run, key: str, title: str, model: Model) -> Chapter:
     """The published dream recipe, with the network of the extensions."""
-    result = techniques.dream(run.models["googlenet"], seed=run.seed, **run.dream)
+    result = techniques.dream(model, seed=run.seed, **run.dream)
     made = result.provenance["settings"]
     words = {"count": len(result.strip), "first": result.strip[0].size, "last": result.strip[-1].size}
     text = run.say(

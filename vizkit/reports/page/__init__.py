@@ -10,16 +10,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from ...contract.backend import Array
+from ...contract.backend import Array, Model
 from ...contract.errors import MapWarning
 from ...results.files import figure_bytes
 from ...support.command import COMMAND
@@ -30,36 +30,9 @@ if TYPE_CHECKING:
 
 WEBP_SIDE, QUALITY = 16383, 88
 """The largest side that the format knows, in pixels, and how well the pictures within a page are kept."""
-WORDS = {
-    "en": {
-        "skip": "Skip to the pictures",
-        "contents": "Contents",
-        "run": "This run",
-        "settings": "Settings of “{}”",
-        "whole": "Complete provenance (JSON, also inside {})",
-        "scrolls": "{}, scrolls sideways",
-        "enlarge": "Enlarge",
-        "enlarged": "Enlarged picture",
-        "previous": "Previous picture",
-        "next": "Next picture",
-        "close": "Close",
-        "made": "Made by <code>{}</code>. Every picture lies beside this page as a PNG that carries its own settings.",
-    },
-    "zh": {
-        "skip": "跳到圖片",
-        "contents": "目錄",
-        "run": "本次執行",
-        "settings": "「{}」的設定",
-        "whole": "完整來源紀錄（JSON，也存於 {} 內）",
-        "scrolls": "{}，可左右捲動",
-        "enlarge": "放大",
-        "enlarged": "放大的圖片",
-        "previous": "上一張圖片",
-        "next": "下一張圖片",
-        "close": "關閉",
-        "made": "由 <code>{}</code> 產生。每張圖片都以 PNG 檔存於本頁旁，並帶有自己的設定。",
-    },
-}
+WORDS: Mapping[str, Mapping[str, str]] = json.loads(
+    (files("vizkit.reports.page") / "words.json").read_text(encoding="utf-8")
+)
 """The page's own words; Chinese is that of Taiwan."""
 LANGUAGES = {"en": "en", "zh": "zh-Hant-TW"}
 
@@ -182,9 +155,8 @@ def render(
     earlier page is known; the command line that is running, or else ``command``, is said to have made the page;
     ``language`` is "en" or "zh"."""
     words = WORDS[language]
-    command = COMMAND.get() or command
-    made = words["made"].format(escape(command))
-    return _template().substitute(
+    template = Template((files("vizkit.reports.page") / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
         {name: escape(text) for name, text in words.items() if "{" not in text},
         language=LANGUAGES[language],
         generator=escape(f"{generator} {VERSION}"),
@@ -193,13 +165,8 @@ def render(
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts),
         list="".join(f'<li><a href="#{one.key}">{escape(one.title)}</a></li>' for one in chapters),
         chapters="\n".join(_chapter(one, words) for one in chapters),
-        made=made,
+        made=words["made"].format(escape(COMMAND.get() or command)),
     )
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    return Template((files("vizkit.reports.page") / "page.html").read_text(encoding="utf-8"))
 
 
 def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
@@ -244,12 +211,42 @@ def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], 
 
 def _embedded(png: bytes) -> str:
     """A picture within the page, a tenth as large as the PNG beside it, which the page links to."""
-    stream = io.BytesIO()
     with Image.open(io.BytesIO(png)) as opened:
         if max(opened.size) > WEBP_SIDE:
             return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-        opened.convert("RGB").save(stream, "WEBP", quality=QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+        return inline(opened.convert("RGB"))
+
+
+def inline(picture: Image.Image, form: str = "webp", quality: int = QUALITY) -> str:
+    """An address that holds the picture itself."""
+    stream = io.BytesIO()
+    picture.save(stream, form, quality=quality)
+    return f"data:image/{form};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def widget(package: str, data: Mapping[str, Any], pictures: str) -> str:
+    """The ``widget.html`` of a package of reports, with its data and its pictures inside."""
+    inside = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    text = (files(f"vizkit.reports.{package}") / "widget.html").read_text(encoding="utf-8")
+    return text.replace("__PICTURES__", pictures).replace("__DATA__", inside)
+
+
+def not_read(made: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The fact of a page that names the pictures of a folder that could not be read, if any."""
+    skipped = [f"{one['name']}: {one['reason']}" for one in made["images"]["skipped"]]
+    return [("not read", "; ".join(skipped))] if skipped else []
+
+
+def backends(models: Sequence[Model]) -> tuple[str, str]:
+    """The fact of a page that says what computed it."""
+    return "backends", ", ".join(f"{one.backend} on {one.device}, {one.dtype}" for one in models)
+
+
+def loading(models: Sequence[Model]) -> list[str]:
+    """The options of a command line that load these networks."""
+    source = models[0].weights.source
+    weights = [] if source in ("bundled", "imagenet") else [f"--weights {Path(source).name}"]
+    return [*(f"--backend {one.backend}" for one in models), *weights]
 
 
 def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ... import results
 from ...contract.errors import SettingError
-from ...support.files import replacing
+from ...support.files import replacing, write_text
 from . import Chapter
 
 INDEX = "index.html"
@@ -42,12 +42,17 @@ def check(folder: Path, generator: str, beside: Sequence[str] = ()) -> list[Path
     return found
 
 
+def is_page(file: Path, generator: str) -> bool:
+    """Whether a file is a page that the command ``generator`` made."""
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return f'<meta name="generator" content="{generator} ' in opened.read(1000)
+
+
 def _own(file: Path, generator: str) -> bool:
     if not file.is_file() or file.is_symlink():
         return False
     if file.name == INDEX:
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            return f'<meta name="generator" content="{generator} ' in opened.read(1000)
+        return is_page(file, generator)
     if file.suffix != ".png":
         return False
     try:
@@ -64,8 +69,7 @@ def write(folder: Path, earlier: Sequence[Path], done: Sequence[Chapter], text: 
         with replacing(folder / name) as temporary:
             temporary.write_bytes(png)
     index = folder / INDEX
-    with replacing(index) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(index, text)
     for old in earlier:
         if old.name not in pictures and old != index:
             old.unlink(missing_ok=True)

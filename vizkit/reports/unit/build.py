@@ -23,7 +23,7 @@ from ...techniques.units.filter import filter_of
 from ...techniques.units.histogram import Histogram
 from ...techniques.units.neuron import neuron_maps
 from ...techniques.units.votes import votes
-from ..page import Chapter, render
+from ..page import Chapter, backends, render
 from ..page.folder import check, write
 from . import chapters
 from .chapters import Seen
@@ -170,7 +170,7 @@ def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) 
     facts = [
         ("network", f"{name}, weights {Path(first.model.weights.source).name}"),
         ("unit", f"{unit} of {first.model.layers[layer].shape[1]} in {layer}"),
-        ("backends", ", ".join(f"{one.model.backend} on {one.model.device}, {one.model.dtype}" for one in seen)),
+        backends([one.model for one in seen]),
         ("weights’ SHA-256", first.model.sha256()),
         ("pictures", f"{found['count']} read, {len(found['skipped'])} not"),
         *[("not read", f"{one['name']}: {one['reason']}") for one in found["skipped"]],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,17 +44,10 @@ FIRST = 5
 
 def all_of(seen: Sequence[Seen], layer: str, unit: int) -> list[Chapter]:
     """Every chapter, in the order of the page."""
-    return [
-        _patches(seen),
-        _field(seen, layer),
-        _weights(seen),
-        _histogram(seen),
-        _dream(seen),
-        _votes(seen, unit),
-    ]
+    return [_patches(seen), _field(seen, layer), _weights(seen), _histogram(seen), _dream(seen), _votes(seen, unit)]
 
 
-def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Seen], Figure], alt: str, wide: bool) -> list[Picture]:
+def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Any], Figure], alt: str, wide: bool) -> list[Picture]:
     out = []
     for one in seen:
         title = one.model.backend if len(seen) > 1 else ""
@@ -69,7 +61,7 @@ def _pictures(key: str, seen: Sequence[Seen], draw: Callable[[Seen], Figure], al
     return out
 
 
-def _compared(what: str, seen: Sequence[Seen], numbers: Callable[[Seen], Array | None]) -> list[Difference]:
+def _compared(what: str, seen: Sequence[Seen], numbers: Callable[[Any], Array | None]) -> list[Difference]:
     found = [(one.model.backend, numbers(one)) for one in seen]
     arrays = [(name, array) for name, array in found if array is not None]
     if len(arrays) < 2 or any(array.shape != arrays[0][1].shape for _, array in arrays):
@@ -84,10 +76,6 @@ def _same_places(seen: Sequence[Seen]) -> bool:
         np.array_equal(one.patches.places, first.places) and np.array_equal(one.patches.positions, first.positions)
         for one in seen
     )
-
-
-def _map(rule: str, one: Seen) -> Array | None:
-    return one.maps.get(rule)
 
 
 def _patches(seen: Sequence[Seen]) -> Chapter:
@@ -107,7 +95,7 @@ def _patches(seen: Sequence[Seen]) -> Chapter:
     notes = []
     if _same_places(seen):
         for rule in maps:
-            found += _compared(f"{rule} maps", seen, partial(_map, rule))
+            found += _compared(f"{rule} maps", seen, lambda one, rule=rule: one.maps.get(rule))  # type: ignore[misc]
     else:
         notes.append("The backends rank patches of all but equal activation differently; their maps are not compared.")
     pictures = _pictures(
@@ -140,13 +128,11 @@ def _weights(seen: Sequence[Seen]) -> Chapter:
         return Chapter("weights", "Its weights", "", notes=[reason])
     shape = " by ".join(map(str, first.weight.shape))
     text = f"Filter {first.channel} of {first.layer} computes it: {shape} weights."
-    found = [one for one in seen if one.filter is not None]
-    differences = _compared("weights", found, lambda one: one.filter.weight if one.filter else None)
-
-    def draw(one: Any) -> Figure:
-        return figures.filter_picture(one.filter)
-
-    pictures = _pictures("weights", seen[:1], draw, "The filter's weights", len(first.weight) > 3)
+    differences = _compared("weights", [one for one in seen if one.filter is not None], lambda one: one.filter.weight)
+    pictures = _pictures(
+        "weights", seen[:1], lambda one: figures.filter_picture(one.filter), "The filter's weights",
+        len(first.weight) > 3,
+    )  # fmt: skip
     return Chapter("weights", "Its weights", text, pictures, differences=differences)
 
 
@@ -170,14 +156,11 @@ def _dream(seen: Sequence[Seen]) -> Chapter:
         "A picture made from noise to raise the unit's mean activation. Under it: what it reached, and what is left of "
         "that when the picture is shifted by four pixels."
     )
-
-    def draw(one: Any) -> Figure:
-        return figures.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0))
-
-    differences = _compared(
-        "activation of the first steps", found, lambda one: one.dream.trace[:FIRST] if one.dream else None
-    )
-    pictures = _pictures("dream", found, draw, "The optimised picture", False)
+    differences = _compared("activation of the first steps", found, lambda one: one.dream.trace[:FIRST])
+    pictures = _pictures(
+        "dream", found, lambda one: figures.dream_picture(one.dream.pictures()[0], one.dream.evidence.text(0)),
+        "The optimised picture", False,
+    )  # fmt: skip
     return Chapter("dream", "What it would like to see", text, pictures, differences=differences, notes=notes)
 
 
@@ -194,6 +177,6 @@ def _votes(seen: Sequence[Seen], unit: int) -> Chapter:
     same = all(np.array_equal(one.votes.classes, found[0].votes.classes) for one in found if one.votes is not None)
     if not same:
         notes.append("The backends choose other classes among votes of all but equal size; they are not compared.")
-    differences = _compared("votes", found, lambda one: one.votes.values if one.votes else None) if same else []
+    differences = _compared("votes", found, lambda one: one.votes.values) if same else []
     pictures = _pictures("votes", found, draw, "A bar for each class", False)
     return Chapter("votes", "Which classes it votes for", text, pictures, differences=differences, notes=notes)
