@@ -32,26 +32,16 @@ def write(frames: Sequence[Array], path: Path, made: Mapping[str, Any], rate: in
     with replacing(path) as temporary:
         if path.suffix == ".gif":
             first, *rest = shown
-            first.save(
-                temporary,
-                "GIF",
-                save_all=True,
-                append_images=rest,
-                duration=1000 // rate,
-                loop=0,
-                comment=text.encode(),
-            )
+            options: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": 1000 // rate, "loop": 0}
+            first.save(temporary, "GIF", comment=text.encode(), **options)
         else:
             _mp4(shown, temporary, text, rate)
     return path
 
 
 def _side_by_side(frame: Array, size: tuple[int, int]) -> Image.Image:
-    tiles = [Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in frame]
-    strip = Image.new("RGB", (size[0] * len(tiles), size[1]))
-    for k, tile in enumerate(tiles):
-        strip.paste(tile, (k * size[0], 0))
-    return strip
+    tiles = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)) for one in frame]
+    return Image.fromarray(np.hstack(tiles))
 
 
 def _mp4(shown: Sequence[Image.Image], path: Path, text: str, rate: int) -> None:

@@ -13,6 +13,7 @@ from ..common.checks import completeness
 from ..common.job import Job, held
 from ..common.passes import VALUES
 from .terms import SCORE, TOTAL, Term, Terms, lies
+from .ways import reported
 
 SCALES = ("channel", "none")
 
@@ -71,5 +72,4 @@ def full_gradient(
         "made of affine layers, ReLUs and pools; the map lacks their part."
     )
     error = completeness(found[TOTAL], found[SCORE], job.whats, advice)
-    extra = {"completeness_error": error}
-    return job.result(found[VALUES], extra=extra, completeness_error=error.tolist())
+    return job.result(found[VALUES], **reported(error))

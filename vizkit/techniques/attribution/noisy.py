@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...contract.backend import Array, Model
 from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
+from ...inputs.targets import Target
 from ..common.job import Fold, Job
 from ..common.noise import Noise
 from .place import Place
@@ -15,21 +17,15 @@ def folded(
     model: Model,
     image: ImageInput,
     target: Target,
+    fold: Fold,
+    layer: str | None,
     samples: int,
     noise: float,
     seed: int,
-    batch_size: int | None,
-    input_range: str,
-    fit: str,
-    fold: Fold,
-    layer: str | None = None,
-    neuron: Neuron | None = None,
+    **options: Any,
 ) -> tuple[Place, list[Array]]:
     """What ``fold`` makes of the gradients at noisy copies. The target None is the top-1 of the image without noise."""
-    job = Job(
-        technique, model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size,
-        samples=samples, noise=noise, seed=seed,
-    )  # fmt: skip
+    job = Job(technique, model, image, target, samples=samples, noise=noise, seed=seed, **options)
     place, drawn = Place(job, layer), Noise(job, noise, seed, samples)
     job.settle()
     return place, job.samples(samples, drawn.noisy, fold, **place.options)

@@ -65,9 +65,6 @@ def saliency(
         DisconnectedError where it comes behind the ``neuron``.
 
     Believe:
-        Believe it as local sensitivity: which pixels move the score if nudged, not what they have contributed.
-
-    Believe:
         Believe it as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
 
     Example:
@@ -86,19 +83,10 @@ def saliency(
         target, batch_size = targets.ALL, 1
     input_range = input_range or ("unit" if published else "imagenet")
     fit = fit or ("squash" if published else "crop")
-    shown_seed = seed if published else None
     job = Job(
-        "saliency",
-        model,
-        image,
-        target,
-        neuron=neuron,
-        input_range=input_range,
-        fit=fit,
-        batch_size=batch_size,
-        mode=mode,
-        seed=shown_seed,
-    )
+        "saliency", model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size,
+        mode=mode, seed=seed if published else None,
+    )  # fmt: skip
     forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
     if layer is None:
         return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...contract.backend import Leaves, Model
 from ...inputs.images import ImageInput
 from ...inputs.targets import Neuron, Target
@@ -58,6 +60,6 @@ def smoothgrad(
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
         return added(state, ops.sum(ops.double(gradients[leaf]), 0))
 
-    settings = samples, noise, seed, batch_size, input_range, fit
-    place, (sums,) = folded("smoothgrad", model, image, target, *settings, fold, layer, neuron)
+    how: dict[str, Any] = {"neuron": neuron, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+    place, (sums,) = folded("smoothgrad", model, image, target, fold, layer, samples, noise, seed, **how)
     return place.result(sums / samples, strongest)

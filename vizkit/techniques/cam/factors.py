@@ -33,9 +33,8 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
     offset = flat.min(axis=1)
     solver = NMF(n_components=components, init="random", random_state=seed, max_iter=iterations)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # near enough for a picture; provenance says how long it took
+        # Near enough for a picture; provenance says how long it took.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         weights = solver.fit_transform(flat - offset[:, None])
     strength = solver.components_
     high = strength.max(axis=1)

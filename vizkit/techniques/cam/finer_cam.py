@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from ...contract.backend import Model, Ops, Tensor
 from ...contract.errors import SettingError
@@ -58,8 +59,8 @@ def finer_cam(
         >>> found.extra["similar"].astype(int).tolist()
         [[282, 287]]
     """
-    how = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
-    job = Probe("finer_cam", model, image, target, similar=similar, alpha=alpha, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    job = Probe("finer_cam", model, image, target, similar=similar, alpha=alpha, **how)
     dense, (name, grid) = job.table.dense, choose_layer(model, layer)
     chosen = [index for index in job.chosen if index is not None and index < dense.classes]
     if len(chosen) < len(job):
@@ -67,7 +68,7 @@ def finer_cam(
     compared = rivals(model, job.logits[:, : dense.classes], chosen, similar)
     rows = zip(chosen, compared.tolist(), strict=True)
     scores = [targets.Function(partial(difference, dense, index, others, alpha)) for index, others in rows]
-    maps = cam_maps(Job("finer_cam", model, job.batch, scores, **how), name, grid, channel_means, relu)  # type: ignore[arg-type]
+    maps = cam_maps(Job("finer_cam", model, job.batch, scores, **how), name, grid, channel_means, relu)
     return finish(job, maps, name, relu, extra={"similar": compared})
 
 

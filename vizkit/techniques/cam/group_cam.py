@@ -12,7 +12,7 @@ from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import held
 from ..common.probe import Probe
-from .combining import choose_layer, combined, finish, weighted
+from .combining import by_weights, choose_layer
 from .grouping import Grouped, scaled
 
 
@@ -78,6 +78,4 @@ def group_cam(
 
     without = job.read(job.tables(behind, job.technique), job.chosen, job.outputs)
     scores = np.stack(job.variants(found.shape[1], masked)) - without[:, None]
-    weights = ops.asarray(scores[:, :, None, None])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], groups_of[i]), relu)
-    return finish(job, maps, name, relu, extra={"scores": scores})
+    return by_weights(job, name, grid, scores, groups_of.__getitem__, relu, {"scores": scores})

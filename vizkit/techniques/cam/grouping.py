@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from ...contract.backend import Leaves, Ops, Tensor
 from ...contract.grid import Grid
 from ...contract.spec import InputSpec
-from ..common.maps import quotient
+from ..common.maps import stretched
 from ..common.passes import Pass
 
 
 def scaled(ops: Ops, maps: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
     """Maps of a layer that reach from 0 to 1 once they are enlarged, which is linear; zero where one is constant."""
-    large = grid.enlarged(ops, maps, spec)
-    low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * large, large))
-    return quotient(ops, maps + low, high + low + 0.0 * maps)
+    return stretched(ops, maps, grid.enlarged(ops, maps, spec))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_patience
 from .combining import choose_layer
-from .masking import by_scores, channel_masks, varied
+from .masking import by_scores, channel_masks, varied_scores
 
 
 @needs_patience
@@ -67,6 +67,5 @@ def is_cam(
     def dimmed(mask: Tensor, _: int, which: range) -> Tensor:
         return mask * factors[which.start : which.stop]
 
-    masked = varied(job, channel_masks(job, grid, activations), samples, dimmed)
-    scores = job.forwards(grid.channels * samples, masked).reshape(len(job), -1, samples).mean(axis=2)
+    scores = varied_scores(job, channel_masks(job, grid, activations), grid.channels, samples, dimmed)
     return by_scores(job, name, grid, activations, scores, relu)

@@ -12,13 +12,11 @@ import numpy as np
 from ...contract.backend import Array, Leaves, Model, Ops, Tensor
 from ...contract.errors import SettingError
 from ...contract.grid import Grid
-from ...inputs import targets
 from ...inputs.folders import Passed, Pictures, stream
 from ...inputs.images import Batch
-from ...inputs.outputs import Dense, Table
 from ...support.spill import Rows
 from ..common.checks import pictures_only
-from ..common.passes import LOGITS, Pass, differentiate
+from ..common.passes import LOGITS, Pass, looking
 from .crops import grid_for
 
 SAYS = "says"
@@ -39,15 +37,7 @@ class Contribution:
 
 def contributions(model: Model, layer: str) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """From a batch (N, C, H, W) to what :class:`Contribution` keeps for each picture's first class, and the logits."""
-    table = Table(Dense.of(model))
-    reduce = Contribution(layer, grid_for(model, layer))
-    run = differentiate(model, reduce, table=table, layers=(layer,), at_input=False)
-
-    def look(x: Tensor) -> Mapping[str, Tensor]:
-        marks = model.ops.asarray(targets.marks(model, table, [None] * len(x)))
-        return run({"x": x, "marks": marks})
-
-    return look
+    return looking(model, Contribution(layer, grid_for(model, layer)), (layer,))
 
 
 class Samples:

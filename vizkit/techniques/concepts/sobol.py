@@ -6,6 +6,7 @@ import numpy as np
 
 from ...contract.backend import Array
 from ...contract.errors import SettingError
+from ..perturbation.designs import replicated
 
 
 def design(inputs: int, count: int, seed: int) -> Array:
@@ -17,10 +18,7 @@ def design(inputs: int, count: int, seed: int) -> Array:
         raise SettingError(f"designs={count}: expected a power of 2, such as 32.")
     both = qmc.Sobol(2 * inputs, scramble=True, seed=seed).random(count)
     a, b = both[:, :inputs], both[:, inputs:]
-    mixed = np.repeat(a[None], inputs, axis=0)
-    for i in range(inputs):
-        mixed[i, :, i] = b[:, i]
-    return np.concatenate([a, b, mixed.reshape(-1, inputs)])
+    return np.concatenate([a, b, replicated(a, b, range(count, count * (inputs + 1)))])
 
 
 def total_indices(scores: Array, inputs: int) -> Array:

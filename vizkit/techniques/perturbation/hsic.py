@@ -77,9 +77,10 @@ def hsic(
         samples=samples, seed=seed,
     )  # fmt: skip
     switches = Switches.of(job, segments, baseline)
+    rows = [halves(count, seed, range(samples)) for count in switches.counts]
 
     def masked(i: int, which: range) -> Tensor:
-        return switches.make(i, which, halves(switches.counts[i], seed, which))
+        return switches.shown(i, rows[i][which.start : which.stop])
 
     scores = job.variants(samples, masked)
-    return switches.result([dependence(switches.rows(i).astype(float), one) for i, one in enumerate(scores)])
+    return switches.result([dependence(z, one) for z, one in zip(rows, scores, strict=True)])

@@ -13,9 +13,9 @@ from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ..common.job import Job, held
 from ..common.layers import choose_layer
+from ..common.passes import gradients_and_scores
 from .composites import Composite, composite
 from .lrp import relevant
-from .units import at_layers
 
 
 @held
@@ -72,7 +72,7 @@ def crp(
         "crp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         rules=rules if isinstance(rules, str) else repr(rules),
     )  # fmt: skip
-    at = job.passes(at_layers, layers=(layer,), at_input=False, mode=mode, start=relevant)[layer]
+    at = job.passes(gradients_and_scores, layers=(layer,), at_input=False, mode=mode, start=relevant)[layer]
     units_last = np.moveaxis(at, axis, -1)
     relevance = units_last.reshape(len(at), -1, count).sum(axis=1)
     chosen = relevance.argmax(axis=1)[:, None] if asked is None else np.tile(asked, (len(job), 1))

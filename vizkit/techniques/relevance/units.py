@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ...contract.backend import Leaves, Mode, Model, Ops, Tensor
-from ...inputs import targets
-from ...inputs.outputs import Dense, Table
-from ..common.passes import LOGITS, Pass, differentiate
+from ...contract.backend import Mode, Model, Tensor
+from ...inputs.outputs import Dense
+from ..common.passes import gradients_and_scores, looking
 from .composites import Composite, composite
 from .lrp import relevant
-
-
-def at_layers(ops: Ops, done: Pass) -> Leaves:
-    """Relevance as the layers put out their values."""
-    return done.gradients
 
 
 def unit_relevance(
     model: Model, layers: Sequence[str], target: int | str | None, rules: str | Composite
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """From a batch (N, C, H, W) to the relevance of the outputs of ``layers`` for the target, None each one's top-1."""
-    ops, table = model.ops, Table(Dense.of(model))
     mode = Mode(rules=composite(rules, model))
-    index = None if target is None else model.spec.index(target, table.width)
-    run = differentiate(model, at_layers, table=table, layers=layers, at_input=False, mode=mode, start=relevant)
-
-    def look(x: Tensor) -> Mapping[str, Tensor]:
-        marks = ops.asarray(targets.marks(model, table, [index] * len(x)))
-        return {name: one for name, one in run({"x": x, "marks": marks}).items() if name != LOGITS}
-
-    return look
+    index = None if target is None else model.spec.index(target, Dense.of(model).classes)
+    look = looking(model, gradients_and_scores, layers, index, mode=mode, start=relevant)
+    return lambda x: {name: one for name, one in look(x).items() if name in layers}
