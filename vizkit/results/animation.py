@@ -13,6 +13,7 @@ from PIL import Image
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..support.files import replacing
+from ..support.packages import needed
 
 RATE = 12
 """Frames a second."""
@@ -45,12 +46,9 @@ def _side_by_side(frame: Array, size: tuple[int, int]) -> Image.Image:
 
 
 def _mp4(shown: Sequence[Image.Image], path: Path, text: str, rate: int) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError:
-        raise SettingError("An MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg. A GIF needs nothing.") from None
+    said = "An MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg. A GIF needs nothing."
     width, height = (side - side % 2 for side in shown[0].size)
-    writer = imageio_ffmpeg.write_frames(
+    writer = needed("imageio_ffmpeg", said, SettingError).write_frames(
         str(path),
         (width, height),
         fps=rate,

@@ -20,6 +20,7 @@ from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..inputs import images
 from ..support.files import replacing
+from ..support.packages import needed
 from .files import PROVENANCE, figure_bytes, save_figure
 
 if TYPE_CHECKING:
@@ -110,11 +111,8 @@ class Result:
         Raises SettingError where the result is no table, or pandas is not installed.
         """
         rows = self.records()
-        try:
-            import pandas
-        except ImportError:
-            raise SettingError("to_frame() needs pandas: pip install pandas. records() gives plain rows.") from None
-        return pandas.DataFrame(rows)
+        said = "to_frame() needs pandas: pip install pandas. records() gives plain rows."
+        return needed("pandas", said, SettingError).DataFrame(rows)
 
     def arrays(self) -> dict[str, Array]:
         """What :meth:`save` writes into an ``.npz``."""

@@ -73,7 +73,7 @@ def by_weights(
     weights: Array,
     channels: Callable[[int], Tensor],
     relu: bool,
-    extra: Mapping[str, Array],
+    extra: dict[str, Array],
 ) -> Attribution:
     """The result of weights (N, C) of the channels (1, C, h, w) of each image."""
     ops, native = job.model.ops, job.model.ops.asarray(weights[:, :, None, None])

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 
 from ...contract.backend import Array
-from ...contract.errors import SettingError, VizkitError
+from ...contract.errors import SettingError
+from ...support.packages import needed
 
 
 def factorise(activations: Array, components: int, seed: int, iterations: int) -> tuple[Array, Array, int]:
@@ -16,11 +17,8 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
 
     Raises VizkitError without scikit-learn, SettingError for more components than positions or channels.
     """
-    try:
-        from sklearn.decomposition import NMF
-        from sklearn.exceptions import ConvergenceWarning
-    except ImportError:
-        raise VizkitError("Factorisation needs scikit-learn. Install it with: pip install 'vizkit[explain]'") from None
+    said = "Factorisation needs scikit-learn. Install it with: pip install 'vizkit[explain]'"
+    nmf, unfinished = needed("sklearn.decomposition", said).NMF, needed("sklearn.exceptions", said).ConvergenceWarning
     n, channels, height, width = activations.shape
     flat = activations.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
     if components > min(flat.shape):
@@ -31,10 +29,10 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
     if not np.isfinite(flat).all():
         raise SettingError("The layer's activations are not finite, so they have no factors.")
     offset = flat.min(axis=1)
-    solver = NMF(n_components=components, init="random", random_state=seed, max_iter=iterations)
+    solver = nmf(n_components=components, init="random", random_state=seed, max_iter=iterations)
     with warnings.catch_warnings():
         # Near enough for a picture; provenance says how long it took.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", unfinished)
         weights = solver.fit_transform(flat - offset[:, None])
     strength = solver.components_
     high = strength.max(axis=1)

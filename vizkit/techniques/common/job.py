@@ -252,7 +252,8 @@ class Job:
                 part = {name: value[at : at + len(which)] for name, value in made.items()}
                 fresh[i] = fold(i, which, part, states.get(i))
                 at += len(which)
-            _settled(ops, [one for state in fresh.values() for one in state])
+            for one in (one for state in fresh.values() for one in state):
+                ops.wait(one)  # only now do they count: a framework that runs ahead says here that memory is full
             states.update(fresh)
             for i, which in runs:
                 if which.stop == count:
@@ -281,15 +282,13 @@ class Job:
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             found = run({**given, **self._added(runs, add)})["scores"]
-            _settled(ops, [found])
+            ops.wait(found)
             scores.append(found)
 
         self._runs(count, make, step)
         return ops.numpy(joined(ops, scores)).reshape(len(self), count).astype(np.float64)
 
-    def _runs(
-        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None], what: str = ""
-    ) -> None:
+    def _runs(self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None]) -> None:
         """Call ``step`` with which samples of which images are in a batch, and the batch."""
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
@@ -302,7 +301,7 @@ class Job:
             rows = joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
             step(runs, {"x": x, "marks": rows})
 
-        self._run(len(self) * count, take, what)
+        self._run(len(self) * count, take)
 
     def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
         with self.model.held():
@@ -370,12 +369,6 @@ def split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
         which = range(first, min(count, first + stop - start))
         yield i, which
         start += len(which)
-
-
-def _settled(ops: Ops, tensors: list[Tensor]) -> None:
-    """Only now do they count: a framework that runs ahead says here that memory has run out."""
-    for one in tensors:
-        ops.wait(one)
 
 
 def joined(ops: Ops, parts: Sequence[Tensor]) -> Tensor:

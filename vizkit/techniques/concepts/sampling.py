@@ -14,7 +14,7 @@ from ...contract.errors import SettingError
 from ...contract.grid import Grid
 from ...inputs.folders import Passed, Pictures, stream
 from ...inputs.images import Batch
-from ...support.spill import Rows
+from ...support.spill import Spilled
 from ..common.checks import pictures_only
 from ..common.passes import LOGITS, Pass, looking
 from .crops import grid_for
@@ -40,17 +40,15 @@ def contributions(model: Model, layer: str) -> Callable[[Tensor], Mapping[str, T
     return looking(model, Contribution(layer, grid_for(model, layer)), (layer,))
 
 
-class Samples:
+class Samples(Spilled):
     """Of each picture, ``count`` random positions of a layer: the activations (C,) there, and what they contribute to
     the score of the picture's first class. Which positions depends on the seed and the picture's place alone."""
-
-    grows = True
 
     def __init__(self, layer: str, count: int, seed: int) -> None:
         if count < 1:
             raise SettingError(f"per_picture={count}: take at least one position of each picture.")
         self.layer, self.count, self.seed = layer, count, seed
-        self.rows = {name: Rows() for name in ("vectors", SAYS, "classes", "pictures")}
+        super().__init__("vectors", SAYS, "classes", "pictures")
 
     def fresh(self) -> Samples:
         return Samples(self.layer, self.count, self.seed)
@@ -65,13 +63,6 @@ class Samples:
             found = (maps[i][:, at].T, says[i, at], np.full(len(at), classes[i]), np.full(len(at), place))
             for one, rows in zip(self.rows.values(), found, strict=True):
                 one.append(rows)
-
-    def state(self) -> dict[str, Array]:
-        return {name: one.array() for name, one in self.rows.items()}
-
-    def merge(self, part: Mapping[str, Array]) -> None:
-        for name, one in self.rows.items():
-            one.append(part[name])
 
 
 def sampled(

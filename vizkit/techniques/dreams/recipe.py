@@ -12,6 +12,7 @@ from ...contract.errors import DivergedError, LayerError, SettingError, ShapeErr
 from ...inputs import images
 from ...results.dreams import Stage
 from ...support.progress import steps_bar
+from .objective import FLOOR
 from .optimise import Adam
 from .regularisers import derivative_kernels
 from .trace import Trace
@@ -23,8 +24,6 @@ GRADIENT_FILTERS: dict[str, tuple[tuple[float, ...], ...]] = {
     "sobel": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
     "5x5": ((-5, -4, 0, 4, 5), (-8, -10, 0, 10, 8), (-10, -20, 0, 20, 10), (-8, -10, 0, 10, 8), (-5, -4, 0, 4, 5)),
 }
-FLOOR = 1e-12
-"""Added under each root, so that a unit which is silent everywhere has gradient zero and not NaN."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array, Tensor
-from ...contract.errors import SettingError, ShapeError, VizkitError
+from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from ...inputs.references import reference
 from ...results.attribution import Attribution
+from ...support.packages import needed
 from ..common.probe import Probe
 
 Segments = int | tuple[int, int] | Array
@@ -52,12 +53,8 @@ def _cells(grid: tuple[int, int], size: tuple[int, int]) -> Array:
 
 
 def _slic(picture: Array, count: int, compactness: float) -> Array:
-    try:
-        from skimage.segmentation import slic
-    except ImportError:
-        raise VizkitError(
-            f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
-        ) from None
+    said = f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
+    slic = needed("skimage.segmentation", said).slic
     labels = slic(picture, n_segments=count, compactness=compactness, sigma=1.0, start_label=0, channel_axis=-1)
     return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(labels.shape))
 
