@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.checks import completeness
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
 from ..common.passes import VALUES
 from .terms import SCORE, TOTAL, Term, Terms, lies
 from .ways import reported

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...contract.backend import Mode, Model
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, input_first
+from ..common.method import Attribution, ImageInput, Neuron, SettingError, Target
 from ..common.passes import VALUES, strongest, strongest_gradient
 from .place import Place
 

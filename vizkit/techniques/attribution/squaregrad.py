@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...contract.backend import Leaves, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..common.job import State, added, held, input_first
+from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target
 from ..common.passes import INPUT
 from .noisy import folded
 from .place import total

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Leaves, Model, Target, Tensor, held
 from .combining import by_weights, choose_layer
 
 

@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ...contract.backend import Model, Ops, Tensor
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
 from ...inputs.outputs import Dense
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Job, Model, Ops, Probe, SettingError, Target, Tensor, held
 from .combining import cam_maps, choose_layer, finish
 from .gradcam import channel_means
 from .rivals import rivals

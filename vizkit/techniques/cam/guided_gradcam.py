@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..attribution.place import Place
 from ..common.checks import CLIPPED
 from ..common.job import Job, held, needs_relu
 from ..common.maps import CAM
+from ..common.method import Attribution, ImageInput, Model, Target
 from ..common.passes import VALUES, strongest
 from ..common.relu import relu_mode
 from .combining import cam_maps, choose_layer

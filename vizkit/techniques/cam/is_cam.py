@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_patience
+from ..common.method import Attribution, ImageInput, Model, SettingError, Target, Tensor
 from .combining import choose_layer
 from .masking import by_scores, channel_masks, varied_scores
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
 from .projecting import KERNELS, kernel_projection, projected
 
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
 from ...inputs.targets import Target, Wanted
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Job, Model, Probe, SettingError, held
 from .combining import by_weights, choose_layer
 from .curvature import rest, slopes
 

@@ -21,19 +21,18 @@ PLACES = ":places"
 
 
 class Gathered(Spilled):
-    """Some layers' values of each picture, (N, ...) float64, and the pictures' places; on disk where they are many."""
+    """A layer's values of each picture, (N, ...) float64, and the pictures' places; on disk where they are many."""
 
-    def __init__(self, *layers: str) -> None:
-        super().__init__(PLACES, *layers)
-        self.layers = layers
+    def __init__(self, layer: str) -> None:
+        super().__init__(PLACES, layer)
+        self.layer = layer
 
     def fresh(self) -> Gathered:
-        return Gathered(*self.layers)
+        return Gathered(self.layer)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         self.rows[PLACES].append(np.array(places, np.int64))
-        for name in self.layers:
-            self.rows[name].append(activations[name].astype(np.float64))
+        self.rows[self.layer].append(activations[self.layer].astype(np.float64))
 
 
 def gathered(

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
 from ..common.job import held, marked
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, pictures_only
 from .coalitions import derangements
 from .superpixels import Segments, Switches
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .games import every_subset, sampled_orders
 from .superpixels import Segments, Switches
 

@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array, Tensor
 from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from ...inputs.references import reference
-from ...results.attribution import Attribution
 from ...support.packages import needed
-from ..common.probe import Probe
+from ..common.method import Array, Attribution, Probe, Tensor
 
 Segments = int | tuple[int, int] | Array
 EXTRA = "pip install 'vizkit[explain]'"

@@ -7,13 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ...contract.backend import Mode, Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
 from ...inputs.outputs import Dense
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
 from ..common.layers import choose_layer
+from ..common.method import Attribution, ImageInput, Job, SettingError, Target, held
 from ..common.passes import gradients_and_scores, looking
 from .composites import Composite, composite
 from .lrp import relevant

@@ -8,14 +8,11 @@ import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
 from ...contract.errors import unknown
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..attribution.path import baseline_inputs, baseline_name
 from ..attribution.place import Place, total
 from ..attribution.ways import reported
 from ..common.checks import completeness
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Target, held
 from ..common.passes import INPUT, SCORES, VALUES, Pass
 from .differences import RULES
 

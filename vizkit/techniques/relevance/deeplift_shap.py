@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..attribution.path import baseline_inputs
 from ..attribution.ways import chosen_baselines, named
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held
 from .deeplift import mean_of
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..attribution.place import Place
 from ..common.job import Job, held, needs_relu
+from ..common.method import Attribution, ImageInput, Model, Neuron, Target
 from ..common.passes import strongest
 from ..common.relu import relu_mode
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
 from ..common.passes import as_they_are
 from .matrices import FLAT_ATTENTION, choose_attention, finished, needs_attention, seen
 
