@@ -7,8 +7,8 @@ from typing import Any
 from ..common.job import State, held, input_first
 from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target
 from ..common.passes import INPUT
-from .noisy import folded
 from .place import total
+from .smoothgrad import folded
 
 
 @input_first
