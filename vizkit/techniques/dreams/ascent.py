@@ -92,14 +92,11 @@ class Ascent:
                 self.model.recorded, (self._advanced, self._sizes, self._redirected)
             )
         given = loop.state | {DRAWN: self._drawn(loop)}
-        made = None
+        made = self._recorded(given)
         if rescued and self._objective.layers():
-            dead = self.model.ops.numpy(self._alive(given)[SIZE]) == 0 if self._judged != self._objective else None
-            made = self._recorded(given)
-            dead = self.model.ops.numpy(made[SIZE]) == 0 if dead is None else dead
-            if dead.any():
+            size = (self._alive(given) if self._judged != self._objective else made)[SIZE]
+            if (self.model.ops.numpy(size) == 0).any():
                 made = self._revived(given)
-        made = made or self._recorded(given)
         loop.trace.add(loop.leaves, made[VALUE])
         loop.state = {name: made[name] for name in loop.state}
         loop.step += 1

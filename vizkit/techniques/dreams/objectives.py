@@ -217,7 +217,8 @@ def gram(ops: Ops, maps: Tensor) -> Tensor:
     return ops.matmul(flat, ops.transpose(flat, (0, 2, 1))) / float(height * width)
 
 
-def _index(index: int | Sequence[int]) -> int | tuple[int, ...]:
+def index_of(index: int | Sequence[int]) -> int | tuple[int, ...]:
+    """A unit, or several as they are kept; SettingError for none."""
     if isinstance(index, int | np.integer):
         return int(index)
     listed = tuple(int(one) for one in index)
@@ -231,12 +232,12 @@ def unit(layer: str, index: int | Sequence[int], *, reduce: str = "mean") -> Obj
     units gives each picture of the batch its own (Erhan et al. 2009)."""
     if reduce not in REDUCTIONS:
         raise SettingError(f"reduce={reduce!r}: expected {' or '.join(map(repr, REDUCTIONS))}.")
-    return Unit(layer, _index(index), reduce)
+    return Unit(layer, index_of(index), reduce)
 
 
 def neuron(layer: str, index: int | Sequence[int], *, at: tuple[int, int] | None = None) -> Objective:
     """A channel's value at one position ``(row, column)`` of its map; None is the middle."""
-    return Neuron(layer, _index(index), at)
+    return Neuron(layer, index_of(index), at)
 
 
 def layer(name: str) -> Objective:
