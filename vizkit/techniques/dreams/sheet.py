@@ -49,7 +49,7 @@ def in_batches(
         for start in range(0, count, together):
             stop = min(start + together, count)
             kept = None if state is None else Path(state).with_stem(f"{Path(state).stem}-{start}")
-            shown = {"parametrisation": shape, "transforms": VIEWS, "checkpoint": kept}
+            shown: dict[str, Any] = {"parametrisation": shape, "transforms": VIEWS, "checkpoint": kept}
             found.append(render(model, aim(start, stop), **shown, **options))
             advance(stop, "")
     evidence = [one.evidence for one in found]
