@@ -132,7 +132,8 @@ class Job:
     def passes(self, reduce: Reduce, beside: Array | None = None, **options: Any) -> dict[str, Array]:
         """What ``reduce`` makes of all images, differentiated in batches, with those ``beside`` them (N, C, H, W);
         ``options`` as :func:`differentiate` has them."""
-        given = {"x": self.batch.tensor, "marks": targets.marks(self.model, self.table, self.targets)}
+        marks = self.model.ops.asarray(targets.marks(self.model, self.table, self.targets))
+        given = {"x": self.batch.tensor, "marks": marks}
         given |= {} if beside is None else {"beside": beside}
         found = self._each(differentiate(self.model, reduce, table=self.table, **options), given)
         self._choose([one.pop(LOGITS) for one in found])
@@ -154,13 +155,16 @@ class Job:
         return self._read([one[VALUES] for one in found])
 
     def _each(
-        self, run: Step, given: Mapping[str, Array], keep: Callable[[Leaves], Leaves] = dict, what: str = ""
+        self, run: Step, given: Mapping[str, Array | Tensor], keep: Callable[[Leaves], Leaves] = dict, what: str = ""
     ) -> list[Leaves]:
-        """What ``keep`` makes of each batch of what ``run`` makes of arrays that are given for all images."""
+        """What ``keep`` makes of each batch of what ``run`` makes of what is given for all images: arrays, which are
+        brought to the device batch by batch, and tensors that are there."""
         found, ops = list[Leaves](), self.model.ops
 
         def step(start: int, stop: int) -> None:
-            found.append(keep(run({name: ops.asarray(one[start:stop]) for name, one in given.items()})))
+            parts = {name: one[start:stop] for name, one in given.items()}
+            native = {name: ops.asarray(one) if isinstance(one, np.ndarray) else one for name, one in parts.items()}
+            found.append(keep(run(native)))
 
         self._run(len(self), step, what)
         return found
