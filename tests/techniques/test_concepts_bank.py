@@ -20,8 +20,7 @@ from vizkit.zoo import shapes
 
 pytest.importorskip("sklearn")
 from vizkit.techniques.concepts.factors import factorise, read
-from vizkit.techniques.concepts.importance import importance
-from vizkit.techniques.concepts.sobol import design, total_indices
+from vizkit.techniques.concepts.importance import design, importance, total_indices
 
 
 def ishigami(points: np.ndarray) -> np.ndarray:

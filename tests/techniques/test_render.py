@@ -207,7 +207,7 @@ def test_a_transparent_picture_lies_over_other_colours_at_each_step(model: Any) 
     moving = optimiser("adam", model.ops, 1e-6)
     ascent = Ascent(model, unit("2", [1, 2]) - 0.1 * alpha_sum(), (noted,), moving, 3)
     loop = ascent.begin(shape, 2)
-    loop.leaves["alpha"] = loop.leaves["alpha"] * 0.0 - 40.0
+    loop.state["leaf:alpha"] = loop.leaves["alpha"] * 0.0 - 40.0
     for step in range(3):
         ascent.step(loop, rescued=False)
         rng = np.random.default_rng([3, step, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def deletion(
     job = Probe(
         "deletion", model, image, target, output=output, input_range=input_range, fit=fit, batch_size=batch_size
     )
-    return _curves(job, maps, steps, reference(baseline, job.batch, model.spec), seed, insert=False)
+    return _by_share(job, maps, steps, baseline, seed, insert=False)
 
 
 def insertion(
@@ -108,23 +109,34 @@ def insertion(
     job = Probe(
         "insertion", model, image, target, output=output, input_range=input_range, fit=fit, batch_size=batch_size
     )
-    return _curves(job, maps, steps, reference(baseline, job.batch, model.spec), seed, insert=True)
+    return _by_share(job, maps, steps, baseline, seed, insert=True)
 
 
-def _curves(job: Probe, maps: Maps, steps: int, baselines: Array, seed: int, *, insert: bool) -> Curves:
+def _by_share(job: Probe, maps: Maps, steps: int, baseline: str, seed: int, *, insert: bool) -> Curves:
     if steps < 1:
         raise SettingError(f"steps={steps}: take at least 1.")
     values = as_maps(maps, count=len(job), size=job.size)
     fractions = np.linspace(0, 1, steps + 1)
-    counts = np.rint(fractions * values[0].size)[:, None, None]
-    scores = np.empty((len(job), steps + 1))
+    order = [places(one, seed)[None] for one in values]
+    return curves(job, order, np.rint(fractions * values[0].size), fractions, baseline, insert=insert)
+
+
+def curves(
+    job: Probe, turns: Sequence[Array], counts: Array, fractions: Array, baseline: str, *, insert: bool = False
+) -> Curves:
+    """The scores when what has its turn before each of ``counts`` (K,) is replaced by the baseline, or alone is not;
+    ``turns`` (C or 1, H, W) of each image say when a value has its. The area is the mean by the trapezoid rule."""
+    hidden = job.uploaded(reference(baseline, job.batch, job.model.spec))
+    scores = np.empty((len(job), len(counts)))
 
     def step(i: int, start: int, stop: int) -> None:
-        gone = places(values[i], seed) < counts[start:stop]
-        scores[i, start:stop] = job.probe_mixed(i, gone if insert else ~gone, baselines[i])
+        gone = turns[i] < counts[start:stop, None, None, None]
+        keep = job.model.ops.asarray(gone if insert else ~gone)
+        scores[i, start:stop] = job.probe(i, job.mixed(i, keep, hidden(i)))
 
-    job.each(steps + 1, step)
-    return Curves(fractions, scores, (scores[:, 1:] + scores[:, :-1]).mean(axis=1) / 2)
+    job.each(len(counts), step)
+    ends = scores if scores.shape[1] == 1 else (scores[:, 1:] + scores[:, :-1]) / 2
+    return Curves(fractions, scores, ends.mean(axis=1))
 
 
 def places(values: Array, seed: int) -> Array:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..contract.backend import Array, Model
+from ..contract.backend import Model
 from ..contract.errors import SettingError
 from ..inputs.images import ImageInput
-from ..inputs.references import reference
 from ..inputs.targets import Target
 from ..techniques.common.probe import Probe
 from ._maps import Maps
-from .faithfulness import Curves, places
+from .faithfulness import Curves, curves, places
 from .fidelity import attributions
 
 
@@ -69,7 +67,7 @@ def pixel_flipping(
         raise SettingError(f"step={step}: take 1 to {count} at a time.")
     turns = [places(one, seed) // size for one in phi]
     fractions = np.minimum(np.arange(1, -(-count // size) + 1) * size / count, 1.0)
-    return _curves(job, turns, fractions, reference(baseline, job.batch, model.spec))
+    return curves(job, turns, np.arange(1, len(fractions) + 1), fractions, baseline)
 
 
 def selectivity(
@@ -112,19 +110,5 @@ def selectivity(
     number = rows[:, None] * (columns[-1] + 1) + columns
     count = int(number[-1, -1]) + 1
     turns = [places(np.bincount(number.ravel(), one.ravel(), count), seed)[number][None] for one in phi]
-    return _curves(job, turns, np.arange(1, count + 1) / count, reference(baseline, job.batch, model.spec))
-
-
-def _curves(job: Probe, turns: Sequence[Array], fractions: Array, baselines: Array) -> Curves:
-    """The scores after each turn; ``turns`` (C or 1, H, W) of each image say in which one a value goes."""
-    ops = job.model.ops
-    scores = np.empty((len(job), len(fractions)))
-    hidden = job.uploaded(baselines)
-
-    def step(i: int, start: int, stop: int) -> None:
-        keep = np.stack([turns[i] > k for k in range(start, stop)])
-        scores[i, start:stop] = job.probe(i, job.mixed(i, ops.asarray(keep), hidden(i)))
-
-    job.each(len(fractions), step)
-    ends = scores if scores.shape[1] == 1 else (scores[:, 1:] + scores[:, :-1]) / 2
-    return Curves(fractions, scores, ends.mean(axis=1))
+    steps = np.arange(1, count + 1)
+    return curves(job, turns, steps, steps / count, baseline)

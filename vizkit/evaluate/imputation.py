@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, VizkitError
+from ..contract.errors import SettingError
 from ..inputs.images import ImageInput
 from ..inputs.targets import Target
+from ..support.packages import needed
 from ..techniques.common.noise import generator
 from ..techniques.common.probe import Probe
 from ._maps import Maps, as_maps
 from .faithfulness import Curves, places
 
-NEIGHBOURS = tuple(
-    ((dy, dx), 1 / 6 if dy == 0 or dx == 0 else 1 / 12) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
-)
-"""Offset and weight of a pixel's eight neighbours."""
 OUTPUTS = ("accuracy", "probability", "logit")
 PERCENTAGES = (10.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0)
 
@@ -86,12 +84,8 @@ def road(
 
     def step(i: int, start: int, stop: int) -> None:
         place = places(values[i], seed)
-        x = np.stack(
-            [
-                impute(job.x[i], place < round(fractions[k] * place.size), noise, generator(seed, k + 1))
-                for k in range(start, stop)
-            ]
-        )
+        gone = [(k, place < round(fractions[k] * place.size)) for k in range(start, stop)]
+        x = np.stack([impute(job.x[i], removed, noise, generator(seed, k + 1)) for k, removed in gone])
         found = job.table_of(model.ops.asarray(x))
         if output == "accuracy":
             scores[i, start:stop] = found[:, :classes].argmax(axis=1) == job.chosen[i]
@@ -129,8 +123,13 @@ def impute(image: Array, removed: Array, noise: float = 0.0, rng: np.random.Gene
         raise SettingError("All pixels are removed; nothing is left to impute them from.")
     if not removed.any():
         return out
-    left, right = _system(out, removed)
-    solved = _solve(left, right)
+    said = "ROAD needs SciPy. Install it with: pip install 'vizkit[explain]'"
+    sparse, linalg = needed("scipy.sparse", said), needed("scipy.sparse.linalg", said)
+    gone = removed.ravel()
+    rows = _neighbours(*removed.shape)[gone]
+    system = (sparse.diags(np.ravel(rows.sum(axis=1))) - rows[:, gone]).tocsc()
+    right = rows[:, ~gone] @ out[:, ~removed].T
+    solved = np.asarray(linalg.spsolve(system, right)).reshape(right.shape)
     if noise:
         drawn = (rng if rng is not None else np.random.default_rng(0)).standard_normal(solved.shape)
         solved = solved + noise * drawn
@@ -138,35 +137,10 @@ def impute(image: Array, removed: Array, noise: float = 0.0, rng: np.random.Gene
     return out
 
 
-def _system(image: Array, removed: Array) -> tuple[tuple[Array, Array, Array], Array]:
-    """Entries (value, row, column) and right-hand sides (n, C) of the system for n removed pixels."""
-    height, width = removed.shape
-    number = np.full(removed.shape, -1)
-    number[removed] = np.arange(removed.sum())
-    ys, xs = np.nonzero(removed)
-    own = np.arange(len(ys))
-    diagonal = np.zeros(len(ys))
-    right = np.zeros((len(ys), len(image)))
-    entries: list[tuple[Array, Array, Array]] = []
-    for (dy, dx), weight in NEIGHBOURS:
-        valid = (ys + dy >= 0) & (ys + dy < height) & (xs + dx >= 0) & (xs + dx < width)
-        y, x, row = ys[valid] + dy, xs[valid] + dx, own[valid]
-        diagonal[row] += weight
-        other = number[y, x]
-        kept = other < 0
-        right[row[kept]] += weight * image[:, y[kept], x[kept]].T
-        entries.append((np.full((~kept).sum(), -weight), row[~kept], other[~kept]))
-    entries.append((diagonal, own, own))
-    value, row, column = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    return (value, row, column), right
+@lru_cache(maxsize=4)
+def _neighbours(height: int, width: int) -> Any:
+    """Sparse (H W, H W): what the pixels next to each one weigh, and those that touch its corners."""
+    from scipy import sparse
 
-
-def _solve(entries: tuple[Array, Array, Array], right: Array) -> Array:
-    try:
-        from scipy.sparse import csc_matrix
-        from scipy.sparse.linalg import spsolve
-    except ImportError:
-        raise VizkitError("ROAD needs SciPy. Install it with: pip install 'vizkit[explain]'") from None
-    value, row, column = entries
-    matrix: Any = csc_matrix((value, (row, column)), shape=(len(right), len(right)))
-    return np.asarray(spsolve(matrix, right)).reshape(right.shape)
+    down, across = (sparse.csr_matrix(np.eye(side, k=1) + np.eye(side, k=-1)) for side in (height, width))
+    return (sparse.kronsum(across, down) / 6 + sparse.kron(down, across) / 12).tocsr()

@@ -154,11 +154,8 @@ def random_logit(
     classes = job.table.dense.classes
     if any(index is None or index >= classes for index in job.chosen) or classes < 2:
         raise SettingError(f"target={target!r} of {classes} classes: the check needs a class, and another one.")
-    others = [
-        (index + 1 + int(generator(seed, index).integers(classes - 1))) % classes
-        for index in job.chosen
-        if index is not None
-    ]
+    known = [index for index in job.chosen if index is not None]
+    others = [(index + 1 + int(generator(seed, index).integers(classes - 1))) % classes for index in known]
     shape = np.abs if absolute else np.asarray
     asked = shape(explain(method, model, job.batch, job.handed))
     other = shape(explain(method, model, job.batch, others))

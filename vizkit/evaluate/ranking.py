@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +46,7 @@ class Ranking(Result):
     metrics: tuple[str, ...]
     per_image: Array
     mean_rank: Array
-
-    def arrays(self) -> dict[str, Array]:
-        names = {"methods": np.array(self.methods), "metrics": np.array(self.metrics)}
-        return {"values": self.values, "per_image": self.per_image, "mean_rank": self.mean_rank, **names}
+    stored: ClassVar[tuple[str, ...]] = ("values", "per_image", "mean_rank", "methods", "metrics")
 
     def records(self) -> list[dict[str, Any]]:
         """A row a method, the best first; ``control`` marks those that know nothing of the network."""
@@ -93,8 +90,8 @@ class Ranking(Result):
             else:
                 writer = csv.writer(stream)
                 writer.writerow(["method", "mean_rank", *self.metrics])
-                for name, mean, row in zip(self.methods, self.mean_rank, self.values, strict=True):
-                    writer.writerow([name, repr(float(mean)), *(repr(float(value)) for value in row)])
+                for name, mean, row in zip(self.methods, self.mean_rank.tolist(), self.values.tolist(), strict=True):
+                    writer.writerow([name, *map(repr, (mean, *row))])
         return target
 
 
@@ -168,14 +165,11 @@ def rank(
     order = np.argsort(mean_rank, kind="stable")
     named = targets.labels(model, job.table, job.chosen)
     listed = [{"index": i, "label": t} for i, t in zip(job.chosen, named, strict=True)]
-    made = provenance(
-        model,
-        "rank",
-        {"methods": list(contenders), "metrics": names, "options": settings, "target": listed, "seed": seed}
-        | {"fit": fit, "input_range": job.batch.input_range},
-        job.batch,
-    )
-    ordered = tuple(list(contenders)[k] for k in order)
+    asked = {
+        "methods": list(contenders), "metrics": names, "options": settings, "target": listed, "seed": seed,
+        "fit": fit, "input_range": job.batch.input_range,
+    }  # fmt: skip
+    made, ordered = provenance(model, "rank", asked, job.batch), tuple(list(contenders)[k] for k in order)
     return Ranking(values[order], made, ordered, tuple(names), per_image[order], mean_rank[order])
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..support.files import replacing
+from ..support.packages import needed
 
 RATE = 12
 """Frames a second."""
@@ -32,35 +33,22 @@ def write(frames: Sequence[Array], path: Path, made: Mapping[str, Any], rate: in
     with replacing(path) as temporary:
         if path.suffix == ".gif":
             first, *rest = shown
-            first.save(
-                temporary,
-                "GIF",
-                save_all=True,
-                append_images=rest,
-                duration=1000 // rate,
-                loop=0,
-                comment=text.encode(),
-            )
+            options: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": 1000 // rate, "loop": 0}
+            first.save(temporary, "GIF", comment=text.encode(), **options)
         else:
             _mp4(shown, temporary, text, rate)
     return path
 
 
 def _side_by_side(frame: Array, size: tuple[int, int]) -> Image.Image:
-    tiles = [Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in frame]
-    strip = Image.new("RGB", (size[0] * len(tiles), size[1]))
-    for k, tile in enumerate(tiles):
-        strip.paste(tile, (k * size[0], 0))
-    return strip
+    tiles = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)) for one in frame]
+    return Image.fromarray(np.hstack(tiles))
 
 
 def _mp4(shown: Sequence[Image.Image], path: Path, text: str, rate: int) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError:
-        raise SettingError("An MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg. A GIF needs nothing.") from None
+    said = "An MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg. A GIF needs nothing."
     width, height = (side - side % 2 for side in shown[0].size)
-    writer = imageio_ffmpeg.write_frames(
+    writer = needed("imageio_ffmpeg", said, SettingError).write_frames(
         str(path),
         (width, height),
         fps=rate,

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from ..contract.backend import Array
 from ..contract.errors import SettingError
+from ..inputs import images
 from ..support.files import replacing
+from ..support.packages import needed
 from .files import PROVENANCE, figure_bytes, save_figure
 
 if TYPE_CHECKING:
@@ -46,6 +49,11 @@ class Result:
 
     values: Array
     provenance: Mapping[str, Any]
+    stored: ClassVar[tuple[str, ...]] = ("values",)
+    """Fields that :meth:`save` writes into an ``.npz``."""
+    compared: ClassVar[tuple[str, str]] = ("values", "values")
+    """What two backends are compared by, in words, and the field. Of an optimised picture it is what was reached: the
+    pixels of a chaotic loop part from the first rounding on."""
 
     def figure(self) -> Figure:
         """A matplotlib figure, not registered with pyplot; :mod:`vizkit.draw` says what it shows. Raises TypeError
@@ -103,19 +111,16 @@ class Result:
         Raises SettingError where the result is no table, or pandas is not installed.
         """
         rows = self.records()
-        try:
-            import pandas
-        except ImportError:
-            raise SettingError("to_frame() needs pandas: pip install pandas. records() gives plain rows.") from None
-        return pandas.DataFrame(rows)
+        said = "to_frame() needs pandas: pip install pandas. records() gives plain rows."
+        return needed("pandas", said, SettingError).DataFrame(rows)
 
     def arrays(self) -> dict[str, Array]:
         """What :meth:`save` writes into an ``.npz``."""
-        return {"values": self.values}
+        return {name: np.asarray(getattr(self, name)) for name in self.stored}
 
     def comparable(self) -> tuple[str, Array]:
-        """What two backends are compared by, and its name."""
-        return "values", self.values
+        """What two backends are compared by, after its name."""
+        return self.compared[0], attrgetter(self.compared[1])(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the figure (``.png``, ``.pdf``, ``.svg``) or the raw arrays (``.npz``), with the provenance inside.
@@ -137,6 +142,14 @@ class Result:
         made = self.provenance
         shape = f"values {self.values.shape} {self.values.dtype}"
         return f"<{made['technique']} of {made['model']} in {made['backend']}: {shape}>"
+
+
+class Pictured(Result):
+    """A result whose ``values`` are pictures (N, C, H, W) in 0..1."""
+
+    def pictures(self) -> Array:
+        """uint8 (N, H, W, 3), for the eye."""
+        return images.picture(self.values)
 
 
 def chosen(result: Result, which: int | slice) -> tuple[list[int], dict[str, Any]]:

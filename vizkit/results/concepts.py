@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..inputs import images
 from ..inputs.images import Batch
 from ..support.files import replacing
-from .base import Result
-from .files import PROVENANCE
+from .base import Pictured, Result
+from .files import write_png
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,15 +36,14 @@ class Tcav(Result):
     layer: str
     label: str
     alpha: float
+    stored: ClassVar[tuple[str, ...]] = (
+        "values", "magnitudes", "random", "accuracy", "p_values", "vectors", "concepts",
+    )  # fmt: skip
 
     @property
     def significant(self) -> Array:
         """(K,): whether a concept's scores differ from those of random concepts."""
         return np.asarray(self.p_values < self.alpha)
-
-    def arrays(self) -> dict[str, Array]:
-        names = ("values", "magnitudes", "random", "accuracy", "p_values", "vectors")
-        return {name: getattr(self, name) for name in names} | {"concepts": np.array(self.concepts)}
 
     def records(self) -> list[dict[str, Any]]:
         """A row a concept."""
@@ -78,10 +74,7 @@ class ConceptBank(Result):
     layer: str
     label: str
     error: float
-
-    def arrays(self) -> dict[str, Array]:
-        names = ("values", "importance", "coefficients", "best", "crops", "boxes")
-        return {name: getattr(self, name) for name in names} | {"names": np.array(self.names)}
+    stored: ClassVar[tuple[str, ...]] = ("values", "importance", "coefficients", "best", "crops", "boxes", "names")
 
     def records(self) -> list[dict[str, Any]]:
         """A row a concept, the most important first."""
@@ -98,31 +91,22 @@ class ConceptMaps(Result):
     importance: Array
     layer: str
     batch: Batch
+    stored: ClassVar[tuple[str, ...]] = ("values", "coefficients", "importance")
 
     def arrays(self) -> dict[str, Array]:
-        names = ("values", "coefficients", "importance")
-        return {name: getattr(self, name) for name in names} | {"pictures": self.batch.pictures}
+        return super().arrays() | {"pictures": self.batch.pictures}
 
 
 @dataclass(frozen=True, repr=False)
-class Caricature(Result):
+class Caricature(Pictured):
     """``values`` (L, C, H, W) in 0..1, a picture for each of ``layers``; ``cosine`` (L,) between the layer's values for
     it and for the photo, 1 at best; ``photo`` uint8 (H, W, 3)."""
 
     layers: tuple[str, ...]
     cosine: Array
     photo: Array
-
-    def arrays(self) -> dict[str, Array]:
-        return {"values": self.values, "cosine": self.cosine, "photo": self.photo}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The cosine reached: the pixels of a chaotic loop part from the first rounding on."""
-        return "cosine", self.cosine
-
-    def pictures(self) -> Array:
-        """uint8 (L, H, W, 3), for the eye."""
-        return images.picture(self.values)
+    stored: ClassVar[tuple[str, ...]] = ("values", "cosine", "photo")
+    compared: ClassVar[tuple[str, str]] = ("cosine", "cosine")
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,14 +119,8 @@ class SpriteMap(Result):
     activation: Array
     failed: Array
     columns: int
-
-    def arrays(self) -> dict[str, Array]:
-        names = ("values", "activation", "failed")
-        return {name: getattr(self, name) for name in names} | {"units": np.array(self.units)}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The activation reached: the pixels of a chaotic loop part from the first rounding on."""
-        return "activation reached", self.activation
+    stored: ClassVar[tuple[str, ...]] = ("values", "activation", "failed", "units")
+    compared: ClassVar[tuple[str, str]] = ("activation reached", "activation")
 
     def records(self) -> list[dict[str, Any]]:
         """A row a sprite: its unit, and where it lies in the sheet, in pixels."""
@@ -167,10 +145,8 @@ class SpriteMap(Result):
         target = Path(path)
         if target.suffix != ".png":
             return super().save(target)
-        info = PngInfo()
-        info.add_text(PROVENANCE, json.dumps(self.provenance))
         with replacing(target) as temporary:
-            Image.fromarray(self.sheet()).save(temporary, "PNG", pnginfo=info)
+            write_png(self.sheet(), temporary, self.provenance)
         return target
 
 
@@ -192,10 +168,7 @@ class ActivationAtlas(Result):
     names: tuple[str, ...]
     layer: str
     grid: int
-
-    def arrays(self) -> dict[str, Array]:
-        names = ("values", "cells", "counts", "icons", "places", "cell", "picture")
-        return {name: getattr(self, name) for name in names} | {"names": np.array(self.names)}
+    stored: ClassVar[tuple[str, ...]] = ("values", "cells", "counts", "icons", "places", "cell", "picture", "names")
 
     def records(self) -> list[dict[str, Any]]:
         """A row a cell: its place, how many activations it holds, and the labels most attributed."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..contract.backend import Array
 from ..inputs import images
-from ..inputs import images as pixels
 from .animation import write
-from .base import Result
+from .base import Pictured
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Stage:
 
 
 @dataclass(frozen=True, repr=False)
-class Dream(Result):
+class Dream(Pictured):
     """``values`` (units, C, H, W) in the model's dtype: the last pictures, 0..1 before clipping. ``activation`` and
     ``loss`` (stages, units) trace the optimisation, ``step_activation`` (stages * steps, units) every step of it;
     ``strip`` are six stages from first to last."""
@@ -41,18 +40,8 @@ class Dream(Result):
     loss: Array
     step_activation: Array
     strip: tuple[Stage, ...]
-
-    def arrays(self) -> dict[str, Array]:
-        names = ("values", "activation", "loss", "step_activation")
-        return {name: getattr(self, name) for name in names} | {"sizes": np.array(self.sizes)}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The activation of each stage: the pixels of a chaotic loop part from the first rounding on."""
-        return "activation of each stage", self.activation
-
-    def pictures(self) -> Array:
-        """uint8 (units, H, W, 3), for the eye."""
-        return images.picture(self.values)
+    stored: ClassVar[tuple[str, ...]] = ("values", "activation", "loss", "step_activation", "sizes")
+    compared: ClassVar[tuple[str, str]] = ("activation of each stage", "activation")
 
     def clipped(self) -> Array:
         """Share (units,) of the last pictures' values that lie outside 0..1 and that no screen can show."""
@@ -61,7 +50,7 @@ class Dream(Result):
 
 
 @dataclass(frozen=True, repr=False)
-class DeepDream(Result):
+class DeepDream(Pictured):
     """``values`` (1, C, H, W) in 0..1; ``photo`` uint8 (H, W, 3), what it was; ``trace`` (octaves * steps,) the
     objective at every step; ``sizes`` (height, width) of every octave; ``aim`` what was climbed, in words."""
 
@@ -69,38 +58,20 @@ class DeepDream(Result):
     trace: Array
     sizes: tuple[tuple[int, int], ...]
     aim: str
-
-    def arrays(self) -> dict[str, Array]:
-        return {"values": self.values, "photo": self.photo, "trace": self.trace}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The objective at each step: the pixels of a chaotic loop part from the first rounding on."""
-        return "objective of each step", self.trace
-
-    def pictures(self) -> Array:
-        """uint8 (1, H, W, 3), for the eye."""
-        return pixels.picture(self.values)
+    stored: ClassVar[tuple[str, ...]] = ("values", "photo", "trace")
+    compared: ClassVar[tuple[str, str]] = ("objective of each step", "trace")
 
 
 @dataclass(frozen=True, repr=False)
-class Inversion(Result):
+class Inversion(Pictured):
     """``values`` (L, C, H, W) in 0..1, a picture for each of ``layers``; ``distance`` (L,) is ``|a - a0|^2 / |a0|^2``
     of the layer's values at the end, 0 at best; ``photo`` uint8 (H, W, 3)."""
 
     layers: tuple[str, ...]
     distance: Array
     photo: Array
-
-    def arrays(self) -> dict[str, Array]:
-        return {"values": self.values, "distance": self.distance, "photo": self.photo}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The distance reached: the pixels of a chaotic loop part from the first rounding on."""
-        return "distance", self.distance
-
-    def pictures(self) -> Array:
-        """uint8 (L, H, W, 3), for the eye."""
-        return pixels.picture(self.values)
+    stored: ClassVar[tuple[str, ...]] = ("values", "distance", "photo")
+    compared: ClassVar[tuple[str, str]] = ("distance", "distance")
 
 
 SURVIVES = 0.5
@@ -146,7 +117,7 @@ Frame = tuple[int, Array]
 
 
 @dataclass(frozen=True, repr=False)
-class Rendering(Result):
+class Rendering(Pictured):
     """``values`` (N, C, H, W) in 0..1; ``alpha`` (N, 1, H, W) or None. ``trace`` (steps, N) is the objective at every
     step, as the transforms showed the picture. ``evidence`` says what the pictures are worth. ``frames`` are (step,
     uint8 pictures (N, h, w, 3)), as many as were asked for. ``titles`` name the pictures."""
@@ -155,10 +126,12 @@ class Rendering(Result):
     evidence: Evidence
     alpha: Array | None = None
     frames: tuple[Frame, ...] = ()
-    titles: tuple[str, ...] = field(default=())
+    titles: tuple[str, ...] = ()
+    stored: ClassVar[tuple[str, ...]] = ("values", "trace")
+    compared: ClassVar[tuple[str, str]] = ("activation reached", "evidence.activation")
 
     def arrays(self) -> dict[str, Array]:
-        found = {"values": self.values, "trace": self.trace, **self.evidence.arrays()}
+        found = super().arrays() | self.evidence.arrays()
         return found if self.alpha is None else found | {"alpha": self.alpha}
 
     def records(self) -> list[dict[str, Any]]:
@@ -167,14 +140,10 @@ class Rendering(Result):
         titles = self.titles or [str(k) for k in range(len(self))]
         return [{"picture": t} | {name: one[k] for name, one in columns.items()} for k, t in enumerate(titles)]
 
-    def comparable(self) -> tuple[str, Array]:
-        """The activation reached: the pixels of a chaotic loop part from the first rounding on."""
-        return "activation reached", self.evidence.activation
-
     def pictures(self) -> Array:
         """uint8 (N, H, W, 3), for the eye; transparent ones on white."""
         shown = self.values if self.alpha is None else self.values * self.alpha + (1.0 - self.alpha)
-        return pixels.picture(shown)
+        return images.picture(shown)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """As every result; and ``.gif`` or ``.mp4`` of the frames, which ``every`` must have asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Factorization(Result):
     concepts: Array
     scores: Array
     tops: tuple[tuple[Prediction, ...], ...]
+    stored: ClassVar[tuple[str, ...]] = ("values", "concepts", "scores")
 
     def enlarged(self) -> Array:
         """(N, K, H, W) float64: the same at the pictures' size, bilinear with half-pixel centres."""
@@ -51,8 +52,7 @@ class Factorization(Result):
         ]
 
     def arrays(self) -> dict[str, Array]:
-        extra = {"concepts": self.concepts, "scores": self.scores, "pictures": self.batch.pictures}
-        return {"values": self.values, **extra}
+        return super().arrays() | {"pictures": self.batch.pictures}
 
     def __getitem__(self, which: int | slice) -> Factorization:
         """One picture's concepts, or some pictures'."""

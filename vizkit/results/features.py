@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -97,9 +97,7 @@ class TopUnits(Result):
     layer: str
     units: tuple[int, ...]
     every: Array
-
-    def arrays(self) -> dict[str, Array]:
-        return {"values": self.values, "units": np.array(self.units), "every": self.every}
+    stored: ClassVar[tuple[str, ...]] = ("values", "units", "every")
 
     def records(self) -> list[dict[str, Any]]:
         """A row a unit, the strongest first."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from ..contract.backend import Array
 from ..inputs.images import Batch
@@ -98,15 +96,10 @@ class ReceptiveFields(Result):
     boxes: tuple[tuple[int, int, int, int], ...]
     sizes: tuple[float, ...]
     batch: Batch
+    stored: ClassVar[tuple[str, ...]] = ("values", "layers", "boxes", "sizes")
 
     def arrays(self) -> dict[str, Array]:
-        return {
-            "values": self.values,
-            "layers": np.array(self.layers),
-            "boxes": np.array(self.boxes),
-            "sizes": np.array(self.sizes),
-            "pictures": self.batch.pictures,
-        }
+        return super().arrays() | {"pictures": self.batch.pictures}
 
     def records(self) -> list[dict[str, Any]]:
         """A row a layer: the theoretical size and stride, the middle unit's box within the picture, the effective

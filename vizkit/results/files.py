@@ -8,12 +8,13 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ..contract.backend import Model
+from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
 from ..inputs.images import Batch
 from ..support.command import COMMAND
@@ -104,6 +105,13 @@ def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int 
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
     with replacing(target) as temporary:
         figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
+
+
+def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any]) -> None:
+    """A picture uint8 (H, W, 3), pixel by pixel, with its provenance inside."""
+    info = PngInfo()
+    info.add_text(PROVENANCE, json.dumps(made))
+    Image.fromarray(picture).save(target, "PNG", pnginfo=info)
 
 
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:

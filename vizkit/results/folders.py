@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,12 +34,12 @@ class TopPatches(Result):
     boxes: Array
     pictures: Pictures
     spec: InputSpec
+    stored: ClassVar[tuple[str, ...]] = ("values", "places", "positions", "boxes")
 
     def arrays(self) -> dict[str, Array]:
         names = np.array([[self.pictures.names[place] if place >= 0 else "" for place in row] for row in self.places])
         units = {"layers": np.array([layer for layer, _ in self.units]), "units": np.array([u for _, u in self.units])}
-        found = {"values": self.values, "places": self.places, "positions": self.positions, "boxes": self.boxes}
-        return {**found, "names": names, **units}
+        return super().arrays() | {"names": names, **units}
 
     def records(self) -> list[dict[str, Any]]:
         """A row a patch, by unit, the best first."""
@@ -105,14 +105,11 @@ class Embedding(Result):
     method: str
     trustworthiness: float
     accuracy: Mapping[str, float]
+    stored: ClassVar[tuple[str, ...]] = ("values", "features", "names")
+    compared: ClassVar[tuple[str, str]] = ("features", "features")
 
     def arrays(self) -> dict[str, Array]:
-        labels = np.array([label or "" for label in self.labels])
-        return {"values": self.values, "features": self.features, "names": np.array(self.names), "labels": labels}
-
-    def comparable(self) -> tuple[str, Array]:
-        """The features: the places of a chaotic optimisation part from the first rounding on."""
-        return "features", self.features
+        return super().arrays() | {"labels": np.array([label or "" for label in self.labels])}
 
     def records(self) -> list[dict[str, Any]]:
         """A row a picture."""

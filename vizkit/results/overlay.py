@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
-
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..support.files import replacing
-from .files import PROVENANCE
+from .files import write_png
 
 COLOURS = "inferno"
 """Matplotlib's colour map of maps without a sign."""
@@ -46,17 +43,12 @@ class Overlay:
         paths = [target.with_stem(f"{target.stem}-{i + 1}") if several else target for i in range(len(self))]
         for one, picture in zip(paths, self.pictures, strict=True):
             with replacing(one) as temporary:
-                Image.fromarray(picture).save(temporary, format="PNG", pnginfo=self._said())
+                write_png(picture, temporary, self.provenance)
         return paths
-
-    def _said(self) -> PngImagePlugin.PngInfo:
-        found = PngImagePlugin.PngInfo()
-        found.add_text(PROVENANCE, json.dumps(self.provenance))
-        return found
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()
-        Image.fromarray(self.pictures[0]).save(stream, format="PNG", pnginfo=self._said())
+        write_png(self.pictures[0], stream, self.provenance)
         return stream.getvalue()
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 from ..contract.backend import Model
 from ..contract.errors import SettingError
@@ -20,6 +21,7 @@ MOST_ON_DEVICE = 128
 """The same on a device that says how much memory it has left."""
 SHARE = 0.5
 """The part of what is left that a batch may take."""
+Made = TypeVar("Made")
 
 
 def activations(model: Model) -> int:
@@ -67,3 +69,12 @@ def run(
             if start < total:
                 model.ops.tidy()
     return size
+
+
+def collected(
+    model: Model, total: int, batch_size: int | None, step: Callable[[int, int], Made], label: str
+) -> list[Made]:
+    """What ``step(start, stop)`` gives for each batch of :func:`run`, in order."""
+    found: list[Made] = []
+    run(model, total, batch_size, lambda start, stop: found.append(step(start, stop)), label)
+    return found

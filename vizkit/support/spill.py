@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from typing import IO
 
 import numpy as np
@@ -54,3 +55,19 @@ class Rows:
         if not math.prod(shape):
             return np.empty(shape, like.dtype)
         return np.memmap(self.file, like.dtype, mode="c", shape=shape)
+
+
+class Spilled:
+    """Rows under names, as a reader of pictures gathers them."""
+
+    grows = True
+
+    def __init__(self, *names: str) -> None:
+        self.rows = {name: Rows() for name in names}
+
+    def state(self) -> dict[str, Array]:
+        return {name: one.array() for name, one in self.rows.items()}
+
+    def merge(self, part: Mapping[str, Array]) -> None:
+        for name, one in self.rows.items():
+            one.append(part[name])

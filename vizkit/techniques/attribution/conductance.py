@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
 from ..common.layers import choose_layer
+from ..common.method import Attribution, ImageInput, Job, Model, Neuron, SettingError, Target, held
 from .flow import EVEN, along, steps_of, through
 from .place import Place, total
 from .quadrature import quadrature

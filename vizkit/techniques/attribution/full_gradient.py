@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.checks import completeness
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
 from ..common.passes import VALUES
 from .terms import SCORE, TOTAL, Term, Terms, lies
+from .ways import reported
 
 SCALES = ("channel", "none")
 
@@ -71,5 +67,4 @@ def full_gradient(
         "made of affine layers, ReLUs and pools; the map lacks their part."
     )
     error = completeness(found[TOTAL], found[SCORE], job.whats, advice)
-    extra = {"completeness_error": error}
-    return job.result(found[VALUES], extra=extra, completeness_error=error.tolist())
+    return job.result(found[VALUES], **reported(error))

@@ -7,12 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..common.checks import relative_error
 from ..common.job import Job, State, added, held, input_first
+from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target, Tensor
 from ..common.noise import Noise
 from .path import draw
 from .place import Place, total

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, input_first
+from ..common.method import Attribution, ImageInput, Model, Neuron, Target
 from .place import Place, total
 from .quadrature import quadrature
 from .ways import Ways, chosen_baselines, complete, named, reported, starts_of

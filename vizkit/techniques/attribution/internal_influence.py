@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.checks import FLAT_LAYER
-from ..common.job import Job, held
 from ..common.layers import choose_layer
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held
 from .place import Place, total
 from .quadrature import quadrature
 from .ways import Ways, chosen_baselines, named, starts_of

@@ -11,7 +11,7 @@ import numpy as np
 from ...contract.backend import Array, Leaves, Ops, Tensor
 from ...results.attribution import Attribution
 from ...support import batching
-from ..common.job import Job
+from ..common.job import Job, joined
 from ..common.layers import choose_layer
 from ..common.maps import enlarged
 from ..common.passes import INPUT, VALUES, Pass
@@ -45,7 +45,7 @@ class Place:
             return x
         model, size = self.job.model, self.job.batch_size or batching.fitting(self.job.model)
         parts = [model.forward(x[k : k + size], (self.layer,))[self.layer] for k in range(0, len(x), size)]
-        return model.ops.detach(parts[0] if len(parts) == 1 else model.ops.concat(parts))
+        return model.ops.detach(joined(model.ops, parts))
 
     def gradients(self, *, times_value: bool = False, **options: Any) -> Array:
         """The gradient (N, ...) there, or the value times the gradient, of all pictures."""

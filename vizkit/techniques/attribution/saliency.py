@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...contract.backend import Mode, Model
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, input_first
+from ..common.method import Attribution, ImageInput, Neuron, SettingError, Target
 from ..common.passes import VALUES, strongest, strongest_gradient
 from .place import Place
 
@@ -65,9 +62,6 @@ def saliency(
         DisconnectedError where it comes behind the ``neuron``.
 
     Believe:
-        Believe it as local sensitivity: which pixels move the score if nudged, not what they have contributed.
-
-    Believe:
         Believe it as where a tiny change of a pixel moves the score; it is noisy, and says nothing of large changes.
 
     Example:
@@ -86,19 +80,10 @@ def saliency(
         target, batch_size = targets.ALL, 1
     input_range = input_range or ("unit" if published else "imagenet")
     fit = fit or ("squash" if published else "crop")
-    shown_seed = seed if published else None
     job = Job(
-        "saliency",
-        model,
-        image,
-        target,
-        neuron=neuron,
-        input_range=input_range,
-        fit=fit,
-        batch_size=batch_size,
-        mode=mode,
-        seed=shown_seed,
-    )
+        "saliency", model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size,
+        mode=mode, seed=seed if published else None,
+    )  # fmt: skip
     forward_mode = Mode(training=np.random.default_rng(seed) if published else None)
     if layer is None:
         return job.result(job.passes(strongest_gradient, mode=forward_mode)[VALUES])

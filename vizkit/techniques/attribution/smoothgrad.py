@@ -1,14 +1,14 @@
-"""Statistics of the gradient under noise: its mean, its variance, its mean square."""
+"""The mean of the gradient under noise, and what its other statistics share with it."""
 
 from __future__ import annotations
 
-from ...contract.backend import Leaves, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
-from ..common.job import State, added, held, input_first
+from typing import Any
+
+from ..common.job import Fold, State, added, held, input_first
+from ..common.method import Array, Attribution, ImageInput, Job, Leaves, Model, Neuron, Target
+from ..common.noise import Noise
 from ..common.passes import INPUT, strongest
-from .noisy import folded
+from .place import Place
 
 
 @input_first
@@ -58,6 +58,25 @@ def smoothgrad(
     def fold(_: int, which: range, gradients: Leaves, state: State | None) -> State:
         return added(state, ops.sum(ops.double(gradients[leaf]), 0))
 
-    settings = samples, noise, seed, batch_size, input_range, fit
-    place, (sums,) = folded("smoothgrad", model, image, target, *settings, fold, layer, neuron)
+    how: dict[str, Any] = {"neuron": neuron, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+    place, (sums,) = folded("smoothgrad", model, image, target, fold, layer, samples, noise, seed, **how)
     return place.result(sums / samples, strongest)
+
+
+def folded(
+    technique: str,
+    model: Model,
+    image: ImageInput,
+    target: Target,
+    fold: Fold,
+    layer: str | None,
+    samples: int,
+    noise: float,
+    seed: int,
+    **options: Any,
+) -> tuple[Place, list[Array]]:
+    """What ``fold`` makes of the gradients at noisy copies. The target None is the top-1 of the image without noise."""
+    job = Job(technique, model, image, target, samples=samples, noise=noise, seed=seed, **options)
+    place, drawn = Place(job, layer), Noise(job, noise, seed, samples)
+    job.settle()
+    return place, job.samples(samples, drawn.noisy, fold, **place.options)

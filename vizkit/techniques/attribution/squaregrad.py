@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Leaves, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
+from typing import Any
+
 from ..common.job import State, added, held, input_first
+from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target
 from ..common.passes import INPUT
-from .noisy import folded
 from .place import total
+from .smoothgrad import folded
 
 
 @input_first
@@ -47,6 +46,6 @@ def squaregrad(
         here = ops.double(gradients[leaf])
         return added(state, ops.sum(here * here, 0))
 
-    settings = samples, noise, seed, batch_size, input_range, fit
-    place, (sums,) = folded("squaregrad", model, image, target, *settings, fold, layer, neuron)
+    how: dict[str, Any] = {"neuron": neuron, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+    place, (sums,) = folded("squaregrad", model, image, target, fold, layer, samples, noise, seed, **how)
     return place.result(sums / samples, total)

@@ -9,7 +9,7 @@ import numpy as np
 from ...contract.backend import Array, Leaves, Model, Ops, Tensor
 from ...contract.grid import Grid
 from ...contract.spec import InputSpec
-from ..common.maps import enlarged, quotient
+from ..common.maps import enlarged, stretched
 from ..common.passes import INPUT, VALUES, Pass
 
 TOTAL, SCORE = "total", "score"
@@ -68,6 +68,5 @@ def _psi(ops: Ops, term: Tensor, scale: str) -> Tensor:
     """(N, C, h, w) to (N, h, w): absolute values, each channel rescaled to 0..1 where asked for, summed."""
     size = ops.abs(term)
     if scale == "channel":
-        low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * size, size))
-        size = quotient(ops, size + low, high + low + 0.0 * size)
+        size = stretched(ops, size, size)
     return ops.sum(size, 1)

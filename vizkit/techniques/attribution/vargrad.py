@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Leaves, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
+from typing import Any
+
 from ..common.job import State, held, input_first
+from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target
 from ..common.passes import INPUT
-from .noisy import folded
 from .place import total
+from .smoothgrad import folded
 
 
 @input_first
@@ -56,7 +55,7 @@ def vargrad(
         share = len(which) / which.stop
         return state[0] + share * gap, state[1] + scatter + which.start * share * gap * gap
 
-    settings = samples, noise, seed, batch_size, input_range, fit
-    place, (_, scatter) = folded("vargrad", model, image, target, *settings, fold, layer, neuron)
+    how: dict[str, Any] = {"neuron": neuron, "batch_size": batch_size, "input_range": input_range, "fit": fit}
+    place, (_, scatter) = folded("vargrad", model, image, target, fold, layer, samples, noise, seed, **how)
     cause = "the gradients of all samples are the same. Take samples >= 2 and noise > 0."
     return place.result(scatter / samples, total, cause=cause)

@@ -12,7 +12,7 @@ from ...contract.backend import Array, Leaves, Step, Tensor
 from ...contract.errors import SettingError
 from ...inputs.images import ImageInput
 from ..common.checks import completeness
-from ..common.job import Job, State, split
+from ..common.job import Job, State, joined, split
 from ..common.passes import SCORES
 from .path import baseline_inputs, baseline_name
 from .place import Place
@@ -72,14 +72,16 @@ class Ways:
         """What the network gets, (B, C, H, W)."""
         if self.place.layer is not None:
             return self._image(i, which)
-        return self._joined([start + self._at[p.start : p.stop] * way for start, way, p in self._parts(i, which)])
+        return joined(
+            self.job.model.ops, [start + self._at[p.start : p.stop] * way for start, way, p in self._parts(i, which)]
+        )
 
     def added(self, i: int, which: range) -> Leaves:
         """What has to be added at the layer to make its activation that of the way."""
         if self.place.layer is None:
             return {}
         terms = [(self._at[p.start : p.stop] - 1.0) * way for _, way, p in self._parts(i, which)]
-        return {self.place.layer: self._joined(terms)}
+        return {self.place.layer: joined(self.job.model.ops, terms)}
 
     def integral(
         self, weights: Array, *, at: Place | None = None, run: Step | None = None, times_way: bool = True
@@ -111,9 +113,6 @@ class Ways:
         """From the ends of the ways of scores (N, count): the mean rise (N,)."""
         ends = scores.reshape(len(scores), -1, self.points)
         return np.asarray((ends[:, :, -1] - ends[:, :, 0]).mean(axis=1))
-
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        return parts[0] if len(parts) == 1 else self.job.model.ops.concat(parts)
 
 
 def chosen_baselines(baseline: ImageInput, baselines: Sequence[ImageInput] | None) -> list[ImageInput]:

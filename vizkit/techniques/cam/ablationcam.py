@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from .combining import choose_layer, combined, finish, weighted
+from ..common.method import Attribution, ImageInput, Job, Leaves, Model, Target, Tensor, held
+from .combining import by_weights, choose_layer
 
 
 @held
@@ -51,6 +47,5 @@ def ablationcam(
         return {name: grid.back(ops, each[which.start : which.stop] * activations[i])}
 
     scores = job.forwards(grid.channels, unchanged, without)
-    weights = ops.asarray(((whole[:, None] - scores) / np.abs(whole)[:, None])[:, :, None, None])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
-    return finish(job, maps, name, relu, extra={"scores": scores})
+    weights = (whole[:, None] - scores) / np.abs(whole)[:, None]
+    return by_weights(job, name, grid, weights, activations.__getitem__, relu, {"scores": scores})

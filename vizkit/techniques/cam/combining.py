@@ -66,6 +66,21 @@ def combined(job: Job, grid: Grid, maps: Callable[[int], Tensor], relu: bool) ->
     return {name: np.concatenate([ops.numpy(one[name]) for one in every]) for name in (CAM, VALUES)}
 
 
+def by_weights(
+    job: Job,
+    layer: str,
+    grid: Grid,
+    weights: Array,
+    channels: Callable[[int], Tensor],
+    relu: bool,
+    extra: dict[str, Array],
+) -> Attribution:
+    """The result of weights (N, C) of the channels (1, C, h, w) of each image."""
+    ops, native = job.model.ops, job.model.ops.asarray(weights[:, :, None, None])
+    maps = combined(job, grid, lambda i: weighted(ops, native[i : i + 1], channels(i)), relu)
+    return finish(job, maps, layer, relu, extra=extra)
+
+
 def finish(
     job: Job,
     maps: Mapping[str, Array],

@@ -24,13 +24,12 @@ def rest(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:
     return 2.0 * table[:, index] - whole
 
 
-def slopes(job: Job, layer: str, grid: Grid) -> dict[str, Array]:
+def slopes(job: Job, layer: str, grid: Grid) -> tuple[Array, Array]:
     """The activations (N, C, h, w) of a layer, and ShapleyCAM's weights (N, C): the mean over the positions of the
     gradient of the targets' scores, less half of the Hessian times the activations."""
     model, ops = job.model, job.model.ops
     step = STEP.get(ops.dtype, ELSE)
     marks = ops.asarray(targets.marks(model, job.table, job.targets))
-    found: dict[str, list[Array]] = {"activations": [], "weights": []}
 
     def gradient(x: Tensor, at: Tensor, own: Tensor) -> Tensor:
         def score(leaves: Leaves) -> tuple[Tensor, None]:
@@ -39,14 +38,13 @@ def slopes(job: Job, layer: str, grid: Grid) -> dict[str, Array]:
 
         return grid.maps(ops, ops.value_and_grad(score, {"at": at})[1]["at"])
 
-    def take(start: int, stop: int) -> None:
+    def take(start: int, stop: int) -> tuple[Array, Array]:
         x, own = ops.asarray(job.batch.tensor[start:stop]), marks[start:stop]
         kept = ops.detach(model.forward(x, (layer,))[layer])
         above, below = (gradient(x, sign * kept, own) for sign in (step, -step))
         slope = 0.5 * (above + below) - (above - below) / (4.0 * step)
-        made = ops.numpy(ops.mean(slope, (2, 3))), ops.numpy(grid.maps(ops, kept))
-        found["weights"].append(made[0])
-        found["activations"].append(made[1])
+        return ops.numpy(grid.maps(ops, kept)), ops.numpy(ops.mean(slope, (2, 3)))
 
-    batching.run(model, len(job), job.batch_size, take, job.technique)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    found = batching.collected(model, len(job), job.batch_size, take, job.technique)
+    activations, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return activations, weights

@@ -76,16 +76,15 @@ def deep_feature_factorization(
     (name, grid), ops = choose_layer(model, layer), model.ops
     kept = [grid.maps(ops, one) for one in job.scores((name,))[1][name]]
     concepts, maps, steps = factorise(np.concatenate([ops.numpy(one) for one in kept]), components, seed, iterations)
-    found: list[Array] = []
 
-    def score(start: int, stop: int) -> None:
+    def score(start: int, stop: int) -> Array:
         shown = ops.asarray(concepts[start:stop, :, None, None]) + 0.0 * kept[0]
         x = ops.concat([job.image(0)] * (stop - start))
         output = model.forward(x, (OUTPUT,), {name: grid.back(ops, shown - kept[0])})[OUTPUT]
-        found.append(ops.numpy(job.table.dense.table(ops, output)))
+        return ops.numpy(job.table.dense.table(ops, output))
 
-    batching.run(model, components, batch_size, score, "deep_feature_factorization: concepts")
-    scores = np.concatenate(found)
+    parts = batching.collected(model, components, batch_size, score, "deep_feature_factorization: concepts")
+    scores = np.concatenate(parts)
     sigmoid = scores.shape[1] == 1 and model.ends_in_sigmoid()
     tops = answers.predictions(model.spec, scores.astype(np.float64), top, sigmoid)
     made = provenance(model, job.technique, {**job.settings, "layer": name, "iterations_taken": steps}, job.batch)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...contract.backend import Leaves, Model, Ops, Tensor
 from ...contract.grid import Grid
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Leaves, Model, Ops, Target, Tensor, held
 from ..common.passes import Pass
 from .combining import choose_layer, combined, finish
 from .projecting import projection

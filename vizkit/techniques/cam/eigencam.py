@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from .combining import choose_layer, combined, finish
-from .projecting import projection
+from functools import partial
+
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held
+from .projecting import projected, projection
 
 
 @held
@@ -43,12 +40,4 @@ def eigencam(
         Believe it as what the layer mostly reacts to: it does not know the class.
     """
     job = Job("eigencam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, centre=centre)
-    name, grid = choose_layer(model, layer)
-    _, kept = job.scores((name,))
-    ops = model.ops
-
-    def maps(i: int) -> Tensor:
-        return ops.asarray(projection(ops.numpy(grid.maps(ops, kept[name][i]))[0], centre)[None])
-
-    cause = "the layer's activations are the same everywhere; take another layer."
-    return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
+    return projected(job, layer, relu, partial(projection, centre=centre))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from ...contract.backend import Array
-from ...contract.errors import SettingError, VizkitError
+from ...contract.errors import SettingError
+from ...support.packages import needed
 
 
 def factorise(activations: Array, components: int, seed: int, iterations: int) -> tuple[Array, Array, int]:
@@ -16,11 +18,7 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
 
     Raises VizkitError without scikit-learn, SettingError for more components than positions or channels.
     """
-    try:
-        from sklearn.decomposition import NMF
-        from sklearn.exceptions import ConvergenceWarning
-    except ImportError:
-        raise VizkitError("Factorisation needs scikit-learn. Install it with: pip install 'vizkit[explain]'") from None
+    needed("sklearn.decomposition", "Factorisation needs scikit-learn. Install it with: pip install 'vizkit[explain]'")
     n, channels, height, width = activations.shape
     flat = activations.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
     if components > min(flat.shape):
@@ -31,14 +29,21 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
     if not np.isfinite(flat).all():
         raise SettingError("The layer's activations are not finite, so they have no factors.")
     offset = flat.min(axis=1)
-    solver = NMF(n_components=components, init="random", random_state=seed, max_iter=iterations)
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # near enough for a picture; provenance says how long it took
-        weights = solver.fit_transform(flat - offset[:, None])
-    strength = solver.components_
+    options = {"init": "random", "random_state": seed, "max_iter": iterations}
+    weights, strength, taken = nmf(flat - offset[:, None], components, **options)
     high = strength.max(axis=1)
     high[high == 0] = 1.0
     maps = (strength / high[:, None]).reshape(components, n, height, width).transpose(1, 0, 2, 3)
-    return (weights * high + offset[:, None]).T, maps, int(solver.n_iter_)
+    return (weights * high + offset[:, None]).T, maps, taken
+
+
+def nmf(values: Array, count: int, **options: Any) -> tuple[Array, Array, int]:
+    """scikit-learn's factors of values, both without negative ones, and the iterations that it took."""
+    from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
+
+    solver = NMF(count, **options)
+    with warnings.catch_warnings():  # near enough for a picture, if it is not done
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = solver.fit_transform(values)
+    return found, solver.components_, int(solver.n_iter_)

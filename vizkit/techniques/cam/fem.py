@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...contract.backend import Leaves, Model, Ops
-from ...contract.errors import SettingError
 from ...contract.grid import Grid
 from ...contract.spec import InputSpec
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Leaves, Model, Ops, SettingError, Target, held
 from .combining import choose_layer, finish, shown, weighted
 
 

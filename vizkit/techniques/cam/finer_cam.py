@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from ...contract.backend import Model, Ops, Tensor
-from ...contract.errors import SettingError
+import numpy as np
+
 from ...inputs import targets
-from ...inputs.images import ImageInput
 from ...inputs.outputs import Dense
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.probe import Probe
+from ..common.method import Array, Attribution, ImageInput, Job, Model, Ops, Probe, SettingError, Target, Tensor, held
 from .combining import cam_maps, choose_layer, finish
 from .gradcam import channel_means
-from .rivals import rivals
 
 
 @held
@@ -58,8 +54,8 @@ def finer_cam(
         >>> found.extra["similar"].astype(int).tolist()
         [[282, 287]]
     """
-    how = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
-    job = Probe("finer_cam", model, image, target, similar=similar, alpha=alpha, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    job = Probe("finer_cam", model, image, target, similar=similar, alpha=alpha, **how)
     dense, (name, grid) = job.table.dense, choose_layer(model, layer)
     chosen = [index for index in job.chosen if index is not None and index < dense.classes]
     if len(chosen) < len(job):
@@ -67,7 +63,7 @@ def finer_cam(
     compared = rivals(model, job.logits[:, : dense.classes], chosen, similar)
     rows = zip(chosen, compared.tolist(), strict=True)
     scores = [targets.Function(partial(difference, dense, index, others, alpha)) for index, others in rows]
-    maps = cam_maps(Job("finer_cam", model, job.batch, scores, **how), name, grid, channel_means, relu)  # type: ignore[arg-type]
+    maps = cam_maps(Job("finer_cam", model, job.batch, scores, **how), name, grid, channel_means, relu)
     return finish(job, maps, name, relu, extra={"similar": compared})
 
 
@@ -76,3 +72,22 @@ def difference(dense: Dense, index: int, others: Sequence[int], alpha: float, op
     table = dense.table(ops, output)
     rest = ops.concat([table[:, one : one + 1] for one in others], 1)
     return ops.sum(ops.softmax(rest) * (table[:, index : index + 1] - alpha * rest), 1)
+
+
+def rivals(model: Model, logits: Array, chosen: Sequence[int], similar: int | Sequence[int | str]) -> Array:
+    """For each row of ``logits`` (N, classes) the classes (N, K) that its chosen one is compared with: those of the
+    nearest logits, the nearest first, as many as there are at most; or those that are named.
+
+    Raises SettingError where there are none, or the class itself is among them.
+    """
+    classes = logits.shape[1]
+    if isinstance(similar, int | np.integer):
+        if similar < 1 or classes < 2:
+            raise SettingError(f"similar={similar} of {classes} classes: expected at least 1 class beside the target.")
+        far = np.abs(logits - logits[np.arange(len(chosen)), chosen][:, None])
+        far[np.arange(len(chosen)), chosen] = -1  # itself comes first, and is left out
+        return np.argsort(far, axis=1, kind="stable")[:, 1 : similar + 1]
+    named = [model.spec.index(one, classes) for one in similar]
+    if not named or set(named) & set(chosen):
+        raise SettingError(f"similar={list(similar)!r}: name at least one class, and none that is explained itself.")
+    return np.tile(np.array(named), (len(chosen), 1))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model, Ops, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, Ops, Target, Tensor, held
 from .combining import gradient_cam, weighted
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Leaves, Model, Ops, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.job import Job, State, added, held
 from ..common.maps import quotient
+from ..common.method import Attribution, ImageInput, Leaves, Model, Ops, Target, Tensor
 from ..common.noise import Noise
 from .combining import choose_layer, combined, finish, gradient_cam, weighted
 

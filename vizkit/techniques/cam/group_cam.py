@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
+from ...contract.grid import Grid
 from ...inputs.references import reference
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import held
-from ..common.probe import Probe
-from .combining import choose_layer, combined, finish, weighted
-from .grouping import Grouped, scaled
+from ..common.maps import stretched
+from ..common.method import Attribution, ImageInput, Leaves, Model, Ops, Probe, SettingError, Target, Tensor, held
+from ..common.passes import Pass
+from .combining import by_weights, choose_layer
 
 
 @held
@@ -68,7 +66,9 @@ def group_cam(
     (name, grid), ops = choose_layer(model, layer), model.ops
     found = job.passes(Grouped(name, grid, -(-grid.channels // groups)), layers=(name,), at_input=False)["groups"]
     floors = np.percentile(found, percentile, axis=(2, 3), keepdims=True)
-    groups_of = [scaled(ops, ops.asarray(one[None]), grid, model.spec) for one in np.where(found > floors, found, 0.0)]
+    # Sums that reach from 0 to 1 once they are enlarged, which is linear.
+    sums = [ops.asarray(one[None]) for one in np.where(found > floors, found, 0.0)]
+    groups_of = [stretched(ops, one, grid.enlarged(ops, one, model.spec)) for one in sums]
     behind = reference(baseline, job.batch, model.spec)
     hidden = job.uploaded(behind)
 
@@ -78,6 +78,20 @@ def group_cam(
 
     without = job.read(job.tables(behind, job.technique), job.chosen, job.outputs)
     scores = np.stack(job.variants(found.shape[1], masked)) - without[:, None]
-    weights = ops.asarray(scores[:, :, None, None])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], groups_of[i]), relu)
-    return finish(job, maps, name, relu, extra={"scores": scores})
+    return by_weights(job, name, grid, scores, groups_of.__getitem__, relu, {"scores": scores})
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A reduction of a pass: Grad-CAM's weighted channels, added up in groups of ``size`` side by side, clipped."""
+
+    layer: str
+    grid: Grid
+    size: int
+
+    def __call__(self, ops: Ops, done: Pass) -> Leaves:
+        activations, gradients = (self.grid.maps(ops, one[self.layer]) for one in (done.activations, done.gradients))
+        products = ops.mean(gradients, (2, 3), keepdims=True) * activations
+        starts = range(0, self.grid.channels, self.size)
+        groups = [ops.sum(products[:, at : at + self.size], 1, keepdims=True) for at in starts]
+        return {"groups": ops.maximum(ops.concat(groups, 1), 0.0)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
+from ..attribution.place import Place
 from ..common.checks import CLIPPED
 from ..common.job import Job, held, needs_relu
 from ..common.maps import CAM
+from ..common.method import Attribution, ImageInput, Model, Target
 from ..common.passes import VALUES, strongest
-from ..relevance.guided_backprop import relu_gradient
+from ..common.relu import relu_mode
 from .combining import cam_maps, choose_layer
 from .gradcam import channel_means
 
@@ -45,5 +43,5 @@ def guided_gradcam(
     job = Job("guided_gradcam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size)
     name, grid = choose_layer(model, layer)
     maps = cam_maps(job, name, grid, channel_means, relu=True)
-    product = relu_gradient(job, "guided") * maps[VALUES][:, None]
+    product = Place(job, None).gradients(mode=relu_mode("guided")) * maps[VALUES][:, None]
     return job.result(strongest(product), layer=name, extra={"attribution": product, CAM: maps[CAM]}, cause=CLIPPED)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_patience
+from ..common.method import Attribution, ImageInput, Model, SettingError, Target, Tensor
 from .combining import choose_layer
-from .masking import by_scores, channel_masks, varied
+from .masking import by_scores, channel_masks, varied_scores
 
 
 @needs_patience
@@ -67,6 +63,5 @@ def is_cam(
     def dimmed(mask: Tensor, _: int, which: range) -> Tensor:
         return mask * factors[which.start : which.stop]
 
-    masked = varied(job, channel_masks(job, grid, activations), samples, dimmed)
-    scores = job.forwards(grid.channels * samples, masked).reshape(len(job), -1, samples).mean(axis=2)
+    scores = varied_scores(job, channel_masks(job, grid, activations), grid.channels, samples, dimmed)
     return by_scores(job, name, grid, activations, scores, relu)

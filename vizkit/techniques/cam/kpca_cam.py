@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from .combining import choose_layer, combined, finish
-from .projecting import KERNELS, kernel_projection
+from functools import partial
+
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
+from .projecting import KERNELS, kernel_projection, projected
 
 
 @held
@@ -63,11 +59,4 @@ def kpca_cam(
         "kpca_cam", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, kernel=kernel,
         gamma=gamma,
     )  # fmt: skip
-    (name, grid), ops = choose_layer(model, layer), model.ops
-    _, kept = job.scores((name,))
-
-    def maps(i: int) -> Tensor:
-        return ops.asarray(kernel_projection(ops.numpy(grid.maps(ops, kept[name][i]))[0], kernel, gamma)[None])
-
-    cause = "the layer's activations are the same everywhere; take another layer."
-    return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
+    return projected(job, layer, relu, partial(kernel_projection, kernel=kernel, gamma=gamma))

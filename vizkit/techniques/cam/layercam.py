@@ -7,15 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...contract.backend import Array, Leaves, Model, Ops, Tensor
-from ...contract.errors import SettingError
 from ...contract.grid import Grid
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.checks import CLIPPED
-from ..common.job import Job, held
 from ..common.maps import enlarged
+from ..common.method import Array, Attribution, ImageInput, Job, Leaves, Model, Ops, SettingError, Target, Tensor, held
 from ..common.passes import Pass
 from .combining import choose_layer, gradient_cam
 

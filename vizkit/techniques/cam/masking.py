@@ -10,8 +10,8 @@ from ...contract.backend import Array, Tensor
 from ...contract.grid import Grid
 from ...results.attribution import Attribution
 from ..common.job import Job
-from ..common.maps import quotient
-from .combining import combined, finish, weighted
+from ..common.maps import stretched
+from .combining import by_weights
 
 Masks = Callable[[int, range], Tensor]
 """The masks (B, 1, H, W) in 0..1 of an image's channels with these numbers."""
@@ -25,24 +25,23 @@ def channel_masks(job: Job, grid: Grid, activations: Sequence[Tensor]) -> Masks:
     def masks(i: int, which: range) -> Tensor:
         layer = ops.transpose(activations[i][:, which.start : which.stop], (1, 0, 2, 3))
         mask = grid.enlarged(ops, layer, spec)
-        low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * mask, mask))
-        return quotient(ops, mask + low, high + low + 0.0 * mask)
+        return stretched(ops, mask, mask)
 
     return masks
 
 
-def varied(
-    job: Job, masks: Masks, samples: int, vary: Callable[[Tensor, int, range], Tensor]
-) -> Callable[[int, range], Tensor]:
-    """Masked images (B, C, H, W) for ``samples`` variants of each channel, those of one channel after another:
-    ``vary(mask, channel, samples)`` makes them of a mask (1, 1, H, W)."""
+def varied_scores(
+    job: Job, masks: Masks, channels: int, samples: int, vary: Callable[[Tensor, int, range], Tensor]
+) -> Array:
+    """For each image and channel the mean (N, channels) of the scores of ``samples`` masked images: ``vary(mask,
+    channel, samples)`` makes their masks of that of the channel (1, 1, H, W)."""
     ops = job.model.ops
 
     def masked(i: int, which: range) -> Tensor:
         parts = [vary(masks(i, range(c, c + 1)), c, some) for c, some in _channels(which, samples)]
         return job.image(i) * ops.concat(parts)
 
-    return masked
+    return np.asarray(job.forwards(channels * samples, masked).reshape(len(job), -1, samples).mean(axis=2))
 
 
 def _channels(which: range, samples: int) -> Iterator[tuple[int, range]]:
@@ -56,8 +55,6 @@ def by_scores(
     job: Job, layer: str, grid: Grid, activations: Sequence[Tensor], scores: Array, relu: bool
 ) -> Attribution:
     """The channels, weighted by the softmax over them of these scores (N, C)."""
-    ops = job.model.ops
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights = ops.asarray((shifted / shifted.sum(axis=1, keepdims=True))[:, :, None, None])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], activations[i]), relu)
-    return finish(job, maps, layer, relu, extra={"scores": scores})
+    weights = shifted / shifted.sum(axis=1, keepdims=True)
+    return by_weights(job, layer, grid, weights, activations.__getitem__, relu, {"scores": scores})

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ...contract.backend import Array
+from ...contract.backend import Array, Tensor
 from ...contract.errors import SettingError
+from ...results.attribution import Attribution
+from ..common.job import Job
+from .combining import choose_layer, combined, finish
 
 KERNELS = ("sigmoid", "rbf", "poly", "linear")
 DEGREE = 3
 """Of the polynomial kernel, as scikit-learn has it."""
 MOST = 4096
 """Positions beyond which the matrix of their kernel is too large to be decomposed in reasonable time."""
+
+
+def projected(job: Job, layer: str | None, relu: bool, project: Callable[[Array], Array]) -> Attribution:
+    """The whole of a method that makes a map (h, w) of what a layer holds (C, h, w), whatever the class."""
+    (name, grid), ops = choose_layer(job.model, layer), job.model.ops
+    _, kept = job.scores((name,))
+
+    def maps(i: int) -> Tensor:
+        return ops.asarray(project(ops.numpy(grid.maps(ops, kept[name][i]))[0])[None])
+
+    cause = "the layer's activations are the same everywhere; take another layer."
+    return finish(job, combined(job, grid, maps, relu), name, relu, cause=cause)
 
 
 def projection(values: Array, centre: bool) -> Array:

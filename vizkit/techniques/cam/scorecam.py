@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held
 from .combining import choose_layer
 from .masking import by_scores, channel_masks
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
 from ...inputs import targets
-from ...inputs.images import ImageInput
 from ...inputs.targets import Target, Wanted
-from ...results.attribution import Attribution
-from ..common.job import Job, held
-from ..common.probe import Probe
-from .combining import choose_layer, combined, finish, weighted
+from ..common.method import Attribution, ImageInput, Job, Model, Probe, SettingError, held
+from .combining import by_weights, choose_layer
 from .curvature import rest, slopes
 
 UTILITIES = ("rest", "score")
@@ -61,16 +57,13 @@ def shapley_cam(
     """
     if utility not in UTILITIES:
         raise SettingError(f"utility={utility!r}: expected {' or '.join(map(repr, UTILITIES))}.")
-    how = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
-    job = Probe("shapley_cam", model, image, target, utility=utility, **how)  # type: ignore[arg-type]
-    dense, (name, grid), ops = job.table.dense, choose_layer(model, layer), model.ops
+    how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
+    job = Probe("shapley_cam", model, image, target, utility=utility, **how)
+    dense, (name, grid) = job.table.dense, choose_layer(model, layer)
     wanted: list[Wanted] = list(job.handed)
     if utility == "rest":
         if any(index is None or index >= dense.classes for index in job.chosen):
             raise SettingError("utility='rest' needs a class as target; utility='score' takes any.")
         wanted = [targets.Function(partial(rest, dense, index)) for index in job.chosen if index is not None]
-    found = slopes(Job("shapley_cam", model, job.batch, wanted, **how), name, grid)  # type: ignore[arg-type]
-    weights = ops.asarray(found["weights"][:, :, None, None])
-    kept = job.uploaded(found["activations"])
-    maps = combined(job, grid, lambda i: weighted(ops, weights[i : i + 1], kept(i)), relu)
-    return finish(job, maps, name, relu, extra={"weights": found["weights"]})
+    activations, weights = slopes(Job("shapley_cam", model, job.batch, wanted, **how), name, grid)
+    return by_weights(job, name, grid, weights, job.uploaded(activations), relu, {"weights": weights})

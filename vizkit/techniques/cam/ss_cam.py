@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from ...contract import draws
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..common.job import Job, held, needs_patience
+from ..common.method import Attribution, ImageInput, Model, SettingError, Target, Tensor
 from .combining import choose_layer
-from .masking import by_scores, channel_masks, varied
+from .masking import by_scores, channel_masks, varied_scores
 
 
 @needs_patience
@@ -72,6 +68,5 @@ def ss_cam(
         own = keys[channel * samples + which.start : channel * samples + which.stop]
         return mask + noise * ops.normal(own, (1, *model.spec.size))
 
-    masked = varied(job, channel_masks(job, grid, activations), samples, noisy)
-    scores = job.forwards(grid.channels * samples, masked).reshape(len(job), -1, samples).mean(axis=2)
+    scores = varied_scores(job, channel_masks(job, grid, activations), grid.channels, samples, noisy)
     return by_scores(job, name, grid, activations, scores, relu)

@@ -19,7 +19,7 @@ from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching
 from .checks import check_maps
-from .passes import INPUT, LOGITS, VALUES, Inferred, Reduce, differentiate, gradients_and_scores
+from .passes import INPUT, LOGITS, VALUES, Inferred, Reduce, as_they_are, differentiate, gradients_and_scores
 
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
@@ -32,22 +32,22 @@ first."""
 Method = TypeVar("Method", bound=Callable[..., Attribution])
 
 
-def needs_relu(method: Method) -> Method:
-    """Marks a method that a network without ReLUs does not take."""
-    method.__dict__["needs_relu"] = True
-    return method
+def marked(word: str) -> Callable[[Method], Method]:
+    """Marks a method by an attribute, which those look for who choose among methods."""
+
+    def mark(method: Method) -> Method:
+        method.__dict__[word] = True
+        return method
+
+    return mark
 
 
-def input_first(method: Method) -> Method:
-    """Marks a method that looks at the input unless its ``layer`` names another place."""
-    method.__dict__["input_first"] = True
-    return method
-
-
-def needs_patience(method: Method) -> Method:
-    """Marks a method of thousands of passes, which one asks for by its name."""
-    method.__dict__["needs_patience"] = True
-    return method
+needs_relu = marked("needs_relu")
+"""Marks a method that a network without ReLUs does not take."""
+input_first = marked("input_first")
+"""Marks a method that looks at the input unless its ``layer`` names another place."""
+needs_patience = marked("needs_patience")
+"""Marks a method of thousands of passes, which one asks for by its name."""
 
 
 def held(method: Method) -> Method:
@@ -81,10 +81,7 @@ class Job:
         if neuron is not None:
             if target is not None:
                 raise SettingError(f"target={target!r} and neuron={neuron!r}: give one; either says what is explained.")
-            target, settings = (
-                targets.unit(neuron),
-                {**settings, "neuron": targets.said(neuron)},
-            )
+            target, settings = targets.unit(neuron), {**settings, "neuron": targets.said(neuron)}
         self.technique = technique
         self.model = model
         batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
@@ -135,23 +132,16 @@ class Job:
     def passes(self, reduce: Reduce, beside: Array | None = None, **options: Any) -> dict[str, Array]:
         """What ``reduce`` makes of all images, differentiated in batches, with those ``beside`` them (N, C, H, W);
         ``options`` as :func:`differentiate` has them."""
-        ops, found = self.model.ops, list[Leaves]()
-        run = differentiate(self.model, reduce, table=self.table, **options)
-        marks = ops.asarray(targets.marks(self.model, self.table, self.targets))
-
-        def step(start: int, stop: int) -> None:
-            given = {"x": ops.asarray(self.batch.tensor[start:stop]), "marks": marks[start:stop]}
-            if beside is not None:
-                given["beside"] = ops.asarray(beside[start:stop])
-            found.append(run(given))
-
-        self._run(len(self), step)
+        marks = self.model.ops.asarray(targets.marks(self.model, self.table, self.targets))
+        given = {"x": self.batch.tensor, "marks": marks}
+        given |= {} if beside is None else {"beside": beside}
+        found = self._each(differentiate(self.model, reduce, table=self.table, **options), given)
         self._choose([one.pop(LOGITS) for one in found])
         return {name: self._read([one[name] for one in found]) for name in found[0]}
 
     def pulled(self, layer: str, gradients: Array, mode: Mode) -> Array:
         """What ``gradients`` (N, ...) at a layer's output become at the images (N, C, H, W)."""
-        ops, found = self.model.ops, list[Tensor]()
+        ops = self.model.ops
 
         def pull(given: Leaves) -> Leaves:
             def score(leaves: Leaves) -> tuple[Tensor, None]:
@@ -161,13 +151,23 @@ class Job:
             return {VALUES: ops.value_and_grad(score, {INPUT: given["x"]})[1][INPUT]}
 
         run = self.model.recorded(pull, ("pulled", layer, mode.rules))
+        found = self._each(run, {"x": self.batch.tensor, "gradients": gradients})
+        return self._read([one[VALUES] for one in found])
+
+    def _each(
+        self, run: Step, given: Mapping[str, Array | Tensor], keep: Callable[[Leaves], Leaves] = dict, what: str = ""
+    ) -> list[Leaves]:
+        """What ``keep`` makes of each batch of what ``run`` makes of what is given for all images: arrays, which are
+        brought to the device batch by batch, and tensors that are there."""
+        found, ops = list[Leaves](), self.model.ops
 
         def step(start: int, stop: int) -> None:
-            given = {"x": self.batch.tensor[start:stop], "gradients": gradients[start:stop]}
-            found.append(run({name: ops.asarray(one) for name, one in given.items()})[VALUES])
+            parts = {name: one[start:stop] for name, one in given.items()}
+            native = {name: ops.asarray(one) if isinstance(one, np.ndarray) else one for name, one in parts.items()}
+            found.append(keep(run(native)))
 
-        self._run(len(self), step)
-        return self._read(found)
+        self._run(len(self), step, what)
+        return found
 
     def _read(self, parts: list[Tensor]) -> Array:
         """Batches as one array on the host."""
@@ -184,50 +184,42 @@ class Job:
     def scores(self, layers: Sequence[str] = ()) -> tuple[Array, dict[str, list[Tensor]]]:
         """The targets' logits (N,), and each image's activations (1, ...) of ``layers`` on the device, by inference
         alone; resolves the targets."""
-        ops, names = self.model.ops, tuple(layers)
-        logits: list[Array] = []
-        found: dict[str, list[Tensor]] = {name: [] for name in names}
 
-        def look(given: Leaves) -> Leaves:
-            kept = self.model.forward(given["x"], (*names, *self.table.reads))
-            return {**{name: kept[name] for name in names}, LOGITS: self.table.scores(ops, kept)}
+        def keep(made: Leaves) -> Leaves:
+            return {**made, LOGITS: self.model.ops.numpy(made[LOGITS])}
 
-        run = self.model.recorded(look, ("scores", names, self.table))
-
-        def step(start: int, stop: int) -> None:
-            kept = run({"x": ops.asarray(self.batch.tensor[start:stop])})
-            logits.append(ops.numpy(kept[LOGITS]))
-            for name in names:
-                found[name] += [kept[name][i : i + 1] for i in range(stop - start)]
-
-        self._run(len(self), step, ": activations")
-        read = np.concatenate(logits)
-        self.chosen = targets.choose(self.model, self.table, self.targets, read)
-        return pick(read, self.chosen), found
+        found = self._infer(as_they_are, layers, keep, ": activations")
+        logits = np.concatenate([one[LOGITS] for one in found])
+        self.chosen = targets.choose(self.model, self.table, self.targets, logits)
+        parts = {name: [one[name][i : i + 1] for one in found for i in range(len(one[LOGITS]))] for name in layers}
+        return pick(logits, self.chosen), parts
 
     def inferences(
         self, reduce: Inferred, layers: Sequence[str], host: Callable[[dict[str, Array]], dict[str, Array]] = dict
     ) -> dict[str, Array]:
         """What ``host`` makes of what ``reduce`` makes of the activations of ``layers``, of all images, by inference
         in batches; resolves the targets."""
-        ops, names, found = self.model.ops, tuple(layers), list[dict[str, Array]]()
-        logits: list[Tensor] = []
+
+        def keep(made: Leaves) -> Leaves:
+            logits = made.pop(LOGITS)
+            return {**host({name: self.model.ops.numpy(one) for name, one in made.items()}), LOGITS: logits}
+
+        found = self._infer(reduce, layers, keep)
+        self._choose([one.pop(LOGITS) for one in found])
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+    def _infer(
+        self, reduce: Inferred, layers: Sequence[str], keep: Callable[[Leaves], Leaves], what: str = ""
+    ) -> list[Leaves]:
+        """What ``keep`` makes of each batch's logits and of what ``reduce`` makes of its activations."""
+        ops, names = self.model.ops, tuple(layers)
 
         def infer(given: Leaves) -> Leaves:
             kept = self.model.forward(given["x"], (*names, *self.table.reads))
             return {**reduce(ops, kept), LOGITS: self.table.scores(ops, kept)}
 
         run = self.model.recorded(infer, ("inferences", reduce, names, self.table))
-
-        def step(start: int, stop: int) -> None:
-            made = run({"x": ops.asarray(self.batch.tensor[start:stop])})
-            last = made.pop(LOGITS)
-            found.append(host({name: ops.numpy(one) for name, one in made.items()}))
-            logits.append(last)
-
-        self._run(len(self), step)
-        self._choose(logits)
-        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        return self._each(run, {"x": self.batch.tensor}, keep, what)
 
     def settle(self) -> None:
         """Resolve the targets, by inference only if one of them is None, the top-1."""
@@ -264,7 +256,8 @@ class Job:
                 part = {name: value[at : at + len(which)] for name, value in made.items()}
                 fresh[i] = fold(i, which, part, states.get(i))
                 at += len(which)
-            _settled(ops, [one for state in fresh.values() for one in state])
+            for one in (one for state in fresh.values() for one in state):
+                ops.wait(one)  # only now do they count: a framework that runs ahead says here that memory is full
             states.update(fresh)
             for i, which in runs:
                 if which.stop == count:
@@ -276,7 +269,7 @@ class Job:
     def _added(self, runs: list[tuple[int, range]], add: Add | None) -> Leaves:
         """What is added at layers for the samples of a batch."""
         terms = [add(i, which) if add else {} for i, which in runs]
-        return {name: _joined(self.model.ops, [one[name] for one in terms]) for name in terms[0]}
+        return {name: joined(self.model.ops, [one[name] for one in terms]) for name in terms[0]}
 
     def forwards(self, count: int, make: Make, add: Add | None = None) -> Array:
         """The targets' logits (N, count) for ``count`` inputs of each image, by inference; ``add(image, samples)``
@@ -293,15 +286,13 @@ class Job:
 
         def step(runs: list[tuple[int, range]], given: Leaves) -> None:
             found = run({**given, **self._added(runs, add)})["scores"]
-            _settled(ops, [found])
+            ops.wait(found)
             scores.append(found)
 
         self._runs(count, make, step)
-        return ops.numpy(_joined(ops, scores)).reshape(len(self), count).astype(np.float64)
+        return ops.numpy(joined(ops, scores)).reshape(len(self), count).astype(np.float64)
 
-    def _runs(
-        self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None], what: str = ""
-    ) -> None:
+    def _runs(self, count: int, make: Make, step: Callable[[list[tuple[int, range]], Leaves], None]) -> None:
         """Call ``step`` with which samples of which images are in a batch, and the batch."""
         if count < 1:
             raise SettingError(f"{self.technique} with {count} samples: take at least 1.")
@@ -310,11 +301,11 @@ class Job:
 
         def take(start: int, stop: int) -> None:
             runs = list(split(start, stop, count))
-            x = _joined(ops, [make(i, which) for i, which in runs])
-            rows = _joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
+            x = joined(ops, [make(i, which) for i, which in runs])
+            rows = joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
             step(runs, {"x": x, "marks": rows})
 
-        self._run(len(self) * count, take, what)
+        self._run(len(self) * count, take)
 
     def _run(self, total: int, step: Callable[[int, int], None], what: str = "") -> None:
         with self.model.held():
@@ -384,11 +375,6 @@ def split(start: int, stop: int, count: int) -> Iterator[tuple[int, range]]:
         start += len(which)
 
 
-def _settled(ops: Ops, tensors: list[Tensor]) -> None:
-    """Only now do they count: a framework that runs ahead says here that memory has run out."""
-    for one in tensors:
-        ops.wait(one)
-
-
-def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:
+def joined(ops: Ops, parts: Sequence[Tensor]) -> Tensor:
+    """Along the first axis."""
     return parts[0] if len(parts) == 1 else ops.concat(parts)

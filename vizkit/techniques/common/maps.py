@@ -16,6 +16,13 @@ def enlarged(ops: Ops, maps: Tensor, grid: Grid, spec: InputSpec) -> Tensor:
     return ops.reshape(grid.enlarged(ops, ops.reshape(maps, (n, 1, height, width)), spec), (n, *spec.size))
 
 
+def stretched(ops: Ops, maps: Tensor, seen: Tensor) -> Tensor:
+    """Maps (N, C, h, w) moved and scaled as takes each channel of ``seen`` (N, C, ...) from its minimum and maximum to
+    0..1; zero where that is constant."""
+    low, high = (ops.max(one, (2, 3), keepdims=True) for one in (-1.0 * seen, seen))
+    return quotient(ops, maps + low, high + low + 0.0 * maps)
+
+
 def quotient(ops: Ops, above: Tensor, below: Tensor) -> Tensor:
     """``above / below``, and zero where that is a division by zero."""
     zeros = 0.0 * below

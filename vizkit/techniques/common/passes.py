@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -90,9 +91,24 @@ def differentiate(
     return model.recorded(step, ("differentiate", reduce, names, at_input, mode.rules, start, table))
 
 
+def looking(
+    model: Model, reduce: Reduce, layers: Sequence[str], index: int | None = None, **options: Any
+) -> Callable[[Tensor], Leaves]:
+    """From a batch (N, C, H, W) to what ``reduce`` makes of the gradient of a class's score at ``layers``, None each
+    one's top-1, and to the logits; options as :func:`differentiate` has them."""
+    table = Table(Dense.of(model))
+    run = differentiate(model, reduce, table=table, layers=layers, at_input=False, **options)
+    return lambda x: run({"x": x, "marks": model.ops.asarray(targets.marks(model, table, [index] * len(x)))})
+
+
 def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
     """The gradients as they are, and the scores (N,)."""
     return {**done.gradients, SCORES: done.scores}
+
+
+def as_they_are(ops: Ops, kept: Leaves) -> Leaves:
+    """What a forward pass has kept."""
+    return dict(kept)
 
 
 def everything(ops: Ops, done: Pass) -> Leaves:
@@ -104,11 +120,6 @@ def everything(ops: Ops, done: Pass) -> Leaves:
 def activation_of(layer: str) -> str:
     """Under this name :func:`everything` gives the activation of a layer, whose own has the gradient."""
     return f"{layer}:activation"
-
-
-def input_gradient(ops: Ops, done: Pass) -> Leaves:
-    """The gradient (N, C, H, W) at the image."""
-    return {VALUES: done.gradients[INPUT]}
 
 
 def strongest_gradient(ops: Ops, done: Pass) -> Leaves:

@@ -40,23 +40,11 @@ class Probe(Job):
         target: Target,
         *,
         output: str | None = "logit",
-        input_range: str = "imagenet",
-        fit: str = "crop",
-        batch_size: int | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> None:
         if output not in (None, *OUTPUTS):
             raise SettingError(f"output={output!r}: expected {' or '.join(map(repr, OUTPUTS))}.")
-        super().__init__(
-            technique,
-            model,
-            image,
-            target,
-            input_range=input_range,
-            fit=fit,
-            batch_size=batch_size,
-            **settings,
-        )
+        super().__init__(technique, model, image, target, **options)
         self.sigmoid = model.ends_in_sigmoid() if output != "logit" and self.table.width == 1 else False
         self.logits: Array = self.tables(self.batch.tensor, f"{technique}: targets")
         self.chosen = targets.choose(model, self.table, self.targets, self.logits)
@@ -107,13 +95,11 @@ class Probe(Job):
 
     def tables(self, tensor: Array, label: str) -> Array:
         """Scores (B, K) float64 of all columns for inputs (B, C, H, W)."""
-        found: list[Array] = []
 
-        def step(start: int, stop: int) -> None:
-            found.append(self.table_of(self.model.ops.asarray(tensor[start:stop])))
+        def step(start: int, stop: int) -> Array:
+            return self.table_of(self.model.ops.asarray(tensor[start:stop]))
 
-        batching.run(self.model, len(tensor), self.batch_size, step, label)
-        return np.concatenate(found)
+        return np.concatenate(batching.collected(self.model, len(tensor), self.batch_size, step, label))
 
     def table_of(self, x: Tensor) -> Array:
         """The same for a native input."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...contract.backend import Array, Model, Tensor
 from ...contract.errors import SettingError
-from ..dreams.objectives import FLOOR, Objective, Seen
+from ..dreams.objective import FLOOR, OfLayer, Seen
 
 EDGES = (0.5, 99.5)
 """Percentiles of the places that the map's edges are at; what lies beyond is drawn to them."""
@@ -81,15 +81,11 @@ def named(
 
 
 @dataclass(frozen=True, eq=False)
-class Directions(Objective):
+class Directions(OfLayer):
     """As :func:`vizkit.objectives.direction`, each picture with a direction of its own, (N, C)."""
 
-    layer: str
     vectors: Array
     power: float
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def items(self) -> int:
         return len(self.vectors)

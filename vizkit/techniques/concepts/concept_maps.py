@@ -59,20 +59,17 @@ def concept_maps(
         )
     ops, grid = model.ops, grid_for(model, bank.layer)
     batch = pixels.prepare(image, model.spec, fit=fit, input_range=input_range)
-    found: list[Array] = []
-    enlarged: list[Array] = []
 
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> tuple[Array, Array]:
         kept = model.forward(ops.asarray(batch.tensor[start:stop]), (bank.layer,))[bank.layer]
         maps = ops.numpy(ops.transpose(grid.maps(ops, kept), (0, 2, 3, 1))).astype(np.float64)
         shares = read(non_negative(maps.reshape(-1, grid.channels), bank.layer), bank.values)
         own = shares.reshape(stop - start, grid.height, grid.width, -1).transpose(0, 3, 1, 2)
-        large = ops.numpy(grid.enlarged(ops, ops.asarray(own), model.spec))
-        found.append(own)
-        enlarged.append(large)
+        return own, ops.numpy(grid.enlarged(ops, ops.asarray(own), model.spec))
 
-    batching.run(model, len(batch), batch_size, step, "concept maps")
+    parts = batching.collected(model, len(batch), batch_size, step, "concept maps")
+    found, enlarged = (np.concatenate(some) for some in zip(*parts, strict=True))
     of_bank = {name: bank.provenance["settings"][name] for name in ("concepts", "crop", "target", "seed")}
     settings = {"layer": bank.layer, "bank": of_bank, "input_range": batch.input_range, "fit": fit}
     made = provenance(model, "concept_maps", settings, batch)
-    return ConceptMaps(np.concatenate(enlarged), made, np.concatenate(found), bank.importance, bank.layer, batch)
+    return ConceptMaps(enlarged, made, found, bank.importance, bank.layer, batch)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ...contract.backend import Array
 from ...contract.errors import SettingError
+from ..cam.factors import nmf
 
 
 def factorise(values: Array, count: int, seed: int) -> tuple[Array, Array, float]:
     """``values`` (P, C) as near as can be ``U W`` with nothing negative (Lee & Seung 1999): U (P, K), W (K, C) with
     rows of unit length, and the norm of what is left as a share. Raises SettingError for more parts than fit."""
-    from sklearn.decomposition import NMF
-    from sklearn.exceptions import ConvergenceWarning
-
     if not 1 <= count <= min(values.shape):
         raise SettingError(f"concepts={count}: {values.shape[0]} crops of {values.shape[1]} channels allow 1 to "
                            f"{min(values.shape)}.")  # fmt: skip
     if not values.any():
         raise SettingError("All activations are zero: there is nothing to find concepts in. Take another layer.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = NMF(count, init="nndsvda", random_state=seed, max_iter=1000, tol=1e-5)
-        found = np.asarray(fitted.fit_transform(values), np.float64)
-    parts = np.asarray(fitted.components_, np.float64)
+    fitted = nmf(values, count, init="nndsvda", random_state=seed, max_iter=1000, tol=1e-5)
+    found, parts = (np.asarray(one, np.float64) for one in fitted[:2])
     lengths = np.linalg.norm(parts, axis=1, keepdims=True)
     lengths = np.where(lengths > 0, lengths, 1.0)
     left = float(np.linalg.norm(values - found @ parts) / np.linalg.norm(values))

@@ -11,7 +11,8 @@ from ...contract.backend import Array, Model
 from ...contract.errors import BackendMissingError
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import Batch, ImageInput
-from ...support.spill import Rows
+from ...support.packages import needed
+from ...support.spill import Spilled
 
 Named = Mapping[str, Pictures | ImageInput] | Pictures | ImageInput
 """Pictures under names, or pictures whose labels are the names."""
@@ -19,29 +20,19 @@ PLACES = ":places"
 """Under this name lie the pictures' places; no layer has such a name."""
 
 
-class Gathered:
-    """Some layers' values of each picture, (N, ...) float64, and the pictures' places; on disk where they are many."""
+class Gathered(Spilled):
+    """A layer's values of each picture, (N, ...) float64, and the pictures' places; on disk where they are many."""
 
-    grows = True
-
-    def __init__(self, *layers: str) -> None:
-        self.layers = layers
-        self.rows = {name: Rows() for name in (PLACES, *layers)}
+    def __init__(self, layer: str) -> None:
+        super().__init__(PLACES, layer)
+        self.layer = layer
 
     def fresh(self) -> Gathered:
-        return Gathered(*self.layers)
+        return Gathered(self.layer)
 
     def take(self, places: Sequence[int], batch: Batch, activations: Mapping[str, Array]) -> None:
         self.rows[PLACES].append(np.array(places, np.int64))
-        for name in self.layers:
-            self.rows[name].append(activations[name].astype(np.float64))
-
-    def state(self) -> dict[str, Array]:
-        return {name: one.array() for name, one in self.rows.items()}
-
-    def merge(self, part: Mapping[str, Array]) -> None:
-        for name, one in self.rows.items():
-            one.append(part[name])
+        self.rows[self.layer].append(activations[self.layer].astype(np.float64))
 
 
 def gathered(
@@ -76,11 +67,10 @@ def named(given: Named) -> dict[str, Pictures]:
 
 def needs_sklearn(technique: str) -> None:
     """BackendMissingError where scikit-learn and SciPy are not there."""
-    try:
-        import scipy  # noqa: F401
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise BackendMissingError(
+    for package in ("scipy", "sklearn"):
+        needed(
+            package,
             f"vizkit.{technique} needs scikit-learn and SciPy, which this Python does not have. Install them with: pip "
-            "install 'vizkit[explain]'"
-        ) from None
+            "install 'vizkit[explain]'",
+            BackendMissingError,
+        )

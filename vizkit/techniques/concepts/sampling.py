@@ -12,13 +12,11 @@ import numpy as np
 from ...contract.backend import Array, Leaves, Model, Ops, Tensor
 from ...contract.errors import SettingError
 from ...contract.grid import Grid
-from ...inputs import targets
 from ...inputs.folders import Passed, Pictures, stream
 from ...inputs.images import Batch
-from ...inputs.outputs import Dense, Table
-from ...support.spill import Rows
+from ...support.spill import Spilled
 from ..common.checks import pictures_only
-from ..common.passes import LOGITS, Pass, differentiate
+from ..common.passes import LOGITS, Pass, looking
 from .crops import grid_for
 
 SAYS = "says"
@@ -39,28 +37,18 @@ class Contribution:
 
 def contributions(model: Model, layer: str) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """From a batch (N, C, H, W) to what :class:`Contribution` keeps for each picture's first class, and the logits."""
-    table = Table(Dense.of(model))
-    reduce = Contribution(layer, grid_for(model, layer))
-    run = differentiate(model, reduce, table=table, layers=(layer,), at_input=False)
-
-    def look(x: Tensor) -> Mapping[str, Tensor]:
-        marks = model.ops.asarray(targets.marks(model, table, [None] * len(x)))
-        return run({"x": x, "marks": marks})
-
-    return look
+    return looking(model, Contribution(layer, grid_for(model, layer)), (layer,))
 
 
-class Samples:
+class Samples(Spilled):
     """Of each picture, ``count`` random positions of a layer: the activations (C,) there, and what they contribute to
     the score of the picture's first class. Which positions depends on the seed and the picture's place alone."""
-
-    grows = True
 
     def __init__(self, layer: str, count: int, seed: int) -> None:
         if count < 1:
             raise SettingError(f"per_picture={count}: take at least one position of each picture.")
         self.layer, self.count, self.seed = layer, count, seed
-        self.rows = {name: Rows() for name in ("vectors", SAYS, "classes", "pictures")}
+        super().__init__("vectors", SAYS, "classes", "pictures")
 
     def fresh(self) -> Samples:
         return Samples(self.layer, self.count, self.seed)
@@ -75,13 +63,6 @@ class Samples:
             found = (maps[i][:, at].T, says[i, at], np.full(len(at), classes[i]), np.full(len(at), place))
             for one, rows in zip(self.rows.values(), found, strict=True):
                 one.append(rows)
-
-    def state(self) -> dict[str, Array]:
-        return {name: one.array() for name, one in self.rows.items()}
-
-    def merge(self, part: Mapping[str, Array]) -> None:
-        for name, one in self.rows.items():
-            one.append(part[name])
 
 
 def sampled(

@@ -13,9 +13,8 @@ from ...inputs.images import ImageInput
 from ...results.concepts import Tcav
 from ...results.files import provenance
 from ..common.job import Job
-from .derivatives import Along
 from .gathering import Named, flat, named, needs_sklearn
-from .vectors import check, concept_vectors, p_values
+from .vectors import Along, check, concept_vectors, p_values
 
 
 def tcav(

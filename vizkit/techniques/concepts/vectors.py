@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array
+from ...contract.backend import Array, Leaves, Ops, Tensor
 from ...contract.errors import SettingError
 from ...support.progress import steps_bar
+from ..common.passes import Pass
 
 CLASSIFIERS = ("sgd", "logistic")
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """A reduction of a pass: the derivatives "slopes" (N, V) along vectors (D, V) of a layer's values laid flat."""
+
+    layer: str
+    vectors: Tensor
+
+    def __call__(self, ops: Ops, done: Pass) -> Leaves:
+        gradient = done.gradients[self.layer]
+        return {"slopes": ops.matmul(ops.reshape(gradient, (len(gradient), -1)), self.vectors)}
 
 
 def classifier(name: str, seed: int) -> Any:

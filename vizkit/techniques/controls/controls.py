@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Array, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.probe import Probe
+from ..common.method import Array, Attribution, ImageInput, Model, Probe, Target, pictures_only
 
 CONTROLS = ("random_map", "edge_map", "centre_map")
 """The methods of this file. The centre map belongs to tables with masks."""

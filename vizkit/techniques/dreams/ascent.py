@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,15 @@ from ...contract.backend import INFERENCE, Array, Mode, Model, Ops, Step, Tensor
 from ...contract.errors import DivergedError, SettingError
 from ..common.relu import relu_mode
 from . import checkpoint as checkpoints
-from .checkpoint import Loop
+from .checkpoint import LEAF, STATE, Loop, leaves_of
 from .objectives import Objective, Seen
-from .optimise import Optimiser, State
-from .parametrisations import Leaves, Parametrisation
+from .optimise import Optimiser
+from .parametrisations import Parametrisation
 from .trace import Trace
 from .transforms import Transform, compose, draw
 
-LEAF, STATE, DRAWN, VALUE, SIZE = "leaf", "state", "drawn", "value", "size"
-"""Names of what a step is given and gives; a leaf is "leaf:NAME", a part of an optimiser's state "state:NAME:PART"."""
+DRAWN, VALUE, SIZE = "drawn", "value", "size"
+"""Names of what a step is given and gives beside the loop's state."""
 RESCUE = 16
 """Steps at most for which a picture whose gradient is zero everywhere gets the redirected one."""
 BACKGROUND = 8
@@ -65,8 +66,10 @@ class Ascent:
             error.last_good = model.ops.numpy(loop.parametrisation.pictures(model.ops, before))
             return error
 
-        states = {name: moving.start(leaf) for name, leaf in leaves.items()}
-        loop = Loop(shape, leaves, states, Trace(model.ops, diverged))  # known to the error above
+        state: dict[str, Tensor] = {}
+        for name, leaf in leaves.items():
+            state |= _packed(name, leaf, moving.start(leaf))
+        loop = Loop(shape, state, Trace(model.ops, diverged))  # known to the error above
         return loop
 
     def grow(self, loop: Loop, shape: Parametrisation) -> None:
@@ -75,12 +78,10 @@ class Ascent:
             return
         loop.trace.read()
         ops, old = self.model.ops, loop.parametrisation
-        leaves: Leaves = {name: ops.numpy(leaf).astype(np.float64) for name, leaf in loop.leaves.items()}
-        loop.leaves = {name: ops.asarray(leaf) for name, leaf in old.grow(leaves, shape.sides).items()}
-        for moment in self._moving.moments:
-            means: Leaves = {name: ops.numpy(state[moment]).astype(np.float64) for name, state in loop.states.items()}
-            for name, value in old.grow_moment(means, shape.sides).items():
-                loop.states[name][moment] = ops.asarray(value)
+        moments = [(STATE, f":{one}", old.grow_moment) for one in self._moving.moments]
+        for begin, end, grow in [(LEAF, "", old.grow), *moments]:
+            kept = {name: ops.numpy(loop.state[begin + name + end]).astype(np.float64) for name in loop.leaves}
+            loop.state |= {begin + name + end: ops.asarray(one) for name, one in grow(kept, shape.sides).items()}
         loop.parametrisation = shape
 
     def step(self, loop: Loop, rescued: bool) -> None:
@@ -90,17 +91,14 @@ class Ascent:
             self._recorded, self._alive, self._revived = map(
                 self.model.recorded, (self._advanced, self._sizes, self._redirected)
             )
-        given = _packed(loop.leaves, loop.states) | {DRAWN: self._drawn(loop)}
-        made = None
+        given = loop.state | {DRAWN: self._drawn(loop)}
+        made = self._recorded(given)
         if rescued and self._objective.layers():
-            dead = self.model.ops.numpy(self._alive(given)[SIZE]) == 0 if self._judged != self._objective else None
-            made = self._recorded(given)
-            dead = self.model.ops.numpy(made[SIZE]) == 0 if dead is None else dead
-            if dead.any():
+            size = (self._alive(given) if self._judged != self._objective else made)[SIZE]
+            if (self.model.ops.numpy(size) == 0).any():
                 made = self._revived(given)
-        made = made or self._recorded(given)
-        loop.trace.add(dict(loop.leaves), made[VALUE])
-        loop.leaves, loop.states = _unpacked(made, loop)
+        loop.trace.add(loop.leaves, made[VALUE])
+        loop.state = {name: made[name] for name in loop.state}
         loop.step += 1
 
     def _drawn(self, loop: Loop) -> Tensor:
@@ -133,7 +131,7 @@ class Ascent:
             value = objective.value(Seen(model, kept, picture, alpha, x, self._memory))
             return value, value
 
-        _, gradients, value = ops.value_and_grad(score, _leaves(given))
+        _, gradients, value = ops.value_and_grad(score, leaves_of(given))
         return gradients, value
 
     def _advanced(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -147,10 +145,8 @@ class Ascent:
     def _size(self, gradients: dict[str, Tensor]) -> Tensor:
         """(N,): the largest that a leaf of each picture has."""
         ops = self.model.ops
-        first, *others = (ops.max(ops.abs(one), tuple(range(1, len(one.shape)))) for one in gradients.values())
-        for one in others:
-            first = ops.maximum(first, one)
-        return first
+        each = (ops.max(ops.abs(one), tuple(range(1, len(one.shape)))) for one in gradients.values())
+        return reduce(ops.maximum, each)
 
     def _redirected(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         """The step with the redirected gradient for pictures whose own is zero."""
@@ -164,29 +160,16 @@ class Ascent:
         return self._moved(given, gradients) | {VALUE: value}
 
     def _moved(self, given: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        leaves, states = {}, {}
-        for name, leaf in _leaves(given).items():
-            state = {key[2]: one for key, one in _keys(given) if key[:2] == (STATE, name)}
-            leaves[name], states[name] = self._moving.step(leaf, -1.0 * gradients[name], state)
-        return _packed(leaves, states)
+        moved: dict[str, Tensor] = {}
+        for name, leaf in leaves_of(given).items():
+            own = f"{STATE}{name}:"
+            state = {key.removeprefix(own): one for key, one in given.items() if key.startswith(own)}
+            moved |= _packed(name, *self._moving.step(leaf, -1.0 * gradients[name], state))
+        return moved
 
 
-def _packed(leaves: dict[str, Tensor], states: dict[str, State]) -> dict[str, Tensor]:
-    packed = {f"{LEAF}:{name}": leaf for name, leaf in leaves.items()}
-    return packed | {f"{STATE}:{name}:{key}": one for name, state in states.items() for key, one in state.items()}
-
-
-def _keys(given: dict[str, Tensor]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    return ((tuple(name.split(":")), one) for name, one in given.items())
-
-
-def _leaves(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key[1]: one for key, one in _keys(given) if key[0] == LEAF}
-
-
-def _unpacked(made: dict[str, Tensor], loop: Loop) -> tuple[dict[str, Tensor], dict[str, State]]:
-    states = {name: {key: made[f"{STATE}:{name}:{key}"] for key in state} for name, state in loop.states.items()}
-    return _leaves(made), states
+def _packed(name: str, leaf: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {LEAF + name: leaf} | {f"{STATE}{name}:{part}": one for part, one in state.items()}
 
 
 def _normalised(model: Model, x: Tensor) -> Tensor:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
 from ...inputs import images as pixels
 from ...results.concepts import Caricature
 from ...results.files import provenance
 from ...support.progress import steps_bar
-from ..common.checks import pictures_only
 from .likeness import VIEWS, Likeness, cosine_between
-from .panels import panels, spread
+from .panels import photo_and_layers
 from .parametrisations import Fourier
 from .render import render
 
@@ -65,13 +63,7 @@ def caricature(
         >>> vizkit.caricature(model, vizkit.images.sample(), "features.9", steps=2).values.shape
         (1, 3, 96, 96)
     """
-    pictures_only(model, "caricature")
-    names = [layer] if isinstance(layer, str) else list(layer or spread(panels([model]), ROW))
-    for name in names:
-        model.check_layer(name)
-    batch = pixels.prepare(image, model.spec, fit=fit)
-    if len(batch) != 1:
-        raise SettingError(f"caricature() takes one image; got {len(batch)}.")
+    batch, names = photo_and_layers("caricature", model, image, layer, ROW, fit)
     shape, digest = Fourier(model.spec.size, model.spec.channels), pixels.fingerprint(batch)
     found, cosine = [], []
     with steps_bar("caricature", len(names)) as advance:

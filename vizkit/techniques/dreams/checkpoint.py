@@ -15,28 +15,37 @@ from ...contract.backend import Ops, Tensor
 from ...contract.errors import SettingError
 from ...results.dreams import Frame
 from ...support.files import replacing
-from .optimise import State
 from .parametrisations import Parametrisation
 from .trace import Trace
 
+LEAF, STATE = "leaf:", "state:"
+"""What the names begin with: a leaf is "leaf:NAME", a part of what the optimiser remembers of it "state:NAME:PART"."""
 EVERY = 64
 """Steps between two writings."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a file that is no checkpoint, or half of one, may raise."""
 
 
+def leaves_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The leaves among them, by their names."""
+    return {name.removeprefix(LEAF): one for name, one in state.items() if name.startswith(LEAF)}
+
+
 @dataclass
 class Loop:
-    """What changes from step to step: ``states`` are what the optimiser remembers of each leaf, ``rows`` the numbers
-    that the steps of one block draw, with the number of the block."""
+    """What changes from step to step: ``state`` are the leaves, and what the optimiser remembers of each; ``rows`` the
+    numbers that the steps of one block draw, with the number of the block."""
 
     parametrisation: Parametrisation
-    leaves: dict[str, Tensor]
-    states: dict[str, State]
+    state: dict[str, Tensor]
     trace: Trace
     step: int = 0
     frames: list[Frame] = field(default_factory=list)
     rows: tuple[int, Tensor] | None = None
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        return leaves_of(self.state)
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,7 @@ class Checkpoint:
     key: str
 
     def save(self, loop: Loop, ops: Ops) -> None:
-        arrays: dict[str, Any] = {f"leaf:{name}": ops.numpy(leaf) for name, leaf in loop.leaves.items()}
-        for name, state in loop.states.items():
-            arrays |= {f"state:{name}:{part}": ops.numpy(value) for part, value in state.items()}
+        arrays: dict[str, Any] = {name: ops.numpy(one) for name, one in loop.state.items()}
         arrays |= {f"frame:{step}": frame for step, frame in loop.frames}
         known = {"key": self.key, "step": loop.step, "size": loop.parametrisation.sides}
         with replacing(self.path) as temporary, temporary.open("wb") as stream:
@@ -78,8 +85,4 @@ class Checkpoint:
         loop.frames = [(int(name[6:]), frame) for name, frame in arrays.items() if name.startswith("frame:")]
         height, width = known["size"]
         loop.parametrisation = loop.parametrisation.resized((height, width))
-        loop.leaves = {name: ops.asarray(arrays[f"leaf:{name}"]) for name in loop.leaves}
-        loop.states = {
-            name: {part: ops.asarray(arrays[f"state:{name}:{part}"]) for part in state}
-            for name, state in loop.states.items()
-        }
+        loop.state = {name: ops.asarray(arrays[name]) for name in loop.state}

@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs import images as pixels
 from ...results.dreams import Inversion
 from ...results.files import provenance
 from ...support.progress import steps_bar
-from ..common.checks import pictures_only
 from .objectives import content
-from .panels import panels, spread
+from .panels import photo_and_layers
 from .parametrisations import Fourier
 from .regularisers import total_variation
 from .render import render
@@ -61,13 +58,7 @@ def invert(
         >>> vizkit.invert(model, vizkit.images.sample(), "features.2", steps=2).values.shape
         (1, 3, 96, 96)
     """
-    pictures_only(model, "invert")
-    names = [layer] if isinstance(layer, str) else list(layer or spread(panels([model]), ROW))
-    for name in names:
-        model.check_layer(name)
-    batch = pixels.prepare(image, model.spec, fit=fit)
-    if len(batch) != 1:
-        raise SettingError(f"invert() takes one image; got {len(batch)}.")
+    batch, names = photo_and_layers("invert", model, image, layer, ROW, fit)
     shape = Fourier(model.spec.size, model.spec.channels)
     found = []
     with steps_bar("invert", len(names)) as advance:

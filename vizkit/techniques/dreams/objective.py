@@ -94,6 +94,16 @@ class Objective(ABC):
         return self * -1.0
 
 
+@dataclass(frozen=True)
+class OfLayer(Objective):
+    """An objective that reads one layer."""
+
+    layer: str
+
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+
 def _term(other: Objective | float) -> tuple[float, Objective]:
     if isinstance(other, Objective):
         return 1.0, other

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ...contract.backend import Array, Ops, Tensor
 from ...contract.errors import SettingError, ShapeError
 from ...inputs import images
-from .objective import FLOOR, Objective, Seen, Sum
+from .objective import FLOOR, Objective, OfLayer, Seen, Sum
 
 __all__ = [
     "FLOOR",
@@ -41,43 +41,40 @@ REDUCTIONS = ("mean", "rms")
 
 
 @dataclass(frozen=True)
-class Unit(Objective):
+class OfUnits(OfLayer):
+    """An objective of one unit, or of another for each picture."""
+
+    index: int | tuple[int, ...]
+
+    def items(self) -> int:
+        return 1 if isinstance(self.index, int) else len(self.index)
+
+    def picked(self, seen: Seen) -> Tensor:
+        """Each picture's unit, (N, ...)."""
+        maps = seen.activations[self.layer]
+        return seen.ops.pick(maps, indices(self.index, len(seen), maps.shape[1], self.layer))
+
+
+@dataclass(frozen=True)
+class Unit(OfUnits):
     """See :func:`unit`."""
 
-    layer: str
-    index: int | tuple[int, ...]
     reduce: str = "mean"
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def words(self) -> str:
         several = "unit" if isinstance(self.index, int) else "units"
         named = self.index if isinstance(self.index, int) else ", ".join(map(str, self.index))
         return f"{several} {named} of {self.layer}"
 
-    def items(self) -> int:
-        return 1 if isinstance(self.index, int) else len(self.index)
-
     def value(self, seen: Seen) -> Tensor:
-        maps = seen.activations[self.layer]
-        picked = seen.ops.pick(maps, indices(self.index, len(seen), maps.shape[1], self.layer))
-        return over_positions(seen.ops, picked, self.reduce)
+        return over_positions(seen.ops, self.picked(seen), self.reduce)
 
 
 @dataclass(frozen=True)
-class Neuron(Objective):
+class Neuron(OfUnits):
     """See :func:`neuron`."""
 
-    layer: str
-    index: int | tuple[int, ...]
     at: tuple[int, int] | None = None
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
-    def items(self) -> int:
-        return 1 if isinstance(self.index, int) else len(self.index)
 
     def value(self, seen: Seen) -> Tensor:
         maps = seen.activations[self.layer]
@@ -89,8 +86,7 @@ class Neuron(Objective):
             raise SettingError(
                 f"neuron(at=({row}, {column})): {self.layer!r} has {height} x {width} positions at this size."
             )
-        picked = seen.ops.pick(maps, indices(self.index, len(seen), maps.shape[1], self.layer))
-        return picked[:, row, column]
+        return self.picked(seen)[:, row, column]
 
 
 @dataclass(frozen=True)
@@ -111,15 +107,11 @@ class WholeLayer(Objective):
 
 
 @dataclass(frozen=True)
-class Direction(Objective):
+class Direction(OfLayer):
     """See :func:`direction`."""
 
-    layer: str
     vector: tuple[float, ...]
     cosine_power: float = 0.0
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def value(self, seen: Seen) -> Tensor:
         ops, maps = seen.ops, seen.activations[self.layer]
@@ -135,13 +127,8 @@ class Direction(Objective):
 
 
 @dataclass(frozen=True)
-class Diversity(Objective):
+class Diversity(OfLayer):
     """See :func:`diversity`."""
-
-    layer: str
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def judged(self) -> Objective | None:
         return None
@@ -160,17 +147,13 @@ class Diversity(Objective):
 
 
 @dataclass(frozen=True, eq=False)
-class Match(Objective):
+class Match(OfLayer):
     """See :func:`content` and :func:`style`."""
 
-    layer: str
     reference: Any
     of_gram: bool
     name: str
     digest: str
-
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def activates(self) -> bool:
         return False
@@ -234,7 +217,8 @@ def gram(ops: Ops, maps: Tensor) -> Tensor:
     return ops.matmul(flat, ops.transpose(flat, (0, 2, 1))) / float(height * width)
 
 
-def _index(index: int | Sequence[int]) -> int | tuple[int, ...]:
+def index_of(index: int | Sequence[int]) -> int | tuple[int, ...]:
+    """A unit, or several as they are kept; SettingError for none."""
     if isinstance(index, int | np.integer):
         return int(index)
     listed = tuple(int(one) for one in index)
@@ -248,12 +232,12 @@ def unit(layer: str, index: int | Sequence[int], *, reduce: str = "mean") -> Obj
     units gives each picture of the batch its own (Erhan et al. 2009)."""
     if reduce not in REDUCTIONS:
         raise SettingError(f"reduce={reduce!r}: expected {' or '.join(map(repr, REDUCTIONS))}.")
-    return Unit(layer, _index(index), reduce)
+    return Unit(layer, index_of(index), reduce)
 
 
 def neuron(layer: str, index: int | Sequence[int], *, at: tuple[int, int] | None = None) -> Objective:
     """A channel's value at one position ``(row, column)`` of its map; None is the middle."""
-    return Neuron(layer, _index(index), at)
+    return Neuron(layer, index_of(index), at)
 
 
 def layer(name: str) -> Objective:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def climbed(
         error.last_good = pixels.denormalise(ops.numpy(before), model.spec)
         return error
 
-    climb = Climb(model, aim, lr)
+    climb = climbing(model, aim, lr)
     trace = Trace(ops, diverged)
     original, added = ops.asarray(base), None
     with model.held(), steps_bar("deepdream", len(sizes) * steps) as advance:
@@ -61,7 +61,7 @@ def climbed(
             small = ops.resize(original, sides)
             x = small if added is None else small + ops.resize(added, sides)
             width = min(jitter, min(sides) // 4)
-            one_step = model.recorded(climb.step(width))
+            one_step = model.recorded(climb(width))
             drawn = ops.asarray([draw(_views(width), rng) or (0.0,) for _ in range(steps)])
             for step in range(steps):
                 made = one_step({"x": x, "drawn": drawn[step : step + 1]})
@@ -73,34 +73,28 @@ def climbed(
     return pixels.denormalise(ops.numpy(x), model.spec), np.array([row[0, 0] for row in trace.rows])
 
 
-class Climb:
-    """Steps of normalised ascent within the colours that a screen can show."""
+def climbing(model: Model, aim: Objective, lr: float) -> Callable[[int], Step]:
+    """Gives a step of normalised ascent within the colours that a screen can show, for views that are shifted by up to
+    so many pixels."""
+    ops, ascent, memory = model.ops, NormalisedAscent(model.ops, lr), dict[Any, Tensor]()
+    ends = (np.full((1, model.spec.channels, 1, 1), end) for end in (0.0, 1.0))
+    low, high = (ops.asarray(pixels.normalise(end, model.spec)) for end in ends)
 
-    def __init__(self, model: Model, aim: Objective, lr: float) -> None:
-        self.model = model
-        self.aim = aim
-        self._ascent = NormalisedAscent(model.ops, lr)
-        self._memory: dict[Any, Tensor] = {}
-        self._low, self._high = (
-            model.ops.asarray(pixels.normalise(np.full((1, model.spec.channels, 1, 1), end), model.spec))
-            for end in (0.0, 1.0)
-        )
-
-    def step(self, width: int) -> Step:
-        """One step for views that are shifted by up to ``width`` pixels."""
-        model, ops, aim = self.model, self.model.ops, self.aim
+    def shifted(width: int) -> Step:
         views = _views(width)
 
         def step(given: Leaves) -> Leaves:
             def score(leaves: Leaves) -> tuple[Tensor, Tensor]:
                 seen = compose(views, ops, leaves["x"], given["drawn"])
                 kept = model.forward(seen, aim.layers())
-                value = aim.value(Seen(model, kept, leaves["x"], None, seen, self._memory))
+                value = aim.value(Seen(model, kept, leaves["x"], None, seen, memory))
                 return value, value
 
             _, gradients, value = ops.value_and_grad(score, {"x": given["x"]})
-            x, _ = self._ascent.step(given["x"], -1.0 * gradients["x"], {})
-            shown = ops.maximum(ops.minimum(x, self._high + 0.0 * x), self._low + 0.0 * x)
+            x, _ = ascent.step(given["x"], -1.0 * gradients["x"], {})
+            shown = ops.maximum(ops.minimum(x, high + 0.0 * x), low + 0.0 * x)
             return {"x": shown, "value": value}
 
         return step
+
+    return shifted

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...contract.backend import Model
-from ...contract.errors import LayerError
+from ...contract.errors import LayerError, SettingError
+from ...inputs import images
+from ...inputs.images import Batch
+from ..common.checks import pictures_only
 
 PLUMBING = ("Conv", "BatchNorm", "Dropout", "Flatten", "AdaptiveAvg", "GlobalAvg")
 """What the kinds of layers begin with whose values something right behind them finishes."""
@@ -32,6 +36,20 @@ def panels(models: Sequence[Model]) -> list[str]:
     if not outer:
         raise LayerError(f"{first.name} has no layer with feature maps.")
     return finished or outer
+
+
+def photo_and_layers(
+    technique: str, model: Model, image: Any, layer: str | Sequence[str] | None, count: int, fit: str
+) -> tuple[Batch, list[str]]:
+    """One photo as the network gets it, and the layers that a picture is made for, ``count`` where none is named."""
+    pictures_only(model, technique)
+    names = [layer] if isinstance(layer, str) else list(layer or spread(panels([model]), count))
+    for name in names:
+        model.check_layer(name)
+    batch = images.prepare(image, model.spec, fit=fit)
+    if len(batch) != 1:
+        raise SettingError(f"{technique}() takes one image; got {len(batch)}.")
+    return batch, names
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:

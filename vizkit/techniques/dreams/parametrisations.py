@@ -160,9 +160,9 @@ class Fourier(Parametrisation):
         return np.asarray(other_spectrum(leaf * before, (height, width), size) * factor / after)
 
     def grow_moment(self, leaves: Leaves, size: int | tuple[int, int]) -> Leaves:
-        spectrum = leaves["spectrum"]
-        moved = other_spectrum(spectrum, self.sides, sides(size), fill=float(spectrum.mean()))
-        return {"spectrum": moved} | ({"alpha": bilinear(leaves["alpha"], sides(size))} if self.alpha else {})
+        kept = {name: one for name, one in leaves.items() if name != "alpha"}
+        moved = {n: other_spectrum(one, self.sides, sides(size), fill=float(one.mean())) for n, one in kept.items()}
+        return moved | ({"alpha": bilinear(leaves["alpha"], sides(size))} if self.alpha else {})
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,6 @@ class Phase(Fourier):
     def _grow(self, name: str, leaf: Array, size: tuple[int, int]) -> Array:
         drawn = np.random.default_rng(size[0]).uniform(-np.pi, np.pi, (1, self.channels, 1, size[0], size[1] // 2 + 1))
         return other_spectrum(leaf, self.sides, size, fill=np.repeat(drawn, len(leaf), axis=0))
-
-    def grow_moment(self, leaves: Leaves, size: int | tuple[int, int]) -> Leaves:
-        phase = leaves["phase"]
-        moved = other_spectrum(phase, self.sides, sides(size), fill=float(phase.mean()))
-        return {"phase": moved} | ({"alpha": bilinear(leaves["alpha"], sides(size))} if self.alpha else {})
 
 
 def _colour_weights() -> Array:

@@ -12,6 +12,7 @@ from ...contract.errors import DivergedError, LayerError, SettingError, ShapeErr
 from ...inputs import images
 from ...results.dreams import Stage
 from ...support.progress import steps_bar
+from .objectives import FLOOR, index_of, indices
 from .optimise import Adam
 from .regularisers import derivative_kernels
 from .trace import Trace
@@ -23,8 +24,6 @@ GRADIENT_FILTERS: dict[str, tuple[tuple[float, ...], ...]] = {
     "sobel": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
     "5x5": ((-5, -4, 0, 4, 5), (-8, -10, 0, 10, 8), (-10, -20, 0, 20, 10), (-8, -10, 0, 10, 8), (-5, -4, 0, 4, 5)),
 }
-FLOOR = 1e-12
-"""Added under each root, so that a unit which is silent everywhere has gradient zero and not NaN."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,6 @@ class Recipe:
         return penalty - self.activation_weight * activation, activation
 
 
-def _diverged(loss: Array, model: Model, x: Tensor, where: str) -> DivergedError:
-    error = DivergedError(
-        f"The dream of {model.name} met a loss of {loss.tolist()} at {where}. Lower lr, raise pixel_weight, or take "
-        "another unit; the last good picture is in the error's last_good."
-    )
-    error.last_good = images.denormalise(model.ops.numpy(x), model.spec)
-    return error
-
-
 def default_layer(model: Model) -> str:
     """ "inception4a", or the deepest layer with a position for every 16 x 16 pixels of the input."""
     if DEFAULT_LAYER in model.layers:
@@ -89,13 +79,9 @@ def units_of(model: Model, layer: str, unit: int | Sequence[int] | None) -> tupl
     count = known.shape[1]
     if unit is None:
         unit = DEFAULT_UNIT if count > DEFAULT_UNIT else 0
-    units = (unit,) if isinstance(unit, int | np.integer) else tuple(unit)
-    if not units:
-        raise SettingError("The list of units is empty; give at least one.")
-    wrong = [one for one in units if not 0 <= one < count]
-    if wrong:
-        raise SettingError(f"Layer {layer!r} has units 0 to {count - 1}; there is no {', '.join(map(str, wrong))}.")
-    return tuple(int(one) for one in units)
+    index = index_of(unit)
+    units = (index,) if isinstance(index, int) else index
+    return tuple(indices(units, len(units), count, layer))
 
 
 def _rms(ops: Ops, squared: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -140,8 +126,13 @@ def lowered(
 
     def diverged(number: int, loss: Array, before: Tensor) -> DivergedError:
         index, step = divmod(number, steps)
-        where = f"step {step + 1} of {steps} in stage {index} ({before.shape[3]} x {before.shape[3]} pixels)"
-        return _diverged(loss, model, before, where)
+        error = DivergedError(
+            f"The dream of {model.name} met a loss of {loss.tolist()} at step {step + 1} of {steps} in stage {index} "
+            f"({before.shape[3]} x {before.shape[3]} pixels). Lower lr, raise pixel_weight, or take another unit; the "
+            "last good picture is in the error's last_good."
+        )
+        error.last_good = images.denormalise(ops.numpy(before), model.spec)
+        return error
 
     trace = Trace(ops, diverged)
     with steps_bar(f"dream of {recipe.layer}", stages * steps) as advance:

@@ -31,14 +31,13 @@ def in_batches(
     *,
     label: str,
     size: int,
-    steps: int,
-    lr: float,
-    seed: int,
     state: str | os.PathLike[str] | None,
     batch_size: int | None = None,
+    **options: Any,
 ) -> tuple[Array, Array, Array]:
     """Pictures (count, C, size, size), what each reached (count,) and whether it failed (count,); ``aim(start, stop)``
-    is the objective of those from ``start`` to ``stop``. Beside ``state`` lies each batch under its number.
+    is the objective of those from ``start`` to ``stop``. Beside ``state`` lies each batch under its number. Options as
+    :func:`render` has them.
 
     Raises SettingError for a size or a batch size too small.
     """
@@ -50,8 +49,8 @@ def in_batches(
         for start in range(0, count, together):
             stop = min(start + together, count)
             kept = None if state is None else Path(state).with_stem(f"{Path(state).stem}-{start}")
-            options: dict[str, Any] = {"steps": steps, "lr": lr, "seed": seed, "checkpoint": kept}
-            found.append(render(model, aim(start, stop), parametrisation=shape, transforms=VIEWS, **options))
+            shown: dict[str, Any] = {"parametrisation": shape, "transforms": VIEWS, "checkpoint": kept}
+            found.append(render(model, aim(start, stop), **shown, **options))
             advance(stop, "")
     evidence = [one.evidence for one in found]
     return (

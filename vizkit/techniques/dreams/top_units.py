@@ -10,7 +10,7 @@ from ...inputs import images as pixels
 from ...inputs.images import ImageInput
 from ...results.features import TopUnits
 from ...results.files import provenance
-from ...support.batching import run
+from ...support.batching import collected
 from ...support.progress import steps_bar
 from .objectives import unit
 from .parametrisations import Fourier
@@ -73,15 +73,13 @@ def top_units(
 
 def _responses(model: Model, images: ImageInput, layer: str, batch_size: int | None) -> Array:
     listed = list(images) if isinstance(images, list | tuple) else [images]
-    total = np.zeros(model.layers[layer].shape[1])
 
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> Array:
         batch = pixels.prepare(listed[start:stop], model.spec)
         found = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer]).astype(np.float64)
-        total[:] += found.reshape(*found.shape[:2], -1).mean(axis=2).sum(axis=0)
+        return np.asarray(found.reshape(*found.shape[:2], -1).mean(axis=2).sum(axis=0))
 
-    run(model, len(listed), batch_size, step, f"units of {layer}")
-    return total / len(listed)
+    return np.asarray(sum(collected(model, len(listed), batch_size, step, f"units of {layer}"))) / len(listed)
 
 
 def _optimised(model: Model, layer: str, count: int, steps: int, size: int, seed: int, batch: int) -> Array:

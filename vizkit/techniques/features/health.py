@@ -77,10 +77,6 @@ def health(
     found = tuple(judged(model, name, tallies.layers[name], threshold, saturation) for name in wanted)
     settings = {"layers": wanted, "threshold": threshold, "saturation": saturation}
     made = provenance(model, "health", settings | {"input_range": input_range, "fit": fit})
-    values = np.array(
-        [
-            [float(flags.mean()) for flags in (one.zeros, one.dead, one.always_on, one.saturated, one.duplicated)]
-            for one in found
-        ]
-    )
+    flags = [(one.zeros, one.dead, one.always_on, one.saturated, one.duplicated) for one in found]
+    values = np.array([[float(one.mean()) for one in row] for row in flags])
     return Health(values, made | {"images": passed.described()}, found)

@@ -10,6 +10,7 @@ import numpy as np
 from ...contract.backend import Array
 from ...contract.errors import BackendMissingError, SettingError
 from ...results.folders import NEIGHBOURS
+from ...support.packages import needed
 from .pooled import POOLS
 
 METHODS = ("tsne", "umap", "pca")
@@ -26,26 +27,23 @@ def check_settings(method: str, pool: str, components: int, perplexity: float) -
             raise SettingError(f"{name}={value!r}: expected {', '.join(map(repr, known))}.")
     if components < 2 or perplexity < 1:
         raise SettingError(f"components={components}, perplexity={perplexity}: take at least 2 and at least 1.")
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise BackendMissingError(
-            "An embedding needs scikit-learn, which this Python does not have. Install it with: "
-            "pip install 'vizkit[explain]'"
-        ) from None
+    needed(
+        "sklearn",
+        "An embedding needs scikit-learn, which this Python does not have. Install it with: "
+        "pip install 'vizkit[explain]'",
+        BackendMissingError,
+    )
     if method == "umap":
         umap_module()
 
 
 def umap_module() -> Any:
-    try:
-        import umap
-    except ImportError:
-        raise BackendMissingError(
-            "method='umap' needs umap-learn, which this Python does not have. Install it with: "
-            "pip install 'vizkit[umap]', or take method='tsne'."
-        ) from None
-    return umap
+    return needed(
+        "umap",
+        "method='umap' needs umap-learn, which this Python does not have. Install it with: "
+        "pip install 'vizkit[umap]', or take method='tsne'.",
+        BackendMissingError,
+    )
 
 
 def principal(features: Array, components: int) -> Array:

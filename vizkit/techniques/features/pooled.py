@@ -11,7 +11,7 @@ from PIL import Image
 from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
-from ...support.spill import Rows
+from ...support.spill import Spilled
 
 POOLS = ("mean", "max", "none")
 THUMBNAIL = 64
@@ -21,14 +21,12 @@ BUDGET = 2 << 30
 all of them are in memory at once."""
 
 
-class Features:
+class Features(Spilled):
     """Pooled activations and thumbnails, one after the other, on disk where they are many."""
 
-    grows = True
-
     def __init__(self, layer: str, pool: str) -> None:
+        super().__init__("places", "features", "thumbnails")
         self.layer, self.pool = layer, pool
-        self.rows = {name: Rows() for name in ("places", "features", "thumbnails")}
 
     def fresh(self) -> Features:
         return Features(self.layer, self.pool)
@@ -43,13 +41,6 @@ class Features:
         self.rows["features"].append(found.astype(activations[self.layer].dtype))
         self.rows["thumbnails"].append(np.stack([thumbnail(picture) for picture in batch.pictures]))
         self.rows["places"].append(np.array(places, np.int64))
-
-    def state(self) -> dict[str, Array]:
-        return {name: one.array() for name, one in self.rows.items()}
-
-    def merge(self, part: Mapping[str, Array]) -> None:
-        for name, one in self.rows.items():
-            one.append(part[name])
 
 
 def thumbnail(picture: Array) -> Array:

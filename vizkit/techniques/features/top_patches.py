@@ -13,7 +13,7 @@ from ...inputs.images import ImageInput
 from ...results.files import provenance
 from ...results.folders import TopPatches
 from ..relevance.composites import Composite
-from ..relevance.units import unit_relevance
+from ..relevance.crp import unit_relevance
 from .best import Best, assemble, units_of
 
 BY = ("activation", "relevance")

@@ -90,13 +90,7 @@ def receptive_field(
     boxes = tuple(field.box(*at, (height, width)) for field, at in zip(theoretical, units, strict=True))
     sizes = tuple(float(np.sqrt((one > REACH).sum())) for one in maps)
     settings = {
-        "layer": names,
-        "unit": unit,
-        "at": at,
-        "noise": noise,
-        "seed": seed,
-        "input_range": input_range,
-        "fit": fit,
-    }
+        "layer": names, "unit": unit, "at": at, "noise": noise, "seed": seed, "input_range": input_range, "fit": fit,
+    }  # fmt: skip
     made = provenance(model, "receptive_field", settings, batch)
     return ReceptiveFields(maps, made, names, theoretical, units, boxes, sizes, batch)

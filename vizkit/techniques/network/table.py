@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...contract.graph import INPUT, multiply_adds
+from ...contract.graph import multiply_adds
 from ...results.fields import Field
 from .receptive import fields
 
@@ -70,19 +70,10 @@ def rows(model: Model) -> list[Row]:
     graph = model.graph()
     nodes, seen = graph.by_name, fields(graph)
     observable = set(model.layers)
-    out = [
-        Row(
-            node.name,
-            node.kind,
-            node.shape,
-            node.parameters,
-            multiply_adds(node, nodes),
-            seen[node.name],
-            node.name in observable,
-        )
-        for node in graph.nodes
-        if node.name != INPUT
-    ]
+    out = []
+    for node in graph.nodes[1:]:
+        counts = node.parameters, multiply_adds(node, nodes)
+        out.append(Row(node.name, node.kind, node.shape, *counts, seen[node.name], node.name in observable))
     known = {row.name for row in out}
     order = {row.name: i for i, row in enumerate(out)}
     blocks: dict[int, list[Row]] = {}

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held, pictures_only
 from .mask_search import VARIANTS, MaskSearch
 
 NOWHERE = "the search ended without a region. Take more steps, or areas that are larger than a cell's disk."

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.job import held, marked
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, pictures_only
 from .coalitions import derangements
 from .superpixels import Segments, Switches
 
-Method = TypeVar("Method", bound=Callable[..., Attribution])
-
-
-def needs_pictures(method: Method) -> Method:
-    """Marks a method that takes several pictures, and none alone."""
-    method.__dict__["needs_pictures"] = True
-    return method
+needs_pictures = marked("needs_pictures")
+"""Marks a method that takes several pictures, and none alone."""
 
 
 @needs_pictures

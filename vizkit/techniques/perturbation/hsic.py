@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
 from .coalitions import halves
 from .designs import dependence
 from .superpixels import Segments, Switches
@@ -77,9 +70,10 @@ def hsic(
         samples=samples, seed=seed,
     )  # fmt: skip
     switches = Switches.of(job, segments, baseline)
+    rows = [halves(count, seed, range(samples)) for count in switches.counts]
 
     def masked(i: int, which: range) -> Tensor:
-        return switches.make(i, which, halves(switches.counts[i], seed, which))
+        return switches.shown(i, rows[i][which.start : which.stop])
 
     scores = job.variants(samples, masked)
-    return switches.result([dependence(switches.rows(i).astype(float), one) for i, one in enumerate(scores)])
+    return switches.result([dependence(z, one) for z, one in zip(rows, scores, strict=True)])

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
 from .coalitions import all_coalitions, coalitions, shapley_weights
-from .superpixels import Moments, Segments, Switches, fill, paint, superpixels
+from .superpixels import Segments, Switches, constrained, fill, superpixels
 
 
 @held
@@ -82,19 +71,15 @@ def kernel_shap(
     features = [int(one.max()) + 1 for one in labels]
     if samples < max(features):
         raise SettingError(f"samples={samples} cannot tell {max(features)} superpixels apart: give at least as many.")
-    baselines = fill(baseline, job, labels)
-    switches = Switches(job, labels, baselines)
+    switches = Switches(job, labels, fill(baseline, job, labels))
     counts = [min(samples, all_coalitions(count)) for count in features]
+    rows = [coalitions(k, samples, seed, range(count)) for k, count in zip(features, counts, strict=True)]
 
     def switched(i: int, which: range) -> Tensor:
-        return switches.make(i, which, coalitions(features[i], samples, seed, which))
+        return switches.shown(i, rows[i][which.start : which.stop])
 
-    values = np.empty((len(job), *job.size))
-    for i, scores in enumerate(job.variants(counts, switched)):
-        z, moments = switches.rows(i), Moments.empty(features[i])
-        moments.add(z, scores, shapley_weights(z, samples))
-        nothing = switches.make(i, range(counts[i], counts[i] + 1), np.zeros((1, features[i])))
-        empty = float(job.probe(i, nothing)[0])
-        values[i] = paint(labels[i], moments.constrained(empty, float(job.original[i])))
-    found = job.result(values, signed=True, segments=features, samples=counts)
-    return replace(found, extra={"segments": labels})
+    values = [
+        constrained(z, scores, shapley_weights(z, samples), switches.empty(i), float(job.original[i]))
+        for i, (z, scores) in enumerate(zip(rows, job.variants(counts, switched), strict=True))
+    ]
+    return switches.result(values, signed=True, segments=features, samples=counts)

@@ -6,16 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
 from .coalitions import lime_samples, lime_weights
-from .superpixels import Moments, Segments, Switches, fill, paint, superpixels
+from .superpixels import Segments, Switches, fill, ridge, superpixels
 
 
 @held
@@ -87,18 +80,13 @@ def lime(
         samples=samples, kernel_width=kernel_width, alpha=alpha, baseline=baseline, seed=seed,
     )  # fmt: skip
     labels = superpixels(job.batch, segments)
-    baselines = fill(baseline, job, labels)
-    switches = Switches(job, labels, baselines)
+    switches = Switches(job, labels, fill(baseline, job, labels))
+    rows = [lime_samples(count, seed, range(samples)) for count in switches.counts]
 
     def switched(i: int, which: range) -> Tensor:
-        return switches.make(i, which, lime_samples(int(labels[i].max()) + 1, seed, which))
+        return switches.shown(i, rows[i][which.start : which.stop])
 
-    fits = []
-    for i, scores in enumerate(job.variants(samples, switched)):
-        z = switches.rows(i)
-        moments = Moments.empty(z.shape[1])
-        moments.add(z, scores, lime_weights(z, kernel_width))
-        fits.append(moments.ridge(alpha))
-    values = np.stack([paint(one, coefficients) for one, (coefficients, _) in zip(labels, fits, strict=True)])
-    found = job.result(values, signed=True, segments=[int(one.max()) + 1 for one in labels])
-    return replace(found, extra={"segments": labels, "constant": np.array([constant for _, constant in fits])})
+    found = zip(rows, job.variants(samples, switched), strict=True)
+    fits = [ridge(z, scores, lime_weights(z, kernel_width), alpha) for z, scores in found]
+    result = switches.result([fit for fit, _ in fits], signed=True, segments=switches.counts)
+    return replace(result, extra={**result.extra, "constant": np.array([constant for _, constant in fits])})

@@ -58,25 +58,19 @@ class MaskSearch:
 
     def every(self, areas: Sequence[float], baseline: str) -> tuple[Array, Array]:
         """Masks (N, A, H, W) of each of these areas for every image, and the scores (N, A) under them."""
-        job, masks, scores = self.job, list[Array](), list[Array]()
+        job = self.job
         total = len(job) * len(areas)
         with steps_bar(job.technique, total * self.steps) as advance:
 
-            def seek(start: int, stop: int) -> None:
+            def seek(start: int, stop: int) -> tuple[Array, Array]:
                 which, area = np.divmod(np.arange(start, stop), len(areas))
                 pictures = levels(baseline, job.batch.part(which.tolist()), job.model.spec)
-                found = self(
-                    which,
-                    np.array(areas)[area],
-                    pictures,
-                    lambda t: advance(start * self.steps + t * (stop - start), ""),
-                )
-                masks.append(found[0])
-                scores.append(found[1])
+                done = lambda t: advance(start * self.steps + t * (stop - start), "")  # noqa: E731
+                return self(which, np.array(areas)[area], pictures, done)
 
-            batching.run(job.model, total, job.batch_size, seek, job.technique)
-        shape = (len(job), len(areas))
-        return np.concatenate(masks).reshape(*shape, *job.model.spec.size), np.concatenate(scores).reshape(shape)
+            found = batching.collected(job.model, total, job.batch_size, seek, job.technique)
+        masks, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return masks.reshape(*(len(job), len(areas)), *job.model.spec.size), scores.reshape(len(job), len(areas))
 
     def score(self, given: Leaves, mirrored: bool = False) -> Tensor:
         """The targets' scores (B,) under masks (B, 1, H, W)."""

@@ -7,13 +7,8 @@ from operator import mul
 
 import numpy as np
 
-from ...contract.backend import Model, Tensor
-from ...inputs.images import ImageInput
 from ...inputs.references import reference
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, Target, Tensor, held
 from .windows import Side, corners_of, covers_of, sides_of
 
 

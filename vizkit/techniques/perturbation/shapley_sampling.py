@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
-from .games import every_subset, sampled_orders
+from ...contract.backend import Array, Tensor
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
+from .coalitions import all_coalitions, coalitions, exact_shapley, gains, growing, orders
 from .superpixels import Segments, Switches
 
 ALL = "all"
 """As ``samples``: every subset."""
+FEW = 12
+"""Features of which all subsets are taken at most: 4096 of them."""
 
 
 @held
@@ -86,3 +82,31 @@ def shapley_sampling(
     found = sampled_orders(job, switches, samples, seed)
     extra = {"standard_error": [one.std(axis=0, ddof=1) / np.sqrt(samples) for one in found]} if samples > 1 else {}
     return switches.result([one.mean(axis=0) for one in found], extra, signed=True)
+
+
+def sampled_orders(job: Probe, switches: Switches, samples: int, seed: int) -> list[Array]:
+    """What each feature adds in each of so many orders, (samples, K) of each image."""
+    places = [orders(count, samples, seed) for count in switches.counts]
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.shown(i, growing(places[i], which))
+
+    scores = job.variants([samples * (count - 1) for count in switches.counts], switched)
+    return [gains(places[i], one, switches.empty(i), float(job.original[i])) for i, one in enumerate(scores)]
+
+
+def every_subset(job: Probe, switches: Switches) -> list[Array]:
+    """The exact values (K,) of each image's features."""
+    most = max(switches.counts)
+    if most > FEW:
+        raise SettingError(
+            f"samples='all' of {most} features would score {2**most} pictures: take at most {FEW} features, such as "
+            "segments=(3, 4), or a number of samples."
+        )
+    counts = [all_coalitions(count) for count in switches.counts]
+
+    def switched(i: int, which: range) -> Tensor:
+        return switches.shown(i, coalitions(switches.counts[i], counts[i], 0, which))
+
+    scores = job.variants(counts, switched)
+    return [exact_shapley(np.array([switches.empty(i), *one, job.original[i]])) for i, one in enumerate(scores)]

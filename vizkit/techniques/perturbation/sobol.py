@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Model, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.checks import pictures_only
-from ..common.job import held
-from ..common.probe import Probe
+from ..common.method import Attribution, ImageInput, Model, Probe, Target, Tensor, held, pictures_only
 from .designs import replicated, sobol_points, total_indices
 from .superpixels import Segments, Switches
 

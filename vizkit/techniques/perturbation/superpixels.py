@@ -1,24 +1,20 @@
 """Features of a picture: superpixels by scikit-image's SLIC, the cells of a grid, or labels of one's own; and images of
-which some are switched off.
-
-The regression is our own: a million samples do not have to be kept, as they would for scikit-learn's.
-"""
+which some are switched off."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array, Tensor
-from ...contract.errors import SettingError, ShapeError, VizkitError
+from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from ...inputs.references import reference
-from ...results.attribution import Attribution
-from ..common.probe import Probe
+from ...support.packages import needed
+from ..common.method import Array, Attribution, Probe, Tensor
 
 Segments = int | tuple[int, int] | Array
 EXTRA = "pip install 'vizkit[explain]'"
@@ -55,52 +51,40 @@ def _cells(grid: tuple[int, int], size: tuple[int, int]) -> Array:
 
 
 def _slic(picture: Array, count: int, compactness: float) -> Array:
-    try:
-        from skimage.segmentation import slic
-    except ImportError:
-        raise VizkitError(
-            f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
-        ) from None
+    said = f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
+    slic = needed("skimage.segmentation", said).slic
     labels = slic(picture, n_segments=count, compactness=compactness, sigma=1.0, start_label=0, channel_axis=-1)
     return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(labels.shape))
 
 
-@dataclass
-class Moments:
-    """Sums of a weighted least-squares problem over samples ``(z, y, w)``, z in {0, 1}^K: all that its solution needs,
-    whatever the number of samples. The last row and column of ``zz`` belong to the constant."""
+def _moments(z: Array, y: Array, w: Array) -> tuple[Array, Array]:
+    """Sums of a weighted least-squares problem over samples z (B, K), y (B,) with weights w (B,): all that its solution
+    needs. The last row and column belong to the constant."""
+    whole = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+    weighted = (whole * w[:, None]).T
+    return weighted @ whole, weighted @ y
 
-    zz: Array
-    zy: Array
 
-    @classmethod
-    def empty(cls, features: int) -> Moments:
-        return cls(np.zeros((features + 1, features + 1)), np.zeros(features + 1))
+def ridge(z: Array, y: Array, w: Array, alpha: float) -> tuple[Array, float]:
+    """Coefficients (K,) and constant that minimise ``sum w (y - z b - c)^2 + alpha |b|^2``."""
+    zz, zy = _moments(z, y, w)
+    penalty = np.diag([*[alpha] * (len(zy) - 1), 0.0])
+    found = np.linalg.lstsq(zz + penalty, zy, rcond=None)[0]
+    return found[:-1], float(found[-1])
 
-    def add(self, z: Array, y: Array, w: Array) -> None:
-        """Take in samples z (B, K), y (B,) with weights w (B,)."""
-        whole = np.concatenate([z, np.ones((len(z), 1))], axis=1)
-        self.zz += (whole * w[:, None]).T @ whole
-        self.zy += (whole * w[:, None]).T @ y
 
-    def ridge(self, alpha: float) -> tuple[Array, float]:
-        """Coefficients (K,) and constant that minimise ``sum w (y - z b - c)^2 + alpha |b|^2``."""
-        penalty = np.diag([*[alpha] * (len(self.zy) - 1), 0.0])
-        found = np.linalg.lstsq(self.zz + penalty, self.zy, rcond=None)[0]
-        return found[:-1], float(found[-1])
-
-    def constrained(self, empty: float, full: float) -> Array:
-        """Coefficients (K,) that minimise ``sum w (y - z b - empty)^2`` with ``sum b = full - empty`` exactly."""
-        zz, zy = self.zz[:-1, :-1], self.zy[:-1] - empty * self.zz[:-1, -1]
-        ones = np.ones((len(zz), 1))
-        system = np.block([[zz, ones], [ones.T, np.zeros((1, 1))]])
-        return np.asarray(np.linalg.lstsq(system, np.append(zy, full - empty), rcond=None)[0][:-1])
+def constrained(z: Array, y: Array, w: Array, empty: float, full: float) -> Array:
+    """Coefficients (K,) that minimise ``sum w (y - z b - empty)^2`` with ``sum b = full - empty`` exactly."""
+    zz, zy = _moments(z, y, w)
+    ones = np.ones((len(zz) - 1, 1))
+    system = np.block([[zz[:-1, :-1], ones], [ones.T, np.zeros((1, 1))]])
+    wanted = np.append(zy[:-1] - empty * zz[:-1, -1], full - empty)
+    return np.asarray(np.linalg.lstsq(system, wanted, rcond=None)[0][:-1])
 
 
 class Switches:
     """Images with some features switched off, made on the device: ``labels`` (N, H, W), ``counts`` of each image's
-    features, and what switched-off ones show, ``baselines`` (N, C, H, W). Rows of zeros and ones that :meth:`make` is
-    given are kept by the number of their first."""
+    features, and what switched-off ones show, ``baselines`` (N, C, H, W)."""
 
     def __init__(self, job: Probe, labels: Array, baselines: Array) -> None:
         self.job = job
@@ -108,7 +92,6 @@ class Switches:
         self.counts = [int(one.max()) + 1 for one in labels]
         self._fill = job.uploaded(baselines)
         self._members = lru_cache(maxsize=1)(self._one_hot)
-        self._rows: list[dict[int, Array]] = [{} for _ in range(len(job))]
 
     @classmethod
     def of(cls, job: Probe, segments: Segments, baseline: str | None = None) -> Switches:
@@ -126,11 +109,6 @@ class Switches:
         flat = self.labels[i].ravel()
         return self.job.model.ops.asarray(np.arange(flat.max() + 1)[:, None] == flat)
 
-    def make(self, i: int, which: range, z: Array) -> Tensor:
-        """Inputs in which only those superpixels are kept that rows z (B, K) mark 1."""
-        self._rows[i][which.start] = z.astype(bool)
-        return self.shown(i, z)
-
     def shown(self, i: int, z: Array, instead: Tensor = None) -> Tensor:
         """Inputs (B, C, H, W) in which of each feature the share in rows z (B, K), in 0..1, is kept; the rest is the
         baseline's, or that of ``instead`` (B, C, H, W)."""
@@ -142,27 +120,17 @@ class Switches:
         """The score of an image with every feature switched off."""
         return float(self.job.probe(i, self.shown(i, np.zeros((1, self.counts[i]))))[0])
 
-    def rows(self, i: int) -> Array:
-        """All rows (count, K) that were made of an image."""
-        none = np.empty((0, int(self.labels[i].max()) + 1))
-        return np.concatenate([none, *(rows for _, rows in sorted(self._rows[i].items()))])
-
     def result(
         self, values: Sequence[Array], extra: Mapping[str, Sequence[Array]] | None = None, **more: Any
     ) -> Attribution:
         """The result of numbers for each image's features; ``extra`` are others that become maps, too. The labels are
         in ``extra["segments"]``."""
         painted = {
-            name: np.stack([paint(one, row) for one, row in zip(self.labels, rows, strict=True)])
+            name: np.stack([row[one] for one, row in zip(self.labels, rows, strict=True)])
             for name, rows in {"": values, **(extra or {})}.items()
         }
         found = self.job.result(painted.pop(""), extra=painted, **more)
         return replace(found, extra={**found.extra, "segments": self.labels})
-
-
-def paint(labels: Array, coefficients: Array) -> Array:
-    """A map (H, W) with each superpixel's coefficient on its pixels."""
-    return np.asarray(coefficients[labels])
 
 
 def fill(kind: str, job: Probe, labels: Array) -> Array:

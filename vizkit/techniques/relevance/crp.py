@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ...contract.backend import Mode, Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ...contract.backend import Mode, Model, Tensor
+from ...inputs.outputs import Dense
 from ..common.layers import choose_layer
+from ..common.method import Attribution, ImageInput, Job, SettingError, Target, held
+from ..common.passes import gradients_and_scores, looking
 from .composites import Composite, composite
 from .lrp import relevant
-from .units import at_layers
 
 
 @held
@@ -72,7 +69,7 @@ def crp(
         "crp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         rules=rules if isinstance(rules, str) else repr(rules),
     )  # fmt: skip
-    at = job.passes(at_layers, layers=(layer,), at_input=False, mode=mode, start=relevant)[layer]
+    at = job.passes(gradients_and_scores, layers=(layer,), at_input=False, mode=mode, start=relevant)[layer]
     units_last = np.moveaxis(at, axis, -1)
     relevance = units_last.reshape(len(at), -1, count).sum(axis=1)
     chosen = relevance.argmax(axis=1)[:, None] if asked is None else np.tile(asked, (len(job), 1))
@@ -82,3 +79,13 @@ def crp(
     attribution = job.pulled(layer, np.moveaxis(part, -1, axis), mode)
     extra = {"attribution": attribution, "relevance": relevance}
     return job.result(attribution.sum(axis=1), signed=True, layer=layer, extra=extra, units=chosen.tolist())
+
+
+def unit_relevance(
+    model: Model, layers: Sequence[str], target: int | str | None, rules: str | Composite
+) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    """From a batch (N, C, H, W) to the relevance of the outputs of ``layers`` for the target, None each one's top-1."""
+    mode = Mode(rules=composite(rules, model))
+    index = None if target is None else model.spec.index(target, Dense.of(model).classes)
+    look = looking(model, gradients_and_scores, layers, index, mode=mode, start=relevant)
+    return lambda x: {name: one for name, one in look(x).items() if name in layers}

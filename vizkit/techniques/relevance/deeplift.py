@@ -8,12 +8,11 @@ import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
 from ...contract.errors import unknown
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
 from ..attribution.path import baseline_inputs, baseline_name
+from ..attribution.place import Place, total
+from ..attribution.ways import reported
 from ..common.checks import completeness
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Target, held
 from ..common.passes import INPUT, SCORES, VALUES, Pass
 from .differences import RULES
 
@@ -83,19 +82,14 @@ def mean_of(job: Job, baselines: Sequence[Array], rule: str) -> Attribution:
         raise unknown("rule", rule, RULES)
     job.settle()
     job.targets = job.settled  # a picture's own, for its reference, too
-    attribution, total = np.zeros(job.x.shape), np.zeros(len(job))
+    attribution, rise = np.zeros(job.x.shape), np.zeros(len(job))
     for one in baselines:
         found = job.passes(multipliers, beside=one, mode=Mode(rules=RULES[rule]))
         attribution += (job.x - one) * found[VALUES] / len(baselines)
-        total += found[SCORES] / len(baselines)
-    error = completeness(attribution.reshape(len(job), -1).sum(axis=1), total, job.whats, ADVICE)
-    return job.result(
-        attribution.sum(axis=1),
-        signed=True,
-        extra={"attribution": attribution, "completeness_error": error},
-        cause="image and baseline are the same, or the score does not differ between them.",
-        completeness_error=error.tolist(),
-    )
+        rise += found[SCORES] / len(baselines)
+    error = completeness(attribution.reshape(len(job), -1).sum(axis=1), rise, job.whats, ADVICE)
+    cause = "image and baseline are the same, or the score does not differ between them."
+    return Place(job, None).result(attribution, total, signed=True, cause=cause, **reported(error))
 
 
 def multipliers(ops: Ops, done: Pass) -> Leaves:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...contract.backend import Model
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..attribution.path import baseline_inputs, baseline_name
-from ..common.job import Job, held
+from ..attribution.path import baseline_inputs
+from ..attribution.ways import chosen_baselines, named
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held
 from .deeplift import mean_of
 
 
@@ -45,10 +41,9 @@ def deeplift_shap(
         >>> vizkit.deeplift_shap(model, vizkit.images.sample(), baselines=["blurred", "mean"]).values.shape
         (1, 224, 224)
     """
-    if isinstance(baselines, str) or not len(baselines):
-        raise SettingError(f"baselines={baselines!r}: give a list of at least one, for example ['black'].")
+    chosen = chosen_baselines("blurred", baselines)
     job = Job(
         "deeplift_shap", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
-        baselines=baseline_name(list(baselines)), rule=rule, seed=seed,
+        **named(chosen, several=True), rule=rule, seed=seed,
     )  # fmt: skip
-    return mean_of(job, [baseline_inputs(job, one, seed) for one in baselines], rule)
+    return mean_of(job, [baseline_inputs(job, one, seed) for one in chosen], rule)

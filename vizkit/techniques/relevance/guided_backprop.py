@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Array, Model
-from ...inputs.images import ImageInput
-from ...inputs.targets import Neuron, Target
-from ...results.attribution import Attribution
+from ..attribution.place import Place
 from ..common.job import Job, held, needs_relu
-from ..common.passes import VALUES, input_gradient, strongest
+from ..common.method import Attribution, ImageInput, Model, Neuron, Target
+from ..common.passes import strongest
 from ..common.relu import relu_mode
 
 
@@ -48,7 +46,10 @@ def guided_backprop(
         >>> vizkit.guided_backprop(model, vizkit.images.sample()).values.shape
         (1, 224, 224)
     """
-    return _with_rule("guided", "guided_backprop", model, image, target, neuron, batch_size, input_range, fit)
+    job = Job(
+        "guided_backprop", model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size
+    )
+    return _with_rule(job, "guided")
 
 
 @needs_relu
@@ -73,28 +74,11 @@ def deconvnet(
     Believe:
         Do not believe it as an explanation of a class: it shows structure that ReLUs let back, whatever the class.
     """
-    return _with_rule("deconvnet", "deconvnet", model, image, target, neuron, batch_size, input_range, fit)
+    job = Job("deconvnet", model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size)
+    return _with_rule(job, "deconvnet")
 
 
-def _with_rule(
-    rule: str,
-    technique: str,
-    model: Model,
-    image: ImageInput,
-    target: Target,
-    neuron: Neuron | None,
-    batch_size: int | None,
-    input_range: str,
-    fit: str,
-) -> Attribution:
-    job = Job(technique, model, image, target, neuron=neuron, input_range=input_range, fit=fit, batch_size=batch_size)
-    gradient = relu_gradient(job, rule)
-    cause = (
-        "at some layer every gradient on the way back is negative, and the rule clips that; vizkit.saliency does not."
-    )
-    return job.result(strongest(gradient), extra={"attribution": gradient}, cause=cause)
-
-
-def relu_gradient(job: Job, rule: str) -> Array:
-    """The gradient (N, C, H, W) at the input with that rule at every ReLU."""
-    return job.passes(input_gradient, mode=relu_mode(rule))[VALUES]
+def _with_rule(job: Job, rule: str) -> Attribution:
+    place, cause = Place(job, None), "at some layer every gradient on the way back is negative, and the rule clips that"
+    gradients = place.gradients(mode=relu_mode(rule))
+    return place.result(gradients, strongest, cause=f"{cause}; vizkit.saliency does not.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from ...contract.backend import Leaves, Mode, Model, Ops, Tensor
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
+from ...contract.backend import Mode, Model, Ops, Tensor
+from ..attribution.place import Place, total
 from ..common.checks import relative_error, warn
-from ..common.job import Job, held
-from ..common.passes import INPUT, SCORES, VALUES, Pass
+from ..common.method import Attribution, ImageInput, Job, Target, held
+from ..common.passes import INPUT, SCORES, gradients_and_scores
 from .composites import Composite, composite
 
 BLOWN_UP = 1.0
@@ -65,22 +63,17 @@ def lrp(
         "lrp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         rules=rules if isinstance(rules, str) else repr(rules),
     )  # fmt: skip
-    found = job.passes(relevances, mode=Mode(rules=chosen), start=relevant)
-    total, score = found[VALUES].reshape(len(job), -1).sum(axis=1), found[SCORES]
-    error = relative_error(total, score)
-    for what, one, got, wanted in zip(job.whats, error, total, score, strict=True):
+    found = job.passes(gradients_and_scores, mode=Mode(rules=chosen), start=relevant)
+    whole, score = found[INPUT].reshape(len(job), -1).sum(axis=1), found[SCORES]
+    error = relative_error(whole, score)
+    for what, one, got, wanted in zip(job.whats, error, whole, score, strict=True):
         if not one <= BLOWN_UP:
             warn(
                 f"{what}: the relevance of all pixels is {got:.4g}, that of the logit was {wanted:.4g}. Somewhere what "
                 "speaks for and against an output nearly cancels, and is divided by; take rules='epsilon_plus_flat'."
             )
-    extra = {"attribution": found[VALUES], "conservation_error": error}
-    return job.result(found[VALUES].sum(axis=1), signed=True, extra=extra, conservation_error=error.tolist())
-
-
-def relevances(ops: Ops, done: Pass) -> Leaves:
-    """Relevance (N, C, H, W) at the image, and the scores."""
-    return {VALUES: done.gradients[INPUT], SCORES: done.scores}
+    kept = {"extra": {"conservation_error": error}, "conservation_error": error.tolist()}
+    return Place(job, None).result(found[INPUT], total, signed=True, **kept)
 
 
 def relevant(ops: Ops, output: Tensor) -> Tensor:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ...contract.backend import Array, Leaves, Model, Ops
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
+from ..common.passes import as_they_are
 from .matrices import FLAT_ATTENTION, choose_attention, finished, needs_attention, seen
 
 RAW = "attention"
@@ -64,17 +58,7 @@ def attention(
     count = model.layer(name).shape[1]
     if head is not None and not 0 <= head < count:
         raise SettingError(f"head={head}: layer {name!r} of {model.name} has {count} heads; take 0 to {count - 1}.")
-    raw: Array = job.inferences(Only(name), (name,))[RAW]
+    raw = job.inferences(as_they_are, (name,))[name]
     heads = seen(raw, grid)
     cam = heads.mean(axis=1) if head is None else heads[:, head]
     return finished(job, cam, grid, {"heads": heads, RAW: raw}, layers=(name,), layer=name, cause=FLAT_ATTENTION)
-
-
-@dataclass(frozen=True)
-class Only:
-    """A reduction to one layer's activations."""
-
-    layer: str
-
-    def __call__(self, ops: Ops, kept: Leaves) -> Leaves:
-        return {RAW: kept[self.layer]}

@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Leaves, Model, Ops
 from ...contract.grid import Grid
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
 from ..common.maps import CAM
+from ..common.method import Attribution, ImageInput, Job, Leaves, Model, Ops, Target, held
 from ..common.passes import Pass
 from .matrices import every_layer, finished, needs_attention, seen_natively
 

@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.backend import Array, Leaves, Model, Ops
-from ...contract.errors import SettingError
-from ...inputs.images import ImageInput
-from ...inputs.targets import Target
-from ...results.attribution import Attribution
-from ..common.job import Job, held
+from ..common.method import Array, Attribution, ImageInput, Job, Leaves, Model, Ops, SettingError, Target, held
 from .matrices import FLAT_ATTENTION, every_layer, finished, needs_attention, seen
 
 FUSIONS = ("mean", "max", "min")

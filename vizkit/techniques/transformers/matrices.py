@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,17 +10,12 @@ from ...contract.backend import Array, Layer, Model, Ops, Tensor
 from ...contract.errors import LayerError
 from ...contract.grid import Grid, token_grid
 from ...results.attribution import Attribution
-from ..common.job import Job
+from ..common.job import Job, marked
 from ..common.maps import CAM, enlarged
 
 FLAT_ATTENTION = "every token of the picture is looked at alike, as with weights that are blank or not trained."
-Method = TypeVar("Method", bound=Callable[..., Attribution])
-
-
-def needs_attention(method: Method) -> Method:
-    """Marks a method that takes a network only where :func:`attends`."""
-    method.__dict__["needs_attention"] = True
-    return method
+needs_attention = marked("needs_attention")
+"""Marks a method that takes a network only where :func:`attends`."""
 
 
 def attends(model: Model) -> bool:

@@ -36,9 +36,8 @@ def neuron_maps(
         raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
     ops = model.ops
     mode = Mode() if rule == "gradient" else relu_mode(rule)
-    found: list[Array] = []
 
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> Array:
         chosen = np.zeros((stop - start, *model.layers[layer].shape[1:]))
         for row, (y, x) in enumerate(positions[start:stop]):
             chosen[(row, unit, y, x)[: chosen.ndim]] = 1
@@ -48,7 +47,6 @@ def neuron_maps(
             maps = model.forward(leaves["x"], (layer,), mode=mode)[layer]
             return ops.sum(maps * mask, tuple(range(1, chosen.ndim))), None
 
-        found.append(ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(batch.tensor[start:stop])})[1]["x"]))
+        return ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(batch.tensor[start:stop])})[1]["x"])
 
-    batching.run(model, len(batch), batch_size, step, rule)
-    return np.concatenate(found)
+    return np.concatenate(batching.collected(model, len(batch), batch_size, step, rule))

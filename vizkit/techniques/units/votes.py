@@ -66,14 +66,13 @@ def _ends(values: Array, most: int) -> Array:
 
 
 def _forward(model: Model, batch: Batch, layer: str, batch_size: int | None) -> tuple[Array, Array]:
-    found: list[tuple[Array, Array]] = []
-
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> tuple[Array, Array]:
         kept = model.forward(model.ops.asarray(batch.tensor[start:stop]), (layer, OUTPUT))
-        found.append((model.ops.numpy(kept[layer]), model.ops.numpy(kept[OUTPUT])))
+        return model.ops.numpy(kept[layer]), model.ops.numpy(kept[OUTPUT])
 
-    batching.run(model, len(batch), batch_size, step, "votes")
-    return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
+    found = batching.collected(model, len(batch), batch_size, step, "votes")
+    activations, logits = (np.concatenate(some) for some in zip(*found, strict=True))
+    return activations, logits
 
 
 def _direct(model: Model, layer: str, unit: int, activations: Array, logits: Array) -> Array | None:
@@ -93,25 +92,22 @@ def _direct(model: Model, layer: str, unit: int, activations: Array, logits: Arr
 
 def _differences(model: Model, batch: Batch, layer: str, share: Array, batch_size: int | None) -> Array:
     """(classes,) the central difference of the logits along the unit's map, mean over the pictures."""
-    total = np.zeros(model.output_shape[1])
 
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> Array:
         x = model.ops.asarray(batch.tensor[start:stop])
         ends = [
             model.ops.numpy(model.forward(x, add={layer: model.ops.asarray(sign * STEP * share[start:stop])})[OUTPUT])
             for sign in (1, -1)
         ]
-        total[:] += (ends[0] - ends[1]).sum(axis=0, dtype=np.float64) / (2 * STEP)
+        return np.asarray((ends[0] - ends[1]).sum(axis=0, dtype=np.float64) / (2 * STEP))
 
-    batching.run(model, len(batch), batch_size, step, "votes")
-    return total / len(batch)
+    return np.asarray(sum(batching.collected(model, len(batch), batch_size, step, "votes"))) / len(batch)
 
 
 def _gradient(model: Model, batch: Batch, layer: str, share: Array, c: int, batch_size: int | None) -> float:
     ops = model.ops
-    total: list[float] = []
 
-    def step(start: int, stop: int) -> None:
+    def step(start: int, stop: int) -> float:
         x = ops.asarray(batch.tensor[start:stop])
 
         def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
@@ -120,7 +116,6 @@ def _gradient(model: Model, batch: Batch, layer: str, share: Array, c: int, batc
 
         zero = ops.asarray(np.zeros_like(share[start:stop]))
         gradient = ops.numpy(ops.value_and_grad(score, {"zero": zero})[1]["zero"])
-        total.append(float((gradient.astype(np.float64) * share[start:stop]).sum()))
+        return float((gradient.astype(np.float64) * share[start:stop]).sum())
 
-    batching.run(model, len(batch), batch_size, step, "votes")
-    return sum(total) / len(batch)
+    return sum(batching.collected(model, len(batch), batch_size, step, "votes")) / len(batch)
