@@ -173,17 +173,16 @@ def distance(model: Any, layer: str) -> float:
 def by_loop(model: Any, layer: str, steps: int) -> Any:
     """The renderer's loop alone: pictures after ``steps`` steps, without the evidence that follows."""
     from vizkit.techniques.dreams.ascent import Ascent
-    from vizkit.techniques.dreams.render import _begin, _shown
+    from vizkit.techniques.dreams.climbing import shown
 
-    moving = optimiser("adam", model.ops, LR)
-    loop = _begin(model, Fourier(SIZE), moving, 0, UNITS, differ=False)
     views = (*transforms.STANDARD, transforms.Resize(SEEN))
-    ascent = Ascent(model, objectives.unit(layer, units(model, layer)), views, moving, 0)
+    ascent = Ascent(model, objectives.unit(layer, units(model, layer)), views, optimiser("adam", model.ops, LR), 0)
+    loop = ascent.begin(Fourier(SIZE), UNITS)
     with model.held():
         for _ in range(steps):
             ascent.step(loop, rescued=False)
     loop.trace.read()
-    return _shown(model, loop)[0]
+    return shown(model, loop)[0]
 
 
 def main(
