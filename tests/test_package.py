@@ -26,7 +26,7 @@ STATUS, CALLS = Path("/proc/self/status"), 150
 def python(code: str) -> list[Any]:
     """What a fresh process says in JSON, a line each, that nobody told how many threads to use."""
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line.removeprefix("told ")) for line in done.stdout.splitlines() if line.startswith("told ")]
 

@@ -36,8 +36,8 @@ def with_bool() -> Iterator[None]:
 class Finder(MetaPathFinder):
     """Lets whoever has imported vizkit import MXNet under newer NumPy, too: to build a network, say.
 
-    Where vizkit imports it itself, scikit-learn is hidden from it: a third of the time would be for that, SciPy and
-    pandas, of which MXNet wants one base class for its ``FeedForward`` of long ago, and goes without where they are not.
+    Where vizkit imports it itself, scikit-learn is hidden from it, which would bring pandas along and take a fifth of
+    the time, for a base class of MXNet's ``FeedForward`` of long ago.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

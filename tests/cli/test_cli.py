@@ -25,7 +25,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Code in a process of its own, which nobody told how many threads to use."""
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
 
 
 @pytest.fixture(autouse=True)

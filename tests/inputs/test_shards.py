@@ -162,8 +162,8 @@ def stopping(after: int) -> Iterator[None]:
 
 def small(name: str) -> Any:
     """A network for pictures of 16 pixels, in float64."""
-    parts = [("conv", 3, 8, 3, 1), ("relu",), ("pool",), ("conv", 8, 6, 3, 1), ("relu",), ("flatten",), ("dense", 384, 5)]
-    native = kit_of(name).sequential(parts, dtype="float64")
+    first, second = [("conv", 3, 8, 3, 1), ("relu",)], [("conv", 8, 6, 3, 1), ("relu",)]
+    native = kit_of(name).sequential([*first, ("pool",), *second, ("flatten",), ("dense", 384, 5)], dtype="float64")
     return vizkit.wrap(native, input_size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
