@@ -139,9 +139,8 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(
     small: Any, root: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 600)  # the one worker may take long to come again
     here = run(small, root, tmp_path / "mark")
-    given: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    given: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     monkeypatch.chdir("/")  # where the workers will be
     with distributed.LocalCluster(**given) as cluster:
         monkeypatch.chdir(folder)
