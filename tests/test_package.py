@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
+import importlib
+import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,56 +23,114 @@ from vizkit.backend import get
 from vizkit.zoo.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[1]
+STATUS, CALLS = Path("/proc/self/status"), 150
 
 
-def python(code: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
-    )
+def python(code: str) -> list[Any]:
+    """What a fresh process says in JSON, a line each, that nobody told how many threads to use."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return [json.loads(line.removeprefix("told ")) for line in done.stdout.splitlines() if line.startswith("told ")]
 
 
-def test_importing_vizkit_imports_no_framework() -> None:
-    code = "import sys, vizkit, vizkit.cli, vizkit_torch, vizkit_gluon\n"
-    code += "from vizkit import backend; backend.registered()\n"
-    code += "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'torchvision', 'mxnet'}))"
-    assert python(code) == "[]"
+START = """
+import json, os, sys
+before = set(sys.modules)
+import numpy as np
+alias = "bool" in vars(np)
+
+def tell(*what):
+    print("told", json.dumps(what))
+
+def imported():
+    return sorted({name.split(".")[0] for name in sys.modules} & %s)
+
+def command(*words):
+    from vizkit.cli import main
+    try:
+        main(words)
+    except SystemExit as end:
+        tell(end.code or 0, imported())
+
+def threads(first, second):
+    from vizkit import backend
+    first = backend.get(first)
+    known = first.threads()
+    second = backend.get(second)
+    tell(known, first.threads(), second.threads(), backend.cpu_count())
+"""
+HEAVY = {"torch", "torchvision", "mxnet", "skimage", "matplotlib"}
 
 
-def test_importing_vizkit_imports_little() -> None:
+@pytest.fixture(scope="module")
+def torch_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """One process tells what importing vizkit imports, then commands, from those that need nothing to those that need
+    most; at last, where it is installed, MXNet starts beside PyTorch."""
+    if "torch" not in INSTALLED:
+        pytest.skip("torch is not installed")
+    folder = tmp_path_factory.mktemp("torch")
+    code = START % HEAVY + "import vizkit; tell(*set(sys.modules) - before)\n"
+    code += "import vizkit.cli, vizkit_torch, vizkit_gluon; vizkit.backend.registered(); tell(*imported())\n"
+    code += "command('models'); command('backends'); command('predict', '-m', 'shapes', '-b', 'torch')\n"
+    for technique in ("saliency", "gradcam"):
+        code += f"command({technique!r}, '-m', 'shapes', '-b', 'torch', '-o', {str(folder / 'x.png')!r})\n"
+    return python(code + "threads('torch', 'gluon')\n" * ("gluon" in INSTALLED))
+
+
+@pytest.fixture(scope="module")
+def gluon_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The same of a picture by MXNet, how NumPy and the environment are left, and PyTorch that starts beside it."""
+    if "gluon" not in INSTALLED:
+        pytest.skip("gluon is not installed")
+    out = str(tmp_path_factory.mktemp("gluon") / "x.png")
+    code = START % HEAVY + f"command('saliency', '-m', 'shapes', '-b', 'gluon', '-o', {out!r})\n"
+    code += "tell(alias == ('bool' in vars(np)), os.environ.get('OMP_NUM_THREADS'))\n"
+    return python(code + "threads('gluon', 'torch')\n" * ("torch" in INSTALLED))
+
+
+def test_importing_vizkit_imports_little(torch_first: list[Any]) -> None:
     """It takes a third of a second, of which Matplotlib would be half: only who draws waits for it."""
-    code = "import sys; before = set(sys.modules); import vizkit; new = set(sys.modules) - before\n"
-    code += "print(len(new), *sorted({name.split('.')[0] for name in new} - set(sys.stdlib_module_names)))"
-    count, *others = python(code).split()
+    new = torch_first[0]
+    others = {name.split(".")[0] for name in new} - set(sys.stdlib_module_names)
     own = {"vizkit", "vizkit_torch", "vizkit_gluon", "numpy", "PIL", "safetensors", "cython_runtime"}
     assert {one for one in others if not one.startswith("_")} <= own
-    assert int(count) < 600
+    assert 100 < len(new) < 600
 
 
-HEAVY = "{'torch', 'torchvision', 'mxnet', 'skimage', 'matplotlib'}"
+def test_importing_vizkit_imports_no_framework(torch_first: list[Any]) -> None:
+    """Nor do the command line and the backends' packages."""
+    assert torch_first[1] == []
 
 
-@pytest.mark.parametrize(
-    ("command", "needed"),
-    [
-        (["models"], set()),
-        (["backends"], set()),
-        (["predict", "-m", "shapes", "-b", "torch"], {"torch"}),
-        (["saliency", "-m", "shapes", "-b", "torch"], {"torch", "matplotlib"}),
-        (["gradcam", "-m", "shapes", "-b", "torch"], {"torch", "matplotlib"}),
-        (["saliency", "-m", "shapes", "-b", "gluon"], {"mxnet", "matplotlib"}),
-    ],
-)
-def test_a_command_imports_what_it_needs(command: list[str], needed: set[str], tmp_path: Path) -> None:
+def test_a_command_imports_what_it_needs(torch_first: list[Any], gluon_first: list[Any]) -> None:
     """Torchvision takes as long as PyTorch, and MXNet too: who asks for none of them does not wait for them."""
-    if needed & {"torch", "mxnet"} and command[-1] not in INSTALLED:
-        pytest.skip(f"{command[-1]} is not installed")
-    drawn = ["-o", str(tmp_path / "x.png")] if "matplotlib" in needed else []
-    code = f"import sys\nfrom vizkit.cli import main\ntry:\n    main({[*command, *drawn]})\n"
-    code += "except SystemExit:\n    pass\n"
-    code += f"print('imported', *sorted({{name.split('.')[0] for name in sys.modules}} & {HEAVY}))"
-    assert set(python(code).splitlines()[-1].split()) == {"imported"} | needed
+    lists, predict, drawn = [0, []], [0, ["torch"]], [0, ["matplotlib", "torch"]]
+    assert torch_first[2:7] == [lists, lists, predict, drawn, drawn]
+    assert gluon_first[0] == [0, ["matplotlib", "mxnet"]]
+
+
+def test_numpy_is_left_as_it_was(gluon_first: list[Any]) -> None:
+    """And the environment, though MXNet is given its threads by it."""
+    assert gluon_first[1] == [True, None]
+
+
+@pytest.mark.skipif(len(INSTALLED) < 2, reason="needs two frameworks in one process")
+@pytest.mark.parametrize("order", ["torch_first", "gluon_first"])
+def test_starting_one_framework_leaves_the_others_threads(order: str, request: pytest.FixtureRequest) -> None:
+    before, after, second, cpus = request.getfixturevalue(order)[-1]
+    assert before == after
+    assert second in (cpus, before)
+
+
+@pytest.mark.parametrize("first", ["vizkit", "vizkit_gluon"])
+def test_who_has_imported_vizkit_can_import_mxnet(first: str, tmp_path: Path) -> None:
+    """Itself, under a NumPy that lacks what MXNet reads as it is imported; NumPy is as before afterwards. A module of
+    this name reads it here: the framework itself is imported by the same way above."""
+    (tmp_path / "mxnet.py").write_text("import numpy\nread = numpy.bool\n", encoding="utf-8")
+    code = START % HEAVY + f"import {first}\nsys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "vars(np).pop('bool', None); import mxnet; tell(mxnet.read is np.bool_, 'bool' in vars(np))"
+    assert python(code) == [[True, False]]
 
 
 @pytest.mark.quick
@@ -113,59 +175,25 @@ def test_no_technique_asks_which_backend_it_runs_on() -> None:
         assert '"torch"' not in text
 
 
-@pytest.mark.skipif("gluon" not in INSTALLED, reason="MXNet is what reads numpy.bool")
-@pytest.mark.parametrize("first", ["vizkit", "vizkit_gluon"])
-def test_who_has_imported_vizkit_can_import_mxnet(first: str) -> None:
-    """And build a block of their own with it; NumPy is as before afterwards."""
-    code = (
-        f"import warnings; warnings.simplefilter('ignore'); import numpy as np, {first}; before = 'bool' in vars(np)\n"
-    )
-    code += "import mxnet; from mxnet.gluon import nn; block = nn.Dense(3); block.initialize()\n"
-    code += "print(block(mxnet.nd.ones((2, 4))).shape, before == ('bool' in vars(np)))"
-    assert python(code).splitlines()[-1] == "(2, 3) True"
+def own_memory() -> int:
+    """Of this process in bytes, without the pages of files, which the system takes and brings back."""
+    lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines())
+    return 1024 * int(lines["RssAnon"].split()[0])
 
 
-@pytest.mark.skipif("gluon" not in INSTALLED, reason="MXNet is what reads numpy.bool")
-def test_numpy_is_left_as_it_was() -> None:
-    code = "import numpy as np; before = 'bool' in vars(np)\n"
-    code += "import vizkit; vizkit.load('squeezenet1_1', backend='gluon', weights='random:1')\n"
-    code += "import os; print(before == ('bool' in vars(np)), os.environ.get('OMP_NUM_THREADS'))"
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
-    assert done.stdout.strip() == "True None", done.stderr
-
-
-@pytest.mark.skipif(len(INSTALLED) < 2, reason="needs two frameworks in one process")
-@pytest.mark.parametrize("order", [("torch", "gluon"), ("gluon", "torch")])
-def test_starting_one_framework_leaves_the_others_threads(order: tuple[str, str]) -> None:
-    code = "from vizkit import backend\n"
-    code += f"first = backend.get('{order[0]}'); before = first.threads(); second = backend.get('{order[1]}')\n"
-    code += "print(before, first.threads(), second.threads(), backend.cpu_count())"
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
-    before, after, second, cpus = map(int, done.stdout.split())
-    assert before == after, done.stderr
-    assert second in (cpus, before)
-
-
-def resident() -> int:
-    """Resident memory of this process in bytes."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_thousand_calls_do_not_grow_memory(kit: Any) -> None:
+@pytest.mark.skipif(not STATUS.exists(), reason="reads /proc")
+def test_many_calls_do_not_grow_memory(kit: Any) -> None:
+    """By less than 20 kB each; measured under 1 kB."""
     model = vizkit.wrap(kit.sequential(TRAPS, dtype="float32"), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
     picture = np.random.default_rng(0).integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
-    for _ in range(100):
+    for _ in range(50):
         vizkit.saliency(model, picture)
     gc.collect()
-    before = resident()
-    for _ in range(1000):
+    before = own_memory()
+    for _ in range(CALLS):
         vizkit.saliency(model, picture)
     gc.collect()
-    assert resident() - before < 20e6
+    assert own_memory() - before < CALLS * 20e3
 
 
 @pytest.mark.quick
@@ -177,10 +205,9 @@ def test_public_names_have_docstrings_with_examples() -> None:
             assert ">>>" in thing.__doc__ or "as :func:`" in thing.__doc__, name
 
 
-def test_docstring_examples_run() -> None:
-    import doctest
-    import importlib
-
+def test_docstring_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most load the same network, which is loaded once here."""
+    monkeypatch.setattr(vizkit, "load", cache(vizkit.load))
     modules = {
         getattr(vizkit, name).__module__ for name in vizkit.__all__ if hasattr(getattr(vizkit, name), "__module__")
     }

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 _threads: list[int] = []
+_ours: ContextVar[bool] = ContextVar("_ours", default=False)
+"""Whether it is vizkit that imports MXNet."""
 
 
 @contextmanager
@@ -31,9 +34,15 @@ def with_bool() -> Iterator[None]:
 
 
 class Finder(MetaPathFinder):
-    """Lets whoever has imported vizkit import MXNet under newer NumPy, too: to build a network, say."""
+    """Lets whoever has imported vizkit import MXNet under newer NumPy, too: to build a network, say.
+
+    Where vizkit imports it itself, scikit-learn is hidden from it, which would bring pandas along and take a fifth of
+    the time, for a base class of MXNet's ``FeedForward`` of long ago.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name == "sklearn" and _ours.get():
+            raise ModuleNotFoundError("MXNet goes without scikit-learn", name=name)
         found = PathFinder.find_spec(name, path, target) if name == "mxnet" else None
         if found is not None and found.loader is not None:
             found.loader.exec_module = with_bool()(found.loader.exec_module)  # type: ignore[method-assign]
@@ -61,11 +70,13 @@ def import_mxnet(count: int, asked: bool) -> None:
         count = int(given)
     os.environ["OMP_NUM_THREADS"] = str(count)
     install()
+    ours = _ours.set(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("mxnet")
     finally:
+        _ours.reset(ours)
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:

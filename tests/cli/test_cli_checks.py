@@ -169,12 +169,12 @@ def test_predictions_as_tables(capsys: Any, here: Path) -> None:
 
 
 def test_a_film_by_its_suffix_alone(capsys: Any, here: Path) -> None:
-    code, _, err = call(capsys, "dream", "-m", "shapes", "-u", "3", "--steps", "80", "-o", "x.gif")
+    code, _, err = call(capsys, "dream", "-m", "shapes", "-u", "3", "--steps", "80", "--size", "32", "-o", "x.gif")
     assert code == 0, err
     with Image.open(here / "x.gif") as film:
         assert film.n_frames == 40
     published = ("--recipe", "published", "--stages", "4", "--steps", "2")
-    code, _, err = call(capsys, "dream", "-m", "shapes", "-u", "3", *published, "-o", "y.gif")
+    code, _, err = call(capsys, "dream", "-m", "shapes", "-u", "3", *published, "--size", "32", "-o", "y.gif")
     assert code == 0, err
     with Image.open(here / "y.gif") as film:
         assert film.n_frames == 4
@@ -193,7 +193,7 @@ def made_by(file: Path) -> str:
     "arguments",
     [
         ("saliency", "my photo.png", "-m", "shapes", "-t", "ring", "--fit", "squash", "--dtype", "float64"),
-        ("explain", "my photo.png", "-m", "shapes", "--method", "rise", "--seed", "3", "--cmap", "viridis"),
+        ("explain", "my photo.png", "-m", "shapes", "--method", "smoothgrad", "--seed", "3", "--cmap", "viridis"),
         ("dream", "-m", "shapes", "-l", "features.16", "-u", "3", "--steps", "4", "--size", "48", "--seed", "2"),
         (
             *("gallery", "shapes", "--layers", "features.2", "--top", "2", "--images", "photos"),
@@ -207,7 +207,8 @@ def made_by(file: Path) -> str:
 def test_the_line_makes_the_picture_again(
     arguments: tuple[str, ...], capsys: Any, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder_of(12)
+    monkeypatch.setattr("vizkit.reports.unit.build.STEPS", 4)
+    folder_of(6)
     Image.fromarray(shapes.sample(1, seed=5).images[0]).save("my photo.png")
     out = ["--out", "made.png"] if arguments[0] in DRAWS else ["--out", "made"]
     code, _, err = call(capsys, *arguments, *out)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import copy
 import importlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import INSTALLED
 from kits import kit as kit_of
+from kits import toy
 
 import vizkit
 from vizkit import VizkitError, images
-from vizkit import backend as contract
 from vizkit.backend import bilinear_matrix
 from vizkit.reports.doctor import reference
 from vizkit.testing import ContractTests, Kit, case
 
-TOY = Path(__file__).parents[1] / "toy"
 KINDS = {"dense": "linear", "batch_norm": "norm"}
 CHAIN = [("conv", 3, 6, 3, 1), ("relu",), ("pool",), ("conv", 6, 8, 3, 1), ("relu",), ("flatten",), ("dense", 512, 5)]
 SIDE = 16
@@ -50,15 +47,8 @@ class ToyKit(Kit):
 @pytest.fixture(scope="module", autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The toy, as pip would install it: on the path, with the entry point that registers it; for this file alone."""
-    site = tmp_path_factory.mktemp("site")
-    told = site / "vizkit_numpy-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: vizkit-numpy\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[vizkit.backends]\nnumpy = vizkit_numpy:NumpyBackend\n")
-    sys.path[:0] = [str(site), str(TOY)]
-    yield
-    del sys.path[:2]
-    contract._started.pop("numpy", None)
+    with toy.installed(tmp_path_factory.mktemp("site")):
+        yield
 
 
 @pytest.fixture
@@ -155,7 +145,7 @@ def test_what_it_goes_without_is_told(kit: Kit) -> None:
 
 @pytest.mark.quick
 def test_the_toy_is_small() -> None:
-    assert sum(len(path.read_text().splitlines()) for path in TOY.rglob("*.py")) < 300
+    assert sum(len(path.read_text().splitlines()) for path in toy.TOY.rglob("*.py")) < 300
 
 
 def test_a_wrong_backend_fails(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ LAYER, UNIT = "features.9", 3
 DREAM = {"kind": "dream", "layer": LAYER, "unit": UNIT, "size": 32}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(explorer: Any) -> Any:
     parts = urlsplit(explorer.url)
     origin = {"Origin": f"{parts.scheme}://{parts.netloc}"}
@@ -95,10 +95,10 @@ def test_a_dream_grows_and_ends_as_the_apis(client: Any, b: str) -> None:
     job = begun(client, **DREAM, steps=8, seed=5, b=b)
     results = [data for kind, data in told(client, job) if kind == "result"]
     assert [one["step"] for one in results] == list(range(1, 9))
+    header, found = result(client, job, 7)  # at once: it is kept for a while
     model = vizkit.load("shapes", backend=b)
     shape = vizkit.parametrisations.Fourier(32)
     true = vizkit.render(model, vizkit.objectives.unit(LAYER, UNIT), parametrisation=shape, steps=8, seed=5)
-    header, found = result(client, job, 7)
     picture = vizkit.images.picture(true.values)[0]
     assert np.abs(found["picture"].astype(int) - picture).max() <= 1
     seen = vizkit.feature_maps(model, found["picture"].copy(), LAYER, fit="squash").values[0, UNIT]
@@ -140,12 +140,12 @@ def test_a_closed_stream_stops_its_job(client: Any, explorer: Any) -> None:
 def test_a_job_that_nobody_listens_to_is_forgotten(client: Any, explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from vizkit.explore import application
 
+    heard = begun(client, **DREAM, steps=2)  # which may wait as long as ever, and is kept a moment
     monkeypatch.setattr(application, "KEPT", 0.2)
-    unheard = explorer._jobs[begun(client, **DREAM, steps=1024)]
-    assert until(lambda: unheard.finished)
-    heard = begun(client, **DREAM, steps=2)
     told(client, heard)
     assert until(lambda: heard not in explorer._jobs)
+    unheard = explorer._jobs[begun(client, **DREAM, steps=1024)]
+    assert until(lambda: unheard.finished)
 
 
 def test_jobs_are_few_and_what_they_keep_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,10 +182,10 @@ def test_a_burst_leaves_nothing_behind(client: Any, explorer: Any) -> None:
         return int(answer.split(b" ", 2)[1])
 
     async def burst() -> list[int]:
-        asked = (f"api/maps?picture={k % 3}&layer={LAYER}&from={k % 30}" for k in range(504))
+        asked = (f"api/maps?picture={k % 3}&layer={LAYER}&from={k % 30}" for k in range(150))
         return await asyncio.gather(*map(one, asked))
 
-    assert asyncio.run(burst()) == [200] * 504
+    assert asyncio.run(burst()) == [200] * 150
     assert until(lambda: explorer._worker.waiting == 0)
     assert threading.active_count() <= threads
     assert len(explorer._jobs) <= jobs

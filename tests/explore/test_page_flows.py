@@ -169,19 +169,28 @@ def test_an_address_restores_its_view_and_back_undoes(screen: Open) -> None:
     other.expect("[data-part=value]").to_have_text(value)
 
 
-@pytest.mark.parametrize(
-    "view", [f"tab=layer&layer={LAYER}", f"tab=unit&layer={LAYER}&unit=3&y=1&x=2", "tab=explain&methods=gradcam"]
-)
-def test_a_view_is_saved_with_its_provenance_and_its_python(screen: Open, view: str) -> None:
-    shown = screen(f"{view}&b={INSTALLED[0]}")
-    with shown.page.expect_download() as waiting:
-        shown.page.get_by_role("link", name="Save PNG").click()
-    with Image.open(waiting.value.path()) as picture:
-        said = json.dumps(picture.text)
-        assert picture.format == "PNG"
-    assert "shapes" in said
-    shown.page.get_by_role("button", name="Python").click()
-    shown.expect("dialog code").to_contain_text("import vizkit")
-    text = shown.page.locator("dialog code").inner_text()
-    assert {"layer": "feature_maps", "unit": "receptive_field", "explain": "explain("}[view[4:].split("&")[0]] in text
-    compile(text, "line", "exec")
+SAVED = {
+    f"tab=layer&layer={LAYER}": "feature_maps",
+    f"tab=unit&layer={LAYER}&unit=3&y=1&x=2": "receptive_field",
+    "tab=explain&methods=gradcam": "explain(",
+}
+
+
+def test_a_view_is_saved_with_its_provenance_and_its_python(screen: Open) -> None:
+    shown = screen()
+    for view, function in SAVED.items():
+        shown.open(f"{view}&b={INSTALLED[0]}")
+        shown.expect(f"#tab-{view[4:].split('&')[0]}").to_have_attribute("aria-selected", "true")
+        with shown.page.expect_download() as waiting:
+            shown.page.get_by_role("link", name="Save PNG").click()
+        with Image.open(waiting.value.path()) as picture:
+            said = json.dumps(picture.text)
+            assert picture.format == "PNG"
+        assert "shapes" in said
+        shown.page.get_by_role("button", name="Python").click()
+        shown.expect("dialog code").to_contain_text("import vizkit")
+        text = shown.page.locator("dialog code").inner_text()
+        assert function in text
+        compile(text, "line", "exec")
+        shown.page.keyboard.press("Escape")
+        shown.expect("dialog").to_be_hidden()

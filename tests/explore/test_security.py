@@ -22,13 +22,13 @@ httpx = pytest.importorskip("httpx", reason="asks the server")
 pytestmark = pytest.mark.xdist_group("explorer")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def origin(explorer: Any) -> str:
     parts = urlsplit(explorer.url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(explorer: Any, origin: str) -> Any:
     with httpx.Client(base_url=explorer.url, headers={"Origin": origin}, timeout=60) as made:
         yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ PICTURES = RNG.integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 READY = RNG.normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
 
 
+@cache
 def network(name: str, channels: int = 3) -> Any:
     """The mean colour is not gray, so that a normalisation that is done twice, or never, shows."""
     layers: list[tuple[Any, ...]] = [
@@ -86,7 +88,7 @@ def native_tensors() -> list[Any]:
 
         found += [torch.from_numpy(READY), torch.from_numpy(READY).requires_grad_(), torch.from_numpy(READY).double()]
     if "gluon" in INSTALLED:
-        vizkit.load("shapes", backend="gluon")
+        vizkit.backend.get("gluon")
         import mxnet as mx
 
         found += [mx.nd.array(READY)]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED
+from kits import kit as kit_of
 from PIL import Image
 
 import vizkit
@@ -158,16 +160,24 @@ def stopping(after: int) -> Iterator[None]:
         yield
 
 
+def small(name: str) -> Any:
+    """A network for pictures of 16 pixels, in float64."""
+    first, second = [("conv", 3, 8, 3, 1), ("relu",)], [("conv", 8, 6, 3, 1), ("relu",)]
+    native = kit_of(name).sequential([*first, ("pool",), *second, ("flatten",), ("dense", 384, 5)], dtype="float64")
+    return vizkit.wrap(native, input_size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
 def run(model: Any, root: Path, **options: Any) -> tuple[Any, Any]:
-    reader = Tallies({name: model.layers[name].shape[1] for name in LAYERS})
-    passed = folders.stream(model, folders.find(root), LAYERS, reader, label="test", **options)
+    layers = ["1", "4"]
+    reader = Tallies({name: model.layers[name].shape[1] for name in layers})
+    passed = folders.stream(model, folders.find(root), layers, reader, label="test", **options)
     return reader, passed
 
 
 def test_a_run_goes_on_to_the_same_bits(name: str, root: Path, tmp_path: Path) -> None:
     """Sums are kept as one file in place of their parts, features as parts; a rerun does what is missing, and at the
     end the folders are equal byte for byte."""
-    model = vizkit.load("shapes", backend=name, dtype="float64")
+    model = small(name)
     plain, passed = run(model, root)
     assert passed.read == COUNT - 1
     assert [one.name for one in passed.skipped] == ["a/050.png"]
@@ -189,7 +199,7 @@ def test_a_run_goes_on_to_the_same_bits(name: str, root: Path, tmp_path: Path) -
 
 def test_another_batch_size_changes_rounding_alone(name: str, root: Path) -> None:
     """Measured 3e-16 of the largest."""
-    model = vizkit.load("shapes", backend=name, dtype="float64")
+    model = small(name)
     (one, first), (other, second) = (run(model, root, batch_size=size) for size in (5, 32))
     assert first == second
     for key, values in one.state().items():
@@ -210,7 +220,7 @@ def test_features_are_kept_as_parts(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.quick
 def test_folders_that_are_no_state(root: Path, tmp_path: Path) -> None:
-    model, state = vizkit.load("shapes"), tmp_path / "state"
+    model, state = small(INSTALLED[0]), tmp_path / "state"
     state.write_bytes(b"x")
     with pytest.raises(SettingError, match=r"is a file\. The state of a run is a folder now"):
         run(model, root, state=state)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, call
+from conftest import call
+from kits import toy
 from PIL import Image
 
 import vizkit
 from vizkit import folders
-from vizkit.errors import DivergedError, ImageError
+from vizkit.errors import DivergedError
 from vizkit.techniques.features.best import Best
 from vizkit.techniques.features.pooled import Features
 from vizkit.techniques.features.tally import Tallies
@@ -25,18 +27,36 @@ from vizkit.zoo import shapes
 
 COUNT = 70
 """Pictures: shards of 32, 32 and 6."""
-LAYER = "features.9"
+LAYER = "1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has pictures, one of them damaged."""
+    made = tmp_path_factory.mktemp("folder")
+    (made / "pictures").mkdir()
+    for k, one in enumerate(shapes.sample(COUNT, seed=6).images):
+        Image.fromarray(one).save(made / f"pictures/{k:03d}.png")
+    (made / "pictures/040.png").write_bytes(b"broken")
+    return made
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of pictures by a relative path, one of them damaged."""
-    monkeypatch.chdir(tmp_path)
-    Path("pictures").mkdir()
-    for k, one in enumerate(shapes.sample(COUNT, seed=6).images):
-        Image.fromarray(one).save(f"pictures/{k:03d}.png")
-    Path("pictures/040.png").write_bytes(b"broken")
+def root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pictures, by a relative path."""
+    monkeypatch.chdir(folder)
     return Path("pictures")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A network of the toy backend: a worker builds it without a framework, and so starts soon."""
+    with toy.installed(tmp_path_factory.mktemp("site")):
+        rng = np.random.default_rng(0)
+        arrays = {"0.weight": rng.normal(size=(8, 3, 3, 3)), "0.bias": rng.normal(size=8)}
+        layers = [("conv", {"padding": 1}), ("relu", {}), ("flatten", {})]
+        native = importlib.import_module("tinynet").Network(layers, arrays)
+        yield vizkit.wrap(native, input_size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 class Several:
@@ -99,55 +119,54 @@ def same(first: tuple[dict[str, Any], Any], second: tuple[dict[str, Any], Any]) 
         assert np.asarray(values).tobytes() == np.asarray(second[0][name]).tobytes(), name
 
 
-def test_workers_give_the_same_bits_though_one_is_killed(name: str, root: Path, tmp_path: Path) -> None:
+def test_workers_give_the_same_bits_though_one_is_killed(small: Any, root: Path, tmp_path: Path) -> None:
     """In float64; what was finished is kept, and a later call, here without workers, goes on from it."""
-    model, state = vizkit.load("shapes", backend=name, dtype="float64"), tmp_path / "state"
-    here = run(model, root, tmp_path / "mark")
+    state = tmp_path / "state"
+    here = run(small, root, tmp_path / "mark")
     assert not (tmp_path / "mark").exists()
-    there = run(model, root, tmp_path / "mark", workers=2, state=state)
+    there = run(small, root, tmp_path / "mark", workers=2, state=state)
     assert (tmp_path / "mark").exists(), "nobody was killed"
     same(here, there)
     assert there[1].spent.seconds > there[1].spent.waited > 0
     assert sorted(path.name for path in state.iterdir()) == ["manifest.json", *(f"part-{k:05d}.npz" for k in range(3))]
     (state / "part-00001.npz").unlink()
-    again = run(model, root, tmp_path / "mark", state=state)
+    again = run(small, root, tmp_path / "mark", state=state)
     assert again[1].resumed_at == 38
     same(here, again)
 
 
 def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Any, root: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    model = vizkit.load("shapes", backend=INSTALLED[0], dtype="float64")
-    here = run(model, root, tmp_path / "mark")
+    here = run(small, root, tmp_path / "mark")
     given: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     monkeypatch.chdir("/")  # where the workers will be
     with distributed.LocalCluster(**given) as cluster:
-        monkeypatch.chdir(tmp_path)
-        there = run(model, root, tmp_path / "mark", scheduler=cluster.scheduler_address)
+        monkeypatch.chdir(folder)
+        there = run(small, root, tmp_path / "mark", scheduler=cluster.scheduler_address)
     assert (tmp_path / "mark").exists(), "nobody was killed"
     same(here, there)
 
 
-def table(capsys: Any, *given: str) -> list[str]:
-    code, out, err = call(capsys, "health", "shapes", "--images", "pictures", "--layer", LAYER, *given)
-    assert not code, err
-    return [line for line in out.splitlines() if not line.startswith("wrote")]
+def test_commands_say_the_same_with_workers(name: str, root: Path, tmp_path: Path, capsys: Any) -> None:
+    """And a worker's sums are those of this process bit for bit, whichever framework it has."""
+
+    def table(state: str, *more: str) -> tuple[list[str], bytes]:
+        given = ["shapes", "--images", str(root), "--layer", "features.2", "-b", name, "--dtype", "float64", *more]
+        code, out, err = call(capsys, "health", *given, "--state", str(tmp_path / state), "-o", str(tmp_path / "x.npz"))
+        assert not code, err
+        lines = [line for line in out.splitlines() if not line.startswith("wrote")]
+        return lines, (tmp_path / state / "merged.npz").read_bytes()
+
+    alone = table("alone")
+    assert any("features.2" in line for line in alone[0])
+    assert table("by one", "--workers", "1") == alone
+    assert table("by one") == alone  # nothing is left to do
 
 
-def test_commands_say_the_same_with_workers(root: Path, capsys: Any) -> None:
-    """Also of networks' errors: they come back from a worker as they are."""
-    alone = table(capsys)
-    assert any(LAYER in line for line in alone)
-    assert table(capsys, "--workers", "1", "--state", "state") == alone
-    assert Path("state/merged.npz").exists()
-    assert table(capsys, "--state", "state") == alone
-    model = vizkit.load("shapes")
-    broken = model.with_parameters({"features.0.bias": np.full(16, np.nan)})
+def test_a_networks_error_comes_back_from_a_worker(small: Any, root: Path) -> None:
+    """As it is."""
+    broken = small.with_parameters({"0.bias": np.full(8, np.nan, np.float32)})
     with pytest.raises(DivergedError, match=r"not finite for 000\.png"):
-        vizkit.health(broken, "pictures", [LAYER], workers=1)
-    for one in root.iterdir():
-        one.write_bytes(b"x")
-    with pytest.raises(ImageError, match=r"None of the 70 images .*'pictures/000\.png'"):
-        vizkit.health(model, "pictures", [LAYER], workers=1)
+        vizkit.health(broken, root, [LAYER], workers=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def picture(seed: int = 3, side: int = SIZE) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
+@cache
 def segmenter(name: str) -> Any:
     """Logits of three classes at 6 x 6 places."""
     native = kit(name).sequential(SEGMENTER)
