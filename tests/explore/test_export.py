@@ -18,7 +18,6 @@ from vizkit.explore.engine import Engine
 from vizkit.explore.export import export, key
 from vizkit.explore.protocol import View, unpack
 
-pytestmark = pytest.mark.xdist_group("explorer")
 EDITS = '[{"layer":"features.9","unit":3,"mode":"add","amount":2.0}]'
 VIEWS = (
     "#picture=3&layer=features.9&tab=layer",

@@ -22,7 +22,6 @@ from vizkit.explore.worker import Worker
 from vizkit.zoo import shapes
 
 httpx = pytest.importorskip("httpx", reason="asks the server")
-pytestmark = pytest.mark.xdist_group("explorer")
 LAYER, UNIT = "features.9", 3
 DREAM = {"kind": "dream", "layer": LAYER, "unit": UNIT, "size": 32}
 

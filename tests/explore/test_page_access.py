@@ -12,7 +12,6 @@ from kits.explorer import Screen
 
 import vizkit
 
-pytestmark = pytest.mark.xdist_group("explorer")
 Open = Callable[..., Screen]
 VIEWS = {
     "layer": "tab=layer&layer=features.4",

@@ -15,7 +15,6 @@ import vizkit
 from vizkit.explore.export import export
 from vizkit.zoo import shapes
 
-pytestmark = pytest.mark.xdist_group("explorer")
 SAMPLE = shapes.sample(12, seed=7)
 EDITS = '[{"layer":"features.2","unit":4,"mode":"add","amount":1.5}]'
 VIEWS = [

@@ -17,7 +17,6 @@ from PIL import Image
 import vizkit
 from vizkit.zoo import shapes
 
-pytestmark = pytest.mark.xdist_group("explorer")
 Open = Callable[..., Screen]
 SAMPLE = shapes.sample(12, seed=7)
 LAYER, UNIT = "features.14", 3

@@ -15,7 +15,6 @@ import vizkit
 from vizkit.draw.overlay import blend, limits
 from vizkit.zoo import shapes
 
-pytestmark = pytest.mark.xdist_group("explorer")
 Open = Callable[..., Screen]
 SAMPLE = shapes.sample(12, seed=7)
 LAYER, UNIT = "features.4", 3

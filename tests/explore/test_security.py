@@ -19,7 +19,6 @@ from vizkit.errors import BackendMissingError, ImageError, SettingError
 from vizkit.explore import guard
 
 httpx = pytest.importorskip("httpx", reason="asks the server")
-pytestmark = pytest.mark.xdist_group("explorer")
 
 
 @pytest.fixture(scope="module")
