@@ -18,13 +18,15 @@ FEW_ROUNDINGS = 1e-6
 """Relative L2 in float32 below which one order of additions is as good as another."""
 
 
+SIDE = 96
+"""Of the pictures of networks of the zoo."""
 PATHS = 5e-2
 """Relative L2 in float32 by which rounding alone was seen to move a gradient, through another ReLU or another place of
 a max-pool."""
 
 
-def wrap(native: Any, **options: Any) -> Any:
-    return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), **options)
+def wrap(native: Any, size: int = TRAPS_SIZE, **options: Any) -> Any:
+    return vizkit.wrap(native, input_size=size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), **options)
 
 
 def prepared(model: Any, run: Any) -> Any:
@@ -69,9 +71,8 @@ def test_nothing_is_lost(name: str, rng: Any, network: str) -> None:
     """In float64 everything as the plain network to 1e-10. In float32 activations are no further from that than 1.5
     times the plain network's are, or than rounding; gradients no further than rounding sends those of one and the same
     network, which on a single input may be several times as far in the one as in the other, either way."""
-    x = rng.normal(size=(3, 3, 96, 96)) if network == "shapes" else rng.normal(size=(3, 3, 224, 224))
-    exact, same = (maps(name, network, "float64", optimise, x) for optimise in (False, True))
-    plain, ours = (maps(name, network, "float32", optimise, x) for optimise in (False, True))
+    x = rng.normal(size=(3, 3, SIDE, SIDE))
+    (exact, same), (plain, ours) = (maps(name, network, dtype, x) for dtype in ("float64", "float32"))
     assert far(same, exact) < 1e-10
     for key in exact:
         ours_far, plain_far = (far({key: one[key]}, {key: exact[key]}) for one in (ours, plain))
@@ -79,17 +80,16 @@ def test_nothing_is_lost(name: str, rng: Any, network: str) -> None:
         assert ours_far <= allowed, f"{key}: {ours_far} against {plain_far}"
 
 
-def maps(name: str, network: str, dtype: str, optimise: bool, x: Any) -> Any:
-    """:func:`gradients` at the input and in the middle, of a freshly loaded network."""
+def maps(name: str, network: str, dtype: str, x: Any) -> tuple[Any, Any]:
+    """:func:`gradients` at the input and in the middle, of a network as it is and prepared."""
     given = {} if network == "shapes" else {"weights": "random:7"}
-    model = vizkit.load(network, backend=name, dtype=dtype, optimise=optimise, **given)
-    spatial = [key for key, layer in model.layers.items() if len(layer.shape) == 4]
+    native = vizkit.load(network, backend=name, dtype=dtype, **given).native
+    plain, model = wrap(native, SIDE, optimise=False), wrap(native, SIDE)
+    spatial = [key for key, layer in plain.layers.items() if len(layer.shape) == 4]
     middle = (spatial[len(spatial) // 2],)
-    if optimise:
-        return prepared(model, lambda: gradients(model, x, middle, middle))
-    found = gradients(model, x, middle, middle)
-    assert not in_use(model)
-    return found
+    found = gradients(plain, x, middle, middle)
+    assert not in_use(plain)
+    return found, prepared(model, lambda: gradients(model, x, middle, middle))
 
 
 def test_every_layer_is_as_without_it(name: str, rng: Any) -> None:

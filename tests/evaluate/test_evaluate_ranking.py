@@ -28,6 +28,7 @@ OPTIONS = {
     "insertion": {"steps": 4},
     "road": {"percentages": [30]},
     "infidelity": {"samples": 3},
+    "faithfulness_correlation": {"samples": 5},
     "max_sensitivity": {"samples": 1},
     "parameter_randomisation": {"layers": ["13"]},
 }
