@@ -226,8 +226,7 @@ def test_randomising_a_real_network_is_the_same_in_both_and_guided_backprop_fail
     layers = ["classifier.1", "features.12.expand3x3", "features.12.squeeze", "features.9.squeeze"]
     found: dict[str, list[np.ndarray]] = {"torch": [], "gluon": []}
     for name in found:
-        native = vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights), dtype="float64").native
-        model = vizkit.wrap(native, input_size=128, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        model = vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights), dtype="float64")
         for method in (vizkit.saliency, vizkit.guided_backprop):
             checked = evaluate.parameter_randomisation(model, photos[1], method, target=243, layers=layers)
             found[name].append(checked.similarity[:, 0])

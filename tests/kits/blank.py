@@ -1,5 +1,5 @@
-"""Networks of the zoo with nothing but zeros, for what depends on no weight, such as a graph: to draw random numbers for
-a hundred million weights takes seconds."""
+"""Networks of the zoo with nothing but zeros, for what depends on no weight, such as a graph: to draw random numbers
+for a hundred million weights takes seconds."""
 
 from __future__ import annotations
 
