@@ -25,8 +25,8 @@ PATHS = 5e-2
 a max-pool."""
 
 
-def wrap(native: Any, size: int = TRAPS_SIZE, **options: Any) -> Any:
-    return vizkit.wrap(native, input_size=size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), **options)
+def wrap(native: Any, **options: Any) -> Any:
+    return vizkit.wrap(native, input_size=TRAPS_SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), **options)
 
 
 def prepared(model: Any, run: Any) -> Any:
@@ -49,7 +49,7 @@ def in_use(model: Any) -> bool:
 def gradients(model: Any, x: Any, layers: tuple[str, ...], keep: tuple[str, ...] = (), **options: Any) -> Any:
     """Activations of ``keep`` and the output, gradients of one logit at the input and at ``layers``."""
     ops = model.ops
-    leaves = {name: ops.asarray(np.zeros((len(x), *model.layers[name].shape[1:]))) for name in layers}
+    leaves = {name: ops.asarray(np.zeros(shape_of(model, x, name))) for name in layers}
 
     def score(given: Any) -> Any:
         kept = model.forward(given["x"], (*keep, "output"), {name: given[name] for name in layers}, Mode(**options))
@@ -59,6 +59,14 @@ def gradients(model: Any, x: Any, layers: tuple[str, ...], keep: tuple[str, ...]
     return {f"d{key}": ops.numpy(value) for key, value in found.items()} | {
         key: ops.numpy(value) for key, value in kept.items()
     }
+
+
+def shape_of(model: Any, x: Any, layer: str) -> tuple[int, ...]:
+    """Of a layer's output, for pictures of another size than the model's, too, of a pass that nothing prepares."""
+    optimise, model.optimise = model.optimise, False
+    found = tuple(model.forward(model.ops.asarray(x), (layer,))[layer].shape)
+    model.optimise = optimise
+    return found
 
 
 def far(a: Any, b: Any) -> float:
@@ -83,12 +91,12 @@ def test_nothing_is_lost(name: str, rng: Any, network: str) -> None:
 def maps(name: str, network: str, dtype: str, x: Any) -> tuple[Any, Any]:
     """:func:`gradients` at the input and in the middle, of a network as it is and prepared."""
     given = {} if network == "shapes" else {"weights": "random:7"}
-    native = vizkit.load(network, backend=name, dtype=dtype, **given).native
-    plain, model = wrap(native, SIDE, optimise=False), wrap(native, SIDE)
-    spatial = [key for key, layer in plain.layers.items() if len(layer.shape) == 4]
+    model = vizkit.load(network, backend=name, dtype=dtype, optimise=False, **given)
+    spatial = [key for key, layer in model.layers.items() if len(layer.shape) == 4]
     middle = (spatial[len(spatial) // 2],)
-    found = gradients(plain, x, middle, middle)
-    assert not in_use(plain)
+    found = gradients(model, x, middle, middle)
+    assert not in_use(model)
+    model.optimise = True
     return found, prepared(model, lambda: gradients(model, x, middle, middle))
 
 
