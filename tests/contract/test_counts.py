@@ -143,14 +143,14 @@ def run(model: Any, method: str, size: Size, target: Any = 1) -> Any:
     return getattr(vizkit, method)(model, pictures, target=target, batch_size=size.batch, fit="squash", **settings)
 
 
-@pytest.mark.parametrize("size", [(1, 6, 4), (2, 6, 4), (2, 12, 4), (2, 12, 24), (2, 5, 1)])
+@pytest.mark.parametrize("size", [(1, 6, 4), (2, 6, 4), (2, 12, 24), (2, 3, 1)])
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_asks_of_a_device(device: blind.Device, method: str, size: tuple[int, int, int]) -> None:
     model, given = blind.small_on_gpu(), Size(*size)
     assert counts(device, lambda: run(model, method, given)) == METHODS[method][1](given)
 
 
-@pytest.mark.parametrize("size", [(1, 6, 4), (2, 12, 4), (2, 12, 1)])
+@pytest.mark.parametrize("size", [(1, 6, 4), (2, 6, 4), (2, 3, 1)])
 @pytest.mark.parametrize("method", ["saliency", "gradcam", "smoothgrad", "vargrad"])
 def test_what_the_top_1_costs(device: blind.Device, method: str, size: tuple[int, int, int]) -> None:
     """Logits are read, for each batch of images; under noise they are those of the image without it, one pass more."""
@@ -164,7 +164,7 @@ def test_what_the_top_1_costs(device: blind.Device, method: str, size: tuple[int
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_read_between_the_samples_of_an_image(device: blind.Device, method: str) -> None:
     """So that a device works on while the host prepares the next batch."""
-    model, size = blind.small_on_gpu(), Size(1, 30, 3)
+    model, size = blind.small_on_gpu(), Size(1, 12, 3)
     run(model, method, size)
     device.story.clear()
     run(model, method, size)
@@ -185,7 +185,14 @@ def per(steps: int, together: int) -> int:
     return math.ceil(steps / together)
 
 
-STEPS = [8, 20, 70]
+STEPS = [8, 20]
+"""Fewer and more than RESCUE, and than a block of the fixture's."""
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short blocks of steps, so that few steps fill more than one."""
+    monkeypatch.setattr(_checkpoint, "EVERY", 12)
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -203,8 +210,9 @@ def rendered(model: Any, steps: int, **changed: Any) -> Any:
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("case", ["plain", "rescued", "penalised"])
+@pytest.mark.usefixtures("blocks")
 def test_a_rendering(device: blind.Device, case: str, steps: int) -> None:
-    """Numbers of 64 steps are brought at a time. While a picture may have no gradient, each step is read; and
+    """Numbers of a block of steps are brought at a time. While a picture may have no gradient, each step is read; and
     differentiated twice where penalties have one of their own."""
     model, rescued = blind.small_on_gpu(), min(steps, RESCUE) if case != "plain" else 0
     more = rescued if case == "penalised" else 0
@@ -238,6 +246,7 @@ def test_a_deep_dream(device: blind.Device, steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.usefixtures("blocks")
 def test_an_inversion(device: blind.Device, steps: int) -> None:
     """Each layer is a rendering with a penalty; the photo is seen once in the loop, and once for all ten sets of
     pictures of the evidence."""
@@ -258,8 +267,7 @@ EVERY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("which", ["adam", "nadam", "ascent"])
+@pytest.mark.parametrize(("which", "alpha"), [("adam", False), ("nadam", True), ("ascent", False)])
 def test_a_steady_step_of_a_rendering(device: blind.Device, which: str, alpha: bool) -> None:
     """Whatever the transforms: a gradient, and in eight steps a reading; that the step can be recorded is shown by the
     device itself."""

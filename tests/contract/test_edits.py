@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from vizkit.zoo import shapes
 LAYER, UNIT = "features.9", 3
 
 
+@lru_cache(maxsize=4)
+def load(name: str, dtype: str = "float32") -> Any:
+    return vizkit.load("shapes", backend=name, dtype=dtype)
+
+
 @pytest.fixture
 def model(name: str) -> Any:
-    return vizkit.load("shapes", backend=name)
+    return load(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def picture() -> Any:
     return shapes.sample(4, seed=7).images[3]
 
@@ -145,9 +151,11 @@ def test_workers_get_the_edits_and_a_kept_run_is_not_gone_on_with(model: Any, tm
         ("lrp", {"rules": "epsilon_alpha2_beta1"}), ("deeplift", {}), ("deeplift", {"rule": "reveal_cancel"}),
     ],
 )  # fmt: skip
-def test_maps_are_those_of_a_network_whose_unit_is_zero(name: str, method: str, settings: dict[str, Any]) -> None:
+def test_maps_are_those_of_a_network_whose_unit_is_zero(
+    name: str, picture: Any, method: str, settings: dict[str, Any]
+) -> None:
     """Rules ask about no operation that an edit adds: guided ReLUs saw the gradient that an edit takes away."""
-    model, picture = vizkit.load("shapes", backend=name, dtype="float64"), shapes.sample(2, seed=7).images
+    model = load(name, "float64")
     norm = {f"features.1.{one}": model.parameter(f"features.1.{one}").copy() for one in ("weight", "bias")}
     for values in norm.values():
         values[2] = 0

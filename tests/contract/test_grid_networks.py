@@ -104,11 +104,10 @@ def test_tokens_are_pytorch_grad_cams(method: str, peer: str) -> None:
     np.testing.assert_allclose(ours, np.maximum(raw, 0), rtol=1e-8, atol=1e-10 * np.abs(raw).max())
 
 
-@pytest.mark.parametrize("name", ["swin_t", "swin_v2_t", "maxvit_t", "mnasnet0_5"])
+@pytest.mark.parametrize("name", ["swin_v2_t", "maxvit_t", "mnasnet0_5"])
 def test_networks_with_whole_numbers_and_versions_load(name: str) -> None:
     model = vizkit.load(name, backend="torch", weights="random:1")
     assert vizkit.gradcam(model, vizkit.images.sample(), target=1).extra["cam"].shape[1:] == (7, 7)
-    assert len(model.predict(vizkit.images.sample())) == 5
 
 
 def test_torchvisions_own_file_of_a_swin(tmp_path: Any) -> None:
@@ -121,3 +120,4 @@ def test_torchvisions_own_file_of_a_swin(tmp_path: Any) -> None:
     with torch.no_grad():
         expected = native(torch.from_numpy(batch.tensor)).numpy()
     np.testing.assert_allclose(model.logits(batch), expected, rtol=1e-4, atol=1e-5)
+    assert vizkit.gradcam(model, vizkit.images.sample(), target=1).extra["cam"].shape[1:] == (7, 7)

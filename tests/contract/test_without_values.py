@@ -20,6 +20,7 @@ from vizkit.techniques.dreams import trace as _trace
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
 import torch
+import torchvision
 from kits import blind
 from kits.blind import FORWARD, GRADIENT, READ, UPLOAD
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -69,9 +70,9 @@ def everything(ops: Any, done: Any) -> Any:
     return {**kept, "scores": done.scores, **{f"gradient {name}": value for name, value in done.gradients.items()}}
 
 
-def given(model: Any, count: int, chosen: Any) -> dict[str, Any]:
+def given(model: Any, count: int, chosen: Any, side: int = 224) -> dict[str, Any]:
     """What a differentiating step is given."""
-    x = model.ops.asarray(np.zeros((count, 3, 224, 224)))
+    x = model.ops.asarray(np.zeros((count, 3, side, side)))
     table = Table(Dense.of(model))
     return {"x": x, "marks": model.ops.asarray(targets.marks(model, table, targets.listed(chosen, count)))}
 
@@ -101,10 +102,12 @@ def test_a_gradient_crosses_nothing(device: blind.Device, name: str, dtype: str)
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "googlenet"])
 def test_bfloat16_stays_in_channels_last_memory(name: str) -> None:
     """On a CPU, since PyTorch's functions for tensors without values forget the order of their memory."""
-    model, spy = vizkit.load(name, backend="torch", weights="random:1", dtype="bfloat16"), Spy()
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    native = torchvision.models.get_model(name, weights=None, **options)
+    model, spy = vizkit.wrap(native, input_size=64, mean=(0.5,) * 3, std=(0.25,) * 3, dtype="bfloat16"), Spy()
     assert model.layers
     with spy:
-        differentiate(model, everything)(given(model, 2, [3, "all"]))
+        differentiate(model, everything)(given(model, 2, [3, "all"], 64))
     convolutions = sum(type(module) is torch.nn.Conv2d for module in model.native.modules())
     assert [kind[:4] for kind in spy.seen] == (
         [(False, torch.bfloat16, torch.bfloat16, True)] * convolutions
@@ -113,12 +116,12 @@ def test_bfloat16_stays_in_channels_last_memory(name: str) -> None:
 
 
 LOOPS: dict[str, Any] = {
-    "dream": lambda model: vizkit.dream(model, "inception3a", [1, 2], stages=2, steps=8, size=32),
-    "render": lambda model: vizkit.render(
-        model, objectives.unit("inception3a", [1, 2]) - 0.1 * objectives.diversity("inception3a"), steps=16, rescue=0
+    "dream": lambda model, steps: vizkit.dream(model, "inception3a", [1, 2], stages=2, steps=steps // 2, size=32),
+    "render": lambda model, steps: vizkit.render(
+        model, objectives.unit("inception3a", [1, 2]) - 0.1 * objectives.diversity("inception3a"), steps=steps, rescue=0
     ),
-    "deepdream": lambda model: vizkit.deepdream(
-        model, np.zeros((64, 64, 3), np.uint8), "inception3a", octaves=1, steps=16, size=64
+    "deepdream": lambda model, steps: vizkit.deepdream(
+        model, np.zeros((64, 64, 3), np.uint8), "inception3a", octaves=1, steps=steps, size=64
     ),
 }
 
@@ -127,9 +130,9 @@ LOOPS: dict[str, Any] = {
 def test_loops_read_once_in_eight_steps(device: blind.Device, which: str) -> None:
     """A device would stand still at every reading."""
     model = blind.on_gpu("googlenet")
-    LOOPS[which](model)
+    LOOPS[which](model, 2)
     device.story.clear()
-    LOOPS[which](model)
+    LOOPS[which](model, 16)
     assert device.count(GRADIENT) == 16
     story = "".join({GRADIENT: "s", FORWARD: "", READ: ".", UPLOAD: "+"}[one] for one in device.story)
     assert "s" * _trace.AHEAD in story

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import INSTALLED
+from kits import blank
 from kits.browser import CHROMIUM, FRAME, browse
 
-import vizkit
 from vizkit.network.diagram import diagram
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which is not installed here")
@@ -35,7 +35,7 @@ PROBE = """<script>addEventListener("load", () => {
 
 
 def test_blocks_open_and_close_on_a_phone_without_a_console_message(tmp_path: Path) -> None:
-    model = vizkit.load("resnet50", backend=INSTALLED[0], weights="random:7")
+    model = blank.load("resnet50", INSTALLED[0])
     page = diagram(model).save(tmp_path / "net.html")
     (tmp_path / "probe.html").write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
     (tmp_path / "frame.html").write_text(FRAME, encoding="utf-8")

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import INSTALLED, both, call
-from kits import TRAPS, TRAPS_SIZE
+from kits import TRAPS, TRAPS_SIZE, blank
 from PIL import Image
 
 import vizkit
@@ -28,9 +28,9 @@ torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch's own 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=8)
 def load(model: str, name: str = "torch") -> Any:
-    return vizkit.load(model, backend=name, weights="random:7")
+    return blank.load(model, name)
 
 
 def drawn_edges(text: str) -> tuple[list[tuple[str, str]], list[str]]:

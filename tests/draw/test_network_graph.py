@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
-from kits import TRAPS, TRAPS_SIZE
+from kits import TRAPS, TRAPS_SIZE, blank
 
 import vizkit
 from vizkit.network.graph import canonical
@@ -21,7 +21,7 @@ torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch's own 
 
 def same_in_both(model: str) -> None:
     """Graph, sizes and receptive fields of one network in both backends, number by number."""
-    torch, gluon = (vizkit.load(model, backend=name, weights="random:7") for name in ("torch", "gluon"))
+    torch, gluon = (blank.load(model, name) for name in ("torch", "gluon"))
     one, other = canonical(torch.graph()), canonical(gluon.graph())
     assert [node.name for node in one.nodes] == [node.name for node in other.nodes]
     for mine, theirs in zip(one.nodes, other.nodes, strict=True):
@@ -55,7 +55,7 @@ def test_edges_are_those_of_torch_fx(model: str) -> None:
     """Operation by operation in order of execution: the same modules, and the same operations that each reads."""
     from torch import fx
 
-    loaded = vizkit.load(model, backend="torch", weights="random:7")
+    loaded = blank.load(model, "torch")
     graph = loaded.graph()
     theirs = [node for node in fx.symbolic_trace(loaded.native).graph.nodes if node.op != "output"]
     place = {node: i for i, node in enumerate(theirs)}

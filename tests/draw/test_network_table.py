@@ -5,10 +5,12 @@ from __future__ import annotations
 import doctest
 import json
 import math
+from functools import lru_cache
 from typing import Any
 
 import pytest
 from conftest import INSTALLED, both, call
+from kits import blank
 
 import vizkit
 from vizkit.network import diagram as drawing
@@ -19,8 +21,9 @@ NETWORKS = ("squeezenet1_1", "resnet18", "googlenet", "shapes")
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="torchinfo and fvcore read PyTorch's networks")
 
 
+@lru_cache(maxsize=4)
 def loaded(model: str) -> Any:
-    return vizkit.load(model, backend="torch", weights="random:7")
+    return blank.load(model, "torch")
 
 
 @torch_only

@@ -28,6 +28,7 @@ OPTIONS = {
     "insertion": {"steps": 4},
     "road": {"percentages": [30]},
     "infidelity": {"samples": 3},
+    "faithfulness_correlation": {"samples": 5},
     "max_sensitivity": {"samples": 1},
     "parameter_randomisation": {"layers": ["13"]},
 }
@@ -178,13 +179,12 @@ def test_methods_beat_the_controls_on_shapes(name: str) -> None:
         model = vizkit.load("shapes", backend=name)
     except UnknownNameError:
         pytest.skip("the bundled network 'shapes' is not registered yet")
-    samples = shapes.sample(24, seed=3)
-    methods = {"saliency": vizkit.saliency, "occlusion": partial(vizkit.occlusion, window=24, stride=12)}
+    samples = shapes.sample(12, seed=3)
+    methods = {"saliency": vizkit.saliency, "occlusion": partial(vizkit.occlusion, window=24, stride=18)}
     metrics = ["pointing_game", "relevance_mass", "relevance_rank"]
     options = {"pointing_game": {"tolerance": 2}}
     found = rank(model, samples, methods, metrics=metrics, options=options)
     rows = dict(zip(found.methods, found.values, strict=True))
-    print(found.table())
     controls = np.max([rows[control] for control in ("random_map", "edge_map", "centre_map")], axis=0)
     assert rows["saliency"][0] > controls[0] + 0.1
     assert (rows["occlusion"][1:] > controls[1:] + 0.05).all()
@@ -196,14 +196,14 @@ def test_the_pointing_game_on_shapes_allows_what_the_published_table_allows(name
     """One tolerance for ``vizkit evaluate`` and for the table, small beside pictures of a hundred pixels."""
     drawn = shapes.sample(6, seed=3)
     model = vizkit.load("shapes", backend=name)
-    found = rank(model, drawn, ["vargrad", "deconvnet"], metrics=["pointing_game"])
+    found = rank(model, drawn, ["saliency"], metrics=["pointing_game"])
     assert found.provenance["settings"]["options"]["pointing_game"] == {"tolerance": shapes.TOLERANCE}
     row = found.methods.index("edge_map")
     maps = vizkit.edge_map(model, list(drawn.images), fit="squash").values
     hits = [evaluate.pointing_game(maps, drawn.masks, tolerance=t) for t in (shapes.TOLERANCE, 15.0)]
     np.testing.assert_array_equal(found.per_image[row, 0], hits[0])
     assert hits[0].sum() < hits[1].sum(), "the paper's tolerance would forgive more"
-    other = rank(model, drawn, ["vargrad"], metrics=["pointing_game"], options={"pointing_game": {"tolerance": 15.0}})
+    other = rank(model, drawn, ["saliency"], metrics=["pointing_game"], options={"pointing_game": {"tolerance": 15.0}})
     np.testing.assert_array_equal(other.per_image[other.methods.index("edge_map"), 0], hits[1])
     results = Path(__file__).parents[2] / "benchmarks" / "results" / "methods.json"
     assert json.loads(results.read_text())["localisation"]["tolerance"] == shapes.TOLERANCE

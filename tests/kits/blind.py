@@ -27,6 +27,29 @@ from .torch import KIT
 UPLOAD, READ, FORWARD, GRADIENT = "upload", "read", "forward", "gradient"
 
 
+def quicker() -> torch.library.Library | None:
+    """PyTorch finds the shapes of tensors without values in Python, and knows them in C++, too, many times as fast;
+    here it keeps Python where there is nothing else. A PyTorch that is built otherwise is left as it is."""
+    meta: Any = torch._meta_registrations
+    python = getattr(meta, "_meta_lib_dont_use_me_use_register_meta", None)
+    if python is None:
+        return None
+    names, made, key = set(python._op_impls), torch.library.Library("aten", "IMPL", "Meta"), torch._C.DispatchKey.Meta
+    python._destroy()
+    tables: Any = torch._decomp.global_decomposition_table
+    for function in {one for table in tables.values() for one in table if isinstance(one, torch._ops.OpOverload)}:
+        name = function.name()
+        compiled = (torch._C._dispatch_has_kernel_for_dispatch_key(name, one) for one in ("Meta", COMPILED))
+        if f"aten/{name.partition('::')[2]}/Meta" in names and ("convolution" in name or not any(compiled)):
+            made.impl(function, function.py_kernels[key])
+    return made
+
+
+COMPILED = "CompositeExplicitAutograd"
+"""The key of what is computed alike for all devices; of convolutions that is an error."""
+KEPT = quicker()
+
+
 @dataclass
 class Device:
     """What it was asked for, in order: uploads, readings, passes forward, and gradients."""
