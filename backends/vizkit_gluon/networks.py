@@ -116,8 +116,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         parameter = own[path]
         parameter.shape = shapes[key]
         parameter.grad_req = "null"
-        parameter.initialize(init=mx.init.Zero(), ctx=context(device))
-        parameter.set_data(mx.nd.array(found.arrays[key], dtype=dtype))
+        # As load_parameters does: initialize() would first fill, and then copy, what is overwritten.
+        parameter._load_init(mx.nd.array(found.arrays[key], dtype=dtype), context(device))
     return GluonModel(
         network,
         spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,20 @@ LARGEST = (
 )  # fmt: skip
 """Of torchvision's. The largest ResNet and VGG are computed with in ``test_full_size``; what lies between is built by
 the same classes, of other numbers and widths."""
+SIDE = 96
+"""Of the pictures, for networks that take any."""
+ANY_SIZE = {
+    "torch": tuple(one for one in BUILT_ALIKE["torch"] if one not in ("vit", "maxvit")),
+    "gluon": ("mobilenet", "resnet"),
+}
 WITH_VALUES = [(backend, one) for backend in INSTALLED for one in SMALLEST[backend]]
 
 
 @pytest.mark.parametrize(("backend", "network"), WITH_VALUES)
 def test_the_smallest_of_each_kind(backend: str, network: str) -> None:
     model = vizkit.load(network, backend=backend, weights="random:1")
+    if network.startswith(ANY_SIZE[backend]):
+        model.spec = replace(model.spec, size=(SIDE, SIDE), resize=SIDE)
     picture = vizkit.images.sample()
     predicted = model.predict(picture, top=1000)
     assert sum(one.probability for one in predicted) == pytest.approx(1, abs=1e-4)

@@ -20,6 +20,8 @@ from vizkit.zoo.architecture import parameter_shapes
 
 pytestmark = [both(), pytest.mark.full_size]
 BACKENDS = ("torch", "gluon")
+PUBLISHED = ("resnet152", "googlenet")
+"""GoogLeNet has batch norms and dropout; VGG19 has dropout alone."""
 MODELS = {
     "vgg19": ("features.4", "features.18", "features.36", "classifier.0", "classifier.4"),
     "resnet152": ("bn1", "maxpool", "layer1.0.conv3", "layer2", "layer3.35", "avgpool"),
@@ -39,7 +41,7 @@ def load(name: str, backend: str, dtype: str) -> Any:
 
 
 def measured(name: str, model: Any) -> dict[str, Any]:
-    """Logits, feature maps and input gradient of a network, and what its framework itself answers."""
+    """Logits, feature maps and input gradient of a network."""
     ops = model.ops
     x = ops.asarray(images.prepare(PHOTO, model.spec).tensor)
 
@@ -51,10 +53,8 @@ def measured(name: str, model: Any) -> dict[str, Any]:
     _, gradient, kept = ops.value_and_grad(score, {"x": x})
     return {
         "gradient": ops.numpy(gradient["x"]),
-        "native": ops.numpy(model.native(x)) if model.dtype == "float64" else None,
         "layers": list(model.layers),
         "parameters": model.parameter_shapes(),
-        "sha256": model.sha256(),
         **{key: ops.numpy(value) for key, value in kept.items()},
     }
 
@@ -69,8 +69,12 @@ def found(request: pytest.FixtureRequest) -> dict[Any, Any]:
         patch.setattr(weights, "draw", lambda shapes, seed: drawn)
         for backend in BACKENDS:
             exact = load(name, backend, "float64")
-            facts["float64", backend] = measured(name, exact)
-            facts["published", backend] = vizkit.saliency(exact, PHOTO, mode="published", seed=1)
+            facts["float64", backend] = measured(name, exact) | {"sha256": exact.sha256()}
+            if backend == "gluon":
+                x = exact.ops.asarray(images.prepare(PHOTO, exact.spec).tensor)
+                facts["native"] = exact.ops.numpy(exact.native(x))
+            if name in PUBLISHED:
+                facts["published", backend] = vizkit.saliency(exact, PHOTO, mode="published", seed=1)
             del exact
             facts["float32", backend] = measured(name, load(name, backend, "float32"))
     return facts
@@ -90,13 +94,12 @@ def test_equal(found: dict[Any, Any]) -> None:
     name = found["name"]
     torch64, gluon64 = found["float64", "torch"], found["float64", "gluon"]
     torch32, gluon32 = found["float32", "torch"], found["float32", "gluon"]
-    assert torch64["sha256"] == gluon64["sha256"] == torch32["sha256"] == gluon32["sha256"]
+    assert torch64["sha256"] == gluon64["sha256"]
     assert set(gluon64["layers"]) <= set(torch64["layers"])
     assert [layer for layer in torch64["layers"] if layer in gluon64["layers"]] == gluon64["layers"]
     assert torch64["parameters"] == gluon64["parameters"] == parameter_shapes(name)
     assert 0.3 < torch64["output"].std() < 30, "random weights are ill conditioned"
-    for one in (torch64, gluon64):
-        assert relative(one["native"], one["output"]) <= 1e-12
+    assert relative(found["native"], gluon64["output"]) <= 1e-12, "the graph is not what the network computes"
     for key in ("output", *MODELS[name]):
         assert np.abs(torch64[key]).max() > 1e-3
         assert relative(torch64[key], gluon64[key]) <= 1e-10, key
@@ -137,6 +140,7 @@ def test_the_first_dream_steps_agree() -> None:
     np.testing.assert_allclose(found["gluon"], found["torch"], rtol=1e-3)
 
 
+@pytest.mark.parametrize("found", PUBLISHED, indirect=True)
 def test_published_mode_is_equal(found: dict[Any, Any]) -> None:
     """Training-mode forward, batch statistics of one image and seeded dropout: the homework's maps, in float64."""
     maps = {backend: found["published", backend] for backend in BACKENDS}

@@ -100,6 +100,13 @@ def test_wrong_weights_are_explained(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.quick
+def test_a_digest_is_of_the_weights_alone() -> None:
+    """Not of the framework, nor of what is computed in."""
+    made = [vizkit.load("shapes", backend=one, dtype=dtype) for one in INSTALLED for dtype in ("float32", "float64")]
+    assert len({model.sha256() for model in made}) == 1
+
+
+@pytest.mark.quick
 def test_misspelt_names_offer_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'vgg19'"):
         vizkit.load("vg19", weights="random:7")
