@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -19,19 +18,6 @@ def floats(network: nn.Module) -> dict[str, torch.Tensor]:
     are part of the network."""
     state = network.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if value.is_floating_point()}
-
-
-class Unfilled(TorchFunctionMode):
-    """Within the block parameters have whatever values their memory holds: for a network that is given all of them
-    afterwards. Drawing them takes longer than all else, and PyTorch's random numbers are the user's."""
-
-    DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = kwargs or {}
-        if func in self.DRAWS or getattr(func, "__module__", None) == nn.init.__name__:
-            return args[0] if args else named["tensor"]
-        return func(*args, **named)
 
 
 def watched(module: nn.Module) -> bool:

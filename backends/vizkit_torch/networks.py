@@ -19,7 +19,7 @@ from vizkit.zoo.catalog import CATALOG, imagenet_spec, spec_of
 from . import timm
 from .listing import names, torchvision
 from .model import TorchModel
-from .modules import Unfilled, floats
+from .modules import floats
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
@@ -45,11 +45,10 @@ def check_device(device: str) -> str:
 
 
 def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
-    """An untrained network, without initial values, since every parameter is about to be given."""
+    """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
     if name not in CATALOG:
         more = {} if found is None or found.classes is None else {"num_classes": found.classes}
-        with Unfilled():
-            network: nn.Module = torchvision().models.get_model(name, weights=None, **more)
+        network: nn.Module = torchvision().models.get_model(name, weights=None, **more)
         return network
     if name == "shapes":
         with torch.device("meta"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,7 @@ from vizkit.contract.errors import BackendMissingError, WeightsError, unknown
 from vizkit.contract.spec import InputSpec, imagenet_labels, make_spec
 from vizkit.zoo import weights as zoo
 
-from .modules import Unfilled, floats
+from .modules import floats
 
 PREFIX = "timm/"
 HUB = "hf-hub:"
@@ -67,8 +66,7 @@ def build(name: str, weights: str) -> tuple[nn.Module, zoo.Parameters, InputSpec
 
 def _made(timm: Any, own: str, **options: Any) -> nn.Module:
     try:
-        with nullcontext() if options["pretrained"] else Unfilled():
-            network: nn.Module = timm.create_model(own, **options)
+        network: nn.Module = timm.create_model(own, **options)
     except Exception as error:  # of the network, of a hub, of a file: timm's own and its libraries'
         if not options["pretrained"] and not own.startswith(HUB):
             raise

@@ -120,13 +120,14 @@ def test_the_others_store_is_converted_on_the_fly(
     assert vizkit.load("squeezenet1_1", backend=backend, weights=wanted).sha256() == model.sha256()
 
 
-@pytest.mark.parametrize("blocked", [("mxnet", "vizkit_gluon"), ("torch", "torchvision", "vizkit_torch")])
+@pytest.mark.parametrize("blocked", [("mxnet", "vizkit_gluon."), ("torch", "torchvision", "vizkit_torch.")])
 def test_the_others_store_needs_only_the_own_framework(
     published: Any, blocked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the other framework nor its backend can be imported meanwhile."""
+    """Neither the other framework nor the modules of its backend can be imported meanwhile."""
     backend, wanted, origin = ("torch", "gluon", "gluon") if "mxnet" in blocked else ("gluon", "torchvision", "torch")
-    for name in {*blocked, *(name for name in sys.modules if name.partition(".")[0] in blocked)}:
+    within = tuple(f"{one.removesuffix('.')}." for one in blocked)
+    for name in [name for name in sys.modules if name in blocked or name.startswith(within)]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError):
         importlib.import_module(blocked[0])
