@@ -29,13 +29,14 @@ MODELS = {
     "squeezenet1_0": ("features.0", "features.3.squeeze", "features.7.expand3x3_activation", "features.12"),
 }
 SIDE = 96
-"""Of the pictures, where the network averages over the whole of its last maps; VGG19 takes 224 and nothing else."""
+ANY_SIZE = ("resnet152", "googlenet")
+"""Average over the whole of their last maps, however large, so that smaller pictures do; others take 224 pixels."""
 PHOTO = images.sample()
 
 
 def load(name: str, backend: str, dtype: str) -> Any:
     model = vizkit.load(name, backend=backend, weights="random:7", dtype=dtype)
-    if name != "vgg19":
+    if name in ANY_SIZE:
         model.spec = replace(model.spec, size=(SIDE, SIDE), resize=SIDE)
     return model
 
