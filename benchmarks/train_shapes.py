@@ -41,6 +41,7 @@ FIRST_DECAY = 0.5
 
 THREADS = 2
 HELD_OUT = 6000
+WATCHED = 600
 CURVE_SEED, FINAL_SEED = 1, 0
 """Seeds of the ``"test"`` split: that of the accuracy curve, and that of the figures reported at the end."""
 
@@ -82,7 +83,7 @@ def batches(seed: int, steps: int, batch: int) -> Iterator[tuple[torch.Tensor, t
     for step in range(steps):
         chunk, place = divmod(step, _CHUNK)
         if place == 0:
-            drawn = sample(_CHUNK * batch, seed * 1_000_000 + chunk, split="train")
+            drawn = sample(min(_CHUNK, steps - step) * batch, seed * 1_000_000 + chunk, split="train")
         part = slice(place * batch, (place + 1) * batch)
         yield as_input(drawn.images[part]), torch.from_numpy(drawn.labels[part])
 
@@ -95,7 +96,7 @@ def train(seed: int, steps: int, batch: int = BATCH) -> tuple[ShapesNet, Curves]
         >>> curves.step
         [2]
     """
-    curves, watched = Curves(), sample(600, CURVE_SEED)
+    curves, watched = Curves(), sample(WATCHED, CURVE_SEED)
     with repeatable(seed), steps_bar("training", steps) as advance:
         network = ShapesNet().to(memory_format=torch.channels_last).train()
         first, *rest = network.parameters()

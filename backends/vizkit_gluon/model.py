@@ -159,7 +159,7 @@ class GluonModel(Model):
         return {name: tuple(self._value(value.name).shape) for name, value in self._parameters.items()}
 
     def parameter(self, name: str) -> Array:
-        value: Array = self._value(self._parameters[name].name).astype("float32").asnumpy()
+        value: Array = self._value(self._parameters[name].name).astype("float32", copy=False).asnumpy()
         return value
 
     def _value(self, name: str) -> NDArray:

@@ -119,8 +119,8 @@ def load(name: str, weights: str, device: str, dtype: str) -> GluonModel:
         parameter = own[path]
         parameter.shape = shapes[key]
         parameter.grad_req = "null"
-        parameter.initialize(init=mx.init.Zero(), ctx=context(device))
-        parameter.set_data(mx.nd.array(found.arrays[key], dtype=dtype))
+        # As load_parameters does: initialize() would first fill, and then copy, what is overwritten.
+        parameter._load_init(mx.nd.array(found.arrays[key], dtype=dtype), context(device))
     return GluonModel(
         network,
         found.input(name),
@@ -192,8 +192,9 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
 
 
 def _dtype(native: Any, parameters: list[Any]) -> str:
-    """What a network computes in."""
-    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in parameters if p.grad_req != "null"} or {"float32"}
+    """What a network computes in: its weights, or all parameters of one that is frozen whole."""
+    trained = [p for p in parameters if p.grad_req != "null"] or parameters
+    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in trained}
     if len(found) != 1 or not found <= {"float32", "float64"}:
         raise SettingError(
             f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32 or float64."

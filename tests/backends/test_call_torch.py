@@ -22,6 +22,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
 from torch import nn
 from torchvision.models import detection, segmentation
+from torchvision.models._utils import IntermediateLayerGetter
 
 SIZE = 16
 
@@ -188,15 +189,18 @@ def test_a_sigmoid_before_the_last_axis_is_dropped() -> None:
     np.testing.assert_allclose(model.predict(picture(), fit="squash")[0].probability, sure, rtol=1e-12)
 
 
-def unet() -> nn.Module:
+def segmenting() -> nn.Module:
+    """torchvision's, on a backbone of few channels."""
     torch.manual_seed(2)
-    network = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=4)
-    return network.double().eval()
+    layers = nn.Sequential(nn.Conv2d(3, 16, 3, 4, 1), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+    layers.append(nn.Conv2d(16, 32, 3, 2, 1))
+    found = IntermediateLayerGetter(nn.ModuleDict({"layer1": layers, "layer4": nn.ReLU()}), {"layer4": "out"})
+    return segmentation.FCN(found, segmentation.fcn.FCNHead(32, 4)).double().eval()
 
 
 def test_segmentation_against_peers() -> None:
     """torchvision's, of which "out" counts by itself."""
-    network, side = unet(), 32
+    network, side = segmenting(), 32
     model = wrap(network, side)
     assert model.output_shape == (1, 4, side, side)
     x = tensor(model, picture(1, side))
@@ -225,33 +229,76 @@ def test_segmentation_against_peers() -> None:
     np.testing.assert_allclose(cam[0], scaled, atol=2e-6)
 
 
-def detectors() -> dict[str, Any]:
-    common: dict[str, Any] = {"weights": None, "weights_backbone": None, "num_classes": 4}
-    return {
-        "fasterrcnn": lambda: detection.fasterrcnn_mobilenet_v3_large_320_fpn(
-            **common, min_size=64, max_size=64, box_score_thresh=0.0, box_detections_per_img=8
-        ),
-        "maskrcnn": lambda: detection.maskrcnn_resnet50_fpn(
-            **common, min_size=64, max_size=64, box_score_thresh=0.0, box_detections_per_img=8
-        ),
-        "retinanet": lambda: detection.retinanet_resnet50_fpn(
-            **common, min_size=64, max_size=64, score_thresh=0.0, detections_per_img=8
-        ),
-        "fcos": lambda: detection.fcos_resnet50_fpn(
-            **common, min_size=64, max_size=64, score_thresh=0.0, detections_per_img=8
-        ),
-        "ssdlite": lambda: detection.ssdlite320_mobilenet_v3_large(**common, score_thresh=0.0, detections_per_img=8),
-    }
+def backbone() -> nn.Module:
+    """Of few channels, so that what is computed is the detectors' own."""
+    parts = (
+        nn.Conv2d(3, 32, 3, 4, 1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(32, 32, 3, 2, 1),
+        nn.ReLU(),
+    )
+    network: Any = nn.Sequential(*parts)
+    network.out_channels = 32
+    return network
 
 
-@pytest.fixture(params=list(detectors()))
-def detector(request: pytest.FixtureRequest) -> Any:
+def anchors(*ratios: float) -> Any:
+    return detection.anchor_utils.AnchorGenerator(((16,),), (ratios,))
+
+
+def box_head() -> nn.Module:
+    return detection.faster_rcnn.TwoMLPHead(32 * 7**2, 1024)
+
+
+def mask_head() -> nn.Module:
+    return detection.mask_rcnn.MaskRCNNHeads(32, (256,), 1)
+
+
+def ssd() -> nn.Module:
+    network: Any = backbone()
+    network.out_channels = [32]
+    boxes = detection.anchor_utils.DefaultBoxGenerator([[2]])
+    return detection.ssd.SSD(network, boxes, (64, 64), 4, score_thresh=0.0, detections_per_img=8)
+
+
+SIZES: dict[str, Any] = {"num_classes": 4, "min_size": 64, "max_size": 64}
+OF_PROPOSALS: dict[str, Any] = {**SIZES, "box_score_thresh": 0.0, "box_detections_per_img": 8}
+OF_ANCHORS: dict[str, Any] = {**SIZES, "score_thresh": 0.0, "detections_per_img": 8}
+DETECTORS: dict[str, Any] = {
+    "fasterrcnn": lambda: detection.FasterRCNN(
+        backbone(), **OF_PROPOSALS, rpn_anchor_generator=anchors(0.5, 1.0, 2.0), box_head=box_head()
+    ),
+    "maskrcnn": lambda: detection.MaskRCNN(
+        backbone(),
+        **OF_PROPOSALS,
+        rpn_anchor_generator=anchors(0.5, 1.0, 2.0),
+        box_head=box_head(),
+        mask_head=mask_head(),
+    ),
+    "retinanet": lambda: detection.RetinaNet(backbone(), **OF_ANCHORS, anchor_generator=anchors(0.5, 1.0, 2.0)),
+    "fcos": lambda: detection.FCOS(backbone(), **OF_ANCHORS, anchor_generator=anchors(1.0)),
+    "ssd": ssd,
+}
+
+
+def detector_of(kind: str) -> Any:
+    """With weights that tell places and classes apart, as a trained one's do."""
     torch.manual_seed(5)
-    return detectors()[request.param]().double().eval()
+    network: Any = DETECTORS[kind]()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    if kind == "fcos":  # whose boxes have no area where this is not above 0
+        nn.init.normal_(network.head.regression_head.bbox_reg.weight, std=0.01)
+        nn.init.ones_(network.head.regression_head.bbox_reg.bias)
+    return network.double().eval()
 
 
-def test_detected_boxes(detector: Any) -> None:
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_detected_boxes(kind: str) -> None:
     """Scores and gradients are those of the detector's own results."""
+    detector = detector_of(kind)
     model = vizkit.wrap(detector, input_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     image = picture(1, 64)
     x = torch.from_numpy(image.transpose(2, 0, 1) / 255.0)[None].float().double().requires_grad_()
@@ -263,6 +310,7 @@ def test_detected_boxes(detector: Any) -> None:
     assert [box.index for box in found] == own["labels"][order].tolist()
     for i, target in ((0, None), (0, "box:0"), (1, Detection(1))):
         (gradient,) = torch.autograd.grad(own["scores"][order[i]], x, retain_graph=True)
+        assert gradient.abs().max() > 1e-6
         saliency = vizkit.saliency(model, image, target=target, fit="squash")
         np.testing.assert_allclose(saliency.values, gradient.abs().amax(1), rtol=1e-6, atol=1e-12)
         assert f"class {found[i].index} in the box" in saliency.labels[0]
@@ -280,12 +328,13 @@ def test_detected_boxes(detector: Any) -> None:
 
 def test_a_box_is_followed_into_a_changed_picture() -> None:
     """Occlusion: what its best heir scores; nothing where there is none."""
-    torch.manual_seed(5)
-    network = detectors()["retinanet"]().double().eval()
+    network = detector_of("retinanet")
+    network.detections_per_img = 200  # so that none of the heirs is left out
     model = vizkit.wrap(network, input_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     image = picture(1, 64)
     meant = model.detections(image, fit="squash")[0]
     found = vizkit.occlusion(model, image, window=32, stride=32, fit="squash").values[0]
+    scores: list[float] = []
     for row, column in ((0, 0), (0, 32), (32, 0), (32, 32)):
         hidden = image.copy()
         hidden[row : row + 32, column : column + 32] = 0
@@ -293,7 +342,10 @@ def test_a_box_is_followed_into_a_changed_picture() -> None:
         shares = [overlap(box.corners, meant.corners) for box in heirs]
         best = int(np.argmax(shares)) if shares else 0
         score = heirs[best].score if shares and shares[best] > 0.5 else 0.0
+        scores.append(score)
         np.testing.assert_allclose(found[row, column], meant.score - score, rtol=1e-9, atol=1e-15)
+    assert max(scores) > 0.0
+    assert min(scores) < meant.score
 
 
 def overlap(a: Any, b: Any) -> float:
@@ -306,7 +358,7 @@ def overlap(a: Any, b: Any) -> float:
 def test_a_network_without_boxes_and_one_with() -> None:
     with pytest.raises(SettingError, match="detects no boxes"):
         wrap(Part().double()).detections(picture())
-    model = vizkit.wrap(detectors()["ssdlite"]().eval(), input_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    model = vizkit.wrap(detector_of("ssd"), input_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     with pytest.raises(vizkit.errors.ShapeError, match=r"model\.detections"):
         model.predict(picture(1, 64))
 

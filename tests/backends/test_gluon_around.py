@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,15 +34,13 @@ def numpy_interface() -> Iterator[None]:
 AROUND: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "recording": mx.autograd.record,
     "training mode": mx.autograd.train_mode,
-    "prediction mode": mx.autograd.predict_mode,
-    "pause": mx.autograd.pause,
     "NumPy interface": numpy_interface,
 }
 CALLS: dict[str, Callable[[Any], Any]] = {
     "saliency": lambda model: vizkit.saliency(model, vizkit.images.sample()).values,
     "gradcam": lambda model: vizkit.gradcam(model, vizkit.images.sample()).values,
-    "smoothgrad": lambda model: vizkit.smoothgrad(model, vizkit.images.sample(), samples=3).values,
-    "dream": lambda model: vizkit.dream(model, "features.6", 2, stages=2, steps=3, size=SIZE).values,
+    "smoothgrad": lambda model: vizkit.smoothgrad(model, vizkit.images.sample(), samples=2).values,
+    "dream": lambda model: vizkit.dream(model, "features.6", 2, stages=1, steps=2, size=SIZE).values,
     "features": lambda model: vizkit.feature_maps(model, vizkit.images.sample(), "features.3").values,
     "biases": lambda model: np.concatenate([*model.biases().values()]),
     "weights": lambda model: model.sha256(),
@@ -49,12 +48,18 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@lru_cache
+def plainly(call: str) -> tuple[Any, Any]:
+    """A network, and what the call finds on it with nothing around."""
+    model = vizkit.load("shapes", backend="gluon")
+    return model, CALLS[call](model)
+
+
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("call", CALLS)
 def test_the_process_around_changes_no_digit(around: str, call: str) -> None:
     """Nor when the model is loaded there."""
-    model, run = vizkit.load("shapes", backend="gluon"), CALLS[call]
-    before = run(model)
+    (model, before), run = plainly(call), CALLS[call]
     with AROUND[around]():
         inside, fresh = run(model), run(vizkit.load("shapes", backend="gluon"))
         numpy_is_on = mx.util.is_np_array()
@@ -92,3 +97,12 @@ def test_a_network_of_the_numpy_interface_is_refused_and_can_be_moved() -> None:
     with numpy_interface():
         other = vizkit.wrap(ours, input_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
         np.testing.assert_array_equal(CALLS["saliency"](other), CALLS["saliency"](model))
+
+
+@pytest.mark.quick
+def test_a_network_that_is_frozen_whole_computes_in_what_its_weights_are_in() -> None:
+    native = vizkit.load("shapes", backend="gluon", dtype="float64").native
+    assert {parameter.grad_req for parameter in native.collect_params().values()} == {"null"}
+    model = vizkit.wrap(native, input_size=96, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    assert model.dtype == "float64"
+    assert vizkit.saliency(model, vizkit.images.sample()).values.dtype == np.float64

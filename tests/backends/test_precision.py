@@ -106,12 +106,12 @@ AROUND: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "saliency": lambda model, image: vizkit.saliency(model, image).values,
     "gradcam": lambda model, image: vizkit.gradcam(model, image, layer="second").values,
-    "smoothgrad": lambda model, image: vizkit.smoothgrad(model, image, samples=3).values,
+    "smoothgrad": lambda model, image: vizkit.smoothgrad(model, image, samples=2).values,
     "scorecam": lambda model, image: vizkit.scorecam(model, image, layer="second").values,
-    "rise": lambda model, image: vizkit.rise(model, image, samples=8).values,
-    "invert": lambda model, image: vizkit.invert(model, image, "norm", steps=3).values,
-    "dream": lambda model, image: vizkit.dream(model, "norm", 3, stages=2, steps=3, size=48).values,
-    "deepdream": lambda model, image: vizkit.deepdream(model, image, "norm", octaves=1, steps=2, size=48).values,
+    "rise": lambda model, image: vizkit.rise(model, image, samples=4).values,
+    "invert": lambda model, image: vizkit.invert(model, image, "norm", steps=1).values,
+    "dream": lambda model, image: vizkit.dream(model, "norm", 3, stages=1, steps=2, size=48).values,
+    "deepdream": lambda model, image: vizkit.deepdream(model, image, "norm", octaves=1, steps=1, size=48).values,
     "feature_maps": lambda model, image: vizkit.feature_maps(model, image, "norm").values,
     "weights": lambda model, image: model.sha256(),
 }

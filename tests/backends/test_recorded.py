@@ -40,35 +40,35 @@ def again(name: str, monkeypatch: pytest.MonkeyPatch) -> Again:
 
 def quiet(model: Any, **settings: Any) -> Any:
     """A small rendering."""
-    chosen = {"parametrisation": Fourier(16), "steps": 6, "rescue": 2} | settings
+    chosen = {"parametrisation": Fourier(16), "steps": 3, "rescue": 1} | settings
     return vizkit.render(model, chosen.pop("objective", unit("5", [1, 2])), **chosen)
 
 
+SHAPES = (Pixels(16, alpha=True), Fourier(16, alpha=True), Phase(16, alpha=True))
 LOOPS: dict[str, tuple[Callable[[Any], Any], int]] = {
-    "dream": (lambda model: vizkit.dream(model, "5", [1, 2], stages=3, steps=4, size=16), 12),
-    "deepdream": (lambda model: vizkit.deepdream(model, photo(2, 64), "5", octaves=2, steps=4, size=80), 8),
-    "invert": (lambda model: vizkit.invert(model, photo(), ["2", "5"], steps=4, fit="squash"), 16),
-    "all transforms": (lambda model: quiet(model, transforms=VIEWS), 6),
-    "grown": (lambda model: quiet(model, sizes=(10, 13, 16)), 6),
-    "dead at first": (lambda model: quiet(model, objective=unit("11", [0, 1, 2]), transforms=(), rescue=6), 9),
+    "dream": (lambda model: vizkit.dream(model, "5", [1, 2], stages=2, steps=2, size=16), 4),
+    "deepdream": (lambda model: vizkit.deepdream(model, photo(2, 64), "5", octaves=2, steps=2, size=80), 4),
+    "invert": (lambda model: vizkit.invert(model, photo(), ["2", "5"], steps=2, fit="squash"), 8),
+    "all transforms": (lambda model: quiet(model, transforms=VIEWS), 3),
+    "grown": (lambda model: quiet(model, sizes=(10, 13, 16)), 3),
+    "dead at first": (lambda model: quiet(model, objective=unit("11", [0, 1, 2]), transforms=(), rescue=6), 6),
     "penalties": (
         lambda model: quiet(
             model,
             objective=unit("5", [1, 2]) + 0.1 * content("2", photo()) - 0.1 * diversity("2") - 0.1 * total_variation(),
         ),
-        8,
+        4,
     ),
     **{
         f"{optimise} {type(shape).__name__}": (
             lambda model, optimise=optimise, shape=shape: quiet(
                 model, objective=unit("5", 1) - 0.1 * alpha_sum(), optimise=optimise, parametrisation=shape
             ),
-            8,
+            4,
         )
-        for optimise in OPTIMISERS
-        for shape in (Pixels(16, alpha=True), Fourier(16, alpha=True), Phase(16, alpha=True))
+        for optimise, shape in zip(OPTIMISERS, SHAPES, strict=True)
     },
-    "laplacian": (lambda model: quiet(model, parametrisation=Laplacian(16, levels=3, alpha=True)), 6),
+    "laplacian": (lambda model: quiet(model, parametrisation=Laplacian(16, levels=3, alpha=True)), 3),
 }
 
 
@@ -90,9 +90,9 @@ def test_loops_take_pure_steps(again: Again, name: str, which: str) -> None:
 METHODS: dict[str, tuple[dict[str, Any], int]] = {
     "saliency": ({}, 1), "gradient_x_input": ({}, 1), "guided_backprop": ({}, 1), "deconvnet": ({}, 1),
     "gradcam": ({}, 4), "gradcam_plus_plus": ({}, 4), "layercam": ({}, 4), "hirescam": ({}, 4), "xgradcam": ({}, 4),
-    "guided_gradcam": ({}, 3), "smoothgrad": ({"samples": 5}, 2), "vargrad": ({"samples": 5}, 2),
-    "integrated_gradients": ({"steps": 5}, 2), "gradient_shap": ({"samples": 5, "noise": 0.1}, 3),
-    "smooth_gradcam_plus_plus": ({"samples": 5}, 4), "full_gradient": ({}, 1),
+    "guided_gradcam": ({}, 3), "smoothgrad": ({"samples": 3}, 2), "vargrad": ({"samples": 3}, 2),
+    "integrated_gradients": ({"steps": 3}, 2), "gradient_shap": ({"samples": 3, "noise": 0.1}, 3),
+    "smooth_gradcam_plus_plus": ({"samples": 3}, 4), "full_gradient": ({}, 1),
     "lrp": ({"rules": "epsilon"}, 1), "deeplift": ({}, 2), "crp": ({"rules": "epsilon"}, 2),
 }  # fmt: skip
 """Settings, and how many steps with keys of their own two layers, clipped or not, have. What averages
@@ -111,13 +111,13 @@ def test_maps_come_of_pure_steps(again: Again, name: str, method: str) -> None:
             more = {"layer": layer} if "cam" in method else {}
             for relu in (True, False) if "cam" in method and "guided" not in method else (None,):
                 more |= {} if relu is None else {"relu": relu}
-                photos = [photo(seed) for seed in range(3)]
+                photos = [photo(seed) for seed in range(1 if found else 3)]  # two batches of different size, once
                 settings = {"target": target, "batch_size": 2, "fit": "squash", **METHODS[method][0], **more}
                 found.append(getattr(vizkit, method)(model, photos, **settings))
         return found
 
     found = calls(again.model)
-    assert again.calls >= 8
+    assert again.calls >= 5
     known = {key for key, _ in again.keyed}
     assert len(known) == METHODS[method][1]
     assert again.steps >= 4

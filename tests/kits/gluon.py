@@ -7,9 +7,27 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
+from vizkit.contract.backend import Weights
 from vizkit.contract.probes import Case
 from vizkit.testing import Kit
-from vizkit_gluon import doctor
+from vizkit.zoo.catalog import CATALOG, imagenet_spec
+from vizkit_gluon import doctor, networks
+from vizkit_gluon.model import GluonModel
+
+
+def without_values(name: str) -> GluonModel:
+    """A network of Gluon's zoo that has a graph, layers and shapes, and whose parameters wait for their values."""
+    vision = mx.gluon.model_zoo.vision
+    native, paths = networks.build(name) if name in CATALOG else (vision.get_model(name), {})
+    spec, made = imagenet_spec(), {"device": "cpu", "dtype": "float32", "paths": paths or None}
+    return GluonModel(native, spec, name=name, weights=Weights("none"), **made)
+
+
+def parameter_shapes_of(name: str, found: Any = None) -> dict[str, tuple[int, ...]]:
+    """Of a canonical network with the classes that ``found`` has, by canonical names, as MXNet infers them."""
+    native, paths = networks.build(name, found)
+    shapes = networks._shapes(native, imagenet_spec())
+    return {key: shapes[own] for key, own in networks.parameter_paths(native, paths).items()}
 
 
 class Reuse(HybridBlock):

@@ -13,10 +13,13 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
+from vizkit.backend import Weights
 from vizkit.errors import SettingError, WeightsError
 from vizkit.zoo import formats
+from vizkit.zoo.architecture import parameter_shapes
+from vizkit.zoo.catalog import CATALOG
 from vizkit.zoo.formats import pth
-from vizkit.zoo.weights import WRAPPERS, unwrapped
+from vizkit.zoo.weights import COUNTER, WRAPPERS, Parameters, headed, resized, unwrapped
 
 if "torch" not in INSTALLED:
     pytest.skip("most of these files are PyTorch's", allow_module_level=True)
@@ -123,7 +126,25 @@ def test_names_that_fit_are_left_alone(tmp_path: Path) -> None:
         vizkit.load(NAME, weights=str(tmp_path / "ck.pth"))
 
 
-@pytest.mark.parametrize("name", [NAME, "resnet18", "googlenet", "vgg16"])
+@pytest.mark.quick
+@pytest.mark.parametrize("name", [name for name in CATALOG if name != "shapes"])
+def test_the_heads_of_every_network(name: str) -> None:
+    """Which parameters another number of classes changes; without values."""
+    wanted = resized(parameter_shapes(name), 7)
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, num_classes=7, **options).state_dict()
+    assert wanted == {key: tuple(value.shape) for key, value in theirs.items() if not key.endswith(COUNTER)}
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in wanted.items()}
+    found, shapes = headed(Parameters(arrays, Weights("none")), parameter_shapes(name))
+    assert (found.classes, shapes) == (7, wanted)
+    if "gluon" in INSTALLED:
+        from kits.gluon import parameter_shapes_of
+
+        assert parameter_shapes_of(name, found) == wanted
+
+
+@pytest.mark.parametrize("name", [NAME, "resnet18", "googlenet"])
 def test_heads_of_another_size(name: str, tmp_path: Path) -> None:
     torch.save({"state_dict": {"module." + key: value for key, value in state(7, name).items()}}, tmp_path / "ck.pth")
     same(tmp_path / "ck.pth", name, classes=7)

@@ -63,6 +63,17 @@ def test_names_are_those_of_gluons_zoo(model: str, vision: Any) -> None:
     assert naming.canonical(model, {"more": 1, "features.99.weight": 2}) == {"more": 1, "features.99.weight": 2}
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("model", ZOO)
+def test_a_files_names_are_those_of_the_network_that_is_computed_with(model: str, vision: Any) -> None:
+    """Which has no biases where batch norms follow."""
+    from vizkit_gluon import networks
+
+    computed = networks.parameter_paths(*networks.build(model))
+    assert computed.keys() == parameter_shapes(model).keys()
+    assert {own: name for name, own in computed.items()} == naming.gluon(model, {name: name for name in computed})
+
+
 def test_files_of_before_mxnet_1_3(vision: Any, tmp_path: Path) -> None:
     """What ``save_params`` wrote, as MXNet's store has the SqueezeNets, and what ``export`` writes."""
     import mxnet as mx

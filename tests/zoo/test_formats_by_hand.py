@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from vizkit.errors import WeightsError
-from vizkit.zoo.formats import read, write
+from vizkit.zoo.formats import read, unpickler, write
 from vizkit.zoo.formats.kinds import Array
 
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
@@ -181,8 +181,10 @@ def test_no_pickle_runs_code(layout: Callable[[bytes], Callable[[Path], None]], 
     assert not marker.exists()
 
 
-def test_claims(tmp_path: Path) -> None:
+def test_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes, lengths and nesting that a file claims and does not have."""
+    assert unpickler._MAX_INSTRUCTIONS <= 800_000
+    monkeypatch.setattr(unpickler, "_MAX_INSTRUCTIONS", 1_000)
     path, huge = tmp_path / "w", b"\x8a\x08" + b"\xff" * 7 + b"\x7f"
     nested = b"\x80\2}))\x86" + b"q\0h\0\x86" * 60  # a tuple whose hash takes 2 ** 60 steps
     pickles = {
@@ -195,7 +197,7 @@ def test_claims(tmp_path: Path) -> None:
         "storage 'k'": entry(b"K\0K\2\x85K\1\x85", count=huge),
         "storage view": entry(b"K\0K\2\x85K\1\x85", view=b"(U\1vK\3K\4t"),
         "dictionary key": nested + b"Ns.",
-        "larger than": b"\x80\2" + b"]" * 810_000,
+        "larger than": b"\x80\2" + b"]" * 1_000,
         "larger than any": b"\x80\2" + (b"X\0\0\x10\0" + bytes(1 << 20)) * 17,
         "bytes are announced": b"\x80\2X\xff\xff\xff\xffabc.",
         "never made": b"\x80\2j\xff\xff\xff\xff.",

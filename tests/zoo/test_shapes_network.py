@@ -65,24 +65,26 @@ def test_stored_weights_name_fresh_pictures() -> None:
 
     network = ShapesNet()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in load_file(WEIGHTS).items()})
-    fresh = shapes.sample(1200, seed=20_260)
+    fresh = shapes.sample(480, seed=20_260)
     answer = scores(network, fresh.images).argmax(1)
     assert (answer == fresh.labels).mean() >= 0.97
-    pair = shapes.sample(600, seed=20_260, objects=2)
+    pair = shapes.sample(240, seed=20_260, objects=2)
     best = scores(network, pair.images).argmax(1)
     assert (pair.labels == best[:, None]).any(1).mean() >= 0.8
 
 
-def test_training_repeats_byte_for_byte_and_leaves_torch_as_it_was() -> None:
+def test_training_repeats_byte_for_byte_and_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks.train_shapes import train, weights_file
+    from benchmarks import train_shapes
 
+    train, weights_file = train_shapes.train, train_shapes.weights_file
+    monkeypatch.setattr(train_shapes, "WATCHED", 24)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
-    first, curves = train(seed=3, steps=4, batch=12)
-    again, _ = train(seed=3, steps=4, batch=12)
-    other, _ = train(seed=4, steps=4, batch=12)
+    first, curves = train(seed=3, steps=2, batch=12)
+    again, _ = train(seed=3, steps=2, batch=12)
+    other, _ = train(seed=4, steps=2, batch=12)
     after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     assert weights_file(first) == weights_file(again) != weights_file(other)
-    assert curves.step == curves.held_out_step == [4]
+    assert curves.step == curves.held_out_step == [2]
     assert before[:2] == after[:2]
     assert torch.equal(before[2], after[2])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import http.server
-import subprocess
+import importlib
+import importlib.util
 import sys
 import threading
 import zipfile
@@ -52,27 +54,31 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     httpd.server_close()
 
 
-@pytest.fixture
-def published(server: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """SqueezeNet 1.1 in both stores, each file written by its own framework and named after its hash."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """SqueezeNet 1.1 of other weights in each framework, and the file that it writes of them itself."""
     torch = pytest.importorskip("torch", reason="the store's file is written by torch itself")
     if not BOTH:
         pytest.skip("the stores' files are written by both frameworks")
+    pth, params = (tmp_path_factory.mktemp("written") / name for name in ("one.pth", "one.params"))
     own = vizkit.load("squeezenet1_1", backend="torch", weights="random:11")
-    path = server / "squeezenet1_1.pth"
-    torch.save(own.native.state_dict(), path, _use_new_zipfile_serialization=False)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    torch_file = f"squeezenet1_1-{digest}.pth"
-    path.rename(server / torch_file)
+    torch.save(own.native.state_dict(), pth, _use_new_zipfile_serialization=False)
     other = vizkit.load("squeezenet1_1", backend="gluon", weights="random:12")
-    params = server / "one.params"
     other.native.save_parameters(str(params))
-    sha1 = hashlib.sha1(params.read_bytes()).hexdigest()
+    return {"torch": own, "gluon": other, "pth": pth.read_bytes(), "params": params.read_bytes()}
+
+
+@pytest.fixture
+def published(server: Path, written: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Those files in both stores, named after their hashes."""
+    torch_file = f"squeezenet1_1-{hashlib.sha256(written['pth']).hexdigest()[:8]}.pth"
+    (server / torch_file).write_bytes(written["pth"])
+    sha1 = hashlib.sha1(written["params"]).hexdigest()
     zipped = server / "gluon" / "models" / f"squeezenet1.1-{sha1[:8]}.zip"
     with zipfile.ZipFile(zipped, "w") as archive:
-        archive.write(params, f"squeezenet1.1-{sha1[:8]}.params")
+        archive.writestr(f"squeezenet1.1-{sha1[:8]}.params", written["params"])
     monkeypatch.setitem(catalog.CATALOG, "squeezenet1_1", catalog.Entry(torch_file, "squeezenet1.1", sha1))
-    return {"torch": own, "gluon": other, "zip": zipped, "torch_file": torch_file}
+    return {**written, "zip": zipped, "torch_file": torch_file}
 
 
 @pytest.mark.parametrize("backend", ["torch", "gluon"])
@@ -114,21 +120,30 @@ def test_the_others_store_is_converted_on_the_fly(
     assert vizkit.load("squeezenet1_1", backend=backend, weights=wanted).sha256() == model.sha256()
 
 
-@pytest.mark.parametrize("blocked", [("mxnet",), ("torch", "torchvision")])
-def test_the_others_store_needs_only_the_own_framework(published: Any, blocked: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("blocked", [("mxnet", "vizkit_gluon."), ("torch", "torchvision", "vizkit_torch.")])
+def test_the_others_store_needs_only_the_own_framework(
+    published: Any, blocked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the other framework nor the modules of its backend can be imported meanwhile."""
     backend, wanted, origin = ("torch", "gluon", "gluon") if "mxnet" in blocked else ("gluon", "torchvision", "torch")
-    code = f"""import sys
-class Absent:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-from vizkit.zoo import catalog
-catalog.CATALOG["squeezenet1_1"] = catalog.Entry(*{vars(catalog.CATALOG["squeezenet1_1"])!r}.values())
-import vizkit
-print(vizkit.load("squeezenet1_1", backend={backend!r}, weights={wanted!r}).sha256())"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert done.stdout.strip() == published[origin].sha256(), done.stderr
+    within = tuple(f"{one.removesuffix('.')}." for one in blocked)
+    for name in [name for name in sys.modules if name in blocked or name.startswith(within)]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError):
+        importlib.import_module(blocked[0])
+    assert vizkit.load("squeezenet1_1", backend=backend, weights=wanted).sha256() == published[origin].sha256()
+
+
+def test_no_backend_names_the_others_framework() -> None:
+    for name, others in (("vizkit_torch", {"mxnet", "vizkit_gluon"}), ("vizkit_gluon", {"torch", "torchvision"})):
+        folder = Path(str(importlib.util.find_spec(name).origin)).parent  # type: ignore[union-attr]
+        files = list(folder.rglob("*.py"))
+        assert len(files) > 10
+        for file in files:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                named += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+                assert not {one.partition(".")[0] for one in named} & others, file
 
 
 @pytest.mark.quick
