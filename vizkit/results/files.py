@@ -6,8 +6,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,31 +102,12 @@ def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int 
     """Write a figure with its provenance inside, whole or not at all."""
     if target.suffix not in FIGURE_SUFFIXES:
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
-    with replacing(target) as temporary, _laid_out(figure, dpi, target.suffix):
+    with replacing(target) as temporary:
         figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
 
 
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:
     """A figure as PNG bytes with its provenance inside."""
     stream = io.BytesIO()
-    with _laid_out(figure, dpi, ".png"):
-        figure.savefig(stream, format="png", dpi=dpi, metadata=_metadata(".png", made))
+    figure.savefig(stream, format="png", dpi=dpi, metadata=_metadata(".png", made))
     return stream.getvalue()
-
-
-@contextmanager
-def _laid_out(figure: Figure, dpi: int, suffix: str) -> Iterator[None]:
-    """Within the block a figure for pixels has its layout, which Matplotlib would else find by drawing all of it once
-    more, unseen."""
-    engine, before = figure.get_layout_engine(), figure.dpi
-    if engine is None or suffix != ".png":
-        yield
-        return
-    figure.dpi = dpi
-    try:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-        yield
-    finally:
-        figure.set_layout_engine(engine)
-        figure.dpi = before
