@@ -224,7 +224,7 @@ def test_on_a_cluster(models: dict[str, Any], folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(contract, "set_threads", told.append)
     every, photo, methods = list(models.values()), folder / "1.png", ["saliency", "gradcam"]
     here = vizkit.explain(every, photo, methods)
-    with distributed.LocalCluster(1, processes=False, threads_per_worker=3, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(1, processes=False, threads_per_worker=3, dashboard_address=":0") as cluster:
         there = vizkit.explain(every, photo, methods, scheduler=cluster.scheduler_address)
     assert set(told) == {3}
     np.testing.assert_array_equal(there.values, here.values)

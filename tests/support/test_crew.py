@@ -79,7 +79,7 @@ def pair(network: Any) -> Iterator[Team]:
 def address() -> Iterator[str]:
     """A scheduler of Dask with two workers."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 
@@ -217,7 +217,7 @@ def test_a_cluster_that_goes_or_has_no_workers(monkeypatch: pytest.MonkeyPatch) 
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("vizkit.support.crew.cluster.PATIENCE", 0)
     monkeypatch.setattr("vizkit.support.crew.team.LOOK", 0.2)
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster:
         address = cluster.scheduler_address
         with pytest.raises(SettingError, match="has no workers"), crew((), scheduler=address) as team:
             list(team.run(square, TASKS))
