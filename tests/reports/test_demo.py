@@ -23,7 +23,7 @@ from vizkit.reports.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
 SMALL = demo.Scale(
-    pictures=2, explained=2, pairs=1, classes=2, units=2, late_steps=1, judged=24, dream={"stages": 2, "steps": 1}
+    pictures=3, explained=2, pairs=1, classes=2, units=2, late_steps=1, judged=24, dream={"stages": 2, "steps": 1}
 )
 KEYS = [
     *("predict", "saliency", "gradcam", "filters-1", "filters-2", "features-1", "features-2", "features-3"),
