@@ -21,6 +21,8 @@ from vizkit.objectives import unit
 Call = Callable[[], Any]
 CAM = {"googlenet": "inception5b", "resnet152": "layer4", "squeezenet1_1": "features.12"}
 DREAM = {"googlenet": "inception4a", "resnet152": "layer3.5", "squeezenet1_1": "features.6"}
+FEW = {"googlenet": "conv2", "resnet152": "maxpool", "squeezenet1_1": "features.3.squeeze"}
+"""Layers of few channels, at most 64, for a quick look at what takes a pass for each."""
 UNIT = 25
 STEADY = (64, 320)
 """Steps of a short and a long rendering, whose difference are steps alone."""
@@ -145,7 +147,7 @@ def smoothgrad(given: Setting) -> Trial:
 
 def scorecam(given: Setting) -> Trial:
     """One pass for each channel."""
-    layer = DREAM[given.name] if given.quick else CAM[given.name]
+    layer = FEW[given.name] if given.quick else CAM[given.name]
     ours = {"vizkit, ready": lambda: vizkit.scorecam(given.model, given.ready, layer=layer, target=0)}
     return Trial(ours, rounds=3)
 

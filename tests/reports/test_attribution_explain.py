@@ -141,14 +141,15 @@ def test_a_blank_map_is_called_blank(models: list[Any], pictures: Any) -> None:
     assert any("blank" in text for text in texts(figure))
 
 
-def test_saved_files(shown: Explanation, tmp_path: Path) -> None:
+def test_saved_files(models: list[Any], pictures: Any, tmp_path: Path) -> None:
+    shown = explain(models, pictures[:1], ["saliency", "gradcam"], ["b", 3], layer="2")
     saved = np.load(shown.save(tmp_path / "x.npz"))
     np.testing.assert_array_equal(saved["values"], shown.values)
-    np.testing.assert_array_equal(saved["0/0/2/cam"], shown.results[0][0][2].extra["cam"])
+    np.testing.assert_array_equal(saved["0/0/1/cam"], shown.results[0][0][1].extra["cam"])
     for path in (tmp_path / "x.npz", shown.save(tmp_path / "x.png")):
         made = read_provenance(path)
         assert made["technique"] == "explain"
-        assert made["results"][1][0][2]["settings"]["target"] == [{"index": 3, "label": "d"}] * 2
+        assert made["results"][1][0][1]["settings"]["target"] == [{"index": 3, "label": "d"}]
 
 
 @pytest.mark.quick

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED
-from kits import recompute
+from kits import recompute, studies
 from PIL import Image
 
 import vizkit
@@ -44,8 +44,9 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return int(stopped.value.code or 0), out, err
 
 
-def test_failing_cells_are_reported_in_their_place(picture: Path, capsys: Any) -> None:
+def test_failing_cells_are_reported_in_their_place(picture: Path, capsys: Any, monkeypatch: Any) -> None:
     """Two networks in one backend, one that does not exist, and a file that is no weights: the others go on."""
+    studies.here(monkeypatch)
     (picture.parent / "bad.pth").write_bytes(b"no weights at all")
     out = picture.parent / "report"
     options = ["--model", "shapes", "--model", "shapse", "--technique", "saliency", "--no-judge", "--backend", FIRST]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import both
-from kits import recompute
+from kits import recompute, studies
 from PIL import Image
 
 import vizkit
@@ -19,7 +19,8 @@ from vizkit.reports.compare import machine, worker
 from vizkit.reports.compare import run as running
 from vizkit.zoo import shapes
 
-COMMON = {"repeats": 3, "threads": 1}
+LAYERS = ["features.0", "features.9", "features.16", "features.23", "classifier.3"]
+COMMON: dict[str, Any] = {"repeats": 3, "threads": 1, "layers": LAYERS}
 
 
 @pytest.fixture(scope="module")
@@ -31,38 +32,16 @@ def photos2(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / f"shape{k}.png") for k in range(2)]
 
 
-class Here:
-    """Stands for a worker's process, and serves its request in this one, whose frameworks are loaded already. (The
-    tests of failing cells run real processes.)"""
-
-    returncode = 0
-
-    def __init__(self, plan: Any, group: Any, folder: Path, said: Any) -> None:
-        events: list[str] = []
-        worker.serve(running.request(plan, group, folder), lambda **event: events.append(json.dumps(event)))
-        self.stdout = events
-
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    wait = kill = __exit__
-
-
 @pytest.fixture(scope="module", autouse=True)
 def in_this_process() -> Iterator[None]:
-    """No processes; the thread count of this one stays as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "_start", Here)
-        patch.setattr(vizkit, "set_threads", lambda count: None)
+        studies.here(patch)
         yield
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, photos2: list[str]) -> Any:
-    """shapes in every installed backend, map and layers, with the judge where PyTorch is."""
+    """shapes in every installed backend, map and some layers, with the judge where PyTorch is."""
     techniques = ["saliency", "feature_maps"]
     out = tmp_path_factory.mktemp("study") / "report"
     return vizkit.compare(photos2, model="shapes", technique=techniques, out=out, **COMMON)
@@ -94,12 +73,19 @@ def test_the_arrays_are_what_the_techniques_give(study: Any, photos2: list[str],
     assert row["weights_sha256"] == model.sha256()
 
 
+@pytest.mark.quick
+def test_layers_to_compare() -> None:
+    model: Any = SimpleNamespace(layers=["conv1", "layer1.0", "layer1.0.conv1", "fc"])
+    assert worker.selected(model, "all") == model.layers
+    assert worker.selected(model, "blocks") == ["conv1", "layer1.0", "fc"]
+
+
 @both()
 def test_both_backends_agree_and_the_judge_says_so(study: Any) -> None:
     results = study.results
     assert results["worst_relative_l2_of_backends"] < 1e-4
     for one in results["divergences"]:
-        assert one["layers"] == len(vizkit.load("shapes", backend="torch").layers)
+        assert one["layers"] == len(LAYERS)
         assert 0 < one["errors"]["torch"] < 1e-5
         assert 0 < one["errors"]["gluon"] < 1e-5
     assert not study.beyond(1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import INSTALLED, both
+from kits.browser import CHROMIUM, FRAME, PROBE, browse
 from PIL import Image
 
 import vizkit
@@ -20,7 +22,9 @@ from vizkit.draw import pages as pages_drawn
 from vizkit.reports.demo.run import GENERATOR
 from vizkit.zoo import shapes
 
-SMALL = demo.Scale(pictures=4, explained=2, pairs=1, classes=2, units=2, late_steps=3, dream={"stages": 3, "steps": 2})
+SMALL = demo.Scale(
+    pictures=3, explained=2, pairs=1, classes=2, units=2, late_steps=1, judged=24, dream={"stages": 2, "steps": 1}
+)
 KEYS = [
     *("predict", "saliency", "gradcam", "filters-1", "filters-2", "features-1", "features-2", "features-3"),
     *("statistics", "dreams-1", "dreams-2", "late"),
@@ -114,7 +118,7 @@ def test_header_names_versions_and_weights(page: Page) -> None:
 @both()
 def test_differences_are_those_of_the_numbers(text: str) -> None:
     """Computed anew, from the public functions."""
-    sample = shapes.sample(4, 3)
+    sample = shapes.sample(SMALL.pictures, 3)
     pair = shapes.sample(1, 3, objects=2)
     models = [vizkit.load("shapes", backend=name) for name in ("torch", "gluon")]
     cases = {
@@ -150,7 +154,7 @@ def test_difference_by_hand() -> None:
 
 
 def test_truth_and_answers_are_right(text: str) -> None:
-    sample = shapes.sample(4, 3)
+    sample = shapes.sample(SMALL.pictures, 3)
     model = vizkit.load("shapes", backend=INSTALLED[-1])
     for i, label in enumerate(sample.labels):
         best = model.predict(sample.images[i])[0]
@@ -200,3 +204,34 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     best = vizkit.load("squeezenet1_1", backend=sorted(INSTALLED)[-1], weights="random:7").predict(images.sample(), 2)
     targets = page.provenance["gradcam.png"]["results"][0]["settings"]["target"]
     assert [one["index"] for one in targets] == [one.index for one in best]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which is not installed here")
+def test_browser_opens_it_without_a_console_message(index: Path, tmp_path: Path) -> None:
+    done = browse(index.as_uri(), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "</html>" in done.stdout
+    assert "CONSOLE" not in done.stderr, done.stderr
+    broken = tmp_path / "broken.html"
+    broken.write_text("<script>absent()</script>")
+    assert "CONSOLE" in browse(broken.as_uri(), tmp_path).stderr, "this check sees no console errors"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which is not installed here")
+def test_phone_shows_it_without_scrolling_sideways(index: Path, tmp_path: Path) -> None:
+    """In a frame 390 pixels wide, with all details open; enlarging and the arrow keys work."""
+    assert all(Image.open(one).width > 390 for one in index.parent.glob("*.png")), "too narrow to be in the way"
+    (tmp_path / "probe.html").write_text(index.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME, encoding="utf-8")
+    done = browse((tmp_path / "frame.html").as_uri(), tmp_path, "--virtual-time-budget=10000")
+    said = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert said, done.stderr
+    found = json.loads(unescape(said[1]))
+    assert found["inner"] == 390
+    assert found["scroll"] <= 390, found["wide"]
+    assert found["wide"] == []
+    assert found["broken"] == 0
+    assert found["opened"]
+    assert found["moved"]
+    assert found["pictures"] == 12
+    assert "CONSOLE" not in done.stderr, done.stderr

@@ -15,7 +15,7 @@ from vizkit.techniques.dreams import panels as _panels
 from vizkit.zoo import shapes
 
 LAYERS = ["features.3", "features.17"]
-QUICK = {"top": 3, "steps": 3, "size": 48}
+QUICK = {"top": 2, "steps": 2, "size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,15 @@ def test_pages_sheets_and_pictures(name: str, tmp_path: Path, pictures: list[Any
     for layer in LAYERS:
         made = results.read_provenance(index.parent / f"{layer}.png")
         (only,) = made["results"]
-        chosen = vizkit.top_units(model, pictures, layer, 3)
+        chosen = vizkit.top_units(model, pictures, layer, 2)
         assert only["units"] == list(chosen.units)
         assert f"Settings of “{layer}”" in page
         with np.load(index.parent / "pictures" / f"{layer}-{name}.npz") as stored:
             alone = vizkit.render(
                 model,
                 vizkit.objectives.unit(layer, chosen.units),
-                parametrisation=vizkit.parametrisations.Fourier(48),
-                steps=3,
+                parametrisation=vizkit.parametrisations.Fourier(32),
+                steps=2,
                 images=pictures,
             )
             np.testing.assert_array_equal(stored["values"], alone.values)
@@ -75,7 +75,7 @@ def test_finished_pictures_are_not_computed_again(tmp_path: Path, monkeypatch: p
     whole = index.read_bytes()
     assert gallery.make(model, layers=LAYERS, images=given, out=out, **QUICK).read_bytes() == whole
     assert len(calls) == 3
-    gallery.make(model, layers=LAYERS, images=given, out=out, **{**QUICK, "steps": 4})
+    gallery.make(model, layers=LAYERS, images=given, out=out, **{**QUICK, "steps": 3})
     assert calls[3:] == LAYERS, "other settings are other pictures"
 
 
@@ -90,9 +90,9 @@ def test_dead_units_are_marked_and_told(tmp_path: Path) -> None:
     index = gallery.make(
         dead, layers=layer, images=vizkit.images.sample(), out=tmp_path / "g", tell=said.append, **QUICK
     )
-    assert len(said) == 3
+    assert len(said) == 2
     assert all("never activated" in one for one in said)
-    assert "3 of 3 pictures never activated their unit" in index.read_text(encoding="utf-8")
+    assert "2 of 2 pictures never activated their unit" in index.read_text(encoding="utf-8")
 
 
 def test_top_units_by_hand(name: str, pictures: list[Any]) -> None:

@@ -10,32 +10,31 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from kits import toy
 
 import vizkit
 from vizkit.contract import backend as contract
+from vizkit.contract.model import Changed
 from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.support.command import COMMAND
 from vizkit.support.crew import Team, crew, working
 from vizkit.support.crew.processes import Processes
 from vizkit.support.crew.sending import packed
 from vizkit.techniques.common.checks import warn
+from vizkit.zoo.loading import Loaded
 
 TASKS = {f"task {k}": k for k in range(7)}
 
 
-def maps(models: Sequence[Any], task: tuple[int, int]) -> tuple[Any, Any, Any, int]:
-    """Logits, a map and the top label of one of the networks for a drawn picture, and which process made them."""
-    which, seed = task
-    picture = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    found = vizkit.saliency(models[which], picture)
-    return models[which].logits(picture), found.values, found.labels, os.getpid()
+def maps(models: Sequence[Any], seed: int) -> Any:
+    """A map of a drawn picture."""
+    return vizkit.saliency(models[0], vizkit.images.noise(0, 255, size=toy.SIDE, seed=seed)).values
 
 
 def square(models: Sequence[Any], task: int, *, folder: str = "", dies: Sequence[int] = (), times: int = 1) -> int:
@@ -63,9 +62,16 @@ def turns(models: Sequence[Any], task: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Team]:
-    """Two workers without a network."""
-    with crew((), workers=2) as team:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A network whose framework takes no time to import."""
+    with toy.installed(tmp_path_factory.mktemp("site")):
+        yield toy.network()
+
+
+@pytest.fixture(scope="module")
+def pair(network: Any) -> Iterator[Team]:
+    """Two workers with that network."""
+    with crew(network, workers=2) as team:
         yield team
 
 
@@ -77,20 +83,12 @@ def address() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def test_a_wrapped_network_is_sent_as_it_is_now(kit: Any) -> None:
-    native = kit.sequential([("conv", 3, 4, 3, 1), ("relu",), ("flatten",), ("dense", 4 * 16, 5)])
-    model = vizkit.wrap(native, input_size=4, mean=(0.5,) * 3, std=(0.5,) * 3, labels=list("abcde"))
-    before = model.parameter("0.weight")
-    kit.write(native, "0.weight", before + 1)
-    with crew(model, workers=1) as team:
-        found = dict(team.run(maps, {"one": (0, 3)}))["one"]
-    np.testing.assert_array_equal(found[0], maps([model], (0, 3))[0])
-
-
-def test_a_killed_worker_changes_nothing(pair: Team, tmp_path: Path) -> None:
-    killed = partial(square, folder=str(tmp_path), dies=(2, 5))
-    assert dict(pair.run(killed, TASKS)) == dict(pair.run(square, TASKS)) == {key: k * k for key, k in TASKS.items()}
-    assert {path.name for path in tmp_path.iterdir()} == {"2-0", "5-0"}
+def test_a_killed_worker_changes_nothing(pair: Team, network: Any, tmp_path: Path) -> None:
+    """Those that take its place have the network, too."""
+    killed = partial(square, folder=str(tmp_path), dies=(2,))
+    assert dict(pair.run(killed, TASKS)) == {key: k * k for key, k in TASKS.items()}
+    assert [path.name for path in tmp_path.iterdir()] == ["2-0"]
+    np.testing.assert_array_equal(dict(pair.run(maps, {"map": 5}))["map"], maps([network], 5))
 
 
 def test_a_task_that_kills_every_worker_is_named(pair: Team, tmp_path: Path) -> None:
@@ -127,28 +125,19 @@ def test_errors_and_warnings_come_back_as_themselves(pair: Team) -> None:
         COMMAND.reset(running)
 
 
-def test_changed_weights_are_refused() -> None:
-    model = vizkit.load("shapes")
-    other = vizkit.load("shapes", weights="random:3")
-    model.recipe = other.recipe
-    with pytest.raises(SettingError, match="other weights"), crew(model, workers=1) as team:
-        list(team.run(maps, {"a": (0, 1)}))
-
-
 def device(models: Sequence[Any], task: int) -> tuple[int, str]:
     """The worker and its device."""
     time.sleep(0.2)
     return os.getpid(), working._place["device"]
 
 
-def test_one_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_gpu_each_in_turn(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network on "cuda"; there are two GPUs, said to be."""
-    model = vizkit.load("shapes")
-    model.recipe = replace(model.recipe, device="cuda")  # type: ignore[type-var]
-    model = model.with_parameters({})
-    backend = type(contract.get(model.backend))
-    monkeypatch.setattr(backend, "devices", lambda self: ("cpu", "cuda:0", "cuda:1"))
-    hands = Processes(packed([]), [model], 2)
+    monkeypatch.setattr(
+        network, "recipe", Changed(Loaded("net", "numpy", "random:1", "cuda", "float64"), lambda one: one)
+    )
+    monkeypatch.setattr(type(contract.get("numpy")), "devices", lambda self: ("cpu", "cuda:0", "cuda:1"))
+    hands = Processes(packed([]), [network], 2)
     try:
         until(lambda: len({found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}) == 2)
         found = {found for _, found in Team((), hands).run(device, {k: k for k in range(6)})}
@@ -164,12 +153,11 @@ class Held:
         raise TypeError("holds a lock")
 
 
-def test_what_cannot_be_sent_is_said(pair: Team) -> None:
+def test_what_cannot_be_sent_is_said(pair: Team, network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match=r"The task 'lock' cannot be sent to workers.*holds a lock"):
         list(pair.run(square, {"lock": Held()}))  # type: ignore[dict-item]
-    model = vizkit.load("shapes")
-    model.recipe = None
-    with pytest.raises(SettingError, match=r"model\.recipe"), crew(model, workers=1):
+    monkeypatch.setattr(network, "recipe", None)
+    with pytest.raises(SettingError, match=r"model\.recipe"), crew(network, workers=1):
         pass
 
 
@@ -212,6 +200,14 @@ def test_a_cluster_gives_the_same_also_when_a_worker_is_killed(address: str, tmp
             list(team.run(complains, {"a": 4}))
 
 
+def test_an_explanation_by_a_cluster(address: str, network: Any) -> None:
+    """Each worker builds the network."""
+    given = vizkit.images.noise(0, 255, size=toy.SIDE, seed=1), ["saliency", ("smoothgrad", {"samples": 3})]
+    here, there = vizkit.explain(network, *given), vizkit.explain(network, *given, scheduler=address)
+    np.testing.assert_array_equal(there.values, here.values)
+    assert there.provenance == here.provenance
+
+
 def run_while(team: Team, happens: Any) -> None:
     """Run the tasks, during which something happens."""
     threading.Timer(0.5, happens).start()
@@ -245,7 +241,7 @@ def slow(models, task):
         time.sleep(60)
 
 def main():
-    with crew((), workers=2) as team:
+    with crew((), workers=1) as team:
         list(team.run(slow, {{k: k for k in range(4)}}))
 
 {guard}
@@ -253,7 +249,7 @@ def main():
 
 
 def started(folder: Path, guard: str) -> subprocess.Popen[str]:
-    """A script with two workers, in a session of its own, as a terminal's."""
+    """A script with a worker, in a session of its own, as a terminal's."""
     file = folder / "script.py"
     file.write_text(SCRIPT.format(folder=str(folder), guard=guard), encoding="utf-8")
     return subprocess.Popen(
@@ -287,7 +283,7 @@ def until(what: Any, seconds: float = 90) -> None:
 def test_no_worker_and_no_half_file_outlives_the_process(tmp_path: Path, sent: signal.Signals) -> None:
     """Ctrl-C reaches the whole session, a kill the one process alone."""
     process = started(tmp_path, 'if __name__ == "__main__":\n    main()')
-    until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+    until(lambda: len(list(tmp_path.glob("pid-*"))) == 1)
     os.killpg(process.pid, sent) if sent == signal.SIGINT else os.kill(process.pid, sent)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == -sent

@@ -19,8 +19,6 @@ SMOOTH = {"size": 28, "stages": 44, "steps": 4, "scale": 1.02, "lr": 0.12, "pixe
 """Many small enlargements with few steps between them: each enlargement smooths away the noise that Adam brings in."""
 DREAMT = ("features.9", "features.16")
 LATE = "features.23"
-JUDGED = 240
-"""Pictures over which units are judged."""
 BRIEF = {"size": 64, "stages": 12, "steps": 6, "scale": 1.05, "lr": 0.2}
 """For larger networks, whose steps take long."""
 
@@ -75,7 +73,8 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much the demo does: pictures of each kind, units of a dream, and settings in place of the dreams' own."""
+    """How much the demo does: pictures of each kind, units of a dream, pictures over which units are judged, and
+    settings in place of the dreams' own."""
 
     pictures: int = 12
     explained: int = 6
@@ -83,6 +82,7 @@ class Scale:
     classes: int = 3
     units: int = 6
     late_steps: int = 110
+    judged: int = 240
     dream: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ def of_shapes(models: Sequence[Model], seed: int, scale: Scale) -> Subject:
         layers=("features.2", "features.9", "features.23"),
         filters=("features.0", "features.7"),
         dreams=tuple(_units(models[0], list(one.images), layer, SMOOTH, 0.15, scale) for layer in DREAMT),
-        particular=_particular(models[0], seed)[: 2 * scale.units],
+        particular=_particular(models[0], seed, scale.judged)[: 2 * scale.units],
         particular_steps=scale.late_steps,
     )
 
@@ -138,10 +138,10 @@ def _units(
     return Dreams(layer, units, settings)
 
 
-def _particular(model: Model, seed: int) -> list[Particular]:
+def _particular(model: Model, seed: int, judged: int) -> list[Particular]:
     """For each class the unit of :data:`LATE` whose highest activation, on average over its pictures, most exceeds that
     on the next class."""
-    drawn = shapes.sample(JUDGED, seed)
+    drawn = shapes.sample(judged, seed)
     peaks = feature_maps(model, list(drawn.images), LATE).values.max(axis=(2, 3)).astype(np.float64)
     mean = np.stack([peaks[drawn.labels == k].mean(axis=0) for k in range(len(shapes.CLASSES))])
     out = []
