@@ -15,7 +15,8 @@ import sys
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
@@ -162,12 +163,17 @@ def announce() -> None:
             importlib.import_module(entry.module)
 
 
+@lru_cache(maxsize=1)
+def _entries(_places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Of the group, by name. Reading them takes as long as hundreds of packages are installed, and every network asks:
+    they are read again where a place of packages is another or has changed."""
+    return tuple(sorted(entry_points(group="vizkit.backends"), key=lambda entry: entry.name))
+
+
 def registered() -> dict[str, type[Backend]]:
     """Backend classes by name, from the entry points of installed packages; no framework is imported."""
-    found = {}
-    for entry in sorted(entry_points(group="vizkit.backends"), key=lambda entry: entry.name):
-        found[entry.name] = entry.load()
-    return found
+    places = tuple((place, os.stat(place).st_mtime_ns if os.path.exists(place) else 0) for place in sys.path)
+    return {entry.name: entry.load() for entry in _entries(places)}
 
 
 def find(name: str | None = None) -> Backend:
