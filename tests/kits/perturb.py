@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ EVERY = pytest.mark.parametrize("method", list(QUICK))
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="compares with a PyTorch toolkit; PyTorch is absent")
 
 
+@cache
 def small(backend: str) -> Any:
+    """One for all tests: a technique leaves a network as it was."""
     return vizkit.wrap(kit_of(backend).sequential(TRAPS), **INPUT)
 
 

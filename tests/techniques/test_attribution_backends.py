@@ -1,6 +1,5 @@
 """Attribution methods: Gluon gives what PyTorch gives, in float64 to 1e-8 of the largest value, on SqueezeNet with the
-real
-weights and on a small network with every trap; and what a method does not depend on, on every backend."""
+real weights and on a small network with every trap; and what a method does not depend on, on every backend."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ import pytest
 from conftest import both, shared_file
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
+from kits.photos import squeezenet
 
 import vizkit
 
@@ -92,12 +92,8 @@ def agree(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 @pytest.fixture(scope="module")
 def squeezenets() -> dict[str, Any]:
-    """SqueezeNet with the real weights in both backends, float64."""
-    weights = str(shared_file("weights/squeezenet1_0-imagenet.safetensors"))
-    return {
-        name: vizkit.load("squeezenet1_0", backend=name, weights=weights, dtype="float64")
-        for name in ("torch", "gluon")
-    }
+    """SqueezeNet with the real weights in both backends, float64, for pictures of 96 pixels."""
+    return {name: squeezenet(name, 96) for name in ("torch", "gluon")}
 
 
 @both()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, shared_file
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.contract import draws
@@ -22,17 +23,17 @@ if "torch" not in INSTALLED:
 import torch
 from torch import nn
 
+SIDE = 96
 TARGETS = [56, 282]
 LAYER = "features.12"
 SMALL = "features.4.squeeze_activation"
 EXACT = 1e-8
 
 
-def load(dtype: str) -> SimpleNamespace:
+def load(dtype: str, side: int = SIDE) -> SimpleNamespace:
     """The model, a copy for peers, the photos and the same as a tensor."""
-    weights = shared_file("weights/squeezenet1_0-imagenet.safetensors")
     photos = [shared_file("images/king_snake.png"), shared_file("images/cat_dog.png")]
-    model = vizkit.load("squeezenet1_0", backend="torch", weights=str(weights), dtype=dtype)
+    model = squeezenet("torch", side, dtype)
     native = copy.deepcopy(model.native).eval().cpu()
     for module in native.modules():
         if isinstance(module, nn.ReLU):
@@ -188,7 +189,7 @@ def test_gradcam_and_guided_gradcam(net: Any, captum: Any, agree: Any) -> None:
     theirs = captum.LayerGradCam(net.native, net.layer).attribute(x, target=TARGETS, relu_attributions=True)
     ours = vizkit.gradcam(net.model, net.photos, target=TARGETS, layer=LAYER)
     agree("gradcam", "captum LayerGradCam", ours.extra["cam"], theirs[:, 0])
-    up = nn.functional.interpolate(theirs, (224, 224), mode="bilinear", align_corners=False)
+    up = nn.functional.interpolate(theirs, (SIDE, SIDE), mode="bilinear", align_corners=False)
     agree("gradcam", "captum LayerGradCam, torch's bilinear", ours.values, up[:, 0])
     guided = captum.GuidedGradCam(net.native, net.layer).attribute(x, target=TARGETS, interpolate_mode="bilinear")
     ours = vizkit.guided_gradcam(net.model, net.photos, target=TARGETS, layer=LAYER)
@@ -234,7 +235,7 @@ def test_gradient_cams(net: Any, agree: Any, method: str, peer: str, factor: flo
     ours = getattr(vizkit, method)(net.model, net.photos, target=TARGETS, layer=LAYER, relu=True)
     # Its own rescaling to 0..1 and resizing are float32; its map before them is float64.
     agree(method, f"pytorch-grad-cam {peer}", ours.extra["cam"], np.maximum(raw, 0))
-    shown = np.stack([one / one.max() for one in ours.values])
+    shown = np.stack([(one - one.min()) / np.ptp(one) for one in ours.values])
     theirs = peer_cam(x, wanted)
     agree(method, f"pytorch-grad-cam {peer}, resized", shown, theirs, 1e-3, "l2")
 
@@ -328,9 +329,9 @@ def test_torchcam_gradcam_plus_plus_does_not_divide(net: Any, torchcam: Any) -> 
     assert np.linalg.norm(ours / np.linalg.norm(ours) - theirs / np.linalg.norm(theirs)) > 0.05
 
 
-def test_layer_fusion(net: Any, torchcam: Any, agree: Any, tmp_path: Path) -> None:
+def test_layer_fusion(torchcam: Any, agree: Any, tmp_path: Path) -> None:
     """torch-cam rescales by minimum and maximum, the paper by the maximum: the same where a map touches zero."""
-    layers = ["features.7", LAYER]
+    layers, net = ["features.7", LAYER], load("float64", 224)
     native = copy.deepcopy(net.native)
     with torchcam.LayerCAM(native, layers) as extract:
         found = extract(TARGETS, native(net.x.clone().requires_grad_()))

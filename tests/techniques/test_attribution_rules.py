@@ -10,6 +10,7 @@ import pytest
 from conftest import INSTALLED, shared_file
 from kits import kit as kit_of
 from kits import parameters
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.errors import LayerError, SettingError
@@ -169,10 +170,7 @@ def test_nothing_stays_after_an_error(name: str, picture: np.ndarray) -> None:
 def test_the_rules_give_the_same_every_time(name: str, method: str) -> None:
     """MXNet runs a rule's backward beside the rest: unless it waits, float32 maps change from run to run."""
     photo = shared_file("images/cat_dog.png")
-    weights = str(shared_file("weights/squeezenet1_0-imagenet.safetensors"))
-    models = [
-        vizkit.load("squeezenet1_0", backend=name, weights=weights, dtype=kind) for kind in ("float32", "float64")
-    ]
+    models = [squeezenet(name, 96, kind) for kind in ("float32", "float64")]
     found = [getattr(vizkit, method)(models[0], photo, target=243).values for _ in range(8)]
     exact = getattr(vizkit, method)(models[1], photo, target=243).values
     for one in found:
@@ -184,8 +182,7 @@ def test_guided_backprop_hardly_depends_on_the_top() -> None:
     if "torch" not in INSTALLED:
         pytest.skip("changes the weights through PyTorch, which is not installed")
     photo = shared_file("images/king_snake.png")
-    weights = str(shared_file("weights/squeezenet1_0-imagenet.safetensors"))
-    model = vizkit.load("squeezenet1_0", backend="torch", weights=weights)
+    model = squeezenet("torch", 112, "float32")
     methods = (vizkit.guided_backprop, vizkit.gradient_x_input)
     before = [method(model, photo, target=56).values.ravel() for method in methods]
     weight = model.native.classifier[1].weight

@@ -9,6 +9,7 @@ import pytest
 from conftest import INSTALLED, both, shared_file
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.errors import SettingError, UnknownNameError
@@ -28,20 +29,22 @@ def pictures(rng: np.random.Generator) -> list[np.ndarray]:
     return [rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8) for _ in range(3)]
 
 
+@pytest.fixture(scope="module")
+def squeezenets() -> list[Any]:
+    return [squeezenet(name, 96) for name in ("torch", "gluon")]
+
+
 @both()
 @EVERY
-def test_gluon_gives_what_pytorch_gives(method: str, pictures: Any, agree: Any) -> None:
+def test_gluon_gives_what_pytorch_gives(method: str, pictures: Any, squeezenets: Any, agree: Any) -> None:
     run, settings = getattr(vizkit, method), {"relu": False, **METHODS[method]}
     one, other = (run(wrapped(name), pictures, target=[0, 3, None], **settings) for name in ("torch", "gluon"))
     agree(method, "gluon = torch, batch norm, max-pool, dropout", other.values, one.values, backend="gluon")
     assert one.labels == other.labels
     for name, value in one.extra.items():
         np.testing.assert_allclose(other.extra[name], value, rtol=0, atol=1e-8 * np.abs(value).max())
-    weights = str(shared_file("weights/squeezenet1_0-imagenet.safetensors"))
     photo = shared_file("images/cat_dog.png")
-    options = {"backend": "torch", "weights": weights, "dtype": "float64"}
-    models = [vizkit.load("squeezenet1_0", **{**options, "backend": name}) for name in ("torch", "gluon")]
-    one, other = (run(model, photo, target=282, layer="features.12", **METHODS[method]) for model in models)
+    one, other = (run(model, photo, target=282, layer="features.12", **METHODS[method]) for model in squeezenets)
     agree(method, "gluon = torch, SqueezeNet", other.values, one.values, backend="gluon")
 
 

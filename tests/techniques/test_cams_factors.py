@@ -12,6 +12,7 @@ import pytest
 from conftest import INSTALLED, both
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit import draw
@@ -37,14 +38,14 @@ def factors(model: Any, pictures: Any, **options: Any) -> Any:
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="compares with a PyTorch toolkit")
-def test_pytorch_grad_cam_has_the_same_concepts(squeezenet_weights: Path, photos: list[Path], agree: Any) -> None:
+def test_pytorch_grad_cam_has_the_same_concepts(photos: list[Path], agree: Any) -> None:
     """It keeps the scale that NMF's start gave its factors, and scores concepts of that size; ours are as strong as the
     activations. The tail is its "computation on concepts", in float32 there, here by hand."""
     module = pytest.importorskip("pytorch_grad_cam.feature_factorization.deep_feature_factorization",
                                  exc_type=ImportError, reason="pytorch-grad-cam is not installed")  # fmt: skip
     import torch
 
-    model = vizkit.load("squeezenet1_0", backend="torch", weights=str(squeezenet_weights), dtype="float64")
+    model = squeezenet("torch", 96)
     native = copy.deepcopy(model.native).eval().cpu()
     x = torch.from_numpy(vizkit.images.prepare(photos, model.spec).tensor).double()
     with torch.no_grad():

@@ -12,6 +12,7 @@ import pytest
 from conftest import INSTALLED, shared_file
 from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.contract import draws
@@ -23,7 +24,7 @@ import torch
 from torch import nn
 
 LAYER = "features.12"
-TARGET = 282
+TARGET, SIDE = 282, 96
 WHOLE = "2"
 """The layer of the small network that is as large as its input: nothing is enlarged."""
 
@@ -31,9 +32,8 @@ WHOLE = "2"
 @pytest.fixture(scope="module")
 def net() -> SimpleNamespace:
     """SqueezeNet, a copy for peers without in-place ReLUs, and the photo with the cat."""
-    weights = shared_file("weights/squeezenet1_0-imagenet.safetensors")
     photo = shared_file("images/cat_dog.png")
-    model = vizkit.load("squeezenet1_0", backend="torch", weights=str(weights), dtype="float64")
+    model = squeezenet("torch", SIDE)
     native = copy.deepcopy(model.native).eval().cpu()
     for module in native.modules():
         if isinstance(module, nn.ReLU):
@@ -165,11 +165,11 @@ def test_group_cam_by_a_plain_loop(net: Any, agree: Any) -> None:
         with torch.no_grad():
             return net.native(x).softmax(1)[0, TARGET]
 
-    total, scores = torch.zeros(1, 1, 224, 224).double(), []
+    total, scores = torch.zeros(1, 1, SIDE, SIDE).double(), []
     for group in weighted.chunk(groups, 1):
         one = group.sum(1, keepdim=True).relu()
         one = torch.where(one > np.percentile(one.numpy(), 60.0), one, 0.0)
-        one = nn.functional.interpolate(one, (224, 224), mode="bilinear", align_corners=False)
+        one = nn.functional.interpolate(one, (SIDE, SIDE), mode="bilinear", align_corners=False)
         one = (one - one.min()) / (one.max() - one.min())
         scores.append(probability(net.x * one + behind * (1 - one)) - probability(behind))
         total += scores[-1] * one

@@ -55,7 +55,7 @@ def plain_dream(model: Any, layer: str, unit: int, stages: int, steps: int, seed
 def test_the_published_dream_follows_a_plain_loop() -> None:
     """In float64: in float32 the loop is chaotic, and two ways to round part after some eight stages."""
     model = vizkit.load("googlenet", backend="torch", weights="random:7", dtype="float64")
-    stages = 10
+    stages = 3
     expected = plain_dream(model, "inception4a", 225, stages, 20, seed=0)
     found = vizkit.dream(model, stages=stages)
     assert (found.layer, found.units) == ("inception4a", (225,))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import both
 from kits import TRAPS, TRAPS_SIZE
+from kits.photos import smaller
 
 import vizkit
 from vizkit import images
@@ -105,8 +106,7 @@ def test_backends_look_at_the_same_layers() -> None:
     """Containers and branches have other kinds in each framework; the graph tells what repeats what."""
     drawn = shapes.sample(2, seed=3).images
     torch, gluon = (
-        vizkit.health(vizkit.load("squeezenet1_1", backend=name, weights="random:7"), drawn)
-        for name in ("torch", "gluon")
+        vizkit.health(smaller(name, "squeezenet1_1", 64, "random:7", "float32"), drawn) for name in ("torch", "gluon")
     )
     names = [layer.name for layer in torch.layers]
     assert names == [layer.name for layer in gluon.layers]

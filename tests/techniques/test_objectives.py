@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ MAPS = "maps"
 
 @pytest.fixture
 def model(kit: Any) -> Any:
+    return traps(kit)
+
+
+@cache
+def traps(kit: Any) -> Any:
+    """Objectives read a network and change nothing in it."""
     return vizkit.wrap(kit.sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 

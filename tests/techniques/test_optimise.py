@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import INSTALLED
-from kits import TRAPS, TRAPS_SIZE
+from kits import TRAPS, TRAPS_SIZE, kit
 
 import vizkit
 from vizkit.errors import UnknownNameError
@@ -18,8 +19,13 @@ STEPS = 25
 
 
 @pytest.fixture
-def ops(kit: Any) -> Any:
-    return vizkit.wrap(kit.sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3).ops
+def ops(name: str) -> Any:
+    return ops_of(name)
+
+
+@cache
+def ops_of(name: str) -> Any:
+    return vizkit.wrap(kit(name).sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3).ops
 
 
 def slope(x: Any, step: int) -> Any:

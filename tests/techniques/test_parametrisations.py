@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ SIDES = [(8, 8), (7, 7), (6, 9), (9, 6), (5, 12), (1, 4), (2, 1)]
 KINDS = {"pixels": p.Pixels, "laplacian": p.Laplacian, "fourier": p.Fourier, "phase": p.Phase}
 
 
+@cache
 def ops_of(kit: Any, dtype: str = "float64") -> Any:
     return model_of(kit, dtype).ops
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kits.perturb import EXACT, INPUT, SIDE, SIXTEEN, pictures, run, score, small, torch_only
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.inputs.references import reference
@@ -61,21 +62,19 @@ def test_occlusion_is_captums(window: Any, stride: Any, baseline: str, captum: A
 
 
 @torch_only
-def test_occlusion_of_a_real_network_is_captums(
-    squeezenet_weights: Path, photos: list[Path], captum: Any, agree: Callable[..., None]
-) -> None:
+def test_occlusion_of_a_real_network_is_captums(photos: list[Path], captum: Any, agree: Callable[..., None]) -> None:
     import torch
 
-    model = vizkit.load("squeezenet1_0", backend="torch", weights=str(squeezenet_weights), dtype="float64")
+    model = squeezenet("torch", 96)
     batch = vizkit.images.prepare(photos[1], model.spec)
     theirs = captum.Occlusion(peer(model)).attribute(
         torch.from_numpy(batch.tensor).double(),
         target=282,
-        sliding_window_shapes=(3, 150, 150),
-        strides=(3, 74, 74),
+        sliding_window_shapes=(3, 64, 64),
+        strides=(3, 32, 32),
         baselines=torch.from_numpy(reference("black", batch, model.spec)).double(),
     )
-    ours = vizkit.occlusion(model, photos[1], target=282, window=150, stride=74)
+    ours = vizkit.occlusion(model, photos[1], target=282, window=64, stride=32)
     agree("occlusion", "captum", ours.values, theirs.numpy()[:, 0])
     assert ours.signed
 

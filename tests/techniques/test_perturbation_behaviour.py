@@ -12,6 +12,7 @@ import pytest
 from conftest import INSTALLED, both, shared_file
 from kits import TRAPS
 from kits.perturb import EVERY, INPUT, QUARTERS, SIDE, pictures, run, small
+from kits.photos import squeezenet
 
 import vizkit
 from vizkit.errors import MapWarning, SettingError, ShapeError, VizkitError
@@ -27,20 +28,15 @@ def test_gluon_gives_what_pytorch_gives(method: str, agree: Callable[..., None])
 
 
 @both()
-def test_gluon_gives_what_pytorch_gives_on_a_real_network(
-    squeezenet_weights: Path, photos: list[Path], agree: Callable[..., None]
-) -> None:
-    blocks = np.kron(np.arange(4).reshape(2, 2), np.ones((112, 112), dtype=int))
+def test_gluon_gives_what_pytorch_gives_on_a_real_network(photos: list[Path], agree: Callable[..., None]) -> None:
+    blocks = np.kron(np.arange(4).reshape(2, 2), np.ones((32, 32), dtype=int))
     options: dict[str, dict[str, Any]] = {
-        "occlusion": {"window": 112, "stride": 56},
+        "occlusion": {"window": 32, "stride": 16},
         "rise": {"samples": 8},
         "lime": {"samples": 8, "segments": blocks},
         "kernel_shap": {"samples": 8, "segments": blocks},
     }
-    models = [
-        vizkit.load("squeezenet1_0", backend=name, weights=str(squeezenet_weights), dtype="float64")
-        for name in ("torch", "gluon")
-    ]
+    models = [squeezenet(name) for name in ("torch", "gluon")]
     for method, chosen in options.items():
         ours, theirs = (getattr(vizkit, method)(model, photos[1], target=282, **chosen).values for model in models)
         agree(method, "PyTorch, SqueezeNet", theirs, ours, backend="gluon")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both, call
+from kits.photos import smaller
 
 import vizkit
 from vizkit import images, results
@@ -122,7 +123,7 @@ def changes(model: Any, layer: str, at: tuple[int, int], rng: Any) -> tuple[floa
     ],
 )
 def test_pixels_outside_change_nothing_and_the_border_does(name: str, network: str, layer: str, rng: Any) -> None:
-    model = vizkit.load(network, backend=name, weights="random:7", dtype="float64")
+    model = smaller(name, network, 96, "random:7")
     shape = model.layers[layer].shape
     outside, border, level = changes(model, layer, (shape[2] // 2, shape[3] // 2 - 1), rng)
     assert outside <= 1e-13 * level
@@ -208,9 +209,7 @@ def test_a_field_at_a_place(name: str) -> None:
 @both()
 def test_effective_fields_are_equal_in_both_backends() -> None:
     one, other = (
-        vizkit.receptive_field(
-            vizkit.load("squeezenet1_1", backend=name, weights="random:7", dtype="float64"), noise=2, layer="features.7"
-        )
+        vizkit.receptive_field(smaller(name, "squeezenet1_1", 96, "random:7"), noise=2, layer="features.7")
         for name in ("torch", "gluon")
     )
     np.testing.assert_allclose(one.values, other.values, atol=1e-12)

@@ -18,13 +18,18 @@ from vizkit.parametrisations import Fourier, Laplacian, Parametrisation, Phase, 
 from vizkit.regularisers import alpha_sum, total_variation
 from vizkit.techniques.dreams import checkpoint as _checkpoint
 from vizkit.techniques.dreams.ascent import Ascent
-from vizkit.techniques.dreams.optimise import OPTIMISERS, optimiser
+from vizkit.techniques.dreams.optimise import optimiser
 from vizkit.transforms import STANDARD, ColourJitter, Crop, Jitter, Noise, Resize, Transform, draw
 
 KINDS: dict[str, Parametrisation] = {
     "pixels": Pixels(16), "laplacian": Laplacian(16, levels=3), "fourier": Fourier(16), "phase": Phase(16),
 }  # fmt: skip
 VIEWS = {"none": (), "standard": STANDARD}
+RUNS = [
+    ("pixels", "none", "adam"), ("pixels", "standard", "ascent"), ("laplacian", "none", "nadam"),
+    ("fourier", "standard", "adam"), ("phase", "none", "ascent"), ("phase", "standard", "nadam"),
+]  # fmt: skip
+"""Every parametrisation, every optimiser with and without views. One knows nothing of the others."""
 FINE = {"pixels": 0.01}
 """Steps of ascent do not grow smaller by themselves; 0.003 for all others."""
 STEPS = {"phase": 30}
@@ -58,9 +63,7 @@ class Like(Objective):
         return -1.0 * seen.ops.mean(gap * gap, (1, 2, 3))
 
 
-@pytest.mark.parametrize("which", OPTIMISERS)
-@pytest.mark.parametrize("views", VIEWS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "views", "which"), RUNS)
 def test_it_ascends(model: Any, kind: str, views: str, which: str) -> None:
     steps = STEPS.get(kind, 20)
     found = vizkit.render(
@@ -72,9 +75,7 @@ def test_it_ascends(model: Any, kind: str, views: str, which: str) -> None:
     assert not found.evidence.failed[0]
 
 
-@pytest.mark.parametrize("which", OPTIMISERS)
-@pytest.mark.parametrize("views", VIEWS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "views", "which"), RUNS)
 def test_it_can_fit_an_image(model: Any, kind: str, views: str, which: str) -> None:
     """A smooth picture; for phases, which cannot make every picture, one that other phases make."""
     ops, shape = model.ops, KINDS[kind]
@@ -107,8 +108,10 @@ def relative(a: Any, b: Any) -> float:
 
 
 @both()
-@pytest.mark.parametrize(("which", "tolerance"), [("ascent", 1e-8), ("adam", 1e-6), ("nadam", 1e-6)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "which", "tolerance"),
+    [*((kind, "ascent", 1e-8) for kind in KINDS), ("laplacian", "adam", 1e-6), ("fourier", "nadam", 1e-6)],
+)
 def test_backends_take_the_same_steps(kind: str, which: str, tolerance: float) -> None:
     """Ascent moves by the gradient itself; Adam divides by its size, which magnifies the rounding of small ones."""
     runs = [step_by_step(make(name), KINDS[kind], which, "5", 5) for name in INSTALLED[:2]]
@@ -117,13 +120,11 @@ def test_backends_take_the_same_steps(kind: str, which: str, tolerance: float) -
 
 
 @both()
-@pytest.mark.parametrize("kind", KINDS)
-def test_backends_agree_on_squeezenet(kind: str) -> None:
+def test_backends_agree_on_squeezenet() -> None:
+    shape = Fourier(40)
     models = [vizkit.load("squeezenet1_0", backend=one, weights="random:7", dtype="float64") for one in INSTALLED[:2]]
-    (first,), (second,) = (
-        list(step_by_step(one, KINDS[kind].resized(40), "ascent", "features.5", 1)) for one in models
-    )
-    start = KINDS[kind].resized(40).start(np.random.default_rng(5), 2)
+    (first,), (second,) = (list(step_by_step(one, shape, "ascent", "features.5", 1)) for one in models)
+    start = shape.start(np.random.default_rng(5), 2)
     assert max(relative(first[key] - start[key], second[key] - start[key]) for key in first) < 1e-8
 
 
@@ -223,8 +224,7 @@ class Stop(KeyboardInterrupt):
     """As a user would at the keyboard."""
 
 
-@pytest.mark.parametrize("which", OPTIMISERS)
-@pytest.mark.parametrize("stop", [10, 20])
+@pytest.mark.parametrize(("which", "stop"), [("ascent", 10), ("adam", 20), ("nadam", 10)])
 def test_a_stopped_run_goes_on_bit_for_bit(
     name: str, which: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,8 +300,9 @@ def test_a_foreign_or_broken_checkpoint_is_refused(model: Any, tmp_path: Path, r
 KEPT = {"pixels": 0.15, "laplacian": 0.5, "fourier": 0.4, "phase": 0.3}
 
 
-@pytest.mark.parametrize("which", OPTIMISERS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "which"), [("pixels", "nadam"), ("laplacian", "adam"), ("fourier", "ascent"), ("phase", "adam")]
+)
 def test_growing_does_not_fall_back(model: Any, kind: str, which: str) -> None:
     """Leaves and running means are carried over: the first step at a new size is not as the noise was. Patterns of
     single pixels are blurred by it, those of low frequencies less."""
@@ -342,7 +343,7 @@ def test_alpha_hides_what_the_objective_does_not_need(model: Any) -> None:
     assert found.alpha.max() < 0.2
     shown = found.values * found.alpha + 1 - found.alpha
     np.testing.assert_array_equal(found.pictures(), vizkit.images.picture(shown))
-    kept = vizkit.render(model, unit("5", 3), parametrisation=Fourier(16, alpha=True), steps=30)
+    kept = vizkit.render(model, unit("5", 3), parametrisation=Fourier(16, alpha=True), steps=8)
     assert kept.alpha is not None
     assert kept.alpha.mean() > found.alpha.mean()
 
