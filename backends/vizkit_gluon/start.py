@@ -21,20 +21,14 @@ _ours: ContextVar[bool] = ContextVar("_ours", default=False)
 
 
 @contextmanager
-def importable() -> Iterator[None]:
-    """Within the block NumPy has ``numpy.bool``, which MXNet 1.9 reads while it is imported, and newer NumPy lacks; and
-    scikit-learn, if nobody has imported it, is not there: MXNet would take a second to import it, for the base class of
-    its deprecated ``FeedForward`` alone, and does without where it is not installed."""
-    alias, unused = "bool" not in vars(np), "sklearn" not in sys.modules
+def with_bool() -> Iterator[None]:
+    """Within the block NumPy has ``numpy.bool``, which MXNet 1.9 reads while it is imported, and newer NumPy lacks."""
+    alias = "bool" not in vars(np)
     if alias:
         vars(np)["bool"] = np.bool_
-    if unused:
-        sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if unused:
-            del sys.modules["sklearn"]
         if alias:
             del vars(np)["bool"]
 
@@ -51,7 +45,7 @@ class Finder(MetaPathFinder):
             raise ModuleNotFoundError("MXNet goes without scikit-learn", name=name)
         found = PathFinder.find_spec(name, path, target) if name == "mxnet" else None
         if found is not None and found.loader is not None:
-            found.loader.exec_module = importable()(found.loader.exec_module)  # type: ignore[method-assign]
+            found.loader.exec_module = with_bool()(found.loader.exec_module)  # type: ignore[method-assign]
         return found
 
 
