@@ -59,6 +59,7 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     if not BOTH and path.stem not in ONE_BACKEND:
         pytest.skip(f"compares both backends; installed here: {INSTALLED}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # more would wait for the other process of the tests
     monkeypatch.setattr("tempfile.tempdir", None)
     before = path.read_bytes()
     book = notebooks.executed(path)

@@ -19,7 +19,8 @@ class Served:
 
     def __init__(self, plan: Any, group: Any, folder: Path, said: Any) -> None:
         events: list[str] = []
-        worker.serve(run.request(plan, group, folder), lambda **event: events.append(json.dumps(event)))
+        request = json.loads(json.dumps(run.request(plan, group, folder)))  # as the process reads it
+        worker.serve(request, lambda **event: events.append(json.dumps(event)))
         self.stdout = events
 
     def __enter__(self) -> Served:

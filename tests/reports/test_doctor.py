@@ -18,8 +18,8 @@ from vizkit import backend as contract
 from vizkit import cli
 from vizkit.contract.probes import Case, Part, Probe, Way, cases, inputs
 from vizkit.errors import SettingError, UnknownNameError
-from vizkit.reports.doctor import Check, Diagnosis, Examination, reference, run, worker
-from vizkit.reports.doctor.examine import deviation, examine
+from vizkit.reports.doctor import Check, Diagnosis, Examination, reference, run
+from vizkit.reports.doctor.examine import deviation, examinations, examine
 from vizkit.reports.doctor.result import COARSE, OWN, RIGHT, WRONG
 
 Spoil = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -253,5 +253,5 @@ def test_mistakes_are_told() -> None:
         vizkit.doctor(dtype="float16")
     with pytest.raises(SettingError, match="threads=0"):
         vizkit.doctor(threads=0)
-    (one,) = worker.examinations(INSTALLED[0], ["cuda:99"], "float32", 0, None)
+    (one,) = examinations(INSTALLED[0], ["cuda:99"], "float32", 0, None)
     assert "cuda:99" in str(one.error)

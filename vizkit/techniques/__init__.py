@@ -1,76 +1,81 @@
 """The techniques, one a file. What is imported here is public."""
 
-import inspect
+from .attribution.conductance import conductance
+from .attribution.full_gradient import full_gradient
+from .attribution.gradient_shap import gradient_shap
+from .attribution.gradient_x_input import gradient_x_input
+from .attribution.integrated_gradients import integrated_gradients
+from .attribution.internal_influence import internal_influence
+from .attribution.saliency import saliency
+from .attribution.smoothgrad import smoothgrad
+from .attribution.squaregrad import squaregrad
+from .attribution.vargrad import vargrad
+from .cam.ablationcam import ablationcam
+from .cam.deep_feature_factorization import deep_feature_factorization
+from .cam.eigen_gradcam import eigen_gradcam
+from .cam.eigencam import eigencam
+from .cam.fem import fem
+from .cam.finer_cam import finer_cam
+from .cam.gradcam import gradcam
+from .cam.gradcam_plus_plus import gradcam_plus_plus, smooth_gradcam_plus_plus
+from .cam.group_cam import group_cam
+from .cam.guided_gradcam import guided_gradcam
+from .cam.hirescam import hirescam
+from .cam.is_cam import is_cam
+from .cam.kpca_cam import kpca_cam
+from .cam.layercam import layercam
+from .cam.scorecam import scorecam
+from .cam.shapley_cam import shapley_cam
+from .cam.ss_cam import ss_cam
+from .cam.xgradcam import xgradcam
+from .concepts.activation_atlas import activation_atlas
+from .concepts.concept_bank import concept_bank
+from .concepts.concept_maps import concept_maps
+from .concepts.tcav import tcav
+from .controls.controls import centre_map, edge_map, random_map
+from .dreams.caricature import caricature
+from .dreams.class_pictures import class_pictures
+from .dreams.deepdream import deepdream
+from .dreams.dream import dream
+from .dreams.invert import invert
+from .dreams.render import render
+from .dreams.spritemap import spritemap
+from .dreams.top_units import top_units
+from .features.activation_statistics import activation_statistics
+from .features.embedding import embed
+from .features.feature_maps import feature_maps
+from .features.filters import filters
+from .features.health import health
+from .features.top_patches import top_patches
+from .network.receptive_field import receptive_field
+from .perturbation.extremal_perturbation import extremal_perturbation
+from .perturbation.feature_ablation import feature_ablation
+from .perturbation.feature_permutation import feature_permutation
+from .perturbation.hsic import hsic
+from .perturbation.kernel_shap import kernel_shap
+from .perturbation.lime import lime
+from .perturbation.occlusion import occlusion
+from .perturbation.rise import rise
+from .perturbation.shapley_sampling import shapley_sampling
+from .perturbation.sobol import sobol
+from .relevance.crp import crp
+from .relevance.deeplift import deeplift
+from .relevance.deeplift_shap import deeplift_shap
+from .relevance.guided_backprop import deconvnet, guided_backprop
+from .relevance.lrp import lrp
+from .transformers.attention import attention
+from .transformers.attention_relevance import attention_relevance
+from .transformers.attention_rollout import attention_rollout
 
-from .attribution.conductance import conductance as conductance
-from .attribution.full_gradient import full_gradient as full_gradient
-from .attribution.gradient_shap import gradient_shap as gradient_shap
-from .attribution.gradient_x_input import gradient_x_input as gradient_x_input
-from .attribution.integrated_gradients import integrated_gradients as integrated_gradients
-from .attribution.internal_influence import internal_influence as internal_influence
-from .attribution.saliency import saliency as saliency
-from .attribution.smoothgrad import smoothgrad as smoothgrad
-from .attribution.squaregrad import squaregrad as squaregrad
-from .attribution.vargrad import vargrad as vargrad
-from .cam.ablationcam import ablationcam as ablationcam
-from .cam.deep_feature_factorization import deep_feature_factorization as deep_feature_factorization
-from .cam.eigen_gradcam import eigen_gradcam as eigen_gradcam
-from .cam.eigencam import eigencam as eigencam
-from .cam.fem import fem as fem
-from .cam.finer_cam import finer_cam as finer_cam
-from .cam.gradcam import gradcam as gradcam
-from .cam.gradcam_plus_plus import gradcam_plus_plus as gradcam_plus_plus
-from .cam.gradcam_plus_plus import smooth_gradcam_plus_plus as smooth_gradcam_plus_plus
-from .cam.group_cam import group_cam as group_cam
-from .cam.guided_gradcam import guided_gradcam as guided_gradcam
-from .cam.hirescam import hirescam as hirescam
-from .cam.is_cam import is_cam as is_cam
-from .cam.kpca_cam import kpca_cam as kpca_cam
-from .cam.layercam import layercam as layercam
-from .cam.scorecam import scorecam as scorecam
-from .cam.shapley_cam import shapley_cam as shapley_cam
-from .cam.ss_cam import ss_cam as ss_cam
-from .cam.xgradcam import xgradcam as xgradcam
-from .concepts.activation_atlas import activation_atlas as activation_atlas
-from .concepts.concept_bank import concept_bank as concept_bank
-from .concepts.concept_maps import concept_maps as concept_maps
-from .concepts.tcav import tcav as tcav
-from .controls.controls import centre_map as centre_map
-from .controls.controls import edge_map as edge_map
-from .controls.controls import random_map as random_map
-from .dreams.caricature import caricature as caricature
-from .dreams.class_pictures import class_pictures as class_pictures
-from .dreams.deepdream import deepdream as deepdream
-from .dreams.dream import dream as dream
-from .dreams.invert import invert as invert
-from .dreams.render import render as render
-from .dreams.spritemap import spritemap as spritemap
-from .dreams.top_units import top_units as top_units
-from .features.activation_statistics import activation_statistics as activation_statistics
-from .features.embedding import embed as embed
-from .features.feature_maps import feature_maps as feature_maps
-from .features.filters import filters as filters
-from .features.health import health as health
-from .features.top_patches import top_patches as top_patches
-from .network.receptive_field import receptive_field as receptive_field
-from .perturbation.extremal_perturbation import extremal_perturbation as extremal_perturbation
-from .perturbation.feature_ablation import feature_ablation as feature_ablation
-from .perturbation.feature_permutation import feature_permutation as feature_permutation
-from .perturbation.hsic import hsic as hsic
-from .perturbation.kernel_shap import kernel_shap as kernel_shap
-from .perturbation.lime import lime as lime
-from .perturbation.occlusion import occlusion as occlusion
-from .perturbation.rise import rise as rise
-from .perturbation.shapley_sampling import shapley_sampling as shapley_sampling
-from .perturbation.sobol import sobol as sobol
-from .relevance.crp import crp as crp
-from .relevance.deeplift import deeplift as deeplift
-from .relevance.deeplift_shap import deeplift_shap as deeplift_shap
-from .relevance.guided_backprop import deconvnet as deconvnet
-from .relevance.guided_backprop import guided_backprop as guided_backprop
-from .relevance.lrp import lrp as lrp
-from .transformers.attention import attention as attention
-from .transformers.attention_relevance import attention_relevance as attention_relevance
-from .transformers.attention_rollout import attention_rollout as attention_rollout
-
-__all__ = sorted(name for name, one in globals().items() if inspect.isfunction(one))
+__all__ = [
+    "ablationcam", "activation_atlas", "activation_statistics", "attention", "attention_relevance",
+    "attention_rollout", "caricature", "centre_map", "class_pictures", "concept_bank", "concept_maps", "conductance",
+    "crp", "deconvnet", "deep_feature_factorization", "deepdream", "deeplift", "deeplift_shap", "dream", "edge_map",
+    "eigen_gradcam", "eigencam", "embed", "extremal_perturbation", "feature_ablation", "feature_maps",
+    "feature_permutation", "fem", "filters", "finer_cam", "full_gradient", "gradcam", "gradcam_plus_plus",
+    "gradient_shap", "gradient_x_input", "group_cam", "guided_backprop", "guided_gradcam", "health", "hirescam",
+    "hsic", "integrated_gradients", "internal_influence", "invert", "is_cam", "kernel_shap", "kpca_cam", "layercam",
+    "lime", "lrp", "occlusion", "random_map", "receptive_field", "render", "rise", "saliency", "scorecam",
+    "shapley_cam", "shapley_sampling", "smooth_gradcam_plus_plus", "smoothgrad", "sobol", "spritemap", "squaregrad",
+    "ss_cam", "tcav", "top_patches", "top_units", "vargrad", "xgradcam",
+]  # fmt: skip
