@@ -37,13 +37,6 @@ BUILT_ALIKE = {
         "shapes",
     ),
 }  # fmt: skip
-LARGEST = (
-    "convnext_large", "densenet201", "efficientnet_b7", "efficientnet_v2_l", "mnasnet1_3", "mobilenet_v3_large",
-    "regnet_x_32gf", "regnet_y_128gf", "resnext101_64x4d", "shufflenet_v2_x2_0", "swin_b", "swin_v2_b", "vgg19_bn",
-    "vit_h_14", "wide_resnet101_2",
-)  # fmt: skip
-"""Of torchvision's. The largest ResNet and VGG are computed with in ``test_full_size``; what lies between is built by
-the same classes, of other numbers and widths."""
 SIDE = 96
 """Of the pictures, for networks that take any."""
 ANY_SIZE = {
@@ -84,10 +77,12 @@ def test_every_network_is_of_one_of_these_kinds(backend: str) -> None:
     assert not others
 
 
+TORCH = [one for one in vizkit.models("torch") if one != "shapes"] if "torch" in INSTALLED else []
+
+
 @pytest.mark.cpu
-@pytest.mark.skipif("torch" not in INSTALLED, reason="torchvision's networks")
-@pytest.mark.parametrize("network", LARGEST)
-def test_the_largest_of_torchvision_is_seen(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("network", [one for one in TORCH if one not in SMALLEST["torch"]])
+def test_every_network_of_torchvision_is_seen(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On tensors without values, at full size."""
     from kits import blind
 
@@ -95,7 +90,7 @@ def test_the_largest_of_torchvision_is_seen(network: str, monkeypatch: pytest.Mo
     model: Any = blind.on_gpu(network)
     assert model.output_shape == (1, 1000)
     if network.startswith("vit"):
-        assert model.layers["encoder"].shape == (1, (224 // 14) ** 2 + 1, 1280)
+        assert model.layers["encoder"].shape[1] == (model.spec.size[0] // int(network.rpartition("_")[2])) ** 2 + 1
     else:
         name, grid = choose_layer(model, None)
         assert grid.positions > 1
