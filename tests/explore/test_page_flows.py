@@ -193,3 +193,15 @@ def test_a_view_is_saved_with_its_provenance_and_its_python(screen: Open) -> Non
         compile(text, "line", "exec")
         shown.page.keyboard.press("Escape")
         shown.expect("dialog").to_be_hidden()
+
+
+def test_views_that_follow_one_another_at_once_are_not_mixed(screen: Open) -> None:
+    """What is on its way for a unit is neither asked on nor shown once the address names another layer and no unit."""
+    wanted = f"tab=unit&layer={LAYER}&unit={UNIT}&y=1&x=2"
+    shown = screen(wanted)
+    for pause in (5, 10, 20, 40, 60, 90, 120) * 2:
+        for view in ("tab=layer&layer=features.4", wanted):
+            shown.page.evaluate("view => { location.hash = view }", view)
+            shown.page.wait_for_timeout(pause)
+    shown.expect("#view-unit h2").to_have_text(re.compile(f"{LAYER} #\\s*{UNIT}"))
+    shown.expect("[data-part=sum]").to_have_attribute("data-at", "1,2")

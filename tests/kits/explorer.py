@@ -27,10 +27,14 @@ class Screen:
         self.context, self.console = context, []
         self.page = context.new_page()
         self.page.set_default_timeout(20_000)
-        self.page.on("console", lambda said: self.console.append(said.text) if said.type == "error" else None)
+        self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
         self.url = url
         self.open(view)
+
+    def _heard(self, said: Any) -> None:
+        if said.type == "error":
+            self.console.append(f"{said.text} {said.location['url']}")
 
     def open(self, view: str) -> None:
         """Go to a view; returns when its predictions are there."""

@@ -12,15 +12,15 @@ let mode = "map";
 
 /**
  * The picture with the map, plainly, or with what counts for the pixel. `see(y, x)` moves the frame by the stride, and
- * `field` and `effective` are set by what the server says about the pinned pixel.
+ * `field` and `effective` are set by what the server says about the pinned pixel, asked while this is the `current` view.
  */
-export function onPhoto({ photo, map, height, width }) {
+export function onPhoto({ photo, map, height, width, current }) {
   const canvas = el("canvas", { role: "img", "aria-label": t("overlayLabel", { unit: view.unit }) });
   const box = el("span", { class: "field", hidden: true, "aria-hidden": "true" }), inner = el("span", { class: "field counts", hidden: true, "aria-hidden": "true" });
   const words = el("p", { class: "soft small" });
   const values = enlarge(map, height, width, photo.height, photo.width);
   const isSigned = map.some((value) => value < 0);
-  const out = { field: null, effective: null, from: null };
+  const out = { field: null, effective: null, from: null, current };
 
   const put = (node, [top, left, bottom, right]) => {
     const y0 = Math.max(top, 0), x0 = Math.max(left, 0), y1 = Math.min(bottom, photo.height), x1 = Math.min(right, photo.width);
@@ -77,9 +77,10 @@ function mass(values, height, width) {
 
 /** Asks what the pixel sees, and, where it is looked at, what counts. */
 export const fieldOf = debounce(async ([y, x], over) => {
+  if (!over.current()) return;
   const place = { unit: view.unit, y, x };
   over.ask = async () => {
-    if (!over.wantsEffective() || over.effective) return;
+    if (!over.wantsEffective() || over.effective || !over.current()) return;
     const signal = latest("effective");
     const found = await frame("effective", asked(place), signal).catch(() => null);
     if (!found || signal.aborted) return;

@@ -15,7 +15,7 @@ import { showSum, sumAt } from "./sum.js";
 import { startJobs, stopJobs } from "./unitjobs.js";
 import { showWeights } from "./weights.js";
 
-let place = null, shownFor = "", said = "", at = null;
+let place = null, shownFor = "", waiting = false, said = "", at = null;
 
 const one = (id) => place.querySelector(`[data-part=${id}]`);
 const part = (id, title, ...children) => el("section", { class: "card", "aria-label": title }, el("h3", { text: title }), ...children, el("div", { data: { part: id } }));
@@ -47,9 +47,11 @@ function start(map, width) {
   return [Math.floor(best / width), best % width];
 }
 
+/** All that the unit's cards depend on. */
+const keyOf = () => JSON.stringify([view.picture, view.layer, view.unit, backend(), beside(), edits(), language()]);
+
 async function load() {
-  const layer = layerOf(view.layer);
-  const key = JSON.stringify([view.picture, view.layer, view.unit, backend(), beside(), edits(), language()]);
+  const layer = layerOf(view.layer), key = keyOf();
   if (key === shownFor) return moved();
   shownFor = key;
   stopJobs();
@@ -58,12 +60,15 @@ async function load() {
     return null;
   }
   const signal = latest("unit");
+  waiting = true;
   try {
     const [found, pixels] = await Promise.all([frame("map", asked({ unit: view.unit, edits: edits(), other: beside() }), signal), photo(view.picture)]);
     if (signal.aborted) return null;
+    waiting = false;
     return show(layer, found, pixels);
   } catch (error) {
     if (signal.aborted) return null;
+    waiting = false;
     shownFor = "";
     return failed(place, error);
   }
@@ -84,16 +89,18 @@ function maps(found, height, width, look) {
 
 function show(layer, found, pixels) {
   const [height, width] = found.shapes.map;
+  // The address may name something else by the time that a pause is over.
+  const mine = shownFor, current = () => keyOf() === mine;
   at = start(found.map, width);
   const say = (y, x) => { one("value").textContent = t("pixel", { y, x, value: number(found.map[y * width + x], 6) }); };
   const spoken = debounce(() => announce(one("value").textContent), 300);
-  const later = debounce((y, x) => showSum(y, x), 90);
+  const later = debounce((y, x) => { if (current()) showSum(y, x); }, 90);
   const look = {
     move: (y, x) => { say(y, x); later(y, x); over.see(y, x); for (const shown of large.views) if (!shown.node.matches(":hover")) shown.point(y, x); },
     pin: (y, x) => { at = [y, x]; look.move(y, x); spoken(); set({ y, x }); },
   };
   const large = maps(found, height, width, look);
-  const over = onPhoto({ photo: pixels, map: found.map, height, width });
+  const over = onPhoto({ photo: pixels, map: found.map, height, width, current });
   const focus = document.activeElement?.closest?.("#view-unit") ? document.activeElement.dataset.part ?? document.activeElement.getAttribute("aria-label") : null;
   place.replaceChildren(head(layer), el("div", { class: "cards" },
     el("div", { class: "column" }, part("mapcard", t("map"), ...large.parts), part("sum", t("sum")), part("patches", t("patches"))),
@@ -113,6 +120,12 @@ function show(layer, found, pixels) {
   return null;
 }
 
+/** What is still waited for would come for a view that the address does not name any more. */
+function leave() {
+  stopJobs();
+  if (waiting) { latest("unit"); shownFor = ""; }
+}
+
 /** The address names another pixel of the same map. */
 function moved() {
   if (view.y === undefined || !moved.now) return;
@@ -124,7 +137,7 @@ export function startUnit() {
   const needed = () => { if (view.tab === "unit") load(); };
   needed();
   onChange((changed) => {
-    if (changed.has("tab") && view.tab !== "unit") { stopJobs(); return; }
+    if (changed.has("tab") && view.tab !== "unit") return leave();
     if (["picture", "layer", "unit", "b", "other", "edits", "lang", "tab"].some((name) => changed.has(name))) needed();
     else if ((changed.has("y") || changed.has("x")) && view.tab === "unit") moved();
   });

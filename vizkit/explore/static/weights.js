@@ -10,14 +10,14 @@ import { view } from "./state.js";
 const SHOWN = 64;
 
 export async function showWeights(place) {
-  const signal = latest("weights");
+  const signal = latest("weights"), { layer, unit } = view;
   const none = () => place.replaceChildren(el("p", { class: "hint", text: t("noWeights") }));
   try {
-    const about = await json("unit", asked({ unit: view.unit, y: view.y ?? 0, x: view.x ?? 0 }), signal);
+    const about = await json("unit", asked({ unit, y: view.y ?? 0, x: view.x ?? 0 }), signal);
     if (signal.aborted) return;
     if (!about.parameters) { none(); return; }
     const { kernel } = about.parameters;
-    const found = await frame("weights", { layer: view.layer, unit: view.unit, b: backend() }, signal);
+    const found = await frame("weights", { layer, unit, b: backend() }, signal);
     if (signal.aborted) return;
     const [channels, height, width] = found.shapes.kernel, area = height * width;
     const slice = (c) => found.kernel.subarray(c * area, (c + 1) * area);
