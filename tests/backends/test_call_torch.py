@@ -16,10 +16,7 @@ from vizkit.targets import Class, Detection
 
 if "torch" not in INSTALLED:
     pytest.skip("these are PyTorch's", allow_module_level=True)
-import captum.attr
 import torch
-from pytorch_grad_cam import GradCAM
-from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
 from torch import nn
 from torchvision.models import detection, segmentation
 from torchvision.models._utils import IntermediateLayerGetter
@@ -75,6 +72,8 @@ INPUTS: list[Any] = [
 @pytest.mark.parametrize("optimise", [True, False])
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_further_inputs(inputs: Any, optimise: bool) -> None:
+    import captum.attr
+
     network = Two().double().eval()
     model = wrap(network, inputs=inputs, optimise=optimise)
     images = [picture(1), picture(2)]
@@ -172,6 +171,8 @@ def test_a_result_that_is_not_there(form: Any, output: Any, says: str) -> None:
 @pytest.mark.quick
 def test_a_number_for_each_picture() -> None:
     """A regression, (N,)."""
+    import captum.attr
+
     network = nn.Sequential(Part(1), nn.Flatten(0)).double().eval()
     model = wrap(network)
     assert model.output_shape == (1, 1)
@@ -200,6 +201,10 @@ def segmenting() -> nn.Module:
 
 def test_segmentation_against_peers() -> None:
     """torchvision's, of which "out" counts by itself."""
+    import captum.attr
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
+
     network, side = segmenting(), 32
     model = wrap(network, side)
     assert model.output_shape == (1, 4, side, side)

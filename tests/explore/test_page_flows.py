@@ -22,7 +22,6 @@ SAMPLE = shapes.sample(12, seed=7)
 LAYER, UNIT = "features.14", 3
 
 
-@pytest.mark.quick
 def test_an_uploaded_picture_is_predicted_and_a_bad_file_refused(
     screen: Open, twins: list[Any], tmp_path: Path
 ) -> None:

@@ -25,7 +25,6 @@ def maps_of(model: Any, layer: str = LAYER, picture: int = 0) -> Any:
     return np.asarray(vizkit.feature_maps(model, SAMPLE.images[picture], layer, fit="squash").values[0])
 
 
-@pytest.mark.quick
 def test_predictions_are_those_of_each_backend_and_follow_the_picture(screen: Open, twins: list[Any]) -> None:
     shown = screen()
     for picture in (0, 2):

@@ -118,7 +118,6 @@ def test_shards_depend_on_the_number_of_pictures_alone() -> None:
         assert all(a.stop == b.start for a, b in pairwise(cuts))
 
 
-@pytest.mark.quick
 def test_the_best_of_a_million_units_take_little_memory() -> None:
     """Nine patches of 100,000 units from three shards; measured 36 MB, and 360 MB of a million."""
     import tracemalloc

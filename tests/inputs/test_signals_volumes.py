@@ -15,9 +15,7 @@ from vizkit.results.files import read_provenance
 
 if "torch" not in INSTALLED:
     pytest.skip("most of these are PyTorch's", allow_module_level=True)
-import captum.attr
 import torch
-import torchcam.methods
 from torch import nn
 
 SHAPES = {"signal": (2, 60), "volume": (1, 6, 10, 8)}
@@ -63,6 +61,8 @@ both_kinds = pytest.mark.parametrize("kind", SHAPES)
 
 @both_kinds
 def test_saliency_and_the_gradient_family(kind: str) -> None:
+    import captum.attr
+
     model, x = wrapped(kind), given(kind)
     tensor = torch.from_numpy(x)
     saliency = captum.attr.Saliency(native(kind)).attribute(tensor, target=1)
@@ -83,6 +83,8 @@ def test_saliency_and_the_gradient_family(kind: str) -> None:
 
 @both_kinds
 def test_occlusion(kind: str) -> None:
+    import captum.attr
+
     model, x = wrapped(kind), given(kind)
     window = {"signal": (8,), "volume": (2, 4, 3)}[kind]
     stride = {"signal": (3,), "volume": (2, 3, 2)}[kind]
@@ -100,6 +102,8 @@ def test_occlusion(kind: str) -> None:
 )
 def test_class_activation_maps(kind: str, method: str, peer: str) -> None:
     """torch-cam's at the layer's resolution; PyTorch's own interpolation of that."""
+    import torchcam.methods
+
     model, x, network = wrapped(kind), given(kind), native(kind)
     found = getattr(vizkit, method)(model, x, target=1, layer="act2")
     with getattr(torchcam.methods, peer)(network, "act2") as extractor:

@@ -54,7 +54,6 @@ def test_it_can_be_handed_on(folder: Path) -> None:
         assert vizkit.results.read_provenance(picture)["page"] == "vizkit compare"
 
 
-@pytest.mark.quick
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which is not installed here")
 def test_a_phone_shows_it_without_scrolling_sideways(folder: Path, tmp_path: Path) -> None:
     page = (folder / "index.html").read_text(encoding="utf-8")

@@ -194,7 +194,6 @@ def test_hostile_and_damaged_files(tmp_path: Path, arrays: dict[str, Any], capsy
     assert not target.exists()
 
 
-@pytest.mark.quick
 def test_an_interrupted_conversion_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
