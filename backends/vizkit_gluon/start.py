@@ -58,9 +58,9 @@ def install() -> None:
 def import_mxnet(count: int, asked: bool) -> None:
     """Import MXNet 1.9 where NumPy has no ``numpy.bool`` any more, and let its operators use ``count`` threads.
 
-    It halves the number of
-    processors for its thread count, unless OMP_NUM_THREADS is set when it is imported, and keeps the number for good.
-    The user's environment wins over the default, and what the user ``asked`` vizkit for over both.
+    It halves the number of processors for its thread count, unless OMP_NUM_THREADS is set when it is imported, and
+    keeps the number for good. The user's environment wins over the default, and what the user ``asked`` vizkit for
+    over both.
     """
     if "mxnet" in sys.modules:
         return

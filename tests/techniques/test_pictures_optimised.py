@@ -79,6 +79,16 @@ def test_inversion_finds_the_photo_again(name: str) -> None:
         np.testing.assert_allclose(distance, ((a - b) ** 2).sum() / (b**2).sum(), rtol=1e-3)
 
 
+def test_total_variation_smooths_an_inversion(name: str) -> None:
+    """Neighbouring pixels differ less, and the layer tells the picture from the photo more easily."""
+    model = vizkit.load("shapes", backend=name)
+    photo = shapes.sample(1, seed=4).images[0]
+    plain, smooth = (vizkit.invert(model, photo, "features.2", steps=12, lr=0.3, tv_weight=w) for w in (0.0, 100.0))
+    rough = [np.abs(np.diff(one.values, axis=3)).mean() for one in (plain, smooth)]
+    assert rough[1] < 0.5 * rough[0]
+    assert smooth.distance[0] > plain.distance[0]
+
+
 def test_class_pictures_are_taken_for_their_class(name: str) -> None:
     """On shapes, 3 of 3; the labels, the logits and the percentile are the network's own."""
     model = vizkit.load("shapes", backend=name)

@@ -18,8 +18,10 @@ from vizkit.contract.errors import WeightsError
 from vizkit.zoo.formats.kinds import KINDS, MAX_TENSORS, Array, plain, shown
 from vizkit.zoo.formats.source import Source
 
-_TYPES = {name.upper().replace("FLOAT", "F").replace("UINT", "U").replace("INT", "I"): name for name in KINDS}
-"""By the library's words: F32, BF16, U8, BOOL."""
+_TYPES = {
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16",
+    "I32": "int32", "I64": "int64", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+}  # fmt: skip
 _WRITTEN = [name for name in _TYPES.values() if name != "bfloat16"]
 _MAX_HEADER = 16 << 20
 
