@@ -85,18 +85,13 @@ def _weights(step: int, sigma: float, radius: int) -> Array:
 def brightest(ops: Ops, masks: Tensor, areas: Tensor) -> Tensor:
     """Ones where the masks (B, 1, H, W) in 0..1 are above a threshold, else zero: as many as areas (B, 1, 1, 1), shares
     of the picture, allow, and fewer where values are equal. The threshold is found by halving, on the device."""
-    low, high = 0.0 * areas, 0.0 * areas + 1.0
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        share = ops.mean(_above(ops, masks - middle), (2, 3), keepdims=True)
-        too_many = ops.relu(share - areas)
-        low, high = ops.where(too_many, middle, low), ops.where(too_many, high, middle)
-    return _above(ops, masks - high)
-
-
-def _above(ops: Ops, x: Tensor) -> Tensor:
-    """Ones where x is above zero."""
-    return ops.where(ops.relu(x), 0.0 * x + 1.0, 0.0 * x)
+    zeros = 0.0 * masks
+    ones, below = zeros + 1.0, 0.0 * areas
+    for k in range(1, HALVINGS + 1):
+        middle = below + 0.5**k
+        share = ops.mean(ops.where(ops.relu(masks - middle), ones, zeros), (2, 3), keepdims=True)
+        below = ops.where(ops.relu(share - areas), middle, below)
+    return ops.where(ops.relu(masks - (below + 0.5**HALVINGS)), ones, zeros)
 
 
 def levels(baseline: str, batch: Batch, spec: InputSpec) -> list[Array]:
