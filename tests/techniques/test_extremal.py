@@ -156,7 +156,7 @@ def test_the_spot_is_found(name: str, row: float, column: float, area: float) ->
     it covers what counts."""
     at = spot(row, column, 2.5)
     model = linear(name, np.repeat(at[None].astype(float), 3, axis=0) * 3 / at.sum())
-    options: dict[str, Any] = {"target": 1, "areas": area, "baseline": "black", "jitter": False, "steps": 80}
+    options: dict[str, Any] = {"target": 1, "areas": area, "baseline": "black", "jitter": False, "steps": 40}
     found = vizkit.extremal_perturbation(model, WHITE, fit="squash", cell=1, sigma=2.0, **options)
     assert found.values[0][at].mean() > 0.9
     assert found.extra["areas"][0, 0] == pytest.approx(area, abs=0.03)
@@ -228,7 +228,7 @@ def test_a_search_without_a_region_warns(name: str) -> None:
     """An area smaller than any disk: the mask ends empty."""
     model = linear(name, np.zeros((3, SIDE, SIDE)))
     with pytest.warns(MapWarning, match="Take more steps"):
-        vizkit.extremal_perturbation(model, WHITE, target=1, areas=1e-6, steps=100, fit="squash")
+        vizkit.extremal_perturbation(model, WHITE, target=1, areas=1e-6, steps=30, fit="squash")
 
 
 def test_the_mask_lies_on_the_dog() -> None:
