@@ -178,12 +178,7 @@ def execute(
         for k in range(len(done[i])):
             for name in points.get((i, k), ()):
                 if name in add:
-                    value, term = done[i][k], term_of(add[name], done[i][k])
-                    if value.shape != term.shape:
-                        raise ShapeError(
-                            f"add[{name!r}] has shape {tuple(term.shape)}; the layer's output is {tuple(value.shape)}."
-                        )
-                    done[i][k] = value + term
+                    done[i][k] = done[i][k] + term_of(add[name], done[i][k], name)
                     if follow is not None:
                         follow.forget(i)
                 if name in keep:

@@ -217,7 +217,7 @@ class TorchModel(Model):
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
                 if name in add:
-                    output = output + term_of(add[name], output).to(output.dtype)
+                    output = output + term_of(add[name], output, name).to(output.dtype)
                 if name in keep:
                     kept[name] = output.to(x.dtype)
                     versions[name] = kept[name]._version
@@ -260,7 +260,7 @@ class TorchModel(Model):
         if OUTPUT in waiting:
             kept[OUTPUT] = self._caller.output(output, self.name).to(x.dtype)
             if OUTPUT in add:
-                kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT])
+                kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT], OUTPUT)
             waiting.discard(OUTPUT)
         late = {name for name, version in versions.items() if kept[name]._version != version}
         if late:  # On this input the network writes what it did not write before.

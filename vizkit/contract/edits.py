@@ -105,18 +105,19 @@ class _Edited(Model):
         at = {name: place for place, name in enumerate(self.layers)} | {OUTPUT: len(self.layers)}
         last = max(at.get(name, len(at)) for name in (*keep, *add))
         changes: dict[str, Term] = {
-            layer: partial(_changed, self, _units(self, layer)[0], units, add.get(layer))
+            layer: partial(_changed, self, layer, units, add.get(layer))
             for layer, units in self._edits.items()
             if at.get(layer, len(at)) <= last
         }
         return super()._forward(x, keep, {**add, **changes}, mode)  # type: ignore[safe-super]
 
 
-def _changed(model: Model, axis: int, units: Mapping[int, float | None], term: Term | None, value: Tensor) -> Tensor:
+def _changed(model: Model, layer: str, units: Mapping[int, float | None], term: Term | None, value: Tensor) -> Tensor:
     """What is to be added to a layer's value, to which ``term`` is added in any case."""
+    axis = _units(model, layer)[0]
     if term is None:
         return _change(model, value, axis, units)
-    first = term_of(term, value)
+    first = term_of(term, value, layer)
     return first + _change(model, value + first, axis, units)
 
 

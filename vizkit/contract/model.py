@@ -230,14 +230,16 @@ class Model(ABC):
     ) -> dict[str, Tensor]:
         """The activations named in ``keep``, by name: of :attr:`layers` and :attr:`attention`, and the output.
 
-        Stops right after the last one that is needed. ``add={layer: t}`` adds ``t`` to that layer's output before
-        anything else reads it; a zero tensor added there, and differentiated, is the gradient at that layer. ``t`` may
-        be a function of that output, which is no operation of the network's, so that no rule is asked about it. Works
-        inside and outside ``ops.value_and_grad``. Dropout is off and batch norm uses its stored statistics, whatever
-        mode the user left the network in, unless ``mode`` says otherwise; the network is as before afterwards.
+        Stops right after the last one that is needed. ``add={layer: t}`` adds ``t``, of the same shape, to that layer's
+        output before anything else reads it; a zero tensor added there, and differentiated, is the gradient at that
+        layer. ``t`` may be a function of that output, which is no operation of the network's, so that no rule is asked
+        about it. Works inside and outside ``ops.value_and_grad``. Dropout is off and batch norm uses its stored
+        statistics, whatever mode the user left the network in, unless ``mode`` says otherwise; the network is as before
+        afterwards.
 
         Raises UnknownNameError for a layer that does not exist, LayerError for one that runs more than once in a pass
-        or never, ShapeError for an input the network cannot take, SettingError for a rule that no ReLU can follow.
+        or never, ShapeError for an input that the network cannot take or a ``t`` of another shape, SettingError for a
+        rule that no ReLU can follow.
         """
         add = {} if add is None else add
         if not keep:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ShapeError
 from .ops import Array, Tensor
 from .rules import Evaluated, Rules
 
@@ -103,9 +104,13 @@ Term = Tensor | Callable[[Tensor], Tensor]
 """What is added to a layer's output, or gives it, of that output."""
 
 
-def term_of(term: Term, output: Tensor) -> Tensor:
-    """What is to be added to this output."""
-    return term(output) if callable(term) else term
+def term_of(term: Term, output: Tensor, name: str) -> Tensor:
+    """What is to be added to this output of the layer ``name``. Raises ShapeError for one of another shape, which would
+    be repeated."""
+    found = term(output) if callable(term) else term
+    if tuple(found.shape) != tuple(output.shape):
+        raise ShapeError(f"add[{name!r}] has shape {tuple(found.shape)}; the layer's output is {tuple(output.shape)}.")
+    return found
 
 
 def digest(parameters: Iterable[tuple[str, Array]]) -> str:

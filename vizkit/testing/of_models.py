@@ -187,6 +187,16 @@ class ModelTests:
         assert_close(model.ops.numpy(twice["10"]), 2 * plain)
         assert not model.ops.numpy(twice[OUTPUT]).any()
 
+    @pytest.mark.parametrize(("layer", "count", "shape"), [("10", 2, (1, 10)), ("10", 1, (2, 10)), (OUTPUT, 2, (1, 5))])
+    @required("Model.forward(add=)")
+    def test_an_added_tensor_of_another_shape_is_refused(
+        self, kit: Kit, layer: str, count: int, shape: tuple[int, ...]
+    ) -> None:
+        """A framework would repeat it for each picture, or the picture for each of its rows."""
+        model = kit.model()
+        with pytest.raises(ShapeError, match="shape"):
+            model.forward(model.ops.asarray(pictures(count)), (OUTPUT,), {layer: model.ops.zeros(shape)})
+
     @pytest.mark.parametrize("how", ["success", "objective fails", "stops early", "interrupted", "bad layer"])
     @required("Model.forward, Ops.value_and_grad")
     def test_nothing_leaks(self, kit: Kit, how: str) -> None:

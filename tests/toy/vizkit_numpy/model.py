@@ -34,7 +34,7 @@ class NumpyModel(Model):
                 x = x if name == OUTPUT else self._layer(int(name), x)
             except ValueError as error:
                 raise ShapeError(f"{self.name} cannot take an input of shape {given.shape}: {error}") from error
-            kept[name] = x = x + term_of(add[name], x) if name in add else x
+            kept[name] = x = x + term_of(add[name], x, name) if name in add else x
             waiting.discard(name)
             if not waiting:
                 break
