@@ -1,4 +1,5 @@
-"""The same methods by other packages, and the ways of the homework and the blog, on a model's own network and input."""
+"""The same methods by other packages, and the ways of the homework and the blog, on a model's own network and
+input; ``suite_cases.py`` and ``gpu_cases.py`` say what is timed with them."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_vizkit_knows_no_framework() -> None:
 
 @pytest.mark.quick
 def test_no_technique_asks_which_backend_it_runs_on() -> None:
-    for path in (ROOT / "vizkit" / "techniques").glob("*.py"):
+    for path in (ROOT / "vizkit" / "techniques").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert ".backend ==" not in text
         assert '"gluon"' not in text
@@ -200,9 +200,10 @@ def test_many_calls_do_not_grow_memory(kit: Any) -> None:
 def test_public_names_have_docstrings_with_examples() -> None:
     for name in vizkit.__all__:
         thing = getattr(vizkit, name)
-        assert thing.__doc__, name
+        assert thing.__doc__, f"{name} has no docstring"
         if callable(thing) and getattr(thing, "__module__", "").startswith("vizkit.techniques"):
-            assert ">>>" in thing.__doc__ or "as :func:`" in thing.__doc__, name
+            shown = ">>>" in thing.__doc__ or "as :func:`" in thing.__doc__
+            assert shown, f"{name}: its docstring shows no example, and names no function whose example does for it"
 
 
 def test_docstring_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The functions of the contract on PyTorch tensors."""
+"""The functions of the contract on PyTorch tensors, whose gradients are right in inference mode as they are."""
 
 from __future__ import annotations
 

@@ -176,6 +176,7 @@ def test_every_method_says_when_to_believe_it() -> None:
 
     listed = {name: text for family in families().values() for name, text in family.items()}
     for name, one in {**methods(), **controls()}.items():
+        assert believe(one), f"{name}: its docstring says nothing under 'Believe:'"
         assert listed[name] == believe(one), name
         assert 10 < len(listed[name]) <= 130, name
         assert listed[name].endswith("."), name

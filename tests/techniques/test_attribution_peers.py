@@ -16,7 +16,7 @@ from kits.photos import squeezenet
 
 import vizkit
 from vizkit.contract import draws
-from vizkit.techniques.attribution.path import draw
+from vizkit.techniques.attribution.baselines import draw
 
 if "torch" not in INSTALLED:
     pytest.skip("compares with PyTorch's toolkits; PyTorch is not installed", allow_module_level=True)

@@ -17,7 +17,7 @@ from kits import kit as kit_of
 
 import vizkit
 from vizkit.contract import draws
-from vizkit.techniques.attribution.path import draw
+from vizkit.techniques.attribution.baselines import draw
 
 if "torch" not in INSTALLED:
     pytest.skip("compares with captum; PyTorch is not installed", allow_module_level=True)

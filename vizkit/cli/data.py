@@ -29,7 +29,7 @@ Samples = Annotated[int, Option("--samples", help="Pictures of shapes, when no i
 State = Annotated[
     Path | None, Option("--state", help="Keep the run in this folder, and go on from it when it was stopped.")
 ]
-BatchSize = Annotated[int | None, Option("--batch-size", help="Images at once; default: fit 1 GiB.")]
+BatchSize = Annotated[int | None, Option("--batch-size", help="Images at once; default: as many as fit.")]
 Draft = Annotated[
     int | None,
     Option("--draft", help="Decode large JPEG photos smaller, down to so many pixels: faster, not bit for bit."),

@@ -65,7 +65,7 @@ def explain(
     input_range: InputRange = None,
     fit: Fit = None,
     seed: Seed = 0,
-    batch_size: Annotated[int | None, Option(help="Samples at once; default: fit 1 GiB.")] = None,
+    batch_size: Annotated[int | None, Option(help="Samples at once; default: as many as fit.")] = None,
     save_npz: Annotated[Path | None, Option(help="Keep the raw values, too.")] = None,
     out: Out = None,
     list_: Annotated[

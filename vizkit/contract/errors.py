@@ -1,4 +1,5 @@
-"""Every error that vizkit raises on purpose: what was given, what was expected, and what to do about it."""
+"""Every error that vizkit raises on purpose: what was given, what was expected, and what to do about it. Who finds the
+mistake writes the message; :func:`unknown` words that of every name that does not exist."""
 
 from __future__ import annotations
 

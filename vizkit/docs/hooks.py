@@ -1,4 +1,4 @@
-"""What the benchmarks write, and files of the tests, shown in the pages without a second copy in the repository."""
+"""What the benchmarks write, files of the repository, and the list of techniques, shown in the pages without a copy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 FILE = re.compile(r"^<!-- file: (\S+)(.*) -->$", re.MULTILINE)
 """Where a page shows a file of the repository, or the classes and functions in it that are named."""
+TECHNIQUES = re.compile(r"^<!-- techniques: (.+) -->$", re.MULTILINE)
+"""Where a page describes every technique of these folders."""
 PICTURES = {
     "gradcam.png": BENCHMARKS / "pictures" / "gradcam.png",
     "explain.png": BENCHMARKS / "pictures" / "explain.png",
@@ -42,7 +44,18 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         chosen = [_source(text, parts[name]) for name in names] or [text.rstrip()]
         return f'```python title="{path.name}"\n' + "\n\n\n".join(chosen) + "\n```"
 
-    return FILE.sub(shown, markdown)
+    return FILE.sub(shown, TECHNIQUES.sub(_described, markdown))
+
+
+def _described(found: re.Match[str]) -> str:
+    """Entries of the reference, in the order of the folders, then of the names."""
+    from vizkit import techniques
+
+    def folder(name: str) -> str:
+        return str(getattr(techniques, name).__module__.split(".")[2])
+
+    names = [name for wanted in found[1].split() for name in techniques.__all__ if folder(name) == wanted]
+    return "\n\n".join(f"::: vizkit.{name}\n    options:\n      heading_level: 2" for name in names)
 
 
 def _source(text: str, part: Any) -> str:

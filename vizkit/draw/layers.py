@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..contract.backend import Array
 from .base import GRAY, columns_for, new, origin, panel, spaces, tile
+from .overlay import DIVERGING
 
 if TYPE_CHECKING:
     from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
@@ -42,7 +43,7 @@ def filters(results: Sequence[Filters]) -> Figure:
             panel(axes, np.clip(tiled, 0, 1), f"{title}, {what}{rest}")
         else:
             low = 0.0 if result.channel == "mean" else -float(np.abs(grid).max())
-            cmap = "viridis" if result.channel == "mean" else "RdBu_r"
+            cmap = "viridis" if result.channel == "mean" else DIVERGING
             drawn = panel(axes, tiled, f"{title}, {what}{rest}", cmap=cmap, vmin=low, vmax=float(np.abs(grid).max()))
             figure.colorbar(drawn, ax=axes, shrink=0.7)
     return figure

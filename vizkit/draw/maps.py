@@ -103,7 +103,7 @@ def curves(result: Attribution) -> Figure:
 def _scale(values: Array, signed: bool) -> tuple[float, float, str]:
     """Limits and colour map of one map: from zero, or both sides of it."""
     high = float(np.abs(values).max()) or 1.0
-    return (-high, high, "RdBu_r") if signed else (min(0.0, float(values.min())), high, "viridis")
+    return (-high, high, overlay.DIVERGING) if signed else (min(0.0, float(values.min())), high, "viridis")
 
 
 def _said(result: Attribution, i: int, low: float, high: float) -> str:

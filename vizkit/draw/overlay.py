@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 ON = ("network", "original")
 DIVERGING = "RdBu_r"
-"""Of maps without signs, from black to pale yellow, and with: red for the target, blue against it."""
+"""Matplotlib's colour map of values with a sign: red for the target, blue against it; :data:`COLOURS` is that of maps
+without."""
 PERCENTILE = 99.5
 """Of a map's absolute values: where its colours end, so that a single pixel does not darken the rest."""
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..contract.backend import Array
 from .base import blocks, columns_for, new, panel, scaled, tile
-from .overlay import PERCENTILE
+from .overlay import DIVERGING, PERCENTILE
 
 if TYPE_CHECKING:
     from ..results.attribution import Attribution
@@ -120,7 +120,7 @@ def one_filter(weight: Array, title: str) -> Figure:
     tiled = tile(weight, columns_for(len(weight), weight.shape[1:], 2.0))
     figure = new(8.4, 8.4 * tiled.shape[0] / tiled.shape[1] + 0.3)
     axis = figure.subplots()
-    drawn = panel(axis, tiled, title, cmap="RdBu_r", vmin=-high, vmax=high)
+    drawn = panel(axis, tiled, title, cmap=DIVERGING, vmin=-high, vmax=high)
     figure.colorbar(drawn, ax=axis, shrink=0.8, pad=0.01)
     return figure
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from ..contract.backend import Array
 from ..results.folders import TopPatches, crop
 from .base import new, panel, spaces, tile
+from .overlay import DIVERGING
 
 if TYPE_CHECKING:
     from ..techniques.units.filter import Filter
@@ -38,7 +39,7 @@ def filter_picture(found: Filter) -> Figure:
         panel(axes[0], np.moveaxis((weight - weight.min()) / span, 0, -1), "in colour")
         high = float(np.abs(weight).max()) or 1.0
         for axis, one, name in zip(axes[1:], weight, ("red", "green", "blue"), strict=True):
-            drawn = panel(axis, one, name, cmap="RdBu_r", vmin=-high, vmax=high)
+            drawn = panel(axis, one, name, cmap=DIVERGING, vmin=-high, vmax=high)
         figure.colorbar(drawn, ax=list(axes), shrink=0.8)
         return figure
     norms = found.norms()
@@ -60,7 +61,7 @@ def filter_picture(found: Filter) -> Figure:
     if kernels:
         high = float(np.abs(weight[order]).max()) or 1.0
         tiled = tile(weight[order], len(order), gap=1)
-        drawn = panel(parts[1], tiled, cmap="RdBu_r", vmin=-high, vmax=high)
+        drawn = panel(parts[1], tiled, cmap=DIVERGING, vmin=-high, vmax=high)
         step = weight.shape[2] + 1
         parts[1].set_xticks(
             (np.arange(len(order)) * step + (step - 2) / 2).tolist(), [str(i) for i in order], fontsize=8

@@ -56,7 +56,7 @@ def deletion(
         baseline: "mean", "black" or "blurred".
         output: "probability" (the paper's) or "logit".
         seed: of the order among pixels of equal value. A constant map is one random order.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`Curves`, ``auc`` in 0..1 for probabilities.

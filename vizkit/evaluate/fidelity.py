@@ -55,7 +55,7 @@ def infidelity(
         normalise: see above.
         output: "logit" or "probability".
         seed: of the perturbations; the same serve every image.
-        batch_size: samples in one pass; None fits 1 GiB.
+        batch_size: samples in one pass; None takes as many as fit.
 
     Returns:
         (N,) >= 0, in the score's unit squared.
@@ -148,7 +148,7 @@ def faithfulness_correlation(
         baseline: "black", "mean" or "blurred".
         output: "logit" or "probability".
         seed: of the subsets; the same serve every image.
-        batch_size: samples in one pass; None fits 1 GiB.
+        batch_size: samples in one pass; None takes as many as fit.
 
     Returns:
         (N,) in -1..1.

@@ -44,7 +44,7 @@ def pixel_flipping(
         baseline: "black", "mean" or "blurred".
         output: "probability" or "logit".
         seed: of the order among equal values.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`Curves`.

@@ -52,7 +52,7 @@ def road(
         output: "accuracy" (the paper's), "probability" or "logit".
         noise: standard deviation of what is added to imputed values, in the network's input range.
         seed: of the noise, and of the order among pixels of equal value.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`Curves`.

@@ -1,4 +1,5 @@
-"""Workers on this machine: processes of their own, by the standard library."""
+"""Workers on this machine: processes of their own, by the standard library. What becomes of a dead
+one's tasks is said in ``team.py``."""
 
 from __future__ import annotations
 

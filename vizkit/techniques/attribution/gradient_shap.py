@@ -11,7 +11,7 @@ from ..common.checks import relative_error
 from ..common.job import Job, State, added, held, input_first
 from ..common.method import Attribution, ImageInput, Leaves, Model, Neuron, Target, Tensor
 from ..common.noise import Noise
-from .path import draw
+from .baselines import draw
 from .place import Place, total
 from .ways import Ways, chosen_baselines, named, reported, starts_of
 
@@ -49,7 +49,7 @@ def gradient_shap(
         samples: gradients for each image.
         noise: standard deviation of the noise as a fraction of the image's range.
         seed: of baselines, positions and noise; a sample's depend on the seed and its number alone.
-        batch_size: points differentiated together; does not change the result. None fits 1 GiB.
+        batch_size: points differentiated together; does not change the result. None takes as many as fit.
 
     Returns:
         :class:`Attribution`, signed, (N, H, W); ``extra["attribution"]`` (N, C, H, W) before the sum over channels, and

@@ -45,7 +45,7 @@ def integrated_gradients(
         rule: "gausslegendre", or "riemann_left", "_right", "_middle" (the same nodes and weights as captum's), or
             "riemann_trapezoid" (captum's weights add up to 1 - 1/steps; here to 1).
         seed: of the baseline "noise".
-        batch_size: points differentiated together; does not change the result. None fits 1 GiB.
+        batch_size: points differentiated together; does not change the result. None takes as many as fit.
 
     Returns:
         :class:`Attribution`, signed, (N, H, W); ``extra["attribution"]`` (N, C, H, W) before the sum over channels, and

@@ -51,7 +51,7 @@ def saliency(
             forward pass with dropout and with batch statistics of each single image.
         fit: "crop" or "squash", see :func:`vizkit.images.prepare`; None means "crop", and "squash" in published mode.
         seed: of the dropout masks in published mode.
-        batch_size: images differentiated together; bounds memory, does not change the maps. None fits 1 GiB.
+        batch_size: images differentiated together; bounds memory, does not change the maps. None takes as many as fit.
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) >= 0 in the model's dtype, per unit of normalised input; with

@@ -36,7 +36,7 @@ def smoothgrad(
         samples: noisy copies of each image; 50 as in the paper.
         noise: standard deviation as a fraction of the image's range; the paper finds 0.1 to 0.2 good.
         seed: of the noise. A sample's noise depends on the seed and its number alone.
-        batch_size: noisy copies differentiated together; does not change the result. None fits 1 GiB.
+        batch_size: noisy copies differentiated together; does not change the result. None takes as many as fit.
 
     Returns:
         :class:`Attribution` (N, H, W) >= 0; ``extra["attribution"]`` (N, C, H, W) is the mean gradient, signed.

@@ -14,7 +14,7 @@ from ...inputs.images import ImageInput
 from ..common.checks import completeness
 from ..common.job import Job, State, joined, split
 from ..common.passes import SCORES
-from .path import baseline_inputs, baseline_name
+from .baselines import baseline_inputs, baseline_name
 from .place import Place
 
 

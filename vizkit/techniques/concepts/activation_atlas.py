@@ -66,7 +66,7 @@ def activation_atlas(
         workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
             :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`vizkit.results.ActivationAtlas` with ``values`` (cells, C).

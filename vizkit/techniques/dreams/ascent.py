@@ -1,4 +1,4 @@
-"""The steps of a rendering."""
+"""One step of a rendering: transforms, the objective and its gradient, and what the optimiser makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of a rendering."""
+"""The loop around the steps of a rendering: sizes, progress, and what a stopped run needs to go on."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def activation_statistics(
         workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
             :func:`vizkit.folders.stream`. They change no number.
         fit, input_range: see :func:`vizkit.images.prepare`.
-        batch_size: images in memory at once; does not change the numbers. None fits 1 GiB.
+        batch_size: images in memory at once; does not change the numbers. None takes as many as fit.
 
     Returns:
         :class:`ActivationStatistics` with ``values`` (layers, 4).

@@ -52,7 +52,7 @@ def embed(
         workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
             :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`Embedding` with ``values`` (N, 2).

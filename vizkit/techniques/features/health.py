@@ -51,7 +51,7 @@ def health(
         workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
             :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None fits 1 GiB. Memory does not depend on the number of images.
+        batch_size: images in one pass; None takes as many as fit. Memory does not depend on the number of images.
 
     Returns:
         :class:`Health` with ``values`` (layers, 5).

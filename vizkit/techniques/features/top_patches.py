@@ -59,7 +59,7 @@ def top_patches(
         workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
             :func:`vizkit.folders.stream`. They change no number.
         input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None fits 1 GiB.
+        batch_size: images in one pass; None takes as many as fit.
 
     Returns:
         :class:`TopPatches` with ``values`` (R, k), a row for each unit in the order of ``layer`` and ``unit``. Images

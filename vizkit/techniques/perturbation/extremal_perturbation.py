@@ -49,7 +49,7 @@ def extremal_perturbation(
         cell: pixels of a cell's side; None is 1/32 of the shorter side (7 of 224).
         sigma: radius of the disks in pixels; None is three cells.
         jitter: mirror the picture left to right at every other step, so that the mask suits both.
-        batch_size: masks that are sought together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: masks that are sought together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -35,7 +35,7 @@ def feature_ablation(
             (H, W) or (N, H, W).
         baseline: what a feature is replaced by: "black", "mean", "blurred", or "segment" (its own mean colour).
         output: "logit" or "probability".
-        batch_size: features scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: features scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -43,7 +43,7 @@ def feature_permutation(
             (H, W) or (N, H, W). A feature takes over the same pixels of the other picture.
         output: "logit" or "probability".
         seed: of the orders; that of a feature depends on the seed, its number and the number of pictures alone.
-        batch_size: features scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: features scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -42,7 +42,7 @@ def hsic(
         baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
         output: "logit" or "probability".
         seed: of the masks; mask i depends on the seed, i and the number of features alone.
-        batch_size: masks scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

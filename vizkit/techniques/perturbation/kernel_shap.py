@@ -42,7 +42,7 @@ def kernel_shap(
         baseline: what switched-off superpixels show: "black", "mean", "blurred", or "segment" (their mean colour).
         output: "logit" or "probability".
         seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
-        batch_size: samples scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: samples scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -49,7 +49,7 @@ def lime(
             or "blurred".
         output: "probability" or "logit"; None is the authors' probability, and the logit when a target is "all".
         seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
-        batch_size: samples scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: samples scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

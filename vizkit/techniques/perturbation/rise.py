@@ -43,7 +43,7 @@ def rise(
         baseline: "mean" (the paper's), "black" or "blurred", see :func:`vizkit.references.reference`.
         output: "probability" or "logit"; None is the paper's probability, and the logit when a target is "all".
         seed: of the masks; mask i depends on the seed and i alone.
-        batch_size: masks scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -48,7 +48,7 @@ def shapley_sampling(
         baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
         output: "logit" or "probability".
         seed: of the orders; order i depends on the seed, i and the number of features alone.
-        batch_size: subsets scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: subsets scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -41,7 +41,7 @@ def sobol(
         baseline: what a feature fades to: "black", "mean", "blurred", or "segment" (its own mean colour).
         output: "logit" or "probability".
         seed: of the designs' scrambling; the same designs serve every image of as many features.
-        batch_size: masks scored together; bounds memory, does not change the map. None fits 1 GiB.
+        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
 from ...contract.errors import unknown
-from ..attribution.path import baseline_inputs, baseline_name
+from ..attribution.baselines import baseline_inputs, baseline_name
 from ..attribution.place import Place, total
 from ..attribution.ways import reported
 from ..common.checks import completeness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..attribution.path import baseline_inputs
+from ..attribution.baselines import baseline_inputs
 from ..attribution.ways import chosen_baselines, named
 from ..common.method import Attribution, ImageInput, Job, Model, Target, held
 from .deeplift import mean_of
