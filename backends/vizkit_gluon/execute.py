@@ -19,7 +19,7 @@ from vizkit.contract.rules import pulls
 from .operations import describe
 from .ops import GluonOps, first_line
 from .prepare import Folds
-from .rules import GluonEvaluated, Ruled, adjoint
+from .rules import GluonEvaluated, adjoint, ruled
 from .trace import NORMS, Entry, Graph, Node
 
 NDArray = Any
@@ -108,7 +108,7 @@ class Following:
             self._noted.append(done)
             return [done.output]
         self._ops.ruled = True
-        return [Ruled(done, rule)(*(inputs[k] for k in data))]
+        return [ruled(done, rule, [inputs[k] for k in data])]
 
     def forget(self, i: int) -> None:
         """The result of a node is no longer what its operator gave."""

@@ -105,22 +105,38 @@ class GluonEvaluated(Evaluated):
 
 
 class Ruled(autograd.Function):
-    """What was computed; backward the rule."""
+    """What was computed; backward what the rule hands to one of the inputs.
 
-    def __init__(self, done: GluonEvaluated, rule: Rule) -> None:
+    Of an operator that reads several, each has a function of its own, and those after the first add zeros to what was
+    computed: MXNet 1.9.1 leaves all that a function hands back after an input of which no gradient is asked, so that
+    the next one would get whatever lies in memory.
+    """
+
+    def __init__(self, done: GluonEvaluated, back: Callable[[NDArray], Sequence[NDArray]], place: int) -> None:
         super().__init__()
-        self.done, self.rule = done, rule
+        self.done, self.back, self.place = done, back, place
 
-    def forward(self, *_inputs: NDArray) -> NDArray:
-        return self.done.output
+    def forward(self, _input: NDArray) -> NDArray:
+        return self.done.output if self.place == 0 else nd.zeros_like(self.done.output)
 
-    def backward(self, gradient: NDArray) -> Any:
-        """Waits for what it computes: MXNet 1.9.1 takes back the memory of what backward is given as soon as it
-        returns, while the operators called there may still have to read it: seen as float32 maps that were wrong by up
-        to 0.3 %, or NaN, differently in every run."""
-        found = [one.copy() if one is gradient else one for one in self.rule(self.done, gradient)]
-        source = self.done.source
-        left = [] if source is None or source.left is None else [source.left]
-        for one in (*found, *left):
-            one.wait_to_read()
-        return found[0] if len(found) == 1 else tuple(found)
+    def backward(self, gradient: NDArray) -> NDArray:
+        return self.back(gradient)[self.place]
+
+
+def ruled(done: GluonEvaluated, rule: Rule, inputs: Sequence[NDArray]) -> NDArray:
+    """What was computed of these inputs, whose gradients are what the rule makes of that of the result."""
+    found: list[NDArray] = []
+
+    def back(gradient: NDArray) -> list[NDArray]:
+        """Asked once, and it waits for what it computes: MXNet 1.9.1 takes back the memory of what backward is given as
+        soon as it returns, while the operators called there may still have to read it: seen as float32 maps that were
+        wrong by up to 0.3 %, or NaN, differently in every run."""
+        if not found:
+            found.extend(one.copy() if one is gradient else one for one in rule(done, gradient))
+            left = [] if done.source is None or done.source.left is None else [done.source.left]
+            for one in (*found, *left):
+                one.wait_to_read()
+        return found
+
+    parts = [Ruled(done, back, place)(one) for place, one in enumerate(inputs)]
+    return sum(parts[1:], parts[0])

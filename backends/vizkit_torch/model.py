@@ -247,8 +247,9 @@ class TorchModel(Model):
             try:
                 # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
                 order = torch.channels_last
-                # By its gradient the rules know what depends on the picture.
-                begin = x if mode.noted is None else x.detach().requires_grad_()
+                # By its gradient the rules know what depends on the picture, also where only a layer's is asked for.
+                unmarked = mode.noted is not None or (mode.rules is not None and not x.requires_grad)
+                begin = x.detach().requires_grad_() if unmarked else x
                 given = begin.to(torch.bfloat16, copy=True, memory_format=order) if lowered else begin.clone()
                 output = self._caller.run(given)
             except _Stop:

@@ -51,7 +51,10 @@ class Side(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         y = self.conv(x)
         self.side(y)
-        return self.last(F.relu(F.broadcast_add(y, F.sum(x, axis=1, keepdims=True))))
+        around = F.sum(
+            x, axis=1, keepdims=True
+        )  # first, after which MXNet's functions hand back nothing where none is asked of it
+        return self.last(F.relu(F.broadcast_add(around, y)))
 
 
 class GluonKit(Kit):

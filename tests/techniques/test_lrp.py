@@ -180,6 +180,21 @@ def test_parts_of_units_add_up(name: str, rng: np.random.Generator) -> None:
         vizkit.crp(model, x, layer=layer, units=8)
 
 
+def test_relevance_at_a_layer_that_a_path_goes_around(name: str) -> None:
+    """Of what is added beside the layer, each part has its share; by hand, and whatever else is differentiated."""
+    layers = case([("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 72, 4)]).parts
+    model = vizkit.wrap(kit_of(name).side(), input_size=6, mean=(0.0,) * 3, std=(1.0,) * 3)
+    x = np.random.default_rng(3).normal(size=(2, 3, 6, 6))
+    found = vizkit.crp(model, list(x), target=1, layer="conv", rules="epsilon")
+    kept = model.forward(model.ops.asarray(x), ("conv", "output"))
+    y, out = (model.ops.numpy(kept[key]) for key in ("conv", "output"))
+    weight = layers[-1].arrays["weight"][1].reshape(1, *y.shape[1:])
+    whole = y + x.sum(axis=1, keepdims=True)
+    share = up(whole) * weight * (out[:, 1] / (out[:, 1] + np.where(out[:, 1] >= 0, EPS, -EPS)))[:, None, None, None]
+    expected = share * y / (whole + np.where(whole >= 0, EPS, -EPS))
+    np.testing.assert_allclose(found.extra["relevance"], expected.sum(axis=(2, 3)), rtol=1e-10)
+
+
 @quiet
 def test_reference_pictures_by_relevance(name: str, rng: np.random.Generator) -> None:
     """With an epsilon of a millionth, relevance at a layer is activation times gradient."""
