@@ -67,6 +67,7 @@ def kernel() -> Iterator[KernelManager]:
 
     client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3")  # type: ignore[no-untyped-call]
     with client.setup_kernel():
+        assert client.km is not None
         yield client.km
 
 
@@ -93,7 +94,8 @@ def executed(path: Path, shared: KernelManager | None = None) -> NotebookNode:
         )
         client.execute()
         if shared is not None:
-            client.kc.stop_channels()
+            if client.kc is not None:
+                client.kc.stop_channels()
             del book.cells[0]
     return book
 

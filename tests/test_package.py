@@ -73,7 +73,8 @@ def torch_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     code = START % HEAVY + "import vizkit; tell(*set(sys.modules) - before)\n"
     code += "import vizkit.cli, vizkit_torch, vizkit_gluon; vizkit.backend.registered(); tell(*imported())\n"
     code += "command('models'); command('backends'); command('predict', '-m', 'shapes', '-b', 'torch')\n"
-    code += "vizkit.load('squeezenet1_1', backend='torch', weights='random:0'); tell('torch._dynamo' in sys.modules, *imported())\n"
+    code += "vizkit.load('squeezenet1_1', backend='torch', weights='random:0')\n"
+    code += "tell('torch._dynamo' in sys.modules, *imported())\n"
     for technique in ("saliency", "gradcam"):
         code += f"command({technique!r}, '-m', 'shapes', '-b', 'torch', '-o', {str(folder / 'x.png')!r})\n"
     return python(code + "threads('torch', 'gluon')\n" * ("gluon" in INSTALLED))
