@@ -13,7 +13,8 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from PIL import Image, PngImagePlugin
 from vizkit.support.files import replacing
 
 if TYPE_CHECKING:
+    from jupyter_client.manager import KernelManager
     from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parents[1] / "vizkit" / "docs" / "pages" / "notebooks"
@@ -31,7 +33,21 @@ TIMEOUT = 300
 """Seconds that one cell may take."""
 LEVELS = 24
 """Of red, green and blue in stored pictures: few enough to compress well, too many to be seen."""
+REDUCED = np.round(np.round(np.arange(256) / 255 * (LEVELS - 1)) * (255 / (LEVELS - 1))).astype(np.uint8)
+"""What becomes of each value of a colour."""
 NEEDED = "pip install nbclient nbformat ipykernel"
+CLEARED = """
+def clear(folder):
+    import builtins, os, warnings
+
+    os.chdir(folder)
+    get_ipython().reset()
+    warnings.filters[:] = vars(builtins).setdefault("filters of the start", list(warnings.filters))
+
+
+clear({folder!r})
+"""
+"""Runs before a notebook in a kernel that has run others: no name of theirs is left, nor what they ignored."""
 
 
 def paths(names: Sequence[str] = ()) -> list[Path]:
@@ -43,8 +59,20 @@ def paths(names: Sequence[str] = ()) -> list[Path]:
     return [known[name] for name in names or known]
 
 
-def executed(path: Path) -> NotebookNode:
-    """The notebook after a run in a fresh kernel and an empty temporary folder, tidied.
+@contextmanager
+def kernel() -> Iterator[KernelManager]:
+    """A kernel for several notebooks, which imports the frameworks once for all of them."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3")  # type: ignore[no-untyped-call]
+    with client.setup_kernel():
+        assert client.km is not None
+        yield client.km
+
+
+def executed(path: Path, shared: KernelManager | None = None) -> NotebookNode:
+    """The notebook after a run in an empty temporary folder, in a fresh kernel or in a :func:`kernel`, cleared.
 
     Raises nbclient.exceptions.CellExecutionError at the first cell that fails.
     """
@@ -53,14 +81,23 @@ def executed(path: Path) -> NotebookNode:
 
     book: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
+        if shared is not None:
+            first = nbformat.v4.new_code_cell(CLEARED.format(folder=folder))  # type: ignore[no-untyped-call]
+            book.cells.insert(0, first)
+        client = NotebookClient(
             book,
+            km=shared,
             timeout=TIMEOUT,
             kernel_name="python3",
             record_timing=False,
             resources={"metadata": {"path": folder}},
-        ).execute()
-    return tidied(book)
+        )
+        client.execute()
+        if shared is not None:
+            if client.kc is not None:
+                client.kc.stop_channels()
+            del book.cells[0]
+    return book
 
 
 def tidied(book: NotebookNode) -> NotebookNode:
@@ -102,11 +139,12 @@ def reduced(png: bytes) -> bytes:
         for name, text in picture.info.items():
             if isinstance(name, str) and isinstance(text, str):
                 said.add_text(name, text)
-        pixels = np.asarray(picture.convert("RGB")) / 255
-    top = LEVELS - 1
-    few = Image.fromarray(np.round(np.round(pixels * top) * (255 / top)).astype(np.uint8))
+        pixels = np.asarray(picture.convert("RGB"))
+        few = REDUCED[pixels]
+        if picture.mode == "RGB" and np.array_equal(few, pixels):  # it has been here before
+            return png
     stream = io.BytesIO()
-    few.save(stream, format="PNG", pnginfo=said, optimize=True)
+    Image.fromarray(few).save(stream, format="PNG", pnginfo=said, optimize=True)
     return stream.getvalue()
 
 
@@ -145,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{path.stem}: FAILED\n{error}")
             continue
         if not given.check:
-            write(path, book)
+            write(path, tidied(book))
         print(f"{path.stem}: {time.monotonic() - began:.0f} s")
     if failed:
         print(f"Failed: {', '.join(failed)}.")

@@ -73,6 +73,8 @@ def torch_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     code = START % HEAVY + "import vizkit; tell(*set(sys.modules) - before)\n"
     code += "import vizkit.cli, vizkit_torch, vizkit_gluon; vizkit.backend.registered(); tell(*imported())\n"
     code += "command('models'); command('backends'); command('predict', '-m', 'shapes', '-b', 'torch')\n"
+    code += "vizkit.load('squeezenet1_1', backend='torch', weights='random:0')\n"
+    code += "tell('torch._dynamo' in sys.modules, *imported())\n"
     for technique in ("saliency", "gradcam"):
         code += f"command({technique!r}, '-m', 'shapes', '-b', 'torch', '-o', {str(folder / 'x.png')!r})\n"
     return python(code + "threads('torch', 'gluon')\n" * ("gluon" in INSTALLED))
@@ -105,9 +107,44 @@ def test_importing_vizkit_imports_no_framework(torch_first: list[Any]) -> None:
 
 def test_a_command_imports_what_it_needs(torch_first: list[Any], gluon_first: list[Any]) -> None:
     """Torchvision takes as long as PyTorch, and MXNet too: who asks for none of them does not wait for them."""
-    lists, predict, drawn = [0, []], [0, ["torch"]], [0, ["matplotlib", "torch"]]
-    assert torch_first[2:7] == [lists, lists, predict, drawn, drawn]
+    lists, predict, drawn = [0, []], [0, ["torch"]], [0, ["matplotlib", "torch", "torchvision"]]
+    assert torch_first[2:5] == [lists, lists, predict]
+    assert torch_first[6:8] == [drawn, drawn]
     assert gluon_first[0] == [0, ["matplotlib", "mxnet"]]
+
+
+def test_a_network_of_torchvision_needs_no_compiler(torch_first: list[Any]) -> None:
+    """PyTorch's compiler takes as long as PyTorch; neither torchvision nor a network without values waits for it."""
+    assert torch_first[5] == [False, "torch", "torchvision"]
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="torch is not installed")
+@pytest.mark.parametrize("wanted", ["is_compile_supported", "counters"])
+def test_a_compiler_that_was_left_out_answers_when_asked(
+    wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torchvision asks it is handed on later; who wants more of it at once gets it itself."""
+    from vizkit_torch import start
+
+    package = tmp_path / "compiling"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "utils.py").write_text("def is_compile_supported(device): return device == 'cpu'\ncounters = [3]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(start, "COMPILER", "compiling.utils")
+    try:
+        with start.without_compiler():
+            found = getattr(importlib.import_module("compiling.utils"), wanted)
+            assert ("compiling" in sys.modules) == (wanted == "counters")
+        assert ("compiling.utils" in sys.modules) == (wanted == "counters")
+        if wanted == "counters":
+            assert found is importlib.import_module("compiling.utils").counters
+        else:
+            assert (found("cpu"), found("another")) == (True, False)
+            assert found("cpu") == importlib.import_module("compiling.utils").is_compile_supported("cpu")
+    finally:
+        for name in ("compiling.utils", "compiling"):
+            sys.modules.pop(name, None)
 
 
 def test_numpy_is_left_as_it_was(gluon_first: list[Any]) -> None:

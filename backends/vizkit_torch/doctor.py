@@ -86,7 +86,7 @@ def obvious(network: nn.Module, device: str, dtype: str) -> Run:
         weight = torch.tensor(cotangent, device=device, dtype=DTYPES[dtype])
         with torch.enable_grad():
             y = network(image.clone())  # a copy, since a leaf may not be written to by an in-place ReLU
-            y.backward(weight)
+            (y * weight).sum().backward()  # backward(weight) gives the same, and imports SymPy first
         gradient = image.grad
         if gradient is None:
             raise RuntimeError("backward() left no gradient at the input")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from importlib import metadata, util
 from pathlib import Path
-from types import ModuleType
 
 from vizkit.zoo.catalog import CATALOG
+
+from .start import torchvision
 
 VERSION = re.compile(r"^__version__ = ['\"](.+)['\"]", re.MULTILINE)
 """In their own files, with the build that a distribution's metadata leave out."""
@@ -26,11 +26,6 @@ def versions() -> dict[str, str]:
         )
         found[name] = next(iter(VERSION.findall(text)), "") or metadata.version(name)
     return found
-
-
-def torchvision() -> ModuleType:
-    """Imported where a network of it is built: it takes as long as PyTorch itself."""
-    return importlib.import_module("torchvision")
 
 
 def classifiers() -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from vizkit.contract.backend import AS_GIVEN, PLAIN, Call, Weights
 from vizkit.contract.errors import DeviceError, SettingError, unknown
@@ -18,12 +19,13 @@ from vizkit.zoo import weights as zoo
 from vizkit.zoo.catalog import CATALOG
 
 from . import timm
-from .listing import names, torchvision
+from .listing import names
 from .model import TorchModel
 from .modules import obtain
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
+from .start import torchvision
 
 
 def check_device(device: str) -> str:
@@ -45,6 +47,20 @@ def check_device(device: str) -> str:
     return f"cuda:{wanted.index or 0}"
 
 
+FILLS = (torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+
+
+class Unfilled(TorchFunctionMode):
+    """Within the block no random number fills a parameter: without values to fill, PyTorch would import its compiler
+    for that, which takes as long as importing PyTorch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
     """An untrained network; canonical ones without initial values, since every parameter is about to be given."""
     options: dict[str, Any] = {}
@@ -53,7 +69,10 @@ def build(name: str, found: zoo.Parameters | None = None) -> nn.Module:
         options = {"aux_logits": False, "init_weights": False, "transform_input": transform}
     if found is not None and found.classes is not None:
         options["num_classes"] = found.classes
-    with torch.device("meta") if name in CATALOG else nullcontext():
+    with ExitStack() as blocks:
+        if name in CATALOG:
+            blocks.enter_context(torch.device("meta"))
+            blocks.enter_context(Unfilled())
         if name == "shapes":
             return ShapesNet()
         network: nn.Module = torchvision().models.get_model(name, weights=None, **options)

@@ -6,6 +6,11 @@ import base64
 import io
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,23 @@ def path(request: pytest.FixtureRequest) -> Path:
     return notebooks.FOLDER / f"{request.param}.ipynb"
 
 
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernel's own folder of temporary files."""
+    return tmp_path_factory.mktemp("kernel")
+
+
+@pytest.fixture(scope="module")
+def kernel(left: Path) -> Iterator[Any]:
+    """One for all, cleared before each notebook, since each would import both frameworks anew."""
+    with ExitStack() as blocks:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", str(left))
+            patch.setenv("OMP_NUM_THREADS", "1")  # more would wait for the other process of the tests
+            started = blocks.enter_context(notebooks.kernel())
+        yield started
+
+
 def stored(path: Path) -> Any:
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
@@ -54,20 +76,27 @@ def test_these_are_all() -> None:
         notebooks.paths(["homewrok"])
 
 
-def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_they_name_is_there() -> None:
+    """With vizkit alone imported, as in a kernel of its own: no notebook lives on what another has imported."""
+    sources = [cell.source for path in notebooks.paths() for cell in stored(path).cells if cell.cell_type == "code"]
+    named = sorted({name for source in sources for name in re.findall(r"(?<![\w.])vizkit\.([\w.]*\w)", source)})
+    assert len(named) > 20
+    code = f"import operator, vizkit\noperator.attrgetter(*{named})(vizkit)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_runs(path: Path, kernel: Any, left: Path) -> None:
     """Its asserts hold, it shows as many pictures as are stored, warns of nothing and leaves no file."""
     if not BOTH and path.stem not in ONE_BACKEND:
         pytest.skip(f"compares both backends; installed here: {INSTALLED}")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # more would wait for the other process of the tests
-    monkeypatch.setattr("tempfile.tempdir", None)
     before = path.read_bytes()
-    book = notebooks.executed(path)
+    book = notebooks.executed(path, kernel)
     assert sum("assert " in cell.source for cell in book.cells if cell.cell_type == "code") >= 3
     assert len(pictures(book)) == len(pictures(stored(path)))
     assert not [one.text for one in outputs(book) if one.get("name") == "stderr"]
     assert path.read_bytes() == before
-    assert not [one for one in tmp_path.rglob("*") if one.suffix in (".png", ".npz", ".safetensors", ".params", ".pth")]
+    assert not [one for one in left.rglob("*") if one.suffix in (".png", ".npz", ".safetensors", ".params", ".pth")]
 
 
 def test_what_is_stored_is_fit_to_be_read(path: Path) -> None:
@@ -107,20 +136,24 @@ def test_it_is_tidy(path: Path) -> None:
 
 
 def test_a_failing_notebook_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kernel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Checked in the kernel of the others, which leave it no name; then written from one of its own."""
     book = nbformat.v4.new_notebook()
-    book.cells = [nbformat.v4.new_code_cell("print('one', end=' ')\nprint('two')")]
+    book.cells = [nbformat.v4.new_code_cell("print('one', end=' ')\nprint('two')\nmine = 3")]
     good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
     nbformat.write(book, good)
-    book.cells.append(nbformat.v4.new_code_cell("assert 1 + 1 == 3"))
+    book.cells = [nbformat.v4.new_code_cell("assert 1 + 1 == 2"), nbformat.v4.new_code_cell("mine + 1")]
     nbformat.write(book, bad)
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
     before = good.read_bytes(), bad.read_bytes()
-    assert notebooks.main(["--check"]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(notebooks, "executed", partial(notebooks.executed, shared=kernel))
+        assert notebooks.main(["--check", "good", "bad"]) == 1
     said = capsys.readouterr().out
     assert "good: " in said
     assert "bad: FAILED" in said
+    assert "name 'mine' is not defined" in said
     assert "Failed: bad." in said
     assert (good.read_bytes(), bad.read_bytes()) == before
     assert notebooks.main(["good"]) == 0

@@ -77,7 +77,7 @@ def concept_bank(
 
     Example:
         >>> import vizkit
-        >>> model, drawn = vizkit.load("shapes"), vizkit.zoo.shapes.sample(24, seed=3)
+        >>> model, drawn = vizkit.load("shapes"), vizkit.zoo.shapes.sample(12, seed=3)
         >>> found = vizkit.concept_bank(model, drawn.images, "features.16", target="ring", concepts=3, designs=2)
         >>> found.values.shape, found.crops.shape
         ((3, 64), (3, 8, 29, 29, 3))

@@ -46,7 +46,7 @@ def concept_maps(
 
     Example:
         >>> import vizkit
-        >>> model, drawn = vizkit.load("shapes"), vizkit.zoo.shapes.sample(24, seed=3)
+        >>> model, drawn = vizkit.load("shapes"), vizkit.zoo.shapes.sample(12, seed=3)
         >>> bank = vizkit.concept_bank(model, drawn.images, "features.16", target="ring", concepts=3, designs=2)
         >>> vizkit.concept_maps(model, bank, drawn.images[:2]).values.shape
         (2, 3, 96, 96)
