@@ -86,7 +86,10 @@ def gluon_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     out = str(tmp_path_factory.mktemp("gluon") / "x.png")
     code = START % HEAVY + f"command('saliency', '-m', 'shapes', '-b', 'gluon', '-o', {out!r})\n"
     code += "tell(alias == ('bool' in vars(np)), os.environ.get('OMP_NUM_THREADS'))\n"
-    return python(code + "threads('gluon', 'torch')\n" * ("torch" in INSTALLED))
+    code += "threads('gluon', 'torch')\n" * ("torch" in INSTALLED)
+    code += "from mxnet import test_utils\nfrom mxnet.contrib import quantization\nhalves = [0.5, 0.5]\n"
+    code += "tell('scipy' in sys.modules, quantization.stats.entropy(halves), test_utils.ss.entropy(halves))\n"
+    return python(code)
 
 
 def test_importing_vizkit_imports_little(torch_first: list[Any]) -> None:
