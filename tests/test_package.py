@@ -88,7 +88,12 @@ def gluon_first(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     out = str(tmp_path_factory.mktemp("gluon") / "x.png")
     code = START % HEAVY + f"command('saliency', '-m', 'shapes', '-b', 'gluon', '-o', {out!r})\n"
     code += "tell(alias == ('bool' in vars(np)), os.environ.get('OMP_NUM_THREADS'))\n"
-    return python(code + "threads('gluon', 'torch')\n" * ("torch" in INSTALLED))
+    code += "threads('gluon', 'torch')\n" * ("torch" in INSTALLED)
+    code += "from mxnet import test_utils\nfrom mxnet.contrib import quantization\nhalves = [0.5, 0.5]\n"
+    code += "import mxnet\nfrom scipy import sparse\nimported = 'scipy.stats' in sys.modules\n"
+    code += "dense = mxnet.nd.array(sparse.csr_matrix([[0, 2.0]])).asnumpy().tolist()\n"
+    code += "tell(imported, dense, quantization.stats.entropy(halves), test_utils.ss.entropy(halves))\n"
+    return python(code)
 
 
 def test_importing_vizkit_imports_little(torch_first: list[Any]) -> None:
@@ -147,6 +152,14 @@ def test_a_compiler_that_was_left_out_answers_when_asked(
             sys.modules.pop(name, None)
 
 
+def test_mxnet_gets_scipy_once_it_asks(gluon_first: list[Any]) -> None:
+    """Its statistics, which take as long to import as all of MXNet; its sparse arrays are known from the start."""
+    imported, dense, *entropies = gluon_first[-1]
+    assert not imported
+    assert dense == [[0.0, 2.0]]
+    assert entropies == pytest.approx([np.log(2)] * 2)
+
+
 def test_numpy_is_left_as_it_was(gluon_first: list[Any]) -> None:
     """And the environment, though MXNet is given its threads by it."""
     assert gluon_first[1] == [True, None]
@@ -155,7 +168,7 @@ def test_numpy_is_left_as_it_was(gluon_first: list[Any]) -> None:
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="needs two frameworks in one process")
 @pytest.mark.parametrize("order", ["torch_first", "gluon_first"])
 def test_starting_one_framework_leaves_the_others_threads(order: str, request: pytest.FixtureRequest) -> None:
-    before, after, second, cpus = request.getfixturevalue(order)[-1]
+    before, after, second, cpus = next(told for told in request.getfixturevalue(order) if len(told) == 4)
     assert before == after
     assert second in (cpus, before)
 

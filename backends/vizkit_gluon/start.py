@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import importlib.util
 import os
 import sys
 import warnings
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,17 +39,25 @@ def with_bool() -> Iterator[None]:
 class Finder(MetaPathFinder):
     """Lets whoever has imported vizkit import MXNet under newer NumPy, too: to build a network, say.
 
-    Where vizkit imports it itself, scikit-learn is hidden from it, which would bring pandas along and take a fifth of
-    the time, for a base class of MXNet's ``FeedForward`` of long ago.
+    Where vizkit imports it itself, scikit-learn and SciPy's statistics are hidden from it, which take half of the time:
+    the one, which would bring pandas along, for a base class of MXNet's ``FeedForward`` of long ago; the other for two
+    functions, which get them later, by :class:`Late`.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name == "sklearn" and _ours.get():
-            raise ModuleNotFoundError("MXNet goes without scikit-learn", name=name)
+        if name in ("sklearn", "scipy.stats") and _ours.get():
+            raise ModuleNotFoundError("MXNet goes without it while vizkit imports it", name=name)
         found = PathFinder.find_spec(name, path, target) if name == "mxnet" else None
         if found is not None and found.loader is not None:
             found.loader.exec_module = with_bool()(found.loader.exec_module)  # type: ignore[method-assign]
         return found
+
+
+class Late(ModuleType):
+    """Stands for the module of its name, which is imported once something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 def install() -> None:
@@ -70,18 +81,24 @@ def import_mxnet(count: int, asked: bool) -> None:
         count = int(given)
     os.environ["OMP_NUM_THREADS"] = str(count)
     install()
-    ours = _ours.set(True)
+    ours, collects = _ours.set(True), gc.isenabled()
+    gc.disable()  # it would look again and again at the functions of a thousand operators, none of which goes away
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("mxnet")
     finally:
         _ours.reset(ours)
+        if collects:
+            gc.enable()
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
     _threads.append(count)
+    if importlib.util.find_spec("scipy") is not None:
+        for module, name in (("mxnet.contrib.quantization", "stats"), ("mxnet.test_utils", "ss")):
+            setattr(sys.modules[module], name, Late("scipy.stats"))
 
 
 def threads() -> int:

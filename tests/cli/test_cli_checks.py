@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.main import get_command
 
 from vizkit import cli, results
+from vizkit.parametrisations import Fourier
 from vizkit.zoo import shapes
 
 ALL = set(get_command(cli.app).commands)
@@ -208,6 +210,7 @@ def test_the_line_makes_the_picture_again(
     arguments: tuple[str, ...], capsys: Any, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vizkit.reports.unit.build.STEPS", 4)
+    monkeypatch.setattr("vizkit.reports.unit.build.Fourier", partial(Fourier, 64))
     folder_of(6)
     Image.fromarray(shapes.sample(1, seed=5).images[0]).save("my photo.png")
     out = ["--out", "made.png"] if arguments[0] in DRAWS else ["--out", "made"]

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import call
 from kits import toy
 from PIL import Image
+from shard_tasks import LAYER, Several, dying
 
 import vizkit
 from vizkit import folders
 from vizkit.errors import DivergedError
-from vizkit.techniques.features.best import Best
-from vizkit.techniques.features.pooled import Features
-from vizkit.techniques.features.tally import Tallies
-from vizkit.techniques.units.histogram import Histogram
 from vizkit.zoo import shapes
 
 COUNT = 70
 """Pictures: shards of 32, 32 and 6."""
-LAYER = "1"
 
 
 @pytest.fixture(scope="module")
@@ -57,49 +51,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         layers = [("conv", {"padding": 1}), ("relu", {}), ("flatten", {})]
         native = importlib.import_module("tinynet").Network(layers, arrays)
         yield vizkit.wrap(native, input_size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
-
-
-class Several:
-    """Every reader at once."""
-
-    grows = True
-
-    def __init__(self, units: int) -> None:
-        self.units = units
-        self.readers: dict[str, Any] = {
-            "counts": Tallies({LAYER: units}),
-            "best": Best({LAYER: range(units)}, 4, "float64"),
-            "histogram": Histogram(LAYER, 3),
-            "features": Features(LAYER, "mean"),
-        }
-
-    def fresh(self) -> Several:
-        return Several(self.units)
-
-    def take(self, places: Sequence[int], batch: Any, activations: Mapping[str, Any]) -> None:
-        for one in self.readers.values():
-            one.take(places, batch, activations)
-
-    def state(self) -> dict[str, Any]:
-        return {f"{name} {key}": value for name, one in self.readers.items() for key, value in one.state().items()}
-
-    def merge(self, part: Mapping[str, Any]) -> None:
-        for name, one in self.readers.items():
-            one.merge({key.split(" ", 1)[1]: part[key] for key in part if key.startswith(name + " ")})
-
-
-def dying(model: Any, mark: str, process: int) -> Callable[[Any], Any]:
-    """A forward pass; the worker that is first to have seen 20 pictures of a shard is killed."""
-    seen = []
-
-    def look(x: Any) -> Any:
-        seen.append(len(x))
-        if os.getpid() != process and sum(seen) > 20 and not Path(mark).exists():
-            Path(mark).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return model.forward(x, (LAYER,))
-
-    return look
 
 
 def run(model: Any, root: Path, mark: Path, **options: Any) -> tuple[dict[str, Any], Any]:
@@ -147,22 +98,6 @@ def test_a_cluster_gives_the_same_bits_though_a_worker_is_killed(
         there = run(small, root, tmp_path / "mark", scheduler=cluster.scheduler_address)
     assert (tmp_path / "mark").exists(), "nobody was killed"
     same(here, there)
-
-
-def test_commands_say_the_same_with_workers(name: str, root: Path, tmp_path: Path, capsys: Any) -> None:
-    """And a worker's sums are those of this process bit for bit, whichever framework it has."""
-
-    def table(state: str, *more: str) -> tuple[list[str], bytes]:
-        given = ["shapes", "--images", str(root), "--layer", "features.2", "-b", name, "--dtype", "float64", *more]
-        code, out, err = call(capsys, "health", *given, "--state", str(tmp_path / state), "-o", str(tmp_path / "x.npz"))
-        assert not code, err
-        lines = [line for line in out.splitlines() if not line.startswith("wrote")]
-        return lines, (tmp_path / state / "merged.npz").read_bytes()
-
-    alone = table("alone")
-    assert any("features.2" in line for line in alone[0])
-    assert table("by one", "--workers", "1") == alone
-    assert table("by one") == alone  # nothing is left to do
 
 
 def test_a_networks_error_comes_back_from_a_worker(small: Any, root: Path) -> None:

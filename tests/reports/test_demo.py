@@ -187,7 +187,7 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     out.mkdir()
     stale = {"page": GENERATOR, "results": []}
     results.save_figure(pages_drawn.pictures(np.zeros((1, 4, 4, 3), np.uint8), [""]), out / "dreams-9.png", stale)
-    options = ("--model", "squeezenet1_1", "--weights", "random:7", "--out", str(out))
+    options = ("--model", "squeezenet1_1", "--weights", "random:7", "-b", INSTALLED[-1], "--out", str(out))
     with pytest.raises(SystemExit) as stopped:
         cli.main(("demo", str(tmp_path / "a <cat> & co.png"), *options))
     said = capsys.readouterr()
@@ -201,7 +201,7 @@ def test_a_photo_through_another_network(tmp_path: Path, monkeypatch: pytest.Mon
     assert "a &lt;cat&gt; &amp; co.png" in text
     assert "<cat>" not in text
     assert str(tmp_path) not in text
-    best = vizkit.load("squeezenet1_1", backend=sorted(INSTALLED)[-1], weights="random:7").predict(images.sample(), 2)
+    best = vizkit.load("squeezenet1_1", backend=INSTALLED[-1], weights="random:7").predict(images.sample(), 2)
     targets = page.provenance["gradcam.png"]["results"][0]["settings"]["target"]
     assert [one["index"] for one in targets] == [one.index for one in best]
 

@@ -17,6 +17,7 @@ from vizkit import cli, images, unit
 from vizkit.errors import SettingError
 from vizkit.parametrisations import Fourier
 from vizkit.reports.unit import build
+from vizkit.results.files import write_png
 from vizkit.techniques.units.histogram import BINS
 from vizkit.techniques.units.votes import DIRECT
 from vizkit.zoo import shapes
@@ -164,10 +165,7 @@ def test_the_page(name: str, tmp_path: Path, brief: None) -> None:
     for place in best.places[0]:
         assert f"image {place}" in page
     assert not re.search(r'(src|href)="(http|//)', page)
-    unit.make([model], "features.6", 7, drawn, out=out, k=4, state=tmp_path / "s")
-    (out / "mine.txt").write_text("x")
-    with pytest.raises(SettingError, match=r"mine\.txt"):
-        unit.make([model], "features.6", 7, drawn, out=out)
+    assert (tmp_path / "s" / "manifest.json").exists()
 
 
 def test_the_page_of_a_network_without_relus_shows_the_gradient(
@@ -175,11 +173,18 @@ def test_the_page_of_a_network_without_relus_shows_the_gradient(
 ) -> None:
     layers = [("conv", 3, 4, 3, 1), ("sigmoid",), ("conv", 4, 4, 3, 1), ("flatten",), ("dense", 4 * TRAPS_SIZE**2, 3)]
     model = vizkit.wrap(kit.sequential(layers), input_size=TRAPS_SIZE, mean=[0.5] * 3, std=[0.25] * 3)
-    page = unit.make([model], "2", 1, list(PIXELS), out=tmp_path / "page", k=2).read_text("utf-8")
+    out = tmp_path / "page"
+    out.mkdir()
+    write_png(np.zeros((4, 4, 3), np.uint8), out / "dream-9.png", {"page": build.GENERATOR, "results": []})
+    page = unit.make([model], "2", 1, list(PIXELS), out=out, k=2).read_text("utf-8")
+    assert not (out / "dream-9.png").exists(), "of an earlier page"
     assert "the gradient of its response; this network has no ReLU" in page
     assert "guided" not in page
     with pytest.raises(SettingError, match="guided"):
         unit.neuron_maps(model, images.prepare(PIXELS[0], model.spec), "2", 1, [(0, 0)])
+    (out / "mine.txt").write_text("x")
+    with pytest.raises(SettingError, match=r"mine\.txt"):
+        unit.make([model], "2", 1, list(PIXELS), out=out)
 
 
 @both()
@@ -194,7 +199,7 @@ def test_the_page_of_two_backends_says_how_far_they_agree(
         return maps * (1 + 1e-4) if (model.backend, rule) == ("gluon", "deconvnet") else maps
 
     monkeypatch.setattr(build, "neuron_maps", off)
-    arguments = ["unit", "shapes", "features.23", "11", "--samples", "12", "-b", "torch", "-b", "gluon"]
+    arguments = ["unit", "shapes", "features.23", "11", "--samples", "12", "-k", "3", "-b", "torch", "-b", "gluon"]
     with pytest.raises(SystemExit) as stopped:
         cli.main([*arguments, "--dtype", "float64"])
     assert not stopped.value.code

@@ -3,9 +3,6 @@ bit, in float64, whoever works and whoever dies."""
 
 from __future__ import annotations
 
-import importlib.util
-import pickle
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import call
+from lent_tasks import of_its_own, of_some
 from PIL import Image
 
 import vizkit
@@ -22,9 +20,10 @@ from vizkit import evaluate, gallery
 from vizkit.contract import backend as contract
 from vizkit.errors import SettingError
 from vizkit.evaluate import ranking
+from vizkit.inputs.folders import streaming
 from vizkit.reports.compare import cells
 from vizkit.support.crew import Team, crew
-from vizkit.support.crew.sending import DIGEST, packed
+from vizkit.support.crew.sending import packed
 from vizkit.zoo import shapes
 
 explaining = __import__("vizkit.reports.explain", fromlist=["explain"])
@@ -42,11 +41,6 @@ def two(models: dict[str, Any]) -> Iterator[Team]:
     """Two workers with all of them."""
     with crew(list(models.values()), workers=2) as team:
         yield team
-
-
-def of_some(models: Sequence[Any], task: Any, *, function: Any, which: Sequence[int]) -> Any:
-    """The function with those of a worker's networks that it is about."""
-    return function([models[k] for k in which], task)
 
 
 class Lent(Team):
@@ -76,7 +70,7 @@ def lent(two: Team, monkeypatch: pytest.MonkeyPatch) -> list[Lent]:
         asked.append(Lent([models] if not isinstance(models, Sequence) else models, two))
         yield asked[-1]
 
-    for module in (explaining, gallery, ranking):
+    for module in (explaining, gallery, ranking, streaming):
         monkeypatch.setattr(module, "crew", lending)
     monkeypatch.setattr("vizkit.support.crew.crew", lending)
     monkeypatch.setattr("vizkit.cli.pictures.crew", lending)
@@ -104,15 +98,6 @@ def test_an_explanation(models: dict[str, Any], lent: list[Lent], folder: Path) 
     assert there.provenance == here.provenance
 
 
-def of_its_own(models: Sequence[Any], task: tuple[bytes, Any]) -> tuple[Any, bool]:
-    """Logits of a network that is sent as those of a crew are, and whether starting frameworks has left scikit-learn
-    alone: neither imported, nor as if it were not there."""
-    networks, picture = task
-    (sent,) = pickle.loads(networks[DIGEST:])
-    logits = sent.build(None).logits(picture)
-    return logits, "sklearn" not in sys.modules and importlib.util.find_spec("sklearn") is not None
-
-
 def test_a_wrapped_network_is_sent_as_it_is_now(kit: Any, two: Team) -> None:
     native = kit.sequential([("conv", 3, 4, 3, 1), ("relu",), ("flatten",), ("dense", 4 * 16, 5)])
     model = vizkit.wrap(native, input_size=4, mean=(0.5,) * 3, std=(0.5,) * 3, labels=list("abcde"))
@@ -134,8 +119,8 @@ def test_a_table(name: str, models: dict[str, Any], lent: list[Lent], monkeypatc
     """More pictures than a method gets at once, and a mapping of methods that no name stands for."""
     monkeypatch.setattr(ranking, "TOGETHER", 2)
     samples = shapes.sample(3, seed=3)
-    metrics = ["relevance_mass", "deletion", "max_sensitivity", "average_drop"]
-    options: Mapping[str, Any] = {"deletion": {"steps": 2}, "max_sensitivity": {"samples": 1}}
+    metrics = ["relevance_mass", "max_sensitivity"]
+    options: Mapping[str, Any] = {"max_sensitivity": {"samples": 1}}
     methods = {"own": partial(vizkit.saliency, fit="squash"), "gradcam": vizkit.gradcam}
     here, there = (
         evaluate.rank(models[name], samples, methods, metrics=metrics, options=options, workers=workers)
@@ -170,20 +155,20 @@ def test_the_commands(
     """A folder of figures, predictions and a table, with the same bytes and words; no file says who worked."""
     monkeypatch.setattr("vizkit.cli.options.TOGETHER", 1)
     monkeypatch.setattr("vizkit.cli.pictures.PHOTOS", 1)
-    network = ["-m", "shapes", "--dtype", "float64", *(part for name in INSTALLED for part in ("-b", name))]
+    one = ["-m", "shapes", "--dtype", "float64", "-b", INSTALLED[0]]
+    every = [*one, *(part for name in INSTALLED[1:] for part in ("-b", name))]
     said: dict[str, list[str]] = {}
     for where, workers in (("here", []), ("there", ["--workers", "2"])):
         out = tmp_path / where
         out.mkdir()
         monkeypatch.chdir(out)
-        given = [*network, *workers]
         for arguments in (
-            ["explain", str(folder), "--method", "saliency", *given, "--out", "figures"],
-            ["explain", str(folder / "0.png"), "--method", "saliency", *given, "--out", "one.png"],
-            ["predict", str(folder), "--top", "2", *given, "--csv", "rows.csv"],
-            ["evaluate", str(folder), "--method", "saliency", "--metric", "average_drop", *given, "--out", "t.csv"],
+            ["explain", str(folder), "--method", "saliency", *one, "--out", "figures"],
+            ["explain", str(folder / "0.png"), "--method", "saliency", *every, "--out", "one.png"],
+            ["predict", str(folder), "--top", "2", *every, "--csv", "rows.csv"],
+            ["evaluate", str(folder), "--method", "saliency", "--metric", "average_drop", *every, "--out", "t.csv"],
         ):
-            code, text, err = call(capsys, *arguments)
+            code, text, err = call(capsys, *arguments, *workers)
             assert code == 0, err
             said.setdefault(where, []).append(text)
     assert len(lent) == 3 + len(INSTALLED)
@@ -192,12 +177,34 @@ def test_the_commands(
     assert len(read(tmp_path / "there" / "figures")) == 3
 
 
+def test_a_folders_shards(name: str, lent: list[Lent], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker's sums are those of this process bit for bit, whichever framework it has."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k, one in enumerate(shapes.sample(34, seed=6).images):  # two shards
+        Image.fromarray(one).save(photos / f"{k:02d}.png")
+
+    def table(state: str, *more: str) -> tuple[list[str], bytes]:
+        given = ["shapes", "--images", str(photos), "--layer", "features.2", "-b", name, "--dtype", "float64", *more]
+        code, out, err = call(capsys, "health", *given, "--state", str(tmp_path / state), "-o", str(tmp_path / "x.npz"))
+        assert not code, err
+        lines = [line for line in out.splitlines() if not line.startswith("wrote")]
+        return lines, (tmp_path / state / "merged.npz").read_bytes()
+
+    alone = table("alone")
+    assert any("features.2" in line for line in alone[0])
+    assert not lent
+    assert table("by two", "--workers", "2") == alone
+    assert len(lent) == 1
+    assert table("by two") == alone  # nothing is left to do
+
+
 def test_a_study(folder: Path, tmp_path: Path) -> None:
     """A real worker, with processes of its own for what it measures; what fails is told."""
     found = vizkit.compare(
         folder / "0.png",
         model="shapes",
-        backend="torch" if "torch" in INSTALLED else INSTALLED[0],
+        backend=INSTALLED[0],
         technique=["saliency", "gradcam"],
         settings={"gradcam": {"layer": "nowhere"}},
         repeats=1,

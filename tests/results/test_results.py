@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import vizkit
 from vizkit import overlay
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.images import prepare, seen_part
-from vizkit.results.files import read_provenance
+from vizkit.results.files import figure_bytes, read_provenance, save_figure
 from vizkit.zoo.spec import make_spec
 
 
@@ -97,6 +98,20 @@ def test_axes_of_ones_own(model: Any) -> None:
     with pytest.raises(SettingError, match=r"result\[0\]\.plot"):
         found.plot(three)
     assert len(found.plot()) == len(found.figure().axes)
+
+
+def test_a_figures_png_is_what_matplotlib_saves(model: Any, tmp_path: Path) -> None:
+    """Byte for byte: titles, a bar of colours, and a layout that depends on the resolution."""
+    result = vizkit.saliency(model, [np.zeros((20, 30, 3), np.uint8)] * 2, target=1)
+    inside = {"vizkit": json.dumps(result.provenance), "Software": f"vizkit {vizkit.__version__}"}
+    for dpi in (60, 150):
+        drawn = figure_bytes(result.figure(), result.provenance, dpi)
+        figure = result.figure()
+        before = figure.dpi
+        save_figure(figure, tmp_path / "ours.png", result.provenance, dpi)
+        assert figure.dpi == before
+        result.figure().savefig(tmp_path / "theirs.png", dpi=dpi, metadata=inside)
+        assert drawn == (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
 
 
 def test_a_notebook_shows_the_picture_and_one_line_says_what_it_is(model: Any) -> None:

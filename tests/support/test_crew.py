@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from crew_tasks import complains, device, maps, square, turns
 from kits import toy
 
 import vizkit
@@ -23,42 +24,12 @@ from vizkit.contract import backend as contract
 from vizkit.contract.model import Changed
 from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.support.command import COMMAND
-from vizkit.support.crew import Team, crew, working
+from vizkit.support.crew import Team, crew
 from vizkit.support.crew.processes import Processes
 from vizkit.support.crew.sending import packed
-from vizkit.techniques.common.checks import warn
 from vizkit.zoo.loading import Loaded
 
 TASKS = {f"task {k}": k for k in range(7)}
-
-
-def maps(models: Sequence[Any], seed: int) -> Any:
-    """A map of a drawn picture."""
-    return vizkit.saliency(models[0], vizkit.images.noise(0, 255, size=toy.SIDE, seed=seed)).values
-
-
-def square(models: Sequence[Any], task: int, *, folder: str = "", dies: Sequence[int] = (), times: int = 1) -> int:
-    """The task squared; the worker is killed at some tasks, so many times."""
-    for k in range(times if task in dies else 0):
-        mark = Path(folder) / f"{task}-{k}"
-        if not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    return task * task
-
-
-def complains(models: Sequence[Any], task: int) -> str | None:
-    """A warning, and from the second task on an error of vizkit's."""
-    warn(f"flat {COMMAND.get()}")
-    if task:
-        raise ImageError(f"picture {task} cannot be read")
-    return COMMAND.get()
-
-
-def turns(models: Sequence[Any], task: int) -> int:
-    """Early tasks take longest."""
-    time.sleep(0.4 if task == 0 else 0)
-    return task
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +94,6 @@ def test_errors_and_warnings_come_back_as_themselves(pair: Team) -> None:
             list(pair.run(complains, {"a": 4}))
     finally:
         COMMAND.reset(running)
-
-
-def device(models: Sequence[Any], task: int) -> tuple[int, str]:
-    """The worker and its device."""
-    time.sleep(0.2)
-    return os.getpid(), working._place["device"]
 
 
 def test_one_gpu_each_in_turn(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,21 @@ def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int 
     if target.suffix not in FIGURE_SUFFIXES:
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
     with replacing(target) as temporary:
-        figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
+        if target.suffix == ".png":
+            _draw_png(figure, temporary, made, dpi)
+        else:
+            figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
+
+
+def _draw_png(figure: Figure, target: Path | IO[bytes], made: Mapping[str, Any], dpi: int) -> None:
+    """What ``figure.savefig`` would write, which draws twice, the first time only to lay the figure out."""
+    canvas: Any = figure.canvas
+    before = figure.dpi
+    figure.dpi = dpi
+    try:
+        canvas.print_png(target, metadata=_metadata(".png", made))
+    finally:
+        figure.dpi = before
 
 
 def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any]) -> None:
@@ -117,5 +131,5 @@ def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any])
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:
     """A figure as PNG bytes with its provenance inside."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, metadata=_metadata(".png", made))
+    _draw_png(figure, stream, made, dpi)
     return stream.getvalue()
