@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) 
     return [*hatchling_build.get_requires_for_build_wheel(config_settings), *NEEDED]
 
 
+def templates() -> str:
+    """Where nbconvert's templates lie, which looks for them below ``sys.prefix``: not where pip builds."""
+    files = metadata.files("nbconvert") or ()
+    found = [str(Path(one.locate()).resolve().parents[3]) for one in files if one.match("templates/lab/conf.json")]
+    return os.pathsep.join([*found, *filter(None, [os.environ.get("JUPYTER_PATH")])])
+
+
 class Pages(BuildHookInterface):
     """Builds the pages into ``vizkit/docs/site`` and takes them into the wheel."""
 
@@ -36,6 +44,6 @@ class Pages(BuildHookInterface):
             return
         site = HERE / "site"
         options = ["--strict", "-f", str(HERE / "mkdocs.yml"), "-d", str(site)]
-        silent = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "JUPYTER_PLATFORM_DIRS": "1"}
-        subprocess.run([sys.executable, "-m", "mkdocs", "build", *options], check=True, env=silent)
+        told = {"NO_MKDOCS_2_WARNING": "1", "JUPYTER_PLATFORM_DIRS": "1", "JUPYTER_PATH": templates()}
+        subprocess.run([sys.executable, "-m", "mkdocs", "build", *options], check=True, env={**os.environ, **told})
         build_data["artifacts"].append("/vizkit/docs/site/")
