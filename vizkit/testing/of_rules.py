@@ -21,7 +21,7 @@ from vizkit.techniques.relevance.lrp_rules import Epsilon
 
 from .assertions import assert_close, optional
 from .kit import EPSILON, TRAPS, Kit, Layers, case, wrap
-from .of_models import gradient, pictures, summed
+from .of_models import gradient, pictures, summed, zeros
 
 TINY: Layers = [("conv", 3, 2, 3, 1), ("norm", 2), ("pool",), ("relu",), ("flatten",), ("dense", 2 * 2 * 2, 3)]
 SIDE: Layers = [("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * 6 * 6, 4)]
@@ -289,3 +289,19 @@ class RuleTests:
         model, rules = shown(wrap(kit.reuse(), 6)), Truth()
         noted(model, rules, pictures(1, 6))
         assert [kind for kind, _, _ in rules.told].count("relu") == 2
+
+    @optional("Mode.rules, Kit.side")
+    def test_rules_are_the_same_whatever_is_asked_for(self, kit: Kit) -> None:
+        """What comes back to a layer around which there is a path is the same with and without the picture among the
+        leaves: an operation's inputs are those that depend on the picture, and not those that lead to a leaf."""
+        model, rule = shown(wrap(kit.side(), 6)), Epsilon(0.01)
+        ops, found = model.ops, []
+        for names in (("conv", "x"), ("conv",)):
+            given = {"x": ops.asarray(pictures(1, 6)), "conv": zeros(model, "conv", 1)}
+
+            def score(leaves: dict[str, Any], given: dict[str, Any] = given) -> Any:
+                every, mode = {**given, **leaves}, Mode(rules=Composite(rule, rule))
+                return ops.sum(model.forward(every["x"], add={"conv": every["conv"]}, mode=mode)[OUTPUT], 1), None
+
+            found.append(ops.numpy(ops.value_and_grad(score, {name: given[name] for name in names})[1]["conv"]))
+        assert_close(found[1], found[0], "what comes back without the picture among the leaves")
