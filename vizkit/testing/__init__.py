@@ -31,6 +31,7 @@ from .of_backends import BackendTests
 from .of_models import ModelTests
 from .of_ops import OpsTests
 from .of_options import OptionTests
+from .of_passes import PassTests
 from .of_rules import RuleTests
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "ModelTests",
     "OpsTests",
     "OptionTests",
+    "PassTests",
     "RuleTests",
     "case",
     "optional",
@@ -50,6 +52,6 @@ __all__ = [
 ]
 
 
-class ContractTests(BackendTests, ModelTests, OpsTests, OptionTests, RuleTests):
+class ContractTests(BackendTests, ModelTests, OpsTests, OptionTests, PassTests, RuleTests):
     """Every requirement of the contract: to be extended by a class of the backend's tests, beside which there is a
     fixture ``kit`` that returns its :class:`Kit`."""

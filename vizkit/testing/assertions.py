@@ -15,7 +15,7 @@ from vizkit.contract.errors import SettingError
 from .kit import Kit
 
 pytest.register_assert_rewrite(
-    *(f"vizkit.testing.of_{what}" for what in ("backends", "models", "ops", "options", "rules"))
+    *(f"vizkit.testing.of_{what}" for what in ("backends", "models", "ops", "options", "passes", "rules"))
 )
 Test = TypeVar("Test", bound=Callable[..., None])
 LIMITS = {"float64": 1e-9, "float32": 3e-5}
