@@ -87,10 +87,11 @@ class ModelTests:
         model, (first, *_, last) = kit.model(layers, 3), case(layers).parts
         w, b, v, c = (part.arrays[name].astype(kit.dtype) for part in (first, last) for name in ("weight", "bias"))
         near = 1e-12 if kit.dtype == "float64" else 1e-5  # so that nothing on the way is rounded to float32
-        x = np.arange(27.0).reshape(1, 3, 3, 3) / 10
+        x = -np.arange(27.0).reshape(1, 3, 3, 3) / 10
         windows = {(i, j): (x[0, :, i : i + 2, j : j + 2] * w[0]).sum() + b[0] for i in (0, 1) for j in (0, 1)}
         i, j = max(windows, key=lambda at: windows[at])
         hidden = max(windows[i, j], 0.0)
+        assert hidden > 0.1, "nothing would go back"
         np.testing.assert_allclose(output(model, x)[0], v[:, 0] * hidden + c, rtol=near)
         expected = np.zeros_like(x)
         expected[0, :, i : i + 2, j : j + 2] = w[0] * v[1, 0] * (hidden > 0)
