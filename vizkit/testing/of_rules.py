@@ -21,7 +21,7 @@ from vizkit.techniques.relevance.lrp_rules import Epsilon
 
 from .assertions import assert_close, optional
 from .kit import EPSILON, TRAPS, Kit, Layers, case, wrap
-from .of_models import gradient, pictures, summed, zeros
+from .of_models import gradient, pictures, summed, true_values, zeros
 
 TINY: Layers = [("conv", 3, 2, 3, 1), ("norm", 2), ("pool",), ("relu",), ("flatten",), ("dense", 2 * 2 * 2, 3)]
 SIDE: Layers = [("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * 6 * 6, 4)]
@@ -261,6 +261,20 @@ class RuleTests:
         found = gradient(model, x, summed(model, Mode(rules=Composite(rule, rule))))
         off = np.abs(found - relevance).max() / np.abs(relevance).max()
         assert off <= (1e-7 if kit.dtype == "float64" else 1e-4), f"off by {off:.1e} of the largest value"
+
+    @optional("Mode.rules, Model.forward(add=)")
+    def test_what_is_added_is_no_operation(self, kit: Kit) -> None:
+        """No rule is asked about a term, behind which nothing tells any more where values come from and whether they
+        are negative."""
+        model, x, rules = ruled(kit), pictures(1), Truth()
+        alone = [done.kind for done in noted(model, rules, x)]
+        found: list[Evaluated] = []
+        add = {"2": lambda value: -2.0 * value}
+        model.forward(model.ops.asarray(x), (OUTPUT,), add, Mode(rules=rules, noted=found))
+        assert [done.kind for done in found] == alone
+        after = found[alone.index("max_pool")]
+        assert (after.nonnegative, after.source) == (False, None)
+        assert_close(model.ops.numpy(after.inputs[0]), -true_values()[0]["2"][:1], "what reads it,")
 
     @optional("Mode.rules, Kit.side")
     def test_functions_follow_rules(self, kit: Kit) -> None:
