@@ -71,6 +71,14 @@ def shown(model: Model) -> Model:
     return model
 
 
+def seen(kit: Kit, native: Any) -> Model:
+    """The network, whose ReLUs a backend that honours rules sees, too, though no layer is called in a row."""
+    shown(kit.model(TINY, 4))
+    model = wrap(native, 6)
+    assert model.has_relu(), "Model.has_relu() is False where a ReLU is a function, or runs twice"
+    return model
+
+
 def noted(model: Model, rules: Rules, x: Array, keep: Sequence[str] = (OUTPUT,), **given: Any) -> list[Evaluated]:
     """All that follows a rule in a pass."""
     found: list[Evaluated] = []
@@ -179,6 +187,8 @@ class RuleTests:
             for i, done in enumerate(every):
                 assert done.source is (every[i - 1] if i else None), f"source of {done.kind} at place {i}"
                 assert done.beside is None
+            assert rules.told == expected(parts)
+            assert [done.kind for done in loud(every)] == [kind for kind, _, _ in rules.told], "what was noted"
             found, value, low = iter(loud(every)), x, False
             for part in parts:
                 before, value = value, run(part, value)
@@ -217,7 +227,9 @@ class RuleTests:
         model = ruled(kit, TINY, 4)
         ops, rng, close = model.ops, np.random.default_rng(3), 1e-7 if kit.dtype == "float64" else 1e-4
         parts = [part for part in case(TINY).parts if part.kind not in QUIET]
-        for part, done in zip(parts, loud(noted(model, Truth(), pictures(1, 4))), strict=True):
+        found = loud(noted(model, Truth(), pictures(1, 4)))
+        assert [done.kind for done in found] == [kind_of(part) for part in parts], "what was noted"
+        for part, done in zip(parts, found, strict=True):
             (x,), y, what = map(ops.numpy, done.inputs), ops.numpy(done.output), f"of a {part.kind}"
             other, cotangent = rng.permutation(x.ravel()).reshape(x.shape) + 0.01, rng.normal(size=y.shape)
             given, down = ops.asarray(other), ops.asarray(cotangent)
@@ -280,7 +292,7 @@ class RuleTests:
     def test_functions_follow_rules(self, kit: Kit) -> None:
         """A sum and a ReLU that the network calls as functions, in place or not, are asked about with all that they
         read, and handed over as they were; an operation whose result nobody reads may be asked about or not."""
-        model, x, rules = shown(wrap(kit.side(), 6)), pictures(1, 6), Truth()
+        model, x, rules = seen(kit, kit.side()), pictures(1, 6), Truth()
         done = loud(noted(model, rules, x))
         told = [(kind, inputs) for kind, inputs, _ in rules.told]
         if told.count(("conv", 1)) == 2:
@@ -288,6 +300,7 @@ class RuleTests:
         assert told == [("conv", 1), ("sum", 1), ("add", 2), ("relu", 1), ("linear", 1)]
         assert [affine > 0 for _, _, affine in rules.told] == [False] + [True] * (len(rules.told) - 1)
         conv, _, last = case(SIDE).parts
+        assert [one.kind for one in done] == [kind for kind, _, _ in rules.told], "what was noted"
         (sums,) = (one for one in done if one.kind == "add")
         added = (run(conv, x), x.sum(axis=1, keepdims=True))
         for value, wanted in zip((*sums.inputs, sums.output), (*added, sum(added)), strict=True):
@@ -300,7 +313,7 @@ class RuleTests:
     @optional("Mode.rules, Kit.reuse")
     def test_a_layer_that_runs_twice_is_asked_about_twice(self, kit: Kit) -> None:
         """Rules hold for operations, and not for layers: a ReLU that runs twice follows one twice."""
-        model, rules = shown(wrap(kit.reuse(), 6)), Truth()
+        model, rules = seen(kit, kit.reuse()), Truth()
         noted(model, rules, pictures(1, 6))
         assert [kind for kind, _, _ in rules.told].count("relu") == 2
 
@@ -308,7 +321,7 @@ class RuleTests:
     def test_rules_are_the_same_whatever_is_asked_for(self, kit: Kit) -> None:
         """What comes back to a layer around which there is a path is the same with and without the picture among the
         leaves: an operation's inputs are those that depend on the picture, and not those that lead to a leaf."""
-        model, rule = shown(wrap(kit.side(), 6)), Epsilon(0.01)
+        model, rule = seen(kit, kit.side()), Epsilon(0.01)
         ops, found = model.ops, []
         for names in (("conv", "x"), ("conv",)):
             given = {"x": ops.asarray(pictures(1, 6)), "conv": zeros(model, "conv", 1)}
