@@ -137,6 +137,12 @@ def test_lists(capsys: Any) -> None:
     assert len(out.splitlines()) == 3
 
 
+def test_a_backend_without_networks_of_its_own_says_so(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vizkit.zoo.loading.models", lambda backend: [])
+    code, out, _ = call(capsys, "models", "--backend", INSTALLED[0])
+    assert (code, out) == (0, f"{INSTALLED[0]}: no networks of its own; wrap yours\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

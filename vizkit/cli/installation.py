@@ -19,9 +19,10 @@ def models(backend: BackendNames = None) -> None:
 
     for name in backend or [found.name for found in api.backends() if found.installed]:
         known = api.models(name)
-        shared = [one for one in known if one in CATALOG]
-        typer.echo(f"{name}: {' '.join(shared)}")
-        typer.echo(f"  under {name}'s own layer names: {' '.join(one for one in known if one not in CATALOG)}")
+        shared, own = ([one for one in known if (one in CATALOG) == there] for there in (True, False))
+        typer.echo(f"{name}: {' '.join(shared)}" if known else f"{name}: no networks of its own; wrap yours")
+        if own:
+            typer.echo(f"  under {name}'s own layer names: {' '.join(own)}")
 
 
 @app.command()

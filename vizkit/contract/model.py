@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from operator import methodcaller
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,6 @@ from .probabilities import among
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from .graph import Graph
     from .spec import InputSpec
 
@@ -35,6 +34,9 @@ SPACINGS = 32
 """Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
 SHORT = {"bfloat16": 2.0**-6, "tf32": 2.0**-9}
 """Twice the distance between neighbours of those numbers, near 1."""
+STARTING = threading.Lock()
+TURNS: WeakValueDictionary[int, AbstractContextManager[bool]] = WeakValueDictionary()
+"""By the address of a network, whose models hold both."""
 
 
 class Model(ABC):
@@ -71,8 +73,7 @@ class Model(ABC):
     """Builds this network anew, on the device of that name, or on its own for None: what a worker in another process
     gets. :func:`vizkit.load` and :func:`vizkit.wrap` set it; who makes a model otherwise may."""
 
-    _turn: AbstractContextManager[bool]
-    """Held by the thread that runs the network, so that a pass sees nothing of another's hooks and settings."""
+    _lock: AbstractContextManager[bool] | None = None
     _hash: tuple[object, str] | None = None
     _held: object = None
     _attention: Mapping[str, Layer] | None = None
@@ -166,10 +167,14 @@ class Model(ABC):
     def _state(self) -> object:
         """Something that differs whenever a parameter has been written since; compared with ``==``."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        found = super().__new__(cls)
-        found._turn = threading.RLock()
-        return found
+    @property
+    def _turn(self) -> AbstractContextManager[bool]:
+        """Held by the thread that runs the network, so that a pass sees nothing of another's hooks and settings: one
+        for all models of a network."""
+        if self._lock is None:
+            with STARTING:
+                self._lock = TURNS.setdefault(id(self.native), threading.RLock())
+        return self._lock
 
     @contextmanager
     def held(self) -> Iterator[None]:

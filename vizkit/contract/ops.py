@@ -72,7 +72,7 @@ class Ops(ABC):
 
     @abstractmethod
     def double(self, x: Tensor) -> Tensor:
-        """The same values in float64, for long sums."""
+        """The same values in float64, for long sums; what comes back through it is in the dtype of ``x``."""
 
     def wait(self, tensor: Tensor) -> None:
         """Let the host wait for this tensor where the framework would otherwise run ahead without bound."""
@@ -137,14 +137,15 @@ class Ops(ABC):
 
     @abstractmethod
     def max(self, x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
-        """Largest value over the given axes."""
+        """Largest value over the given axes. Where several are largest, how they share the gradient is left to the
+        framework, here, in :meth:`maximum` and in a network's max-pools."""
 
     def sigmoid(self, x: Tensor, /) -> Tensor:
         """``1 / (1 + exp(-x))``."""
         return 1.0 / (1.0 + self.exp(-x))
 
     def relu(self, x: Tensor, /) -> Tensor:
-        """``max(0, x)``."""
+        """``max(0, x)``, of slope 0 at 0: whose :meth:`maximum` has another there brings its own."""
         return self.maximum(x, 0.0)
 
     def softmax(self, x: Tensor, axis: int = 1) -> Tensor:

@@ -66,8 +66,9 @@ class Rules(ABC):
 
     @abstractmethod
     def rule(self, kind: str, inputs: int, affine: int) -> Rule | None:
-        """For an operation of that kind which reads so many tensors that depend on the picture, after so many affine
-        ones (:data:`vizkit.contract.graph.AFFINE`); None is the true derivative.
+        """For an operation of that kind which reads so many tensors that depend on the picture; None is the true
+        derivative. ``affine`` counts the affine operations (:data:`vizkit.contract.graph.AFFINE`) that ran before it on
+        what depends on the picture, whether they follow a rule or not; 0 is where the first of them is.
 
         Raises SettingError for a kind for which there is none.
         """

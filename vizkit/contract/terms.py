@@ -21,7 +21,8 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class Layer:
-    """One observable activation: its canonical name, the kind of module, and its shape for a batch of one."""
+    """One observable activation: its canonical name, the kind of module in its framework's own words, which people read
+    and nothing depends on, and its shape for a batch of one."""
 
     name: str
     kind: str

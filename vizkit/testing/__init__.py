@@ -31,6 +31,8 @@ from .of_backends import BackendTests
 from .of_models import ModelTests
 from .of_ops import OpsTests
 from .of_options import OptionTests
+from .of_passes import PassTests
+from .of_rules import RuleTests
 
 __all__ = [
     "TRAPS",
@@ -41,6 +43,8 @@ __all__ = [
     "ModelTests",
     "OpsTests",
     "OptionTests",
+    "PassTests",
+    "RuleTests",
     "case",
     "optional",
     "parameters",
@@ -48,6 +52,6 @@ __all__ = [
 ]
 
 
-class ContractTests(BackendTests, ModelTests, OpsTests, OptionTests):
+class ContractTests(BackendTests, ModelTests, OpsTests, OptionTests, PassTests, RuleTests):
     """Every requirement of the contract: to be extended by a class of the backend's tests, beside which there is a
     fixture ``kit`` that returns its :class:`Kit`."""

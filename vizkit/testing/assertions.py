@@ -14,7 +14,9 @@ from vizkit.contract.errors import SettingError
 
 from .kit import Kit
 
-pytest.register_assert_rewrite(*(f"vizkit.testing.of_{what}" for what in ("backends", "models", "ops", "options")))
+pytest.register_assert_rewrite(
+    *(f"vizkit.testing.of_{what}" for what in ("backends", "models", "ops", "options", "passes", "rules"))
+)
 Test = TypeVar("Test", bound=Callable[..., None])
 LIMITS = {"float64": 1e-9, "float32": 3e-5}
 """By how much of the largest value results may differ."""

@@ -65,7 +65,8 @@ class Kit(ABC):
     @abstractmethod
     def build(self, parts: Sequence[Part], dtype: str) -> Any:
         """A network of the framework with these parts in a row, named "0", "1", and so on; as its user may have left
-        it, in training mode where there is one. Kinds are conv, batch_norm, relu, max_pool, dropout, flatten, dense."""
+        it, in training mode where there is one. Kinds are conv, batch_norm, relu, sigmoid, max_pool, dropout, flatten,
+        dense, with the settings and arrays that :class:`vizkit.contract.probes.Part` lists."""
 
     @abstractmethod
     def snapshot(self, native: Any) -> Any:
@@ -89,14 +90,16 @@ class Kit(ABC):
         self._lacks("watch", "the calls of a layer")
 
     def reuse(self, size: int = 6) -> Any:
-        """``last(relu(relu(conv(x)) - 0.1))``, the same layer ``relu`` twice: layers "conv", "relu", "last" of
-        ``("conv", 3, 2, 3, 1), ("relu",), ("dense", 2 * size * size, 4)``. Optional."""
+        """``last(flatten(relu(relu(conv(x)) - 0.1)))``, the same layer ``relu`` twice: layers "conv", "relu", "last" of
+        ``LAYERS = ("conv", 3, 2, 3, 1), ("relu",), ("dense", 2 * size * size, 4)``, with the settings and arrays of
+        ``case(LAYERS).parts``. Optional."""
         self._lacks("reuse", "a layer that runs twice")
 
     def side(self, size: int = 6) -> Any:
-        """``last(relu(y + x.sum(1)))`` of ``y = conv(x)``, in place where the framework can, and ``side(y)``, which
-        nobody reads: layers "conv", "side", "last" of ``("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * size
-        * size, 4)``. Optional."""
+        """``last(flatten(relu(y + x.sum(1, keepdims=True))))`` of ``y = conv(x)``, the sum and the ReLU called as
+        functions, in place where the framework can, and ``side(y)``, which nobody reads: layers "conv", "side", "last"
+        of ``LAYERS = ("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 2 * size * size, 4)``, with the settings and
+        arrays of ``case(LAYERS).parts``. Optional."""
         self._lacks("side", "a layer whose result is thrown away")
 
     def _lacks(self, method: str, what: str) -> NoReturn:

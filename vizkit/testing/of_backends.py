@@ -97,8 +97,11 @@ class BackendTests:
 
     @optional("Backend.probe")
     def test_the_doctor_finds_nothing_wrong(self, kit: Kit) -> None:
-        """Every case of the doctor's can be built, and vizkit's own way is right in it, against float64."""
-        kit.framework().probe(case([("relu",)]), "cpu", kit.dtype)
+        """Every case of the doctor's can be built, in the dtype that is asked for, also without a parameter that says
+        so, and vizkit's own way is right in it, against float64."""
+        for layers in ([("pool",)], [("conv", 3, 2, 3, 1)]):
+            model = kit.framework().probe(case(layers), "cpu", kit.dtype).model
+            assert (model.dtype, model.ops.dtype) == (kit.dtype, kit.dtype), f"the dtype of a probe of {layers}"
         found = examine(kit.framework(), "cpu", kit.dtype)
         wrong = [f"{one.layer}: {one.error or one.verdict}" for one in found.of("vizkit", "wrong")]
         assert found.right, "; ".join(wrong)

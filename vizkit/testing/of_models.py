@@ -83,16 +83,19 @@ class ModelTests:
     def test_a_network_computed_by_hand(self, kit: Kit) -> None:
         """The logits are the dense layer's of the largest window sum, and the gradient at the input is the
         convolution's weight, times the dense layer's, in that window."""
-        model = kit.model([("conv", 3, 1, 2, 0), ("relu",), ("pool",), ("flatten",), ("dense", 1, 2)], 3)
-        w, b, v, c = (model.parameter(key).astype(float) for key in ("0.weight", "0.bias", "4.weight", "4.bias"))
-        x = np.arange(27.0).reshape(1, 3, 3, 3) / 10
+        layers = [("conv", 3, 1, 2, 0), ("relu",), ("pool",), ("flatten",), ("dense", 1, 2)]
+        model, (first, *_, last) = kit.model(layers, 3), case(layers).parts
+        w, b, v, c = (part.arrays[name].astype(kit.dtype) for part in (first, last) for name in ("weight", "bias"))
+        near = 1e-12 if kit.dtype == "float64" else 1e-5  # so that nothing on the way is rounded to float32
+        x = -np.arange(27.0).reshape(1, 3, 3, 3) / 10
         windows = {(i, j): (x[0, :, i : i + 2, j : j + 2] * w[0]).sum() + b[0] for i in (0, 1) for j in (0, 1)}
         i, j = max(windows, key=lambda at: windows[at])
         hidden = max(windows[i, j], 0.0)
-        np.testing.assert_allclose(output(model, x)[0], v[:, 0] * hidden + c, rtol=1e-6)
+        assert hidden > 0.1, "nothing would go back"
+        np.testing.assert_allclose(output(model, x)[0], v[:, 0] * hidden + c, rtol=near)
         expected = np.zeros_like(x)
         expected[0, :, i : i + 2, j : j + 2] = w[0] * v[1, 0] * (hidden > 0)
-        np.testing.assert_allclose(gradient(model, x, logit(model, 1)), expected, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(gradient(model, x, logit(model, 1)), expected, rtol=near, atol=1e-12)
 
     @pytest.mark.parametrize("dtype", ["float64", "float32"])
     @required("Model.forward, Model.layers, Ops.value_and_grad")
@@ -290,13 +293,14 @@ class ModelTests:
 
     @required("Model.with_parameters")
     def test_with_parameters(self, kit: Kit) -> None:
-        """A new model with the given values and the others as they are; the network, and its model, stay as they
-        were."""
+        """A new model with the given values, in the model's own dtype, and the others as they are; the network, and its
+        model, stay as they were."""
         native = kit.sequential(TRAPS)
         before, model, x = kit.snapshot(native), wrap(native), pictures(1)
         plain, own = output(model, x), model.sha256()
-        changed = model.with_parameters({"13.bias": np.arange(5.0)})
-        assert_close(output(changed, x), plain - case(TRAPS).parts[13].arrays["bias"] + np.arange(5.0))
+        bias = np.arange(5.0) / 3  # which float32 does not hold
+        changed = model.with_parameters({"13.bias": bias})
+        assert_close(output(changed, x), plain - case(TRAPS).parts[13].arrays["bias"] + bias)
         assert changed.sha256() != own == model.sha256()
         np.testing.assert_array_equal(output(model, x), plain)
         assert kit.snapshot(native) == before

@@ -49,10 +49,9 @@ def sampled(x: Array) -> Array:
     return np.asarray(np.einsum("ncij,pqi,pqj->ncpq", x, down, across))
 
 
-def softmax(x: Array) -> Array:
-    """Over axis 1."""
-    powers = np.exp(x - x.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+def softmax(x: Array, axis: int = 1) -> Array:
+    powers = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
 FUNCTIONS: dict[str, tuple[Function, Function, Sequence[tuple[int, ...]]]] = {
@@ -76,6 +75,7 @@ FUNCTIONS: dict[str, tuple[Function, Function, Sequence[tuple[int, ...]]]] = {
     "sigmoid": (lambda ops, a: ops.sigmoid(a), lambda a: 1 / (1 + np.exp(-a)), [(3, 4)]),
     "relu": (lambda ops, a: ops.relu(a), lambda a: np.maximum(a, 0), [(3, 4)]),
     "softmax": (lambda ops, a: ops.softmax(a), softmax, [(3, 4)]),
+    "softmax, axis 2": (lambda ops, a: ops.softmax(a, axis=2), lambda a: softmax(a, 2), [(2, 3, 4)]),
     "where": (
         lambda ops, a, b: ops.where(ops.asarray(CONDITION), a, b),
         lambda a, b: np.where(CONDITION != 0, a, b),
@@ -178,6 +178,23 @@ class OpsTests:
         assert ops.numpy(large)[0, 0] == 2**24 + 1  # which float32 does not tell from 2**24
         ops.wait(tensor)
         ops.tidy()
+
+    @required("Ops.double")
+    def test_gradients_of_long_sums(self, kit: Kit) -> None:
+        """What is computed in float64 is differentiated, too; the gradient is in the leaf's dtype."""
+        for dtype in {"float32", kit.dtype}:
+            ops = kit.model(dtype=dtype).ops
+            x = np.array([[2.0**12, 1.0]])  # whose squares float32 does not add up
+
+            def score(leaves: Any, ops: Ops = ops) -> Any:
+                own = ops.double(leaves["x"])
+                return ops.sum(own * own, 1), None
+
+            scores, gradients, _ = ops.value_and_grad(score, {"x": ops.asarray(x)})
+            assert ops.numpy(scores).tolist() == [2.0**24 + 1]
+            found = ops.numpy(gradients["x"])
+            assert found.dtype == dtype
+            np.testing.assert_array_equal(found, 2 * x)
 
     @required("Ops.value_and_grad")
     def test_auxiliary_outputs(self, kit: Kit) -> None:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from vizkit.contract.backend import OUTPUT, Array, Mode
-from vizkit.contract.errors import DisconnectedError, LayerError, SettingError
+from vizkit.contract.errors import DisconnectedError, LayerError
 from vizkit.contract.probes import Case
 from vizkit.reports.doctor import reference
-from vizkit.techniques.common.relu import relu_mode
 
 from .assertions import assert_close, optional
 from .kit import EPSILON, TRAPS, Kit, case, wrap
@@ -116,23 +115,6 @@ class OptionTests:
         with pytest.raises(ZeroDivisionError):
             gradient(model, x, faulty)
         assert kit.snapshot(native) == before
-
-    @pytest.mark.parametrize("rule", ["guided", "deconvnet", "redirected"])
-    @optional("Mode.rules")
-    def test_relu_rules(self, kit: Kit, rule: str) -> None:
-        """What a ReLU hands back of a gradient ``g``: guided ``g (x > 0) (g > 0)``, deconvnet ``g (g > 0)``; redirected
-        ``g (x > 0)``, but ``g (g > 0)`` for a picture of which that is zero everywhere."""
-        layers = [("relu",), ("flatten",), ("dense", 3 * 4 * 4, 5)]
-        model, x = kit.model(layers, 4), pictures(2, 4)
-        x[1] = -np.abs(x[1])  # of which no ReLU lets anything through
-        g = case(layers).parts[2].arrays["weight"].sum(axis=0).reshape(1, 3, 4, 4)
-        true, upwards = g * (x > 0), np.repeat(np.maximum(g, 0), 2, axis=0)
-        expected = {"guided": upwards * (x > 0), "deconvnet": upwards, "redirected": np.stack([true[0], upwards[1]])}
-        if not model.has_relu():
-            raise SettingError("Model.has_relu() is False for a network with a ReLU.")
-        found = gradient(model, x, summed(model, relu_mode(rule)))
-        assert_close(found, expected[rule])
-        assert_close(gradient(model, x, summed(model, Mode())), true, "the true gradient afterwards")
 
     @optional("Model.graph")
     def test_graph(self, kit: Kit) -> None:

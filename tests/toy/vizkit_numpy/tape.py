@@ -11,7 +11,7 @@ SLOPES = {
     np.multiply: (lambda a, b: b, lambda a, b: a),
     np.true_divide: (lambda a, b: 1 / b, lambda a, b: -a / b**2),
     np.power: (lambda a, b: b * a ** (b - 1), lambda a, b: a**b * np.log(a)),
-    np.maximum: (lambda a, b: a >= b, lambda a, b: a < b),
+    np.maximum: (lambda a, b: a > b, lambda a, b: a <= b),
     np.negative: (lambda a: -1.0,),
     np.absolute: (np.sign,),
     np.exp: (np.exp,),
