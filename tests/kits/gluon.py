@@ -44,6 +44,10 @@ class Reuse(HybridBlock):
 class Side(HybridBlock):
     """``side`` runs and its result is thrown away."""
 
+    turned = False
+    """What goes around the layer is the first of what is added up, after which MXNet's own functions hand back nothing
+    where no gradient is asked of it."""
+
     def __init__(self, conv: Any, side: Any, last: Any) -> None:
         super().__init__()
         self.conv, self.side, self.last = conv, side, last
@@ -51,10 +55,8 @@ class Side(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         y = self.conv(x)
         self.side(y)
-        around = F.sum(
-            x, axis=1, keepdims=True
-        )  # first, after which MXNet's functions hand back nothing where none is asked of it
-        return self.last(F.relu(F.broadcast_add(around, y)))
+        around = F.sum(x, axis=1, keepdims=True)
+        return self.last(F.relu(F.broadcast_add(around, y) if self.turned else F.broadcast_add(y, around)))
 
 
 class GluonKit(Kit):

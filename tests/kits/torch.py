@@ -28,6 +28,9 @@ class Reuse(nn.Module):
 class Side(nn.Module):
     """``side`` runs and its result is thrown away; the last layer writes into what ``conv`` returned."""
 
+    turned = False
+    """What goes around the layer is the first of what is added up."""
+
     def __init__(self, conv: nn.Module, side: nn.Module, last: nn.Module) -> None:
         super().__init__()
         self.conv, self.side, self.last = conv, side, last
@@ -35,7 +38,8 @@ class Side(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
         self.side(y)
-        y += x.sum(1, keepdim=True)
+        around = x.sum(1, keepdim=True)
+        y = around + y if self.turned else y.add_(around)
         return self.last(torch.relu_(y).flatten(1))
 
 

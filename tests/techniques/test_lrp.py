@@ -180,10 +180,13 @@ def test_parts_of_units_add_up(name: str, rng: np.random.Generator) -> None:
         vizkit.crp(model, x, layer=layer, units=8)
 
 
-def test_relevance_at_a_layer_that_a_path_goes_around(name: str) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_relevance_at_a_layer_that_a_path_goes_around(name: str, turned: bool) -> None:
     """Of what is added beside the layer, each part has its share; by hand, and whatever else is differentiated."""
     layers = case([("conv", 3, 2, 3, 1), ("conv", 2, 2, 3, 1), ("dense", 72, 4)]).parts
-    model = vizkit.wrap(kit_of(name).side(), input_size=6, mean=(0.0,) * 3, std=(1.0,) * 3)
+    native = kit_of(name).side()
+    native.turned = turned
+    model = vizkit.wrap(native, input_size=6, mean=(0.0,) * 3, std=(1.0,) * 3)
     x = np.random.default_rng(3).normal(size=(2, 3, 6, 6))
     found = vizkit.crp(model, list(x), target=1, layer="conv", rules="epsilon")
     kept = model.forward(model.ops.asarray(x), ("conv", "output"))
