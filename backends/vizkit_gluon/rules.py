@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ast import literal_eval
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 from mxnet import autograd, nd
@@ -126,16 +127,21 @@ class Ruled(autograd.Function):
 def ruled(done: GluonEvaluated, rule: Rule, inputs: Sequence[NDArray]) -> NDArray:
     """What was computed of these inputs, whose gradients are what the rule makes of that of the result."""
     found: list[NDArray] = []
+    lock = Lock()
 
     def back(gradient: NDArray) -> list[NDArray]:
         """Asked once, and it waits for what it computes: MXNet 1.9.1 takes back the memory of what backward is given as
         soon as it returns, while the operators called there may still have to read it: seen as float32 maps that were
-        wrong by up to 0.3 %, or NaN, differently in every run."""
-        if not found:
-            found.extend(one.copy() if one is gradient else one for one in rule(done, gradient))
-            left = [] if done.source is None or done.source.left is None else [done.source.left]
-            for one in (*found, *left):
-                one.wait_to_read()
+        wrong by up to 0.3 %, or NaN, differently in every run. What is kept for a later call is a copy, since it may
+        lie in that memory. MXNet calls from several threads."""
+        with lock:
+            if not found:
+                kept = len(inputs) > 1
+                made = [one.copy() if kept or one is gradient else one for one in rule(done, gradient)]
+                left = [] if done.source is None or done.source.left is None else [done.source.left]
+                for one in (*made, *left):
+                    one.wait_to_read()
+                found.extend(made)
         return found
 
     parts = [Ruled(done, back, place)(one) for place, one in enumerate(inputs)]
