@@ -13,6 +13,7 @@ from torch import nn
 from vizkit.contract.backend import Mode
 from vizkit.contract.errors import SettingError
 
+from .checkpoints import direct
 from .modules import Modules
 from .ops import TorchOps
 from .prepare import BATCH_NORMS
@@ -25,11 +26,12 @@ DROPOUTS = (nn.modules.dropout._DropoutNd,)
 @contextmanager
 def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Iterator[None]:
     """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
-    hooks. ``modules``: the network's; ``still``: it needs :class:`Still`, too.
+    hooks; what checkpoints put off is computed at once. ``modules``: the network's; ``still``: it needs
+    :class:`Still`, too.
 
     Raises SettingError for training semantics of what PyTorch does not show.
     """
-    with ExitStack() as stack:
+    with direct(), ExitStack() as stack:
         for module in modules.known:
             if module.training:
                 stack.callback(setattr, module, "training", True)

@@ -1,0 +1,80 @@
+"""Networks of PyTorch that do more than to call layers: against the same networks written plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+
+if "torch" not in INSTALLED:
+    pytest.skip("what networks of PyTorch do; PyTorch is not installed", allow_module_level=True)
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+pytestmark = pytest.mark.cpu
+SIZE = 10
+PICTURE = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE))
+CLOSE = 1e-12
+"""As a part of the largest value; measured up to 1e-15."""
+
+
+def wrapped(native: nn.Module, **options: Any) -> vizkit.backend.Model:
+    return vizkit.wrap(native.double(), input_size=SIZE, mean=(0,) * 3, std=(1,) * 3, dtype="float64", **options)
+
+
+def apart(found: Any, wanted: Any) -> float:
+    """The largest difference as a part of the largest value."""
+    return float(abs(np.asarray(found) - np.asarray(wanted)).max() / abs(np.asarray(wanted)).max())
+
+
+class Checkpointed(nn.Module):
+    """Its middle is computed again for the gradient; ``form`` None: it is not. The two convolutions keep tensors of
+    the same shapes, which PyTorch takes for each other where a hook stops between them."""
+
+    def __init__(self, form: bool | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 4, 3)
+        parts = [nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)]
+        self.middle = nn.Sequential(*parts, nn.BatchNorm2d(4), nn.ReLU())
+        self.last = nn.Linear(4, 3)
+        self.form = form
+        for norm in (self.middle[2], self.middle[4]):
+            norm.running_mean.normal_(0, 0.3)
+            norm.running_var.uniform_(0.3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        h = self.middle(h) if self.form is None else checkpoint(self.middle, h, use_reentrant=self.form)
+        return self.last(h.mean((2, 3)))
+
+
+MAPS: dict[str, Callable[..., Any]] = {
+    "saliency": vizkit.saliency,
+    "at a layer": lambda model, x, target: vizkit.gradcam(model, x, target=target, layer="middle.1", relu=False),
+    "rules": vizkit.lrp,
+    "ReLU's rule": vizkit.guided_backprop,
+}
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["reentrant", "other"])
+@pytest.mark.parametrize("kind", MAPS)
+def test_what_a_checkpoint_puts_off_is_computed_in_the_pass(kind: str, form: bool) -> None:
+    plain, put_off = Checkpointed(None), Checkpointed(form)
+    mapped = MAPS[kind]
+    before = {name: value.clone() for name, value in put_off.double().state_dict().items()}
+    found = mapped(wrapped(put_off), PICTURE, target=1).values
+    assert apart(found, mapped(wrapped(plain), PICTURE, target=1).values) < CLOSE
+    for name, value in put_off.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    # Outside of a pass it is put off as ever, by whoever trains the network.
+    runs: list[int] = []
+    put_off.middle[0].register_forward_hook(lambda *_: runs.append(1))
+    put_off(torch.tensor(PICTURE)).sum().backward()
+    assert len(runs) == 2
