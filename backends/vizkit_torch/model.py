@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from .modules import Modules, shapes
 from .modules import names as names_of
 from .ops import TorchOps
 from .precision import settled
-from .prepare import BATCH_NORMS, Finder, Preparation, affine
+from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
 from .still import Still
 from .watch import Watch
@@ -171,7 +171,7 @@ class TorchModel(Model):
             stack.enter_context(finder)
             still = stack.enter_context(Still())
             try:
-                self._output = tuple(self._run(blank).shape)
+                self._output = tuple(self._run(blank).clone().shape)  # read, as by whoever asks for it
             except RuntimeError as error:
                 if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
                     raise wrong_size(self, str(error)) from error
@@ -199,7 +199,13 @@ class TorchModel(Model):
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
         prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
-        return self._pass(x, keep, add, mode, self._preparation if prepared or _merges(mode) else None)
+        preparation = self._preparation if prepared or _merges(mode) else None
+        apart: set[Pair] = set()
+        while True:
+            try:
+                return self._pass(x, keep, add, mode, preparation, apart)
+            except ReadError as read:  # Which pairs are one says something to rules that merge them, else to none.
+                apart |= {read.pair} if preparation is None or _merges(mode) else {*preparation.pairs}
 
     def _pass(
         self,
@@ -207,7 +213,8 @@ class TorchModel(Model):
         keep: Sequence[str],
         add: Mapping[str, Term],
         mode: Mode,
-        preparation: Preparation | None = None,
+        preparation: Preparation | None,
+        apart: Collection[Pair],
     ) -> dict[str, torch.Tensor]:
         kept: dict[str, torch.Tensor] = {}
         versions: dict[str, int] = {}
@@ -240,7 +247,7 @@ class TorchModel(Model):
             if preparation is not None:
                 last = math.inf if OUTPUT in waiting else max(self._places.get(name, math.inf) for name in waiting)
                 fold, ruled = self.optimise or _merges(mode), mode.rules is not None
-                stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled))
+                stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled, apart))
             for name in sorted(waiting - inside - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -265,7 +272,7 @@ class TorchModel(Model):
         late = {name for name, version in versions.items() if kept[name]._version != version}
         if late:  # On this input the network writes what it did not write before.
             self._written |= late
-            return self._pass(x, keep, add, mode, preparation)
+            return self._pass(x, keep, add, mode, preparation, apart)
         if waiting:
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}

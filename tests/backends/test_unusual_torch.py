@@ -78,3 +78,90 @@ def test_what_a_checkpoint_puts_off_is_computed_in_the_pass(kind: str, form: boo
     put_off.middle[0].register_forward_hook(lambda *_: runs.append(1))
     put_off(torch.tensor(PICTURE)).sum().backward()
     assert len(runs) == 2
+
+
+class Doubled(torch.autograd.Function):
+    """A function of the user's own, which no function of PyTorch's shows."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return 2 * gradients[0]
+
+
+READS: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+    "nobody": lambda _x, _p: 0,
+    "another function": lambda _x, p: p,
+    "a function on another path than a blank picture's": lambda x, p: p if x.abs().max() > 0 else 0,
+    "somebody's own function": lambda _x, p: Doubled.apply(p),
+}
+
+
+class Read(nn.Module):
+    """A convolution whose result its batch norm reads, and who else ``reads`` names; returned, too."""
+
+    def __init__(self, reads: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+        self.norm.running_mean.fill_(1.0)
+        self.norm.running_var.fill_(9.0)
+        self.reads = READS[reads]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        p = self.conv(x)
+        return self.last(torch.tanh(self.norm(p) + self.reads(x, p)).mean((2, 3))), p
+
+
+def gradient(network: nn.Module, x: Any, part: int = 0) -> tuple[Any, Any]:
+    """The result, and what PyTorch alone takes for the gradient of its second column."""
+    given = torch.tensor(x, requires_grad=True)
+    result = network.double().eval()(given)[part]
+    return result.detach(), torch.autograd.grad(result[:, 1].sum(), given)[0].abs().amax(1)
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["the logits", "the convolution's result"])
+@pytest.mark.parametrize("reads", READS)
+def test_a_convolution_is_folded_only_where_its_batch_norm_alone_reads_it(reads: str, part: int) -> None:
+    network = Read(reads)
+    result, wanted = gradient(network, PICTURE, part)
+    model = wrapped(network, output=part)
+    assert apart(model.forward(torch.tensor(PICTURE))["output"], result) < CLOSE
+    if part == 0:
+        assert apart(vizkit.saliency(model, PICTURE, target=1).values, wanted) < CLOSE
+
+
+def test_rules_that_merge_take_what_others_read_for_itself() -> None:
+    twice = Read("another function")
+    model = wrapped(Read("nobody"), output=0)
+    wanted = vizkit.lrp(wrapped(twice, output=0), PICTURE, target=1).values
+    assert apart(vizkit.lrp(model, PICTURE, target=1).values, wanted) > 0.1
+    model.native.reads = READS["another function"]
+    assert apart(vizkit.lrp(model, PICTURE, target=1).values, wanted) < CLOSE
+
+
+@pytest.mark.parametrize("change", ["another forward", "a hook on all modules"])
+def test_what_reads_a_convolution_after_the_first_pass(change: str) -> None:
+    network = Read("nobody")
+    model = wrapped(network, output=0)
+    first = vizkit.saliency(model, PICTURE, target=1).values
+    if change == "another forward":
+        network.reads = READS["another function"]
+        _, wanted = gradient(network, PICTURE)
+        found = vizkit.saliency(model, PICTURE, target=1).values
+    else:
+
+        def doubled(module: nn.Module, _inputs: Any, output: Any) -> Any:
+            return 2 * output if isinstance(module, nn.Conv2d) else None
+
+        handle = nn.modules.module.register_module_forward_hook(doubled)
+        try:
+            _, wanted = gradient(network, PICTURE)
+            found = vizkit.saliency(model, PICTURE, target=1).values
+        finally:
+            handle.remove()
+    assert apart(found, wanted) < CLOSE
+    assert apart(first, wanted) > 0.1
