@@ -31,6 +31,7 @@ from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
+from .rules import Written
 from .still import Still
 from .watch import Watch
 
@@ -223,6 +224,7 @@ class TorchModel(Model):
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
+                output = written.now(output)
                 if name in add:
                     output = output + term_of(add[name], output).to(output.dtype)
                 if name in keep:
@@ -241,7 +243,7 @@ class TorchModel(Model):
             stack.enter_context(settled(self.device, self.dtype))
             if inside:
                 stack.enter_context(observed(self.native, self.attention, at, inside))
-            stack.enter_context(self._inference(mode))
+            written = stack.enter_context(self._inference(mode))
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
@@ -265,7 +267,7 @@ class TorchModel(Model):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = self._caller.output(output, self.name).to(x.dtype)
+            kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT])
             waiting.discard(OUTPUT)
@@ -277,7 +279,7 @@ class TorchModel(Model):
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
         return {name: kept[name] for name in keep}
 
-    def _inference(self, mode: Mode) -> AbstractContextManager[None]:
+    def _inference(self, mode: Mode) -> AbstractContextManager[Written]:
         self._modules.every()
         return inference(self._modules, mode, self._still, self.ops)
 

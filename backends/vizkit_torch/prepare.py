@@ -140,11 +140,12 @@ class Sealed(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
-            result = func(*args, **(kwargs or {})) if getattr(func, "__name__", "") in ASKING else None
-        if result is None or isinstance(result, torch.Tensor):
-            raise ReadError(next(one.pair for one in tensors((args, kwargs)) if isinstance(one, cls)))
-        return result
+        if getattr(func, "__name__", "") in ASKING:
+            with torch._C.DisableTorchFunctionSubclass():
+                result = func(*args, **(kwargs or {}))
+            if not isinstance(result, torch.Tensor):
+                return result
+        raise ReadError(next(one.pair for one in tensors((args, kwargs)) if isinstance(one, cls)))
 
 
 def sealed(pair: Pair, compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -190,7 +191,8 @@ class Preparation:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
         was written. ``fold``: whether batch norms are folded at all; ``ruled``: the convolutions follow backward rules,
-        so that they must be seen; ``apart``: pairs to leave as they are. Raises :class:`ReadError` where one should be."""
+        so that they must be seen; ``apart``: pairs to leave as they are. Raises :class:`ReadError` where one more should
+        be."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()

@@ -165,3 +165,93 @@ def test_what_reads_a_convolution_after_the_first_pass(change: str) -> None:
             handle.remove()
     assert apart(found, wanted) < CLOSE
     assert apart(first, wanted) > 0.1
+
+
+Step = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Between(nn.Module):
+    """A convolution, a step of eight channels, and a tanh; or the step behind all else."""
+
+    def __init__(self, step: Step, last: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.dense = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+        self.step, self.last = step, last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.conv(x)
+        if self.last:
+            return self.step(self.dense(h.mean((2, 3))))
+        return self.dense(torch.tanh(self.step(h)).mean((2, 3)))
+
+
+def a_slice(h: torch.Tensor) -> torch.Tensor:
+    h[:, :4].relu_()
+    return h
+
+
+def a_slice_plainly(h: torch.Tensor) -> torch.Tensor:
+    return torch.cat([h[:, :4].relu(), h[:, 4:]], 1)
+
+
+def all_as_rows(h: torch.Tensor) -> torch.Tensor:
+    h.view(len(h), -1).relu_()
+    return h
+
+
+def slices_that_overlap(h: torch.Tensor) -> torch.Tensor:
+    early, late = h[:, :4], h[:, 2:6]
+    assert early.relu_() is early
+    late.mul_(2)
+    early.mul_(3)
+    return torch.cat([late, h[:, 4:]], 1)
+
+
+def slices_that_overlap_plainly(h: torch.Tensor) -> torch.Tensor:
+    h = a_slice_plainly(h)
+    h = torch.cat([h[:, :2], 2 * h[:, 2:6], h[:, 6:]], 1)
+    h = torch.cat([3 * h[:, :4], h[:, 4:]], 1)
+    return torch.cat([h[:, 2:6], h[:, 4:]], 1)
+
+
+def a_slice_taken_before(h: torch.Tensor) -> torch.Tensor:
+    early = h[:, :4]
+    h.relu_()
+    return torch.cat([2 * early, h], 1)[:, :8]
+
+
+def a_slice_taken_before_plainly(h: torch.Tensor) -> torch.Tensor:
+    h = h.relu()
+    return torch.cat([2 * h[:, :4], h[:, :4]], 1)
+
+
+STEPS: dict[str, tuple[Step, Step]] = {
+    "a slice": (a_slice, a_slice_plainly),
+    "all as rows": (all_as_rows, torch.relu),
+    "slices that overlap": (slices_that_overlap, slices_that_overlap_plainly),
+    "a slice taken before": (a_slice_taken_before, a_slice_taken_before_plainly),
+}
+RULED: dict[str, Callable[..., Any]] = {
+    "guided": vizkit.guided_backprop,
+    "lrp": lambda model, x, target: vizkit.lrp(model, x, target=target, rules="epsilon"),
+    "deeplift": lambda model, x, target: vizkit.deeplift(model, x, target=target, baseline="mean"),
+}
+
+
+@pytest.mark.parametrize("kind", RULED)
+@pytest.mark.parametrize("step", STEPS)
+def test_what_is_written_to_a_part_of_a_tensor_is_in_the_whole(step: str, kind: str) -> None:
+    writes, plainly = STEPS[step]
+    wanted = RULED[kind](wrapped(Between(plainly)), PICTURE, target=1).values
+    assert apart(RULED[kind](wrapped(Between(writes)), PICTURE, target=1).values, wanted) < CLOSE
+
+
+@pytest.mark.parametrize("kind", ["lrp", "deeplift"])
+def test_what_is_written_last_is_the_result(kind: str) -> None:
+    def tripled(h: torch.Tensor) -> torch.Tensor:
+        h.mul_(3)
+        return h
+
+    wanted = RULED[kind](wrapped(Between(lambda h: 3 * h, last=True)), PICTURE, target=1).values
+    assert apart(RULED[kind](wrapped(Between(tripled, last=True)), PICTURE, target=1).values, wanted) < CLOSE
