@@ -29,7 +29,8 @@ def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Itera
     hooks; what checkpoints put off is computed at once. ``modules``: the network's; ``still``: it needs
     :class:`Still`, too.
 
-    Gives what the network writes in place meanwhile, where that has to be asked. Raises SettingError for training semantics of what PyTorch does not show.
+    Gives what the network writes in place meanwhile, where that has to be asked. Raises SettingError for training
+    semantics, or rules, of what PyTorch does not show.
     """
     with direct(), ExitStack() as stack:
         for module in modules.known:
@@ -50,8 +51,8 @@ def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Itera
             stack.enter_context(Still(training=mode.training is not None))
         if mode.rules is not None and modules.scripted():
             raise SettingError(
-                "Backward rules need operations that PyTorch shows; TorchScript hides its own, so that some would follow "
-                "none. Wrap the module that it was made from."
+                "Backward rules need operations that PyTorch shows; TorchScript hides its own. Wrap the module that it was "
+                "made from."
             )
         if mode.training is not None:
             _train(stack, modules, mode.training, ops.asarray)

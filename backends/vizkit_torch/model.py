@@ -31,7 +31,7 @@ from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
-from .rules import Written
+from .rules import Written, check_shown
 from .still import Still
 from .watch import Watch
 
@@ -277,6 +277,8 @@ class TorchModel(Model):
             return self._pass(x, keep, add, mode, preparation, apart)
         if waiting:
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
+        if mode.rules is not None:
+            check_shown(begin, kept.values(), self.name)
         return {name: kept[name] for name in keep}
 
     def _inference(self, mode: Mode) -> AbstractContextManager[Written]:

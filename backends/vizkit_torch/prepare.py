@@ -191,8 +191,8 @@ class Preparation:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
         was written. ``fold``: whether batch norms are folded at all; ``ruled``: the convolutions follow backward rules,
-        so that they must be seen; ``apart``: pairs to leave as they are. Raises :class:`ReadError` where one more should
-        be."""
+        so that they must be seen; ``apart``: pairs to leave as they are. Raises :class:`ReadError` where one more
+        should be."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()

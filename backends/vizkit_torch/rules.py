@@ -7,12 +7,14 @@ is the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import BackwardCFunction
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -156,6 +158,10 @@ class _Ruled(torch.autograd.Function):
             return None, None, *ctx.rule(done, gradients[0])
 
 
+SHOWN = tuple(getattr(one, "_backward_cls") for one in (_Ruled, BackwardHookFunction))  # noqa: B009
+"""Steps of autograd that hide none of a network's operations."""
+
+
 class Written:
     """What the network has written in place, since what a rule reads stays as it was: there a copy is written, and
     stands, from then on, for the tensor that the network still holds, and for its parts and wholes, which lie in the
@@ -217,8 +223,8 @@ def _part(copied: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
     whole = _whole(one)
     if copied.stride() != whole.stride() or copied.dtype != one.dtype:
         raise SettingError(
-            "No rule can be followed in this network: it writes in place to a tensor that lies otherwise in memory than "
-            "a view of it. Write that step without writing in place."
+            "No rule can be followed in this network: it writes in place to a tensor that lies otherwise in memory "
+            "than a view of it. Write that step without writing in place."
         )
     offset = copied.storage_offset() + one.storage_offset() - whole.storage_offset()
     return copied.as_strided(one.size(), one.stride(), offset)
@@ -302,19 +308,18 @@ def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
         yield follow.written
 
 
-def check_shown(results: Iterable[torch.Tensor], name: str) -> None:
-    """SettingError where results depend on the picture by a function of somebody's own, which rules cannot see."""
+def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> None:
+    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see."""
     waiting = [one.grad_fn for one in results]
-    seen = {None, *waiting}
+    seen = {None, x.grad_fn}
     while waiting:
         node = waiting.pop()
-        if node is None:
+        if node in seen:
             continue
-        if isinstance(node, BackwardCFunction) and not isinstance(node, (_Ruled._backward_cls, _Watched)):
+        seen.add(node)
+        if isinstance(node, BackwardCFunction) and not isinstance(node, SHOWN):
             raise SettingError(
-                f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}, which "
-                "shows no rule what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
+                f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}: no "
+                "rule can see what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
             )
-        behind = {one for one, _ in node.next_functions} - seen
-        seen |= behind
-        waiting += behind
+        waiting += [one for one, _ in node.next_functions]

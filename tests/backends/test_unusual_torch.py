@@ -255,3 +255,30 @@ def test_what_is_written_last_is_the_result(kind: str) -> None:
 
     wanted = RULED[kind](wrapped(Between(lambda h: 3 * h, last=True)), PICTURE, target=1).values
     assert apart(RULED[kind](wrapped(Between(tripled, last=True)), PICTURE, target=1).values, wanted) < CLOSE
+
+
+class OwnRelu(torch.autograd.Function):
+    """A ReLU that only its user knows to be one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return gradients[0] * (ctx.saved_tensors[0] > 0)
+
+
+@pytest.mark.parametrize("kind", RULED)
+@pytest.mark.parametrize("hides", ["an own function", "the last function", "TorchScript"])
+def test_what_hides_its_operations_from_rules_is_refused(hides: str, kind: str) -> None:
+    last = hides == "the last function"
+    network = Between(lambda h: torch.relu(h) if hides == "TorchScript" else OwnRelu.apply(torch.relu(h + 2)), last)
+    if hides == "TorchScript":
+        network.conv = torch.jit.trace(network.conv.double().eval(), torch.tensor(PICTURE))
+    model = wrapped(network)
+    assert vizkit.saliency(model, PICTURE, target=1).values.max() > 0
+    says = "none that torch shows|TorchScript hides" if hides == "TorchScript" else "Function of its own, OwnRelu"
+    with pytest.raises(vizkit.errors.SettingError, match=says):
+        RULED[kind](model, PICTURE, target=1)
