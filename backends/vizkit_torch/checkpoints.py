@@ -13,7 +13,8 @@ from typing import Any
 
 from torch.utils import checkpoint
 
-_HOOK = checkpoint._checkpoint_hook
+_MODULE: Any = checkpoint
+_HOOK = _MODULE._checkpoint_hook
 _LOCK = threading.Lock()
 _passes = 0
 """Those that are under way, in all threads."""
@@ -39,8 +40,8 @@ def _count(change: int) -> None:
     with _LOCK:
         before, _passes = _passes, _passes + change
         if not before:
-            checkpoint.CheckpointFunction.apply = staticmethod(_call)
-            checkpoint._checkpoint_hook = lambda _frame: nullcontext()
+            _MODULE.CheckpointFunction.apply = staticmethod(_call)
+            _MODULE._checkpoint_hook = lambda _frame: nullcontext()
         elif not _passes:
-            del checkpoint.CheckpointFunction.apply
-            checkpoint._checkpoint_hook = _HOOK
+            del _MODULE.CheckpointFunction.apply
+            _MODULE._checkpoint_hook = _HOOK

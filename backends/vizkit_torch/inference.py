@@ -51,8 +51,8 @@ def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Itera
             stack.enter_context(Still(training=mode.training is not None))
         if mode.rules is not None and modules.scripted():
             raise SettingError(
-                "Backward rules need operations that PyTorch shows; TorchScript hides its own. Wrap the module that it was "
-                "made from."
+                "Backward rules need operations that PyTorch shows; TorchScript hides its own. Wrap the module that it "
+                "was made from."
             )
         if mode.training is not None:
             _train(stack, modules, mode.training, ops.asarray)

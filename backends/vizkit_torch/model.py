@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -14,9 +15,9 @@ import torch
 from torch import nn
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
-from vizkit.contract.errors import LayerError, ShapeError
+from vizkit.contract.errors import LayerError, MapWarning, ShapeError
 from vizkit.contract.graph import Graph
-from vizkit.contract.model import wrong_size
+from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.ops import Step
 from vizkit.contract.spec import InputSpec
 
@@ -177,6 +178,15 @@ class TorchModel(Model):
                 if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
                     raise wrong_size(self, str(error)) from error
                 raise
+        check_rows(self, self._output)
+        if still.together:
+            warnings.warn(
+                f"{self.name} has batch norm without stored statistics, which takes those of the batch: a map depends "
+                "on the pictures, noise samples or masks that happen to be computed with it. Explain pictures one by "
+                "one, with batch_size=1, or let it learn statistics (track_running_stats=True).",
+                MapWarning,
+                stacklevel=2,
+            )
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self.reused = {name for name, count in runs.items() if count > 1}

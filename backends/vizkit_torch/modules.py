@@ -46,7 +46,7 @@ def watched(module: nn.Module) -> bool:
 
 def watched_all() -> bool:
     """Whether somebody's hook is on all modules that there are."""
-    return bool(nn.modules.module._has_any_global_hook())
+    return bool(nn.modules.module._has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 class Attributes:

@@ -311,10 +311,10 @@ def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
 def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> None:
     """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see."""
     waiting = [one.grad_fn for one in results]
-    seen = {None, x.grad_fn}
+    seen = {x.grad_fn}
     while waiting:
         node = waiting.pop()
-        if node in seen:
+        if node is None or node in seen:
             continue
         seen.add(node)
         if isinstance(node, BackwardCFunction) and not isinstance(node, SHOWN):
