@@ -33,7 +33,7 @@ from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
 from .rules import Written, check_shown
-from .still import Still
+from .still import Still, generators
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
@@ -155,6 +155,7 @@ class TorchModel(Model):
         held: dict[str, tuple[torch.Tensor, int]] = {}
         places: dict[str, int] = {}
         finder = Finder()
+        drawn = generators(self.device)
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
@@ -180,12 +181,16 @@ class TorchModel(Model):
                 raise
         check_rows(self, self._output)
         if still.together:
-            warnings.warn(
-                f"{self.name} has batch norm without stored statistics, which takes those of the batch: a map depends "
-                "on the pictures, noise samples or masks that happen to be computed with it. Explain pictures one by "
-                "one, with batch_size=1, or let it learn statistics (track_running_stats=True).",
-                MapWarning,
-                stacklevel=2,
+            self._warn(
+                "has batch norm without stored statistics, which takes those of the batch: a map depends on the "
+                "pictures, noise samples or masks that happen to be computed with it. Explain pictures one by one, with "
+                "batch_size=1, or let it learn statistics (track_running_stats=True)."
+            )
+        if any(not torch.equal(*pair) for pair in zip(drawn, generators(self.device), strict=True)):
+            self._warn(
+                "draws random numbers though it is in inference mode, such as dropout that was traced in training: maps "
+                "differ from call to call, and so may the passes that one is made of. Trace it again after "
+                "network.eval(), or switch off what draws."
             )
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
@@ -193,6 +198,9 @@ class TorchModel(Model):
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
         return {name: layer for name, layer in seen.items() if name not in self.reused}
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
 
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers

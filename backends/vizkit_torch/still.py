@@ -29,6 +29,11 @@ ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 STATISTICS = ("running_mean", "running_var")
 
 
+def generators(device: str) -> list[torch.Tensor]:
+    """Where PyTorch's random numbers stand."""
+    return [torch.get_rng_state(), *(() if device == "cpu" else (torch.cuda.get_rng_state(device),))]
+
+
 class Still(TorchFunctionMode):
     """Inference semantics of these functions; ``training``: training semantics, without writing stored statistics.
     ``needed`` tells whether any call asked for another than it got, ``together`` whether batch norm took statistics of

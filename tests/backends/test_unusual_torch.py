@@ -282,3 +282,9 @@ def test_what_hides_its_operations_from_rules_is_refused(hides: str, kind: str) 
     says = "none that torch shows|TorchScript hides" if hides == "TorchScript" else "Function of its own, OwnRelu"
     with pytest.raises(vizkit.errors.SettingError, match=says):
         RULED[kind](model, PICTURE, target=1)
+
+
+def test_a_network_that_draws_random_numbers_warns() -> None:
+    network = Between(lambda h: torch.relu(h + torch.randn(()).to(h)))
+    with pytest.warns(vizkit.errors.MapWarning, match="Between draws random numbers"):
+        vizkit.saliency(wrapped(network), PICTURE, target=1)
