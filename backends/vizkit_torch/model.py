@@ -183,13 +183,13 @@ class TorchModel(Model):
         if still.together:
             self._warn(
                 "has batch norm without stored statistics, which takes those of the batch: a map depends on the "
-                "pictures, noise samples or masks that happen to be computed with it. Explain pictures one by one, with "
-                "batch_size=1, or let it learn statistics (track_running_stats=True)."
+                "pictures, noise samples or masks that happen to be computed with it. Explain pictures one by one, "
+                "with batch_size=1, or let it learn statistics (track_running_stats=True)."
             )
         if any(not torch.equal(*pair) for pair in zip(drawn, generators(self.device), strict=True)):
             self._warn(
-                "draws random numbers though it is in inference mode, such as dropout that was traced in training: maps "
-                "differ from call to call, and so may the passes that one is made of. Trace it again after "
+                "draws random numbers though it is in inference mode, such as dropout that was traced in training: "
+                "maps differ from call to call, and so may the passes that one is made of. Trace it again after "
                 "network.eval(), or switch off what draws."
             )
         self._places, self._relu, self._still = places, finder.relu, still.needed

@@ -75,7 +75,6 @@ def _load() -> None:
     """Import rich, which draws one of the user's random numbers when it is imported, without that."""
     if "rich.progress" not in sys.modules:
         state = random.getstate()
-        import rich.progress
 
         random.setstate(state)
 
