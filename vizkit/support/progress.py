@@ -3,6 +3,7 @@ no terminal, or where another bar runs already."""
 
 from __future__ import annotations
 
+import importlib
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def _load() -> None:
     """Import rich, which draws one of the user's random numbers when it is imported, without that."""
     if "rich.progress" not in sys.modules:
         state = random.getstate()
-
+        importlib.import_module("rich.progress")
         random.setstate(state)
 
 
