@@ -12,7 +12,7 @@ from mxnet import autograd
 
 from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights
 from vizkit.contract.graph import Graph
-from vizkit.contract.model import wrong_size
+from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.spec import InputSpec
 
 from .call import given, output
@@ -104,11 +104,13 @@ class GluonModel(Model):
     def _shapes(self) -> dict[Entry, tuple[int, ...]]:
         """Of all results, for one input."""
         try:
-            return self._graph.shapes((1, *self.spec.shape), self._given.shapes())
+            found = self._graph.shapes((1, *self.spec.shape), self._given.shapes())
         except mx.base.MXNetError as error:
             further = " and ".join(map(str, self._given.shapes().values()))
             beside = f" With it went inputs= of shape {further}." if further else ""
             raise wrong_size(self, f"{first_line(str(error))}.{beside}") from None
+        check_rows(self, tuple(found[self._graph.output]))
+        return found
 
     @legacy()
     def graph(self) -> Graph:

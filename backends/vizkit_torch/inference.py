@@ -13,23 +13,26 @@ from torch import nn
 from vizkit.contract.backend import Mode
 from vizkit.contract.errors import SettingError
 
+from .checkpoints import direct
 from .modules import Modules
 from .ops import TorchOps
 from .prepare import BATCH_NORMS
-from .rules import followed
+from .rules import Written, followed
 from .still import Still
 
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
 @contextmanager
-def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Iterator[None]:
+def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Iterator[Written]:
     """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
-    hooks. ``modules``: the network's; ``still``: it needs :class:`Still`, too.
+    hooks; what checkpoints put off is computed at once. ``modules``: the network's; ``still``: it needs
+    :class:`Still`, too.
 
-    Raises SettingError for training semantics of what PyTorch does not show.
+    Gives what the network writes in place meanwhile, where that has to be asked. Raises SettingError for training
+    semantics, or rules, of what PyTorch does not show.
     """
-    with ExitStack() as stack:
+    with direct(), ExitStack() as stack:
         for module in modules.known:
             if module.training:
                 stack.callback(setattr, module, "training", True)
@@ -46,11 +49,14 @@ def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Itera
                     parameter.requires_grad_(False)
         if still:
             stack.enter_context(Still(training=mode.training is not None))
+        if mode.rules is not None and modules.scripted():
+            raise SettingError(
+                "Backward rules need operations that PyTorch shows; TorchScript hides its own. Wrap the module that it "
+                "was made from."
+            )
         if mode.training is not None:
             _train(stack, modules, mode.training, ops.asarray)
-        if mode.rules is not None:
-            stack.enter_context(followed(mode, ops))
-        yield
+        yield stack.enter_context(followed(mode, ops)) if mode.rules is not None else Written()
 
 
 def _train(stack: ExitStack, modules: Modules, generator: np.random.Generator, upload: Callable[[Any], Any]) -> None:

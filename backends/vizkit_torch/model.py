@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch
 from torch import nn
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
-from vizkit.contract.errors import LayerError, ShapeError
+from vizkit.contract.errors import LayerError, MapWarning, ShapeError
 from vizkit.contract.graph import Graph
-from vizkit.contract.model import wrong_size
+from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.ops import Step
 from vizkit.contract.spec import InputSpec
 
@@ -29,9 +30,10 @@ from .modules import Modules, shapes
 from .modules import names as names_of
 from .ops import TorchOps
 from .precision import settled
-from .prepare import BATCH_NORMS, Finder, Preparation, affine
+from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
-from .still import Still
+from .rules import Written, check_shown
+from .still import Still, generators
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
@@ -153,6 +155,7 @@ class TorchModel(Model):
         held: dict[str, tuple[torch.Tensor, int]] = {}
         places: dict[str, int] = {}
         finder = Finder()
+        drawn = generators(self.device)
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
@@ -171,17 +174,33 @@ class TorchModel(Model):
             stack.enter_context(finder)
             still = stack.enter_context(Still())
             try:
-                self._output = tuple(self._run(blank).shape)
+                self._output = tuple(self._run(blank).clone().shape)  # read, as by whoever asks for it
             except RuntimeError as error:
                 if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
                     raise wrong_size(self, str(error)) from error
                 raise
+        check_rows(self, self._output)
+        if still.together:
+            self._warn(
+                "has batch norm without stored statistics, which takes those of the batch: a map depends on the "
+                "pictures, noise samples or masks that happen to be computed with it. Explain pictures one by one, "
+                "with batch_size=1, or let it learn statistics (track_running_stats=True)."
+            )
+        if any(not torch.equal(*pair) for pair in zip(drawn, generators(self.device), strict=True)):
+            self._warn(
+                "draws random numbers though it is in inference mode, such as dropout that was traced in training: "
+                "maps differ from call to call, and so may the passes that one is made of. Trace it again after "
+                "network.eval(), or switch off what draws."
+            )
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
         self.reused = {name for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
         return {name: layer for name, layer in seen.items() if name not in self.reused}
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
 
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers
@@ -199,7 +218,13 @@ class TorchModel(Model):
     ) -> dict[str, torch.Tensor]:
         _ = self.layers
         prepared = mode.training is None and (self.optimise or self.dtype == "bfloat16")
-        return self._pass(x, keep, add, mode, self._preparation if prepared or _merges(mode) else None)
+        preparation = self._preparation if prepared or _merges(mode) else None
+        apart: set[Pair] = set()
+        while True:
+            try:
+                return self._pass(x, keep, add, mode, preparation, apart)
+            except ReadError as read:  # Which pairs are one says something to rules that merge them, else to none.
+                apart |= {read.pair} if preparation is None or _merges(mode) else {*preparation.pairs}
 
     def _pass(
         self,
@@ -207,7 +232,8 @@ class TorchModel(Model):
         keep: Sequence[str],
         add: Mapping[str, Term],
         mode: Mode,
-        preparation: Preparation | None = None,
+        preparation: Preparation | None,
+        apart: Collection[Pair],
     ) -> dict[str, torch.Tensor]:
         kept: dict[str, torch.Tensor] = {}
         versions: dict[str, int] = {}
@@ -216,6 +242,7 @@ class TorchModel(Model):
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
             with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
+                output = written.now(output)
                 if name in add:
                     output = output + term_of(add[name], output, name).to(output.dtype)
                 if name in keep:
@@ -234,13 +261,13 @@ class TorchModel(Model):
             stack.enter_context(settled(self.device, self.dtype))
             if inside:
                 stack.enter_context(observed(self.native, self.attention, at, inside))
-            stack.enter_context(self._inference(mode))
+            written = stack.enter_context(self._inference(mode))
             if lowered:
                 stack.enter_context(torch.autocast(self.device.partition(":")[0], torch.bfloat16, cache_enabled=False))
             if preparation is not None:
                 last = math.inf if OUTPUT in waiting else max(self._places.get(name, math.inf) for name in waiting)
                 fold, ruled = self.optimise or _merges(mode), mode.rules is not None
-                stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled))
+                stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled, apart))
             for name in sorted(waiting - inside - {OUTPUT}):
                 module = self.native.get_submodule(name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
@@ -259,19 +286,21 @@ class TorchModel(Model):
                     raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
                 raise
         if OUTPUT in waiting:
-            kept[OUTPUT] = self._caller.output(output, self.name).to(x.dtype)
+            kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT], OUTPUT)
             waiting.discard(OUTPUT)
         late = {name for name, version in versions.items() if kept[name]._version != version}
         if late:  # On this input the network writes what it did not write before.
             self._written |= late
-            return self._pass(x, keep, add, mode, preparation)
+            return self._pass(x, keep, add, mode, preparation, apart)
         if waiting:
             raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
+        if mode.rules is not None:
+            check_shown(begin, kept.values(), self.name)
         return {name: kept[name] for name in keep}
 
-    def _inference(self, mode: Mode) -> AbstractContextManager[None]:
+    def _inference(self, mode: Mode) -> AbstractContextManager[Written]:
         self._modules.every()
         return inference(self._modules, mode, self._still, self.ops)
 

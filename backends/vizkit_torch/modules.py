@@ -44,6 +44,11 @@ def watched(module: nn.Module) -> bool:
     return "forward" in vars(module) or any(getattr(module, key) for key in HOOKS)
 
 
+def watched_all() -> bool:
+    """Whether somebody's hook is on all modules that there are."""
+    return bool(nn.modules.module._has_any_global_hook())  # type: ignore[no-untyped-call]
+
+
 class Attributes:
     """Objects that are compared by what they are, not by their values."""
 
@@ -93,7 +98,7 @@ class Modules:
 
     def untouched(self) -> bool:
         """Whether none is :func:`watched`."""
-        return not any(map(watched, self.known)) if self._held is None else self._held
+        return not (watched_all() or any(map(watched, self.known))) if self._held is None else self._held
 
     def scripted(self) -> bool:
         """Whether a part of the network is TorchScript, which calls nothing that could be seen."""

@@ -2,7 +2,7 @@
 
 The user's network is not changed. For the length of one pass a convolution gets its folded weights, computed in
 float64, and the batch norm behind it hands on what it gets. Which batch norm alone reads what a convolution returns is
-seen in one pass, not guessed from the order of modules.
+seen in one pass, not guessed from the order of modules; whether it still does, in every pass.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .graph import tensors
-from .modules import Modules, watched
+from .modules import Modules, watched, watched_all
 from .operations import ASKING, RELUS
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -46,7 +47,7 @@ class Pair:
 
     def untouched(self) -> bool:
         """Whether both modules are plain, and nobody's hook or function is on them."""
-        return self.plain() and not watched(self.conv) and not watched(self.norm)
+        return self.plain() and not (watched(self.conv) or watched(self.norm) or watched_all())
 
     def prepared(self) -> Folded:
         """What does the work of both, rounded once from float64."""
@@ -122,6 +123,47 @@ class Finder(TorchFunctionMode):
         return tuple(found)
 
 
+class ReadError(BaseException):
+    """In this pass something else than its batch norm reads the result of a folded convolution, which knows none: on
+    another path than the first pass took, from the user's hook, or returned. Not an Exception: nobody's business."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.pair = pair
+
+
+class Sealed(torch.Tensor):
+    """What a folded convolution returns: its form, and the result for the batch norm behind it alone."""
+
+    pair: Pair
+    result: torch.Tensor
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ASKING:
+            with torch._C.DisableTorchFunctionSubclass():
+                result = func(*args, **(kwargs or {}))
+            if not isinstance(result, torch.Tensor):
+                return result
+        raise ReadError(next(one.pair for one in tensors((args, kwargs)) if isinstance(one, cls)))
+
+
+def sealed(pair: Pair, compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """The result of a convolution as :class:`Sealed`."""
+    result = compute(x)
+    with torch._C.DisableTorchFunction():  # none of the network's operations
+        form: Sealed = torch.Tensor._make_subclass(Sealed, result, result.requires_grad)
+    form.pair, form.result = pair, result
+    return form
+
+
+def opened(pair: Pair, x: torch.Tensor) -> torch.Tensor:
+    """What the batch norm hands on."""
+    if not isinstance(x, Sealed) or x.pair is not pair:
+        raise ReadError(pair)
+    return x.result
+
+
 class Preparation:
     """A network's folded convolutions, each made when a pass first needs it, and again after a parameter was written;
     ``lowered``: all parameters but those of batch norm are bfloat16."""
@@ -144,18 +186,23 @@ class Preparation:
         last: float,
         fold: bool,
         ruled: bool,
+        apart: Collection[Pair] = (),
     ) -> Iterator[None]:
         """Within the block, a pass which ends at the place ``last`` uses what is prepared, but where a layer in
         ``wanted`` would not be seen. ``modules``: the network's. ``look`` gives something that differs once a parameter
         was written. ``fold``: whether batch norms are folded at all; ``ruled``: the convolutions follow backward rules,
-        so that they must be seen."""
+        so that they must be seen; ``apart``: pairs to leave as they are. Raises :class:`ReadError` where one more
+        should be."""
         if self.pairs and modules.known != self._modules:  # the user has taken it apart since
             self.pairs = ()
         nobodys = modules.untouched()
         pairs = [
             pair
             for pair in (self.pairs if fold else ())
-            if pair.at < last and pair.names.isdisjoint(wanted) and (pair.plain() if nobodys else pair.untouched())
+            if pair not in apart
+            and pair.at < last
+            and pair.names.isdisjoint(wanted)
+            and (pair.plain() if nobodys else pair.untouched())
         ]
         if pairs or self.lowered:
             self._renew(pairs, look())
@@ -165,11 +212,14 @@ class Preparation:
                 made = self._made[pair]
                 stack.callback(own.update, weight=own["weight"], bias=own["bias"])
                 own.update(weight=made.weight, bias=made.bias)
-                stack.callback(pair.norm.__dict__.pop, "forward")
-                pair.norm.__dict__["forward"] = lambda x: x
-                if made.backward is not None and not (self.lowered or ruled):
-                    stack.callback(pair.conv.__dict__.pop, "forward")
-                    pair.conv.__dict__["forward"] = made
+                own_kernel = made.backward is not None and not (self.lowered or ruled)
+                compute = made if own_kernel else partial(nn.Conv2d.forward, pair.conv)
+                for module, forward in (
+                    (pair.conv, partial(sealed, pair, compute)),
+                    (pair.norm, partial(opened, pair)),
+                ):
+                    stack.callback(module.__dict__.pop, "forward")
+                    module.__dict__["forward"] = forward
             for held, key, value in list(_floats(modules.known)) if self.lowered else ():
                 stack.callback(held.__setitem__, key, value)
                 held[key] = self._lower(value)

@@ -7,12 +7,14 @@ is the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import BackwardCFunction
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -89,9 +91,11 @@ class TorchEvaluated(Evaluated):
         self._inputs = {place: one.detach().requires_grad_(kept) for place, one in inputs.items()}
         self._own = own
         with torch.set_grad_enabled(kept):
-            # An operation that writes its input is given a copy; one that does not, the values themselves.
-            given = {key: one.clone() if writes(call) else one for key, one in self._inputs.items()}
-            result = call({**own, **given})
+            given = {**own, **self._inputs}
+            place = target(call)
+            if place is not None:  # It writes a copy, now and whenever it is made again.
+                given[place] = given.get(place, dict(call.places())[place]).clone()
+            result = call(given)
         self.result = result
         self._output: torch.Tensor = next(tensors(result))
         self.inputs = tuple(one.detach() for one in inputs.values())
@@ -128,12 +132,14 @@ class TorchEvaluated(Evaluated):
         return TorchEvaluated(self.ops, self.kind, self._call, given, own)
 
 
-def writes(call: Call) -> bool:
-    """Whether a call writes its first argument."""
+def target(call: Call) -> Place | None:
+    """Where the tensor stands that a call writes, its first argument; None where it writes none."""
     name = str(getattr(call.func, "__name__", ""))
     last = len(call.args) > 1 and call.args[-1] is True and kind_of(call.func) in ACTIVATIONS
     inplace = call.kwargs.get("inplace", last)
-    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i") or inplace is True
+    if (name.endswith("_") and not name.endswith("__")) or name.startswith(("__i", "__setitem")) or inplace is True:
+        return next((place for place, _ in call.places() if place in ((0,), ("input",))), None)
+    return None
 
 
 class _Ruled(torch.autograd.Function):
@@ -142,7 +148,7 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, done: TorchEvaluated, rule: Rule, *_inputs: torch.Tensor) -> torch.Tensor:
         ctx.done, ctx.rule = done, rule
-        found: torch.Tensor = done.output.view_as(done.output)
+        found: torch.Tensor = done.output.detach()  # which is no view
         return found
 
     @staticmethod
@@ -152,16 +158,87 @@ class _Ruled(torch.autograd.Function):
             return None, None, *ctx.rule(done, gradients[0])
 
 
+SHOWN = tuple(getattr(one, "_backward_cls") for one in (_Ruled, BackwardHookFunction))  # noqa: B009
+"""Steps of autograd that hide none of a network's operations."""
+
+
+class Written:
+    """What the network has written in place, since what a rule reads stays as it was: there a copy is written, and
+    stands, from then on, for the tensor that the network still holds, and for its parts and wholes, which lie in the
+    same memory."""
+
+    def __init__(self) -> None:
+        self._now: Any = WeakTensorKeyDictionary()
+        """By tensor that is no view of another the copy that stands for it."""
+        self._first: Any = WeakTensorKeyDictionary()
+        """By copy the tensor for which it stands."""
+        self._parts: Any = WeakTensorKeyDictionary()
+        """By view what was written there, and the copy of the whole of which that is true."""
+        self._kept: Any = WeakTensorKeyDictionary()
+        """Tensors, none of them views, whose memory may not be written."""
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    def keep(self, *given: torch.Tensor) -> None:
+        """From now on their memory is not written."""
+        for one in given:
+            self._kept[_whole(one)] = True
+
+    def kept(self, one: torch.Tensor) -> bool:
+        return _whole(one) in self._kept
+
+    def now(self, one: torch.Tensor) -> torch.Tensor:
+        """What stands for a tensor."""
+        whole = _whole(one)
+        found: torch.Tensor | None = self._now.get(self._first.get(whole, whole))
+        if found is None or found is whole:
+            return one
+        if whole is one:
+            return found
+        part, of = self._parts.get(one, (None, None))
+        return part if of is found else _part(found, one)
+
+    def write(self, one: torch.Tensor, value: torch.Tensor) -> None:
+        """``value`` stands for a tensor from now on."""
+        whole = _whole(one)
+        first = self._first.get(whole, whole)
+        if whole is not one:
+            copied = self.now(whole).clone()
+            _part(copied, one).copy_(value)
+            self.keep(copied)
+            self._parts[one] = value, copied
+            value = copied
+        self._now[first] = value
+        self._first[value] = first
+
+
+def _whole(one: torch.Tensor) -> torch.Tensor:
+    """The tensor of which this one is a view, or itself."""
+    return one if one._base is None else one._base
+
+
+def _part(copied: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
+    """What a view is of its whole, of a copy of that."""
+    whole = _whole(one)
+    if copied.stride() != whole.stride() or copied.dtype != one.dtype:
+        raise SettingError(
+            "No rule can be followed in this network: it writes in place to a tensor that lies otherwise in memory "
+            "than a view of it. Write that step without writing in place."
+        )
+    offset = copied.storage_offset() + one.storage_offset() - whole.storage_offset()
+    return copied.as_strided(one.size(), one.stride(), offset)
+
+
 class Follow(TorchFunctionMode):
-    """Sends the operations that have one to their rule. What an operation writes in place stands, from then on, for
-    what it has written, so that what the rule reads stays as it was."""
+    """Sends the operations that have one to their rule; see :class:`Written` for those that write in place."""
 
     def __init__(self, mode: Mode, ops: TorchOps) -> None:
         super().__init__()
         self.mode = mode
         self.ops = ops
         self.affine = 0
-        self.written: Any = WeakTensorKeyDictionary()
+        self.written = Written()
         self.nonnegative: Any = WeakTensorKeyDictionary()
         """Tensors that have no negative values, each with True."""
         self.made: Any = WeakTensorKeyDictionary()
@@ -172,9 +249,9 @@ class Follow(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func, args, kwargs or {})
-        places = dict(call.places())
+        held = places = dict(call.places())
         if len(self.written):
-            places = {place: self.written.get(one, one) for place, one in places.items()}
+            places = {place: self.written.now(one) for place, one in held.items()}
             call = call.put(places)
         data = {place: one for place, one in places.items() if one.requires_grad}
         kind = "relu" if func in RELUS else kind_of(func)
@@ -183,13 +260,16 @@ class Follow(TorchFunctionMode):
             return call({})
         sources = [one in self.nonnegative for one in places.values()]
         found = self._computed(call, "linear" if kind == "matmul" and len(data) == 1 else kind, places, data)
-        if writes(call) and args and isinstance(args[0], torch.Tensor):
-            self.written[args[0]] = found
-            self.nonnegative.pop(args[0], None)
+        place = target(call)
+        if place is not None:
+            if found is places[place] or found is None:  # It was written itself, and with it whatever lies there.
+                self.nonnegative.clear()
+                return found
+            self.written.write(held[place], found)
         if nonnegative(kind, sources):
             for one in tensors(found):
                 self.nonnegative[one] = True
-        return found
+        return found if place is None else held[place]
 
     def _computed(
         self, call: Call, kind: str, places: dict[Place, torch.Tensor], data: dict[Place, torch.Tensor]
@@ -199,9 +279,12 @@ class Follow(TorchFunctionMode):
         rule = self.mode.rules.rule(kind, len(data), self.affine)
         self.affine += kind in AFFINE
         if rule is None:
-            # What followed a rule is kept for it, and may not be written.
-            kept = writes(call) and (0,) in data and data[0,] in self.made
-            return call({(0,): data[0,].clone()} if kept else {})
+            place = target(call)
+            if place is None or not self.written.kept(places[place]):
+                return call({})
+            copied = places[place].clone()
+            call({place: copied})
+            return copied
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         done.nonnegative = all(one in self.nonnegative for one in data.values())
@@ -212,13 +295,31 @@ class Follow(TorchFunctionMode):
         if done.output is not done.result and isinstance(done.result, tuple) and len(data) > 1:
             raise SettingError(f"No rule can be followed at {kind}, which has several results.")
         found = _Ruled.apply(done, rule, *data.values())
+        self.written.keep(found, *data.values())
         self.made[found] = done
         return found if isinstance(done.result, torch.Tensor) else (found, *done.result[1:])
 
 
 @contextmanager
-def followed(mode: Mode, ops: TorchOps) -> Iterator[None]:
+def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
     """Within the block, operations follow the rules of a mode; where they are noted, too, nobody has asked for a
-    gradient, by which they are known."""
-    with torch.enable_grad() if mode.noted is not None else nullcontext(), Follow(mode, ops):
-        yield
+    gradient, by which they are known. Gives what is written meanwhile."""
+    with torch.enable_grad() if mode.noted is not None else nullcontext(), Follow(mode, ops) as follow:
+        yield follow.written
+
+
+def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> None:
+    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see."""
+    waiting = [one.grad_fn for one in results]
+    seen = {x.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, BackwardCFunction) and not isinstance(node, SHOWN):
+            raise SettingError(
+                f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}: no "
+                "rule can see what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
+            )
+        waiting += [one for one, _ in node.next_functions]

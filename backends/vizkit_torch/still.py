@@ -29,9 +29,15 @@ ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 STATISTICS = ("running_mean", "running_var")
 
 
+def generators(device: str) -> list[torch.Tensor]:
+    """Where PyTorch's random numbers stand."""
+    return [torch.get_rng_state(), *(() if device == "cpu" else (torch.cuda.get_rng_state(device),))]
+
+
 class Still(TorchFunctionMode):
     """Inference semantics of these functions; ``training``: training semantics, without writing stored statistics.
-    ``needed`` tells whether any call asked for another than it got.
+    ``needed`` tells whether any call asked for another than it got, ``together`` whether batch norm took statistics of
+    the batch since it has no others.
 
     Raises SettingError for dropout in training, whose masks could not be drawn again.
     """
@@ -40,6 +46,7 @@ class Still(TorchFunctionMode):
         super().__init__()
         self.training = training
         self.needed = False
+        self.together = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -53,7 +60,9 @@ class Still(TorchFunctionMode):
                 return func(**given | {"dropout_p": 0.0})
         if func in NORMS:
             given = dict(zip(NORMS[func], args, strict=False)) | kwargs
-            if given.get("training") and all(given.get(key) is not None for key in STATISTICS):
+            stored = all(given.get(key) is not None for key in STATISTICS)
+            self.together = self.together or not stored
+            if given.get("training") and stored:
                 self.needed = True
                 changes = dict.fromkeys(STATISTICS) if self.training else {"training": False}
                 rest = args[len(NORMS[func]) :]

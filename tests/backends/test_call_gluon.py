@@ -103,6 +103,24 @@ def test_further_inputs(form: str, optimise: bool) -> None:
     assert model.layers["facts"].shape == (1, 5)
 
 
+class Older(gluon.HybridBlock):
+    """A picture, and an age by which its features are multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2D(4, 3, in_channels=3), nn.Dense(5, in_units=4)
+
+    def hybrid_forward(self, F: Any, x: Any, age: Any) -> Any:
+        return self.head(F.broadcast_mul(F.mean(self.conv(x), axis=(2, 3)), age))
+
+
+@pytest.mark.parametrize("optimise", [True, False])
+def test_a_row_for_each_picture_is_refused(optimise: bool) -> None:
+    model = wrap(values(filled(Older())), inputs={"age": np.array([[0.3], [1.7], [-2.0]])}, optimise=optimise)
+    with pytest.raises(SettingError, match=r"returns \(3, 5\) for one picture; .* give one row"):
+        vizkit.smoothgrad(model, picture(1), target=1, samples=3, fit="squash")
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("optimise", [True, False])
 def test_gradcam_and_integrated_gradients_by_hand(optimise: bool) -> None:

@@ -105,6 +105,13 @@ def test_inputs_that_do_not_fit(inputs: Any) -> None:
         wrap(Two().double(), inputs=inputs)
 
 
+@pytest.mark.parametrize("optimise", [True, False])
+def test_a_row_for_each_picture_is_refused(optimise: bool) -> None:
+    model = wrap(Two().double(), inputs=[np.repeat(FACTS, 3, 0)], optimise=optimise)
+    with pytest.raises(SettingError, match=r"returns \(3, \d\) for one picture; .* give one row"):
+        vizkit.smoothgrad(model, picture(1), target=1, samples=3, fit="squash")
+
+
 class Named(NamedTuple):
     features: Any
     scores: Any

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 import vizkit
 from vizkit.progress import listening
+from vizkit.support.progress import steps_bar
 
 
 class Enough(Exception):
@@ -52,3 +56,14 @@ def test_nobody_may_listen_for_a_while(model: Any) -> None:
     with listening(lambda name, *_: heard.append(name)), listening(None):
         vizkit.saliency(model, vizkit.images.sample())
     assert heard == []
+
+
+def test_the_first_bar_draws_none_of_the_users_random_numbers() -> None:
+    with patch.dict(sys.modules):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+            del sys.modules[name]
+        before = random.getstate()
+        with steps_bar("some steps", 1):
+            pass
+        assert "rich.style" in sys.modules
+        assert random.getstate() == before

@@ -390,3 +390,13 @@ def wrong_size(model: Model, why: str) -> ShapeError:
         "wrapped: input_size=224 or (height, width) for pictures, (samples,) for signals (N, C, T), (depth, height, "
         "width) for volumes, and a mean and std for each channel."
     )
+
+
+def check_rows(model: Model, shape: tuple[int, ...]) -> None:
+    """SettingError where what a network returns for one picture, of this shape, is not a row for each picture."""
+    if shape[0] != 1:
+        raise SettingError(
+            f"{model.name} returns {shape} for one picture; expected one row, (1, ...). Of inputs=, a leading axis of "
+            "1 is repeated for each picture, and anything else handed on as it is, with however many pictures it goes: "
+            "give one row, and explain pictures with rows of their own one by one, a vizkit.wrap each."
+        )

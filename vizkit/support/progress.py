@@ -3,6 +3,8 @@ no terminal, or where another bar runs already."""
 
 from __future__ import annotations
 
+import importlib
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +45,7 @@ def listening(listener: Listener | None) -> Iterator[None]:
 @contextmanager
 def bytes_bar(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
     """A download bar that appears with the first call of ``advance(done, total)``; None when nobody is watching."""
+    _load()
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
     with _bar(label, None, (DownloadColumn(), TransferSpeedColumn())) as update:
@@ -52,6 +55,7 @@ def bytes_bar(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
 @contextmanager
 def steps_bar(label: str, total: int) -> Iterator[Advance]:
     """A bar of ``total`` steps; ``advance(done, note)`` moves it and shows the note beside it."""
+    _load()
     from rich.progress import MofNCompleteColumn, TextColumn
 
     with _bar(label, total, (MofNCompleteColumn(), TextColumn("{task.fields[note]}"))) as update:
@@ -66,6 +70,14 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _busy.reset(within)
+
+
+def _load() -> None:
+    """Import rich, which draws one of the user's random numbers when it is imported, without that."""
+    if "rich.progress" not in sys.modules:
+        state = random.getstate()
+        importlib.import_module("rich.progress")
+        random.setstate(state)
 
 
 @contextmanager
