@@ -28,6 +28,7 @@ CALLED = {
     "upsample": ("UpSampling",),
     "matmul": ("batch_dot", "dot"),
     "identity": ("BlockGrad", "_copy"),
+    "transpose": ("SwapAxis",),
 }
 """MXNet's names of what vizkit calls by another."""
 KINDS = {name: kind for kind, names in CALLED.items() for name in names}
@@ -84,6 +85,14 @@ def _other(kind: str, given: dict[str, Any], rank: int) -> dict[str, Any]:
     if kind == "pad":
         _, _, _, _, top, _, left, _ = given["pad_width"]
         return {"padding": (top, left)}
+    if kind == "transpose" and "dim1" in given:
+        order = list(range(rank))
+        first, second = given["dim1"], given["dim2"]
+        order[first], order[second] = order[second], order[first]
+        return {"axes": tuple(order)}
     if kind == "transpose":
         return {"axes": tuple(axes) if axes else tuple(reversed(range(rank)))}
-    return {}
+    if kind == "matmul":
+        turned = bool(given.get("transpose_a")), bool(given.get("transpose_b"))
+        return {"turned": turned} if any(turned) else {}
+    return {"channels": -1} if kind == "RNN" else {}

@@ -39,43 +39,51 @@ CALLED = {
     "div": ("truediv", "itruediv", "divide"),
     "slice": ("getitem", "narrow"),
     "split": ("chunk",),
-    "reshape": ("view", "unsqueeze", "squeeze"),
+    "reshape": ("view", "unsqueeze", "squeeze", "unflatten", "view_as", "reshape_as"),
     "upsample": ("interpolate",),
-    "identity": ("clone", "contiguous", "detach", "to"),
+    "identity": ("clone", "contiguous", "detach", "to", "data"),
     "clip": ("clamp",),
     "dropout": ("feature_dropout", "dropout2d"),
     "matmul": ("bmm",),
-    "transpose": ("permute",),
+    "transpose": ("permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "T", "mT", "H", "mH"),
 }
 """PyTorch's names of what vizkit calls by another."""
 KINDS = {name: kind for kind, names in CALLED.items() for name in names}
+RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
+ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
+FREE = ("einsum", "tensordot", "bilinear")
+"""Products whose terms and axes are the caller's own."""
 
 
 def kind_of(func: Any) -> str:
     """The kind of a function, as far as its name tells."""
-    return _named(func)[0].removeprefix("adaptive ")
+    name = _name(func)
+    return KINDS.get(name, name).removeprefix("adaptive ")
 
 
-def _named(func: Any) -> tuple[str, str]:
-    name = str(getattr(func, "__name__", type(func).__name__)).strip("_")
-    return KINDS.get(name, name), name
+def _name(func: Any) -> str:
+    name = str(getattr(func, "__name__", type(func).__name__))
+    return str(func.__self__.__name__) if name == "__get__" else name.strip("_")
 
 
 def describe(
     func: Any, args: Any, kwargs: Any, shapes: list[tuple[int, ...]], shape: tuple[int, ...]
 ) -> tuple[str, dict[str, Any]]:
     """Kind and settings of ``func(*args, **kwargs)`` on tensors of ``shapes``, with a result of ``shape``."""
-    kind, name = _named(func)
+    name = _name(func).partition(".")[0]  # exported networks call "linear.default"
+    kind = KINDS.get(name, name)
     adaptive = kind.startswith("adaptive ")
     kind = kind.removeprefix("adaptive ")
     given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs
     if adaptive:
         return kind, _adaptive(shapes[0], shape)
+    if kind == "transpose":
+        return kind, {"axes": _order(func, args, kwargs, len(shapes[0]))}
     if kind == "reshape" and len(shape) == 2 and len(shapes[0]) > 2:
         kind = "flatten"
     if kind in ("conv", "conv_transpose", "max_pool", "avg_pool") and len(shape) == 4:
         return kind, _window(kind, given, shapes)
-    return kind, _other(kind, name, given, args, shapes)
+    return kind, _other(kind, name, given, shapes)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -116,7 +124,7 @@ def _adaptive(source: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]
     return {"kernel": kernel, "stride": kernel, "padding": (0, 0), "ceil_mode": False}
 
 
-def _other(kind: str, name: str, given: dict[str, Any], args: Any, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+def _other(kind: str, name: str, given: dict[str, Any], shapes: list[tuple[int, ...]]) -> dict[str, Any]:
     rank = len(shapes[0]) if shapes else 0
     if kind in ("softmax", "log_softmax", "mean", "sum") and given.get("dim") is not None:
         axes = given["dim"]
@@ -126,16 +134,14 @@ def _other(kind: str, name: str, given: dict[str, Any], args: Any, shapes: list[
     if kind == "pad":
         widths = (*(int(width) for width in given["pad"]), 0, 0)
         return {"padding": (widths[2], widths[0])}
-    if kind == "transpose":
-        return {"axes": _order(name, args, given, rank)}
-    return {}
+    if name in FREE:
+        return {"channels": None}
+    return {"channels": -1} if name in (*RECURRENT, *ATTENTION) else {}
 
 
-def _order(name: str, args: Any, given: dict[str, Any], rank: int) -> tuple[int, ...]:
-    if name == "permute":
-        axes = given.get("dims", args[1] if len(args) == 2 else args[1:])
-        return tuple(axis % rank for axis in axes)
-    order = list(range(rank))
-    first, second = (given.get(key, args[at] if len(args) > at else 0) % rank for key, at in (("dim0", 1), ("dim1", 2)))
-    order[first], order[second] = order[second], order[first]
-    return tuple(order)
+def _order(func: Any, args: Any, kwargs: dict[str, Any], rank: int) -> tuple[int, ...]:
+    """The new order of the axes, seen at sides that differ."""
+    marked = torch.empty(*range(2, 2 + rank), device="meta")
+    given = {key: marked if isinstance(one, torch.Tensor) else one for key, one in kwargs.items()}
+    turned = func(*(marked if isinstance(one, torch.Tensor) else one for one in args), **given)
+    return tuple(side - 2 for side in turned.shape)

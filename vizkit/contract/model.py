@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import answers
+from .axes import channel_axes
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import Grid, grid_of
+from .grid import Grid, arranged, grid_of, undecided
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
@@ -76,6 +77,7 @@ class Model(ABC):
     _hash: tuple[object, str] | None = None
     _held: object = None
     _attention: Mapping[str, Layer] | None = None
+    _axes: Mapping[str, int | None] | None = None
 
     @property
     def rounding(self) -> float:
@@ -124,10 +126,29 @@ class Model(ABC):
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
 
     def grid(self, layer: str) -> Grid | None:
-        """How a layer's output covers the picture; None where it does not."""
+        """How a layer's output covers the picture; None where it does not.
+
+        Where the shape alone leaves open which axis holds the channels, the graph tells; None, too, where it cannot. Of
+        pictures channels come first where the backend shows no graph.
+        """
         if layer in self.layout:
             return self.layout[layer]
-        return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
+        found, size = self.layer(layer), self.spec.extent or self.spec.size
+        if undecided(found.shape, size):
+            axes = self._channel_axes
+            if axes or len(size) != 2:
+                return arranged(found, size, axes.get(layer))
+        return grid_of(found, size)
+
+    @property
+    def _channel_axes(self) -> Mapping[str, int | None]:
+        """By layer the axis of its channels, as far as the graph tells; found once."""
+        if self._axes is None:
+            try:
+                self._axes = channel_axes(self.graph())
+            except SettingError:
+                self._axes = {}
+        return self._axes
 
     def has_relu(self) -> bool:
         """Whether ReLUs are among the network's operations, so that another backward rule for them means something. A
