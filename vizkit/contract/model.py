@@ -353,8 +353,7 @@ class Model(ABC):
             )
         if top < 1:
             raise SettingError(f"top={top}: ask for at least one class.")
-        sigmoid = logits.shape[1] == 1 and self.ends_in_sigmoid()
-        rows = answers.predictions(self.spec, logits, top, sigmoid)
+        rows = answers.predictions(self.spec, logits, top, self.ending(logits))
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
     def detections(self, image: Any, *, fit: str = "crop") -> list[Any]:
@@ -368,13 +367,10 @@ class Model(ABC):
         rows = [answers.boxes(self.spec, found) for found in self.logits(image, fit=fit).astype(np.float64)]
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
-    def ends_in_sigmoid(self) -> bool:
-        """Whether the network's own last step makes probabilities; False where the framework does not show it."""
-        try:
-            graph = self.graph()
-        except SettingError:
-            return False
-        return answers.ends_in_sigmoid(graph)
+    def ending(self, outputs: Array) -> str:
+        """What the network's own last step made of its logits, given some of its outputs (N, classes): "softmax",
+        "sigmoid", or "" where these are logits, or where the framework does not show it."""
+        return answers.ending(outputs, self.rounding, self.graph)
 
     def __repr__(self) -> str:
         where = f"{self.name} in {self.backend} on {self.device}, {self.dtype}"
