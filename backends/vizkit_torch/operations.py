@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ ARGUMENTS = {
     "mean": ("input", "dim", "keepdim"),
     "sum": ("input", "dim", "keepdim"),
     "layer_norm": ("input", "normalized_shape"),
+    "multi_head_attention_forward": (
+        *("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias"),
+        *("bias_k", "bias_v", "add_zero_attn"),
+    ),
 }
 """The names of positional arguments, where vizkit reads them."""
 CALLED = {
@@ -53,6 +58,11 @@ RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rn
 ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
 FREE = ("einsum", "tensordot", "bilinear")
 """Products whose terms and axes are the caller's own."""
+UNCOUNTED = (*RECURRENT, *FREE, "convolution", "deform_conv2d", "native_multi_head_attention", "cdist")
+"""Of which nobody counts the multiply-adds."""
+FACTORS = dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), 0)
+FACTORS |= dict.fromkeys(("addmm", "baddbmm", "addmv", "addbmm"), 1)
+"""Products of matrices by name, and which of their tensors the first factor is."""
 
 
 def kind_of(func: Any) -> str:
@@ -83,7 +93,7 @@ def describe(
         kind = "flatten"
     if kind in ("conv", "conv_transpose", "max_pool", "avg_pool") and len(shape) == 4:
         return kind, _window(kind, given, shapes)
-    return kind, _other(kind, name, given, shapes)
+    return kind, _other(kind, name, given, shapes) | _products(name, given, shapes, shape)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -137,6 +147,31 @@ def _other(kind: str, name: str, given: dict[str, Any], shapes: list[tuple[int, 
     if name in FREE:
         return {"channels": None}
     return {"channels": -1} if name in (*RECURRENT, *ATTENTION) else {}
+
+
+def _products(
+    name: str, given: dict[str, Any], shapes: list[tuple[int, ...]], shape: tuple[int, ...]
+) -> dict[str, int | None]:
+    """The multiply-adds of what is no plain convolution or dense layer; nothing of what has none."""
+    if name in UNCOUNTED:
+        return {"products": None}
+    if name in ("conv1d", "conv2d", "conv3d"):
+        return {"products": prod(shape) * prod(shapes[1][1:])}
+    if name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
+        return {"products": prod(shapes[0]) * prod(shapes[1][1:])}
+    if name in FACTORS:
+        first = shapes[FACTORS[name]]
+        return {"products": prod(shape) * first[-1] * (first[0] if name == "addbmm" else 1)}
+    if name == "scaled_dot_product_attention":
+        query, key, value = shapes[:3]
+        return {"products": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])}
+    if name == "multi_head_attention_forward":
+        (places, count, width), key, value = shapes[:3]
+        if given.get("bias_k") is not None or given.get("add_zero_attn"):
+            return {"products": None}
+        projected = 2 * places * width + key[0] * (key[-1] + value[-1])
+        return {"products": count * width * (projected + 2 * places * key[0])}
+    return {}
 
 
 def _order(func: Any, args: Any, kwargs: dict[str, Any], rank: int) -> tuple[int, ...]:
