@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..contract.backend import Array
@@ -22,7 +23,7 @@ class Explanation(Result):
     def __len__(self) -> int:
         return int(self.values.shape[3])
 
-    def __getitem__(self, which: int | slice) -> Explanation:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Explanation:
         """One picture's maps, or some pictures'."""
         at = range(len(self))[which]
         some = slice(at, at + 1) if isinstance(at, int) else which

@@ -116,7 +116,7 @@ def wrap(
 
     Raises SettingError for something that is no network, or that cannot be observed, and for labels that do not fit.
     """
-    spec = make_spec(input_size, tuple(mean), tuple(std), _names(labels))
+    spec = make_spec(input_size, mean, std, _names(labels))
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)
