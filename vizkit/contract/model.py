@@ -307,9 +307,8 @@ class Model(ABC):
 
         Raises UnknownNameError when the layer does not exist, LayerError when it has no such weights.
         """
-        name = f"{layer}.weight"
-        if len(self.parameter_shapes().get(name, ())) in (2, 4):
-            return self.parameter(name)
+        if len(self._weight_shapes().get(layer, ())) in (2, 4):
+            return self.parameter(f"{layer}.weight")
         self.check_layer(layer)
         names = self.filter_layers()
         some = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
@@ -321,8 +320,12 @@ class Model(ABC):
 
     def filter_layers(self) -> list[str]:
         """Names of the layers with convolution weights, in order."""
+        return [name for name, shape in self._weight_shapes().items() if len(shape) == 4]
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights by layer, in order."""
         shapes = self.parameter_shapes().items()
-        return [name.removesuffix(".weight") for name, shape in shapes if name.endswith(".weight") and len(shape) == 4]
+        return {name.removesuffix(".weight"): shape for name, shape in shapes if name.endswith(".weight")}
 
     def sha256(self) -> str:
         """SHA-256 over all parameters by sorted canonical name, as float32: the same weights give the same digest in
