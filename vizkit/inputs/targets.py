@@ -378,9 +378,10 @@ def listed(target: Target, rows: int) -> list[Any]:
     """One target a row. Raises SettingError for a list of another length, or for what is none."""
     if _single(target):
         return [target] * rows
-    if len(target) != rows:
-        raise SettingError(f"{len(target)} targets for {rows} images: give one target for all, or one for each.")
-    return list(target)
+    each: Any = target
+    if len(each) != rows:
+        raise SettingError(f"{len(each)} targets for {rows} images: give one target for all, or one for each.")
+    return list(each)
 
 
 def several(target: Target) -> int:

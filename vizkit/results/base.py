@@ -152,12 +152,17 @@ class Pictured(Result):
         return images.picture(self.values)
 
 
+def places(count: int, which: int | slice | Sequence[int]) -> list[int]:
+    """Those of so many pictures that are asked for. Raises SettingError for what is no place."""
+    found: Any = np.arange(count)[which] if isinstance(which, slice) else np.atleast_1d(which)
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        raise SettingError(f"result[{which!r}]: expected a picture's place, a slice, or a list of places.")
+    return [range(count)[i] for i in found]
+
+
 def chosen(result: Result, which: int | slice | Sequence[int]) -> tuple[list[int], dict[str, Any]]:
     """Places of the pictures asked for, and the provenance of a result of these alone."""
-    places: Any = np.arange(len(result))[which] if isinstance(which, slice) else np.atleast_1d(which)
-    if places.dtype.kind not in "iu" or places.ndim != 1:
-        raise SettingError(f"result[{which!r}]: expected a picture's place, a slice, or a list of places.")
-    some = [range(len(result))[i] for i in places]
+    some = places(len(result), which)
     made = dict(result.provenance)
     if "images" in made:
         made["images"] = [made["images"][i] for i in some]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..contract.backend import Array
 from .attribution import Attribution
-from .base import Result
+from .base import Result, places
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,8 +25,7 @@ class Explanation(Result):
 
     def __getitem__(self, which: int | slice | Sequence[int]) -> Explanation:
         """One picture's maps, or some pictures'."""
-        at = range(len(self))[which]
-        some = slice(at, at + 1) if isinstance(at, int) else which
+        some = places(len(self), which)
         results = tuple(tuple(tuple(one[some] for one in row) for row in block) for block in self.results)
         made = dict(self.provenance) | {"results": [[[one.provenance for one in row] for row in b] for b in results]}
         return replace(self, values=self.values[:, :, :, some], provenance=made, results=results)
