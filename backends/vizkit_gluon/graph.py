@@ -10,7 +10,7 @@ from typing import Any
 from vizkit.contract.backend import OUTPUT
 from vizkit.contract.graph import Graph, Operation, build
 
-from .operations import describe
+from .operations import describe, products
 from .trace import NORMS, Entry, infer, resolve
 from .trace import Graph as Trace
 
@@ -52,6 +52,7 @@ def graph(
         inputs = tuple(at[entry[0]] for _, entry in sources)
         source = shapes[sources[0][1]]
         kind, settings = describe(node.op, node.attrs, source)
+        settings |= products(node.op, node.attrs, [shapes[entry] for entry in node.inputs], shapes[i, 0])
         if node.op == "FullyConnected" and len(source) > 2 and node.attrs.get("flatten", "True") == "True":
             # MXNet's dense layer flattens on its own.
             operations.append(Operation("flatten", inputs, (source[0], math.prod(source[1:]))))

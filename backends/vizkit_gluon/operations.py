@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ast import literal_eval
+from math import prod
 from typing import Any
 
 CALLED = {
@@ -28,9 +29,12 @@ CALLED = {
     "upsample": ("UpSampling",),
     "matmul": ("batch_dot", "dot"),
     "identity": ("BlockGrad", "_copy"),
+    "transpose": ("SwapAxis",),
 }
 """MXNet's names of what vizkit calls by another."""
 KINDS = {name: kind for kind, names in CALLED.items() for name in names}
+UNCOUNTED = ("RNN", "_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution")
+"""Operators of which nobody counts the multiply-adds."""
 LEAKY = {"leaky": "leaky_relu", "rrelu": "leaky_relu"}
 
 
@@ -54,6 +58,21 @@ def describe(op: str, attrs: dict[str, str], source: tuple[int, ...]) -> tuple[s
             "groups": given.get("num_group", 1),
         }
     return kind, _other(kind, given, len(source))
+
+
+def products(
+    op: str, attrs: dict[str, str], inputs: list[tuple[int, ...]], shape: tuple[int, ...]
+) -> dict[str, int | None]:
+    """The multiply-adds of what is no plain convolution or dense layer; nothing of what has none."""
+    if op in UNCOUNTED or "interleaved_matmul" in op:
+        return {"products": None}
+    if op in ("Convolution", "Deconvolution") and len(shape) != 4:
+        return {"products": prod(shape if op == "Convolution" else inputs[0]) * prod(inputs[1][1:])}
+    if op in ("batch_dot", "dot", "_linalg_gemm2", "_linalg_gemm"):
+        turned = attrs.get("transpose_a") in ("True", "1")
+        axis = (0 if op == "dot" else -2) if turned else -1
+        return {"products": prod(shape) * inputs[0][axis]}
+    return {}
 
 
 def _value(text: str) -> Any:
@@ -84,6 +103,14 @@ def _other(kind: str, given: dict[str, Any], rank: int) -> dict[str, Any]:
     if kind == "pad":
         _, _, _, _, top, _, left, _ = given["pad_width"]
         return {"padding": (top, left)}
+    if kind == "transpose" and "dim1" in given:
+        order = list(range(rank))
+        first, second = given["dim1"], given["dim2"]
+        order[first], order[second] = order[second], order[first]
+        return {"axes": tuple(order)}
     if kind == "transpose":
         return {"axes": tuple(axes) if axes else tuple(reversed(range(rank)))}
-    return {}
+    if kind == "matmul":
+        turned = bool(given.get("transpose_a")), bool(given.get("transpose_b"))
+        return {"turned": turned} if any(turned) else {}
+    return {"channels": -1} if kind == "RNN" else {}

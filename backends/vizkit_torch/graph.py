@@ -47,7 +47,7 @@ class _Recorder(TorchFunctionMode):
         shapes = [tuple(tensor.shape) for tensor in given if isinstance(tensor, torch.Tensor)]
         result = func(*args, **kwargs)
         results = list(tensors(result))
-        if results and getattr(func, "__name__", "") != "__get__":
+        if results:
             inputs = tuple(at for at in sources if at is not None)
             owned = frozenset[int]().union(*(self.owned(tensor) for tensor in given))
             if inputs:

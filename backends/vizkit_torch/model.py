@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.weight_norm import WeightNorm
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
 from vizkit.contract.errors import LayerError, MapWarning, ShapeError
@@ -307,9 +308,24 @@ class TorchModel(Model):
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return shapes(self.native)
 
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Also of weights that are computed from parameters."""
+        found, modules = super()._weight_shapes(), dict(self.native.named_modules())
+        made = {
+            name: tuple(module.weight.shape)
+            for name, module in modules.items()
+            if name and name not in found and isinstance(getattr(module, "weight", None), torch.Tensor)
+        }
+        order = list(modules)
+        return dict(sorted({**found, **made}.items(), key=lambda one: order.index(one[0]))) if made else found
+
     def parameter(self, name: str) -> Array:
         found: Any = self.native
         for part in name.split("."):
+            if part == "weight":
+                for hook in found._forward_pre_hooks.values():
+                    if isinstance(hook, WeightNorm):  # which computes it in each pass, and not when it was written
+                        hook(found, None)
             found = getattr(found, part)
         value: Array = found.detach().cpu().float().numpy().copy()
         return value

@@ -135,9 +135,10 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
-    origin = Weights(AS_GIVEN)
+    origin, told = Weights(AS_GIVEN), str(first.dtype).removeprefix("torch.")
     if first.dtype in (torch.float16, torch.bfloat16):
-        origin = Weights(AS_GIVEN, note=f"a copy in float32 of {str(first.dtype).removeprefix('torch.')} parameters")
+        origin = Weights(AS_GIVEN, note=f"a copy in float32 of {told} parameters")
+        told += ", read as float32"
         native = copy.deepcopy(native).float()
         first = next(native.parameters())
     held = {value: key for key, value in DTYPES.items()}.get(first.dtype)
@@ -145,7 +146,10 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         raise SettingError(f"{type(native).__name__} computes in {first.dtype}; convert it with .float() or .double().")
     wanted = held if dtype is None else HELD.get(dtype, dtype)
     if wanted != held:
-        raise SettingError(f"dtype={dtype!r} needs {wanted} parameters; those of {type(native).__name__} are {held}.")
+        raise SettingError(
+            f"dtype={dtype!r} needs {wanted} parameters; those of {type(native).__name__} are {told}. Convert it with "
+            ".float() or .double()."
+        )
     if any(value.is_inference() for value in native.state_dict(keep_vars=True).values()):
         raise SettingError(
             f"{type(native).__name__} was made in torch.inference_mode(), so PyTorch cannot differentiate it. Make it, "

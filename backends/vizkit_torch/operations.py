@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ ARGUMENTS = {
     "mean": ("input", "dim", "keepdim"),
     "sum": ("input", "dim", "keepdim"),
     "layer_norm": ("input", "normalized_shape"),
+    "multi_head_attention_forward": (
+        *("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias"),
+        *("bias_k", "bias_v", "add_zero_attn"),
+    ),
 }
 """The names of positional arguments, where vizkit reads them."""
 CALLED = {
@@ -39,43 +44,56 @@ CALLED = {
     "div": ("truediv", "itruediv", "divide"),
     "slice": ("getitem", "narrow"),
     "split": ("chunk",),
-    "reshape": ("view", "unsqueeze", "squeeze"),
+    "reshape": ("view", "unsqueeze", "squeeze", "unflatten", "view_as", "reshape_as"),
     "upsample": ("interpolate",),
-    "identity": ("clone", "contiguous", "detach", "to"),
+    "identity": ("clone", "contiguous", "detach", "to", "data"),
     "clip": ("clamp",),
     "dropout": ("feature_dropout", "dropout2d"),
     "matmul": ("bmm",),
-    "transpose": ("permute",),
+    "transpose": ("permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "T", "mT", "H", "mH"),
 }
 """PyTorch's names of what vizkit calls by another."""
 KINDS = {name: kind for kind, names in CALLED.items() for name in names}
+RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
+ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
+FREE = ("einsum", "tensordot", "bilinear")
+"""Products whose terms and axes are the caller's own."""
+UNCOUNTED = (*RECURRENT, *FREE, "convolution", "deform_conv2d", "native_multi_head_attention", "cdist")
+"""Of which nobody counts the multiply-adds."""
+FACTORS = dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), 0)
+FACTORS |= dict.fromkeys(("addmm", "baddbmm", "addmv", "addbmm"), 1)
+"""Products of matrices by name, and which of their tensors the first factor is."""
 
 
 def kind_of(func: Any) -> str:
     """The kind of a function, as far as its name tells."""
-    return _named(func)[0].removeprefix("adaptive ")
+    name = _name(func)
+    return KINDS.get(name, name).removeprefix("adaptive ")
 
 
-def _named(func: Any) -> tuple[str, str]:
-    name = str(getattr(func, "__name__", type(func).__name__)).strip("_")
-    return KINDS.get(name, name), name
+def _name(func: Any) -> str:
+    name = str(getattr(func, "__name__", type(func).__name__))
+    return str(func.__self__.__name__) if name == "__get__" else name.strip("_")
 
 
 def describe(
     func: Any, args: Any, kwargs: Any, shapes: list[tuple[int, ...]], shape: tuple[int, ...]
 ) -> tuple[str, dict[str, Any]]:
     """Kind and settings of ``func(*args, **kwargs)`` on tensors of ``shapes``, with a result of ``shape``."""
-    kind, name = _named(func)
+    name = _name(func).partition(".")[0]  # exported networks call "linear.default"
+    kind = KINDS.get(name, name)
     adaptive = kind.startswith("adaptive ")
     kind = kind.removeprefix("adaptive ")
     given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs
     if adaptive:
         return kind, _adaptive(shapes[0], shape)
+    if kind == "transpose":
+        return kind, {"axes": _order(func, args, kwargs, len(shapes[0]))}
     if kind == "reshape" and len(shape) == 2 and len(shapes[0]) > 2:
         kind = "flatten"
     if kind in ("conv", "conv_transpose", "max_pool", "avg_pool") and len(shape) == 4:
         return kind, _window(kind, given, shapes)
-    return kind, _other(kind, name, given, args, shapes)
+    return kind, _other(kind, name, given, shapes) | _products(name, given, shapes, shape)
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -116,7 +134,7 @@ def _adaptive(source: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]
     return {"kernel": kernel, "stride": kernel, "padding": (0, 0), "ceil_mode": False}
 
 
-def _other(kind: str, name: str, given: dict[str, Any], args: Any, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+def _other(kind: str, name: str, given: dict[str, Any], shapes: list[tuple[int, ...]]) -> dict[str, Any]:
     rank = len(shapes[0]) if shapes else 0
     if kind in ("softmax", "log_softmax", "mean", "sum") and given.get("dim") is not None:
         axes = given["dim"]
@@ -126,16 +144,39 @@ def _other(kind: str, name: str, given: dict[str, Any], args: Any, shapes: list[
     if kind == "pad":
         widths = (*(int(width) for width in given["pad"]), 0, 0)
         return {"padding": (widths[2], widths[0])}
-    if kind == "transpose":
-        return {"axes": _order(name, args, given, rank)}
+    if name in FREE:
+        return {"channels": None}
+    return {"channels": -1} if name in (*RECURRENT, *ATTENTION) else {}
+
+
+def _products(
+    name: str, given: dict[str, Any], shapes: list[tuple[int, ...]], shape: tuple[int, ...]
+) -> dict[str, int | None]:
+    """The multiply-adds of what is no plain convolution or dense layer; nothing of what has none."""
+    if name in UNCOUNTED:
+        return {"products": None}
+    if name in ("conv1d", "conv2d", "conv3d"):
+        return {"products": prod(shape) * prod(shapes[1][1:])}
+    if name in ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
+        return {"products": prod(shapes[0]) * prod(shapes[1][1:])}
+    if name in FACTORS:
+        first = shapes[FACTORS[name]]
+        return {"products": prod(shape) * first[-1] * (first[0] if name == "addbmm" else 1)}
+    if name == "scaled_dot_product_attention":
+        query, key, value = shapes[:3]
+        return {"products": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])}
+    if name == "multi_head_attention_forward":
+        (places, count, width), key, value = shapes[:3]
+        if given.get("bias_k") is not None or given.get("add_zero_attn"):
+            return {"products": None}
+        projected = 2 * places * width + key[0] * (key[-1] + value[-1])
+        return {"products": count * width * (projected + 2 * places * key[0])}
     return {}
 
 
-def _order(name: str, args: Any, given: dict[str, Any], rank: int) -> tuple[int, ...]:
-    if name == "permute":
-        axes = given.get("dims", args[1] if len(args) == 2 else args[1:])
-        return tuple(axis % rank for axis in axes)
-    order = list(range(rank))
-    first, second = (given.get(key, args[at] if len(args) > at else 0) % rank for key, at in (("dim0", 1), ("dim1", 2)))
-    order[first], order[second] = order[second], order[first]
-    return tuple(order)
+def _order(func: Any, args: Any, kwargs: dict[str, Any], rank: int) -> tuple[int, ...]:
+    """The new order of the axes, seen at sides that differ."""
+    marked = torch.empty(*range(2, 2 + rank), device="meta")
+    given = {key: marked if isinstance(one, torch.Tensor) else one for key, one in kwargs.items()}
+    turned = func(*(marked if isinstance(one, torch.Tensor) else one for one in args), **given)
+    return tuple(side - 2 for side in turned.shape)

@@ -299,3 +299,29 @@ def test_relus_that_are_functions_follow_the_rule_though_captum_does_not_see_the
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
     unseen = captum.GuidedBackprop(functions).attribute(x, target=1)
     torch.testing.assert_close(unseen, captum.Saliency(functions).attribute(x, target=1, abs=False), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("norm", [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_filters_that_are_computed_from_parameters(norm: Any) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), norm(nn.Conv2d(2, 4, 3)), nn.Flatten(), norm(nn.Linear(64, 2)))
+    model = vizkit.wrap(network, input_size=8, mean=(0,) * 3, std=(1,) * 3)
+    assert model.filter_layers() == ["0", "1"]
+    with torch.no_grad():
+        for value in network[1].parameters():
+            value.mul_(1.5)
+    x = torch.zeros(1, 2, 3, 3)
+    x[0, 1, 0, 2] = 1
+    expected = (network[1](x) - network[1](0 * x))[0, :, 0, 0].detach()
+    with torch.no_grad():
+        for value in network[1].parameters():
+            value.mul_(2)  # since then no pass has run
+    np.testing.assert_allclose(model.weight("1")[:, 1, 0, 2], 2 * expected, rtol=1e-5)
+    assert model.weight("3").shape == (2, 64)
+    assert vizkit.filters(model, "1").values.shape[0] == 4
+
+
+def test_half_precision_is_called_by_its_name() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, 2)).half()
+    with pytest.raises(SettingError, match=r"those of Sequential are float16, read as float32\..*\.double\(\)"):
+        vizkit.wrap(network, input_size=8, mean=(0,) * 3, std=(1,) * 3, dtype="float64")

@@ -89,6 +89,97 @@ def test_by_hand(kit: Any) -> None:
     assert (rows[2].field.start, rows[2].field.stride) == ((-1, -1), (2, 2))
 
 
+@torch_only
+def test_multiply_adds_are_pytorchs_own() -> None:
+    """Of convolutions with any number of axes, either way round, of products of matrices and of attention."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    w = torch.zeros
+    ways: dict[str, Any] = {
+        "conv1d": (nn.Conv1d(2, 6, 3, stride=2, groups=2), (2, 15)),
+        "conv3d": (nn.Conv3d(2, 6, 3, groups=2), (2, 5, 6, 7)),
+        "conv_transpose1d": (nn.ConvTranspose1d(2, 6, 3, stride=2, groups=2), (2, 15)),
+        "conv_transpose2d": (nn.ConvTranspose2d(2, 6, 3, stride=2), (2, 5, 6)),
+        "conv_transpose3d": (nn.ConvTranspose3d(2, 6, 3), (2, 5, 6, 7)),
+        "first": (lambda x: x @ w(15, 4), (2, 15)),
+        "second": (lambda x: torch.matmul(w(7, 2), x), (2, 15)),
+        "bmm": (lambda x: torch.bmm(w(1, 7, 2), x), (2, 15)),
+        "addmm": (lambda x: torch.addmm(w(7), x[0], w(15, 7)), (2, 15)),
+        "baddbmm": (lambda x: torch.baddbmm(x[:, :1], x.transpose(1, 2), x), (2, 15)),
+        "fused": (lambda x: F.scaled_dot_product_attention(x, w(1, 9, 15), w(1, 9, 4)), (2, 15)),
+        "attention": (nn.MultiheadAttention(15, 3, batch_first=True), (2, 15)),
+    }
+    for name, (way, shape) in ways.items():
+
+        class Network(nn.Module):
+            def __init__(self, way: Any) -> None:
+                super().__init__()
+                self.way, self.own = way, nn.Parameter(torch.zeros(1))
+
+            def forward(self, x: Any) -> Any:
+                found = self.way(x, x, x)[0] if isinstance(self.way, nn.MultiheadAttention) else self.way(x)
+                return found.sum().reshape(1, 1)
+
+        network = Network(way).eval()
+        model = vizkit.wrap(network, input_size=shape[1:], mean=(0,) * shape[0], std=(1,) * shape[0])
+        counter = FlopCounterMode(display=False)
+        with counter:
+            network(torch.zeros(1, *shape))
+        assert 2 * (table.totals(table.rows(model))[1] or 0) == counter.get_total_flops() > 0, name
+
+
+@torch_only
+@pytest.mark.parametrize("kind", ["gru", "einsum"])
+def test_what_cannot_be_counted_is_not_nothing(kind: str) -> None:
+    import torch
+    from torch import nn
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Conv1d(2, 4, 3))
+            self.mix, self.head = nn.GRU(4, 5, batch_first=True), nn.Linear(5, 3)
+
+        def forward(self, x: Any) -> Any:
+            y = self.inner(x).transpose(1, 2)
+            y = self.mix(y)[0] if kind == "gru" else torch.einsum("ntc,cd->ntd", y, torch.ones(4, 5))
+            return self.head(y.mean(1))
+
+    model = vizkit.wrap(Network(), input_size=(12,), mean=(0,) * 2, std=(1,) * 2)
+    rows = {row.kind: row for row in table.rows(model)}
+    assert (rows[kind].multiply_adds, rows["block"].multiply_adds) == (None, 10 * 4 * 2 * 3)
+    assert rows[kind].cells()[4] == "?"
+    lines = table.text(model, table.rows(model)).splitlines()
+    assert lines[-2].split()[-1] == "?"
+    assert table.MISSING in lines[-1]
+    assert table.as_json(model, table.rows(model))["total"]["multiply_adds"] is None
+    assert "uncounted multiply-adds" in drawing.diagram(model).scene.title
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's operators")
+def test_multiply_adds_of_gluons_operators() -> None:
+    from mxnet.gluon import nn as gluon
+    from mxnet.gluon import rnn
+
+    def of(*layers: Any) -> Any:
+        network = gluon.HybridSequential()
+        network.add(*layers)
+        network.initialize()
+        return table.rows(vizkit.wrap(network, input_size=(15,), mean=(0,) * 2, std=(1,) * 2))
+
+    def mixed(F: Any, x: Any) -> Any:
+        return F.batch_dot(x, F.batch_dot(x, x, transpose_a=True))
+
+    conv, back = gluon.Conv1D(6, 3, groups=2), gluon.Conv1DTranspose(4, 3, strides=2)
+    assert [row.multiply_adds for row in of(conv, back)] == [13 * 6 * 1 * 3, 13 * 6 * 4 * 3]
+    rows = of(gluon.HybridLambda(mixed), gluon.Dense(3))
+    assert [row.multiply_adds for row in rows if row.kind == "matmul"] == [15 * 15 * 2, 2 * 15 * 15]
+    assert table.totals(of(rnn.GRU(4, layout="NTC", input_size=15)))[1] is None
+
+
 @both()
 def test_the_command_prints_equal_numbers(capsys: Any) -> None:
     code, out, err = call(capsys, "layers", "squeezenet1_1", "--json", "-b", "torch", "-b", "gluon")

@@ -152,6 +152,13 @@ def test_bad_settings() -> None:
     for size, mean in ((224, (0.5, 0.5)), (224, ()), ((2, 3, 4, 5), (0.1,)), ((), (0.1,))):
         with pytest.raises(SettingError, match="give one"):
             make_spec(size, mean, (0.1,))
+    for wrong in (64.0, (64.0, 64), "64", None):
+        with pytest.raises(SettingError, match=r"input_size=.*give one positive side"):
+            make_spec(wrong, (0.5,), (0.1,))
+    for single in (0.5, None, ("a",)):
+        with pytest.raises(SettingError, match=r"mean=.* one number for each channel"):
+            make_spec(64, single, (0.1,))
+    assert make_spec(np.int64(64), np.full(3, 0.5), [0.1] * 3) == make_spec(64, (0.5,) * 3, (0.1,) * 3)
 
 
 @pytest.mark.quick

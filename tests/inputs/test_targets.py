@@ -73,3 +73,28 @@ def test_another_class_that_is_no_number_does_not_count(model: Any, wrong: float
 def test_what_there_is_not_is_refused(model: Any, target: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         vizkit.saliency(model, [vizkit.images.noise(size=TRAPS_SIZE)] * 3, target=target, fit="squash")
+
+
+def test_an_index_in_any_whole_number(model: Any) -> None:
+    """Also as frameworks' own argmax gives it: arrays and tensors without axes."""
+    picture = vizkit.images.noise(size=TRAPS_SIZE)
+    native = [pytest.importorskip("torch").tensor(2)] if model.backend == "torch" else []
+    for one in (np.array(2), np.int8(2), [np.array(2)], np.array([2]), *native, (2,)):
+        assert vizkit.saliency(model, picture, target=one, fit="squash").labels == ("cat",)
+    assert vizkit.saliency(model, picture, target=np.array([1, 2]), fit="squash").labels == ("bee", "cat")
+    for wrong in (1.0, np.float64(1), [1.0], [[0, 1]], np.array([[0, 1]]), {0: 1}, object(), b"cat"):
+        with pytest.raises(SettingError, match="expected a class's index"):
+            vizkit.saliency(model, picture, target=wrong, fit="squash")
+
+
+@pytest.mark.quick
+def test_some_of_several_results(model: Any) -> None:
+    found = vizkit.saliency(model, vizkit.images.noise(size=TRAPS_SIZE), target=[0, 1, 2], fit="squash")
+    for places in ([2, 0], np.array([2, -3])):
+        assert found[places].labels == ("cat", "ant")
+        np.testing.assert_array_equal(found[places].values, found.values[[2, 0]])
+    for wrong in ("cat", 1.0, [True, False, True]):
+        with pytest.raises(SettingError, match="expected a picture's place"):
+            found[wrong]
+    with pytest.raises(IndexError):
+        found[3]

@@ -233,8 +233,9 @@ def test_relevance_that_blows_up_is_warned_of(name: str, rng: np.random.Generato
     last = next(key for key in reversed(list(shapes)) if key.endswith("bias"))
     logits = model.logits(x)[0]
     bias = model.parameter(last) - logits * (1 - 1e-6)
-    with pytest.warns(vizkit.errors.MapWarning, match="nearly cancels"):
-        vizkit.lrp(model.with_parameters({last: bias}), x, target=1, rules="epsilon")
+    for rules, other in (("epsilon", "epsilon_plus_flat"), ("epsilon_plus_flat", "deep_taylor")):
+        with pytest.warns(vizkit.errors.MapWarning, match=f"nearly cancels.*take rules='{other}'"):
+            vizkit.lrp(model.with_parameters({last: bias}), x, target=1, rules=rules)
 
 
 def test_what_is_wrong_is_said(name: str, rng: np.random.Generator) -> None:

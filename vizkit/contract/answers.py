@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import SettingError
 from .ops import Array
 from .terms import OUTPUT, Box, Prediction
 
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
     from .graph import Graph
     from .spec import InputSpec
 
-SHAPING = ("reshape", "flatten", "identity", "dropout")
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+SHAPING = ("reshape", "flatten", "identity", "dropout", "concat", "slice", "split", "transpose")
 """Kinds of operations that change no value in inference."""
 
 
@@ -25,18 +29,19 @@ def probabilities(logits: Array) -> Array:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def predictions(spec: InputSpec, logits: Array, top: int, sigmoid: bool) -> list[list[Prediction]]:
-    """The ``top`` most probable classes of each row of logits (N, C); ``sigmoid``: they are probabilities already."""
-    probability = logits if sigmoid else probabilities(logits)
-    if sigmoid:
-        with np.errstate(divide="ignore"):
+def predictions(spec: InputSpec, logits: Array, top: int, ending: str) -> list[list[Prediction]]:
+    """The ``top`` most probable classes of each row of logits (N, C), or of what the network's :func:`ending` made of
+    them."""
+    probability = logits if ending else probabilities(logits)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
+    with np.errstate(divide="ignore"):
+        if ending == SIGMOID:
             logits = np.log(logits / (1.0 - logits))
+        elif ending == SOFTMAX:
+            logits = np.log(logits)
     return [
-        [
-            Prediction(int(i), spec.label(int(i)), float(shares[i]), float(row[i]))
-            for i in np.argsort(-row, kind="stable")[:top]
-        ]
-        for row, shares in zip(logits, probability, strict=True)
+        [Prediction(int(i), spec.label(int(i)), float(shares[i]), float(row[i])) for i in best]
+        for best, row, shares in zip(order, logits, probability, strict=True)
     ]
 
 
@@ -48,9 +53,24 @@ def boxes(spec: InputSpec, found: Array) -> list[Box]:
     return [Box(k, spec.label(k), float(scores[i, k]), (*map(float, found[i, :4]),)) for i, k in best]
 
 
+def ending(outputs: Array, rounding: float, graph: Callable[[], Graph]) -> str:
+    """What a network itself has made of its logits, by some of its outputs (N, C): :data:`SOFTMAX` where they are
+    probabilities that add up to one; :data:`SIGMOID` where they could be others, and the graph says so; else ""."""
+    if not np.all((outputs >= 0) & (outputs <= 1 + rounding)):
+        return ""
+    if outputs.shape[1] > 1 and np.all(np.abs(outputs.sum(axis=1) - 1) <= rounding):
+        return SOFTMAX
+    with suppress(SettingError):
+        return SIGMOID if ends_in_sigmoid(graph()) else ""
+    return ""
+
+
 def ends_in_sigmoid(graph: Graph) -> bool:
-    """Whether the last step that changes a value makes probabilities."""
-    step = graph[graph.layers[OUTPUT]]
-    while step.kind in SHAPING and len(step.inputs) == 1:
-        step = graph[step.inputs[0]]
-    return step.kind == "sigmoid"
+    """Whether the last steps that change a value make probabilities."""
+    nodes = graph.by_name
+
+    def sure(name: str) -> bool:
+        node = nodes[name]
+        return node.kind == SIGMOID or (node.kind in SHAPING and bool(node.inputs) and all(map(sure, node.inputs)))
+
+    return sure(graph.layers[OUTPUT])

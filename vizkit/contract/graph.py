@@ -14,6 +14,9 @@ The words, each with its settings; pairs are (height, width), and what stands in
   ``upsample``; ``dropout`` and ``identity``, which change no value.
 
 Any other operation keeps the framework's own name: its diagram is right, and behind it receptive fields are unknown.
+Where kind and shape do not tell, settings say more: ``channels``, the axis in which an operation puts the channels, or
+None; ``products``, its multiply-adds for one image, or None where nobody can count them; ``turned``, which of the two
+factors of a matmul are transposed first.
 """
 
 from __future__ import annotations
@@ -151,17 +154,22 @@ def canonical(graph: Graph) -> Graph:
 
 def silent(node: Node) -> bool:
     """Whether a node changes no value in inference: one of :data:`SILENT`, or a pool of single pixels."""
-    single = node.kind in POOLS and math.prod(node.settings["kernel"]) == 1 == math.prod(node.settings["stride"])
+    pool = node.kind in POOLS and "kernel" in node.settings
+    single = pool and math.prod(node.settings["kernel"]) == 1 == math.prod(node.settings["stride"])
     return node.kind in SILENT or single
 
 
-def multiply_adds(node: Node, graph: Mapping[str, Node]) -> int:
-    """Products that convolutions, dense layers and matrix products of one image add up; biases, norms, activations and
-    pools are not counted. A padded pixel counts as any other, as is usual."""
+def multiply_adds(node: Node, graph: Mapping[str, Node]) -> int | None:
+    """Products that convolutions, dense layers and matrix products of one image add up, None where they cannot be
+    counted; biases, norms, activations and pools are not. A padded pixel counts as any other, as is usual."""
+    if "products" in node.settings:
+        return None if node.settings["products"] is None else int(node.settings["products"])
     if not node.inputs:
         return 0
     source = graph[node.inputs[0]].shape
     if node.kind in ("conv", "conv_transpose"):
+        if "kernel" not in node.settings:
+            return None
         channels, places = (source[1], node.shape) if node.kind == "conv" else (node.shape[1], source)
         return math.prod((*places, *node.settings["kernel"])) * channels // int(node.settings["groups"])
     if node.kind in ("linear", "matmul"):

@@ -75,6 +75,18 @@ class Grid:
 
 
 @lru_cache(maxsize=4096)
+def undecided(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether an output of this shape covers an input with sides ``size`` with its channels first as well as last."""
+    if shape[0] != 1 or max(shape) == 1:
+        return False
+    if len(shape) == 2 + len(size):
+        return _fits(shape[2:], size) and _fits(shape[1:-1], size)
+    if len(shape) != 3 or len(size) != 2:
+        return False
+    return all(token_grid(count, (size[0], size[1])) is not None for count in shape[1:])
+
+
+@lru_cache(maxsize=4096)
 def grid_of(layer: Layer, size: tuple[int, ...]) -> Grid | None:
     """How this layer's output covers an input with sides ``size``; None where it does not.
 
@@ -91,6 +103,19 @@ def grid_of(layer: Layer, size: tuple[int, ...]) -> Grid | None:
     if len(shape) == 3 and len(size) == 2 and not layer.kind.startswith(CHANNELS_FIRST):
         return _tokens(shape, (size[0], size[1]))
     return None
+
+
+def arranged(layer: Layer, size: tuple[int, ...], axis: int | None) -> Grid | None:
+    """The same where the shape leaves it :func:`undecided`, for channels along ``axis``; None where nobody knows,
+    neither the graph nor the kind."""
+    shape = layer.shape
+    if axis is None and layer.kind.startswith(CHANNELS_FIRST):
+        axis = 1
+    if len(shape) == 3 and len(size) == 2:
+        return None if axis == 1 else _tokens(shape, (size[0], size[1]))
+    if axis == len(shape) - 1:
+        return _grid("NHWC", shape[-1], shape[1:-1])
+    return _grid("NCHW", shape[1], shape[2:]) if axis == 1 else None
 
 
 def _grid(order: str, channels: int, extent: tuple[int, ...]) -> Grid:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import answers
+from .axes import channel_axes
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import Grid, grid_of
+from .grid import Grid, arranged, grid_of, undecided
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
@@ -77,6 +78,7 @@ class Model(ABC):
     _hash: tuple[object, str] | None = None
     _held: object = None
     _attention: Mapping[str, Layer] | None = None
+    _axes: Mapping[str, int | None] | None = None
 
     @property
     def rounding(self) -> float:
@@ -125,10 +127,29 @@ class Model(ABC):
         """Shape of the network's last result for a batch of one, (1, classes) of a classifier; no pass of its own."""
 
     def grid(self, layer: str) -> Grid | None:
-        """How a layer's output covers the picture; None where it does not."""
+        """How a layer's output covers the picture; None where it does not.
+
+        Where the shape alone leaves open which axis holds the channels, the graph tells; None, too, where it cannot. Of
+        pictures channels come first where the backend shows no graph.
+        """
         if layer in self.layout:
             return self.layout[layer]
-        return grid_of(self.layer(layer), self.spec.extent or self.spec.size)
+        found, size = self.layer(layer), self.spec.extent or self.spec.size
+        if undecided(found.shape, size):
+            axes = self._channel_axes
+            if axes or len(size) != 2:
+                return arranged(found, size, axes.get(layer))
+        return grid_of(found, size)
+
+    @property
+    def _channel_axes(self) -> Mapping[str, int | None]:
+        """By layer the axis of its channels, as far as the graph tells; found once."""
+        if self._axes is None:
+            try:
+                self._axes = channel_axes(self.graph())
+            except SettingError:
+                self._axes = {}
+        return self._axes
 
     def has_relu(self) -> bool:
         """Whether ReLUs are among the network's operations, so that another backward rule for them means something. A
@@ -293,9 +314,8 @@ class Model(ABC):
 
         Raises UnknownNameError when the layer does not exist, LayerError when it has no such weights.
         """
-        name = f"{layer}.weight"
-        if len(self.parameter_shapes().get(name, ())) in (2, 4):
-            return self.parameter(name)
+        if len(self._weight_shapes().get(layer, ())) in (2, 4):
+            return self.parameter(f"{layer}.weight")
         self.check_layer(layer)
         names = self.filter_layers()
         some = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
@@ -307,8 +327,12 @@ class Model(ABC):
 
     def filter_layers(self) -> list[str]:
         """Names of the layers with convolution weights, in order."""
+        return [name for name, shape in self._weight_shapes().items() if len(shape) == 4]
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights by layer, in order."""
         shapes = self.parameter_shapes().items()
-        return [name.removesuffix(".weight") for name, shape in shapes if name.endswith(".weight") and len(shape) == 4]
+        return {name.removesuffix(".weight"): shape for name, shape in shapes if name.endswith(".weight")}
 
     def sha256(self) -> str:
         """SHA-256 over all parameters by sorted canonical name, as float32: the same weights give the same digest in
@@ -339,8 +363,7 @@ class Model(ABC):
             )
         if top < 1:
             raise SettingError(f"top={top}: ask for at least one class.")
-        sigmoid = logits.shape[1] == 1 and self.ends_in_sigmoid()
-        rows = answers.predictions(self.spec, logits, top, sigmoid)
+        rows = answers.predictions(self.spec, logits, top, self.ending(logits))
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
     def detections(self, image: Any, *, fit: str = "crop") -> list[Any]:
@@ -354,13 +377,10 @@ class Model(ABC):
         rows = [answers.boxes(self.spec, found) for found in self.logits(image, fit=fit).astype(np.float64)]
         return rows if isinstance(image, list | tuple) or len(rows) != 1 else rows[0]
 
-    def ends_in_sigmoid(self) -> bool:
-        """Whether the network's own last step makes probabilities; False where the framework does not show it."""
-        try:
-            graph = self.graph()
-        except SettingError:
-            return False
-        return answers.ends_in_sigmoid(graph)
+    def ending(self, outputs: Array) -> str:
+        """What the network's own last step made of its logits, given some of its outputs (N, classes): "softmax",
+        "sigmoid", or "" where these are logits, or where the framework does not show it."""
+        return answers.ending(outputs, self.rounding, self.graph)
 
     def __repr__(self) -> str:
         where = f"{self.name} in {self.backend} on {self.device}, {self.dtype}"

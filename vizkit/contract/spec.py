@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from math import prod
+from typing import Any
+
+from numpy import ndim
 
 from .errors import SettingError, UnknownNameError, unknown
 
@@ -76,14 +81,15 @@ class InputSpec:
 
 
 def make_spec(
-    input_size: int | tuple[int, ...],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    input_size: int | Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
     labels: tuple[str, ...] | None = None,
     resize: int | None = None,
 ) -> InputSpec:
     """A checked spec; the shorter side before the crop is 256/224 of the input's unless given."""
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    mean, std = _each_channel("mean", mean), _each_channel("std", std)
+    size = _sides(input_size)
     if not 1 <= len(size) <= 3 or min(size) < 1:
         raise SettingError(
             f"input_size={input_size!r}: give one positive side in pixels, or (height, width); (samples,) of a signal, "
@@ -99,4 +105,23 @@ def make_spec(
     names = None if labels is None else tuple(str(label) for label in labels)
     extent = () if len(size) == 2 else size
     flat = (prod(size[:-1]), size[-1])
-    return InputSpec(flat, side, tuple(map(float, mean)), tuple(map(float, std)), names, extent)
+    return InputSpec(flat, side, mean, std, names, extent)
+
+
+def _sides(given: Any) -> tuple[int, ...]:
+    """One side twice, or those given; none of what are no whole numbers."""
+    try:
+        return (operator.index(given),) * 2 if ndim(given) == 0 else tuple(map(operator.index, given))
+    except TypeError:
+        return ()
+
+
+def _each_channel(name: str, given: Any) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, given))
+    except (TypeError, ValueError):
+        raise SettingError(
+            f"{name}={given!r}: give one number for each channel, ({given!r},) * 3 for RGB or a single one for gray."
+            if isinstance(given, int | float)
+            else f"{name}={given!r}: expected one number for each channel."
+        ) from None

@@ -55,7 +55,8 @@ class Weights:
 @dataclass(frozen=True)
 class Prediction:
     """One class of a prediction; ``probability``, in 0..1, is the softmax over all logits, or the sigmoid of a single
-    one. Of a network that ends in a sigmoid, ``logit`` is what goes into it."""
+    one. Of a network that ends in one of them, or in a sigmoid for each class, it is what the network gives, and
+    ``logit`` what goes in: of a softmax, which takes away what is common to all, the probability's logarithm."""
 
     index: int
     label: str

@@ -121,12 +121,14 @@ class Table:
         beyond = index - self.dense.classes
         return model.spec.label(index) if beyond < 0 else self.columns[beyond].label
 
-    def probability(self, ops: Ops, table: Tensor, sigmoid: bool) -> Tensor:
-        """The classes' columns as probabilities: the softmax over all, the sigmoid of a single one, and that itself
-        where the network's own last step is one."""
-        if self.width > 1:
-            return ops.softmax(table)
-        return table if sigmoid else ops.sigmoid(table)
+    def probability(self, ops: Ops, table: Tensor, ended: bool) -> Tensor:
+        """The classes' columns as probabilities: the softmax over all, the sigmoid of a single one, and themselves
+        where the network's own last step makes some (``ended``)."""
+        classes = self.dense.classes
+        if ended:
+            return table
+        sure = ops.softmax(table[:, :classes]) if classes > 1 else ops.sigmoid(table[:, :classes])
+        return ops.concat([sure, table[:, classes:]], 1) if self.columns else sure
 
 
 def picked(dense: Dense, index: int, ops: Ops, output: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ function; or a unit of a layer. Scores can be added, subtracted and multiplied b
 
 from __future__ import annotations
 
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -245,6 +246,7 @@ def said(neuron: Neuron) -> str | list[Any]:
     return neuron if isinstance(neuron, str) else list(neuron)
 
 
+TARGETS = "a class's index (a whole number) or label, 'all', a vizkit.targets.Score, or None"
 Wanted = int | str | Score | None
 Target = Wanted | Sequence[Wanted]
 """What every technique takes: None (the top-1), a class's index or label, "all", a :class:`Score`, or a list with one
@@ -298,7 +300,12 @@ def _most(model: Model, dense: Dense, x: Array) -> int:
 
 
 def _read(model: Model, target: Wanted) -> Wanted:
-    """A target that is a text and no label, as the score that it describes."""
+    """A target that is a text and no label, as the score that it describes; a class's index as a plain number."""
+    if not isinstance(target, str | Score | None):
+        try:
+            return operator.index(target)
+        except TypeError:
+            raise SettingError(f"target={target!r}: expected {TARGETS}.") from None
     if not isinstance(target, str) or target == ALL or target in (model.spec.labels or ()):
         return target
     parts = re.split(r"\s+([+-])\s+", target.strip())
@@ -368,18 +375,26 @@ def _one(model: Model, table: Table, target: int | str | None, row: Array | None
 
 
 def listed(target: Target, rows: int) -> list[Any]:
-    """One target a row. Raises SettingError for a list of another length."""
-    if target is None or isinstance(target, int | str | np.integer | Score):
+    """One target a row. Raises SettingError for a list of another length, or for what is none."""
+    if _single(target):
         return [target] * rows
-    if len(target) != rows:
-        raise SettingError(f"{len(target)} targets for {rows} images: give one target for all, or one for each.")
-    return list(target)
+    each: Any = target
+    if len(each) != rows:
+        raise SettingError(f"{len(each)} targets for {rows} images: give one target for all, or one for each.")
+    return list(each)
 
 
 def several(target: Target) -> int:
     """How many maps of a single picture are asked for."""
-    single = target is None or isinstance(target, int | str | np.integer | Score)
-    return 1 if single else len(target)  # type: ignore[arg-type]
+    return 1 if _single(target) else len(target)  # type: ignore[arg-type]
+
+
+def _single(target: Target) -> bool:
+    """Whether one target is given for all pictures: also an array or a tensor without axes."""
+    axes = getattr(target, "shape", None)
+    if axes is None and not isinstance(target, list | tuple | range | str | int | Score | None):
+        raise SettingError(f"target={target!r}: expected {TARGETS}, or a list with one of these for each picture.")
+    return not (isinstance(target, list | tuple | range) if axes is None else len(axes))
 
 
 def labels(model: Model, table: Table, chosen: Sequence[int | None]) -> list[str]:

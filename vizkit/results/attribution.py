@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class Attribution(Result):
         of = ", ".join(dict.fromkeys(self.labels))
         return f"{super().line()}: {of}" + (f", layer {self.layer}" if self.layer else "")
 
-    def __getitem__(self, which: int | slice) -> Attribution:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Attribution:
         """One picture's result, or some pictures'."""
         some, made = chosen(self, which)
         return replace(

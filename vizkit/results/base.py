@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -95,7 +95,7 @@ class Result:
         values = self.values if dtype is None else self.values.astype(dtype, copy=False)
         return values.copy() if copy else values
 
-    def __getitem__(self, which: int | slice) -> Any:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Any:
         return self.values[which]
 
     def __iter__(self) -> Iterator[Any]:
@@ -152,10 +152,17 @@ class Pictured(Result):
         return images.picture(self.values)
 
 
-def chosen(result: Result, which: int | slice) -> tuple[list[int], dict[str, Any]]:
+def places(count: int, which: int | slice | Sequence[int]) -> list[int]:
+    """Those of so many pictures that are asked for. Raises SettingError for what is no place."""
+    found: Any = np.arange(count)[which] if isinstance(which, slice) else np.atleast_1d(which)
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        raise SettingError(f"result[{which!r}]: expected a picture's place, a slice, or a list of places.")
+    return [range(count)[i] for i in found]
+
+
+def chosen(result: Result, which: int | slice | Sequence[int]) -> tuple[list[int], dict[str, Any]]:
     """Places of the pictures asked for, and the provenance of a result of these alone."""
-    at = range(len(result))[which]
-    some = list(at) if isinstance(at, range) else [at]
+    some = places(len(result), which)
     made = dict(result.provenance)
     if "images" in made:
         made["images"] = [made["images"][i] for i in some]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..contract.backend import Array
 from .attribution import Attribution
-from .base import Result
+from .base import Result, places
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,10 +23,9 @@ class Explanation(Result):
     def __len__(self) -> int:
         return int(self.values.shape[3])
 
-    def __getitem__(self, which: int | slice) -> Explanation:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Explanation:
         """One picture's maps, or some pictures'."""
-        at = range(len(self))[which]
-        some = slice(at, at + 1) if isinstance(at, int) else which
+        some = places(len(self), which)
         results = tuple(tuple(tuple(one[some] for one in row) for row in block) for block in self.results)
         made = dict(self.provenance) | {"results": [[[one.provenance for one in row] for row in b] for b in results]}
         return replace(self, values=self.values[:, :, :, some], provenance=made, results=results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -54,7 +55,7 @@ class Factorization(Result):
     def arrays(self) -> dict[str, Array]:
         return super().arrays() | {"pictures": self.batch.pictures}
 
-    def __getitem__(self, which: int | slice) -> Factorization:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> Factorization:
         """One picture's concepts, or some pictures'."""
         some, made = chosen(self, which)
         return replace(self, values=self.values[some], provenance=made, batch=self.batch.part(some))

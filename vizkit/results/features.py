@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,7 @@ class FeatureMaps(Result):
     layer: str
     batch: Batch
 
-    def __getitem__(self, which: int | slice) -> FeatureMaps:
+    def __getitem__(self, which: int | slice | Sequence[int]) -> FeatureMaps:
         """One picture's result, or some pictures'."""
         some, made = chosen(self, which)
         return replace(self, values=self.values[some], provenance=made, batch=self.batch.part(some))

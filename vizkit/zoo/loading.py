@@ -96,8 +96,9 @@ def wrap(
 ) -> Model:
     """The user's own network: a torch ``Module``, compiled or not, or a Gluon ``HybridBlock``, hybridised or not.
 
-    It is read where it lies: its parameters are not copied, so later training shows. Whatever mode it is in, techniques
-    see inference semantics, and it is left as it was. ``input_size``: one side in pixels or (height, width); (samples,)
+    It is read where it lies: its parameters are not copied, so later training shows, unless they are float16 or
+    bfloat16, of which a float32 copy is read. Whatever mode it is in, techniques see inference semantics, and it is
+    left as it was. ``input_size``: one side in pixels or (height, width); (samples,)
     of a network on signals (N, C, T), (depth, height, width) of one on volumes (N, C, D, H, W). ``mean``/``std``: per
     channel, of pixels divided by 255: three for RGB, one for gray, any number for others. ``labels``: names of the
     outputs, in order, one for each, a file of them as :func:`load` has it, or "imagenet"; ``name``: None is its
@@ -116,7 +117,7 @@ def wrap(
 
     Raises SettingError for something that is no network, or that cannot be observed, and for labels that do not fit.
     """
-    spec = make_spec(input_size, tuple(mean), tuple(std), _names(labels))
+    spec = make_spec(input_size, mean, std, _names(labels))
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)

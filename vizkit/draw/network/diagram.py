@@ -86,7 +86,8 @@ def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diag
     rows = table.rows(model)
     parameters, products = table.totals(rows)
     operations = sum(one.kind != table.BLOCK for one in rows)
-    title = f"{model.name}: {operations} operations, {_short(parameters)} parameters, {_short(products)} multiply-adds"
+    counted = "uncounted" if products is None else _short(products)
+    title = f"{model.name}: {operations} operations, {_short(parameters)} parameters, {counted} multiply-adds"
     draw = volumes(found, title) if sequential and style != "flow" else flow(found, row, title)
     made = provenance(model, "diagram", {"style": style, "collapse": collapse})
     return Diagram(found, row, draw, rows, made)

@@ -85,8 +85,7 @@ def deep_feature_factorization(
 
     parts = batching.collected(model, components, batch_size, score, "deep_feature_factorization: concepts")
     scores = np.concatenate(parts)
-    sigmoid = scores.shape[1] == 1 and model.ends_in_sigmoid()
-    tops = answers.predictions(model.spec, scores.astype(np.float64), top, sigmoid)
+    tops = answers.predictions(model.spec, scores.astype(np.float64), top, model.ending(scores))
     made = provenance(model, job.technique, {**job.settings, "layer": name, "iterations_taken": steps}, job.batch)
     dtype = ops.dtype
     return Factorization(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...contract.backend import OUTPUT, Leaves, Model, Tensor
 from ...contract.errors import LayerError
-from ...contract.grid import Grid
+from ...contract.grid import Grid, undecided
 
 PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
 """Kinds of layers that hand on what they get; some frameworks have them where others have nothing."""
@@ -20,19 +20,24 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
     has seen all it ever will.
 
-    Raises UnknownNameError for one that does not exist, LayerError for one without extent.
+    Raises UnknownNameError for one that does not exist, LayerError for one without extent, or where nothing tells which
+    of its axes holds the channels.
     """
     grids = {name: grid for name in model.layers if (grid := model.grid(name)) is not None and grid.positions > 1}
     if layer is not None and layer in grids:
         return layer, grids[layer]
     if layer is not None:
         model.check_layer(layer)
+        _check_order(model, layer)
         shape = model.layers[layer].shape if layer in model.layers else model.output_shape
         last = f" The last such layer is {list(grids)[-1]!r}." if grids else ""
         raise LayerError(
             f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w) with h * w > 1, (N, h, w, C), or "
             f"tokens (N, T, C) that cover the picture.{last}"
         )
+    behind = list(model.layers)
+    for name in behind[behind.index(list(grids)[-1]) + 1 :] if grids else behind:
+        _check_order(model, name)
     if not grids:
         raise LayerError(f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.")
     own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
@@ -41,6 +46,17 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     if grids[name].order == "NTC" and grids[name].aside:
         name = _last_seen(model, [one for one in own if grids[one].aside]) or name
     return name, grids[name]
+
+
+def _check_order(model: Model, name: str) -> None:
+    """Raise LayerError where a layer covers the picture and nothing tells which of its axes holds the channels."""
+    shape, size = model.layer(name).shape, model.spec.extent or model.spec.size
+    if model.grid(name) is None and len(shape) == 2 + len(size) and undecided(shape, size):
+        raise LayerError(
+            f"Layer {name!r} of {model.name} gives {shape}, and neither its shape nor the operations before it tell "
+            f"which axis holds the channels. Say it: vizkit.wrap(..., layout={{{name!r}: 'NCHW'}}) where they come "
+            "first, 'NHWC' where they come last; or name another layer."
+        )
 
 
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:

@@ -25,8 +25,9 @@ Take = Callable[[int, range, Tensor], None]
 
 class Probe(Job):
     """A job that asks for scores alone. ``output`` is what is watched of each image's class: its "logit", its
-    "probability" (the softmax over all logits), or for None the probability, and the logit for the sum of all.
-    ``logits`` (N, classes) and ``original`` (N,), the scores, are those of the unchanged images, float64.
+    "probability" (the softmax over all logits, or what the network gives if it ends in one), or for None the
+    probability, and the logit for the sum of all. ``logits`` (N, classes) and ``original`` (N,), the scores, are those
+    of the unchanged images, float64.
 
     Raises what preparing images and choosing targets raise, and SettingError for an unknown ``output``, or for the
     probability of all classes together, which is 1 whatever the image.
@@ -45,12 +46,14 @@ class Probe(Job):
         if output not in (None, *OUTPUTS):
             raise SettingError(f"output={output!r}: expected {' or '.join(map(repr, OUTPUTS))}.")
         super().__init__(technique, model, image, target, **options)
-        self.sigmoid = model.ends_in_sigmoid() if output != "logit" and self.table.width == 1 else False
         self.logits: Array = self.tables(self.batch.tensor, f"{technique}: targets")
         self.chosen = targets.choose(model, self.table, self.targets, self.logits)
         if output == "probability" and None in self.chosen:
             raise SettingError("target='all' has no probability: all classes together have 1. Take output='logit'.")
         classes = self.table.dense.classes if self.table.dense.order == "NC" else 0
+        asked = output != "logit" and classes > 0 and self.table.output
+        self.ended = asked and model.ending(self.logits[:, :classes]) != ""
+        """Whether the network's own last step makes probabilities."""
         known = [index is not None and index < classes for index in self.chosen]
         if output == "probability" and not all(known):
             raise SettingError("Only a class of a classifier has a probability. Take output='logit'.")
@@ -90,7 +93,7 @@ class Probe(Job):
         ops = self.model.ops
         watched = ops.double(self.table.scores(ops, self.model.forward(x, self.table.reads)))
         if self.outputs[i] == "probability":
-            watched = self.table.probability(ops, watched, self.sigmoid)
+            watched = self.table.probability(ops, watched, self.ended)
         return targets.score(ops, self.table, watched, ops.double(self._marks(i)) + 0.0 * watched[:, :1])
 
     def tables(self, tensor: Array, label: str) -> Array:
@@ -108,7 +111,7 @@ class Probe(Job):
 
     def read(self, scores: Array, chosen: Sequence[int | None], outputs: Sequence[str]) -> Array:
         """The score (N,) of each row of scores (N, K): the chosen one, the sum of all for None, or the probability."""
-        certain = scores if self.sigmoid else probabilities(scores[:, : self.table.dense.classes])
+        certain = scores if self.ended else probabilities(scores[:, : self.table.dense.classes])
         rows = zip(scores, certain, chosen, outputs, strict=True)
         found = []
         for row, sure, index, output in rows:

@@ -24,10 +24,10 @@ LEAVES_PLACES = ACTIVATIONS | {
 
 
 def fields(graph: Graph) -> dict[str, Field]:
-    """The receptive field of every node, by name."""
+    """The receptive field of every node, by name; those of signals and volumes are not followed."""
     first = Axis(Fraction(0), Fraction(0), Fraction(1))
-    found: dict[str, Field] = {INPUT: Field((first, first))}
     nodes = graph.by_name
+    found: dict[str, Field] = {INPUT: Field((first, first)) if len(nodes[INPUT].shape) == 4 else UNKNOWN}
     for node in graph.nodes[1:]:
         sources = [(found[name], nodes[name]) for name in node.inputs]
         found[node.name] = _field(node, sources)

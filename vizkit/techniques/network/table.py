@@ -19,19 +19,20 @@ NOTE = (
     "Multiply-adds: of convolutions, dense layers and matrix products, for one image. A block's row adds up the rows "
     "inside it. Names with / are operations that no technique can name as its layer."
 )
+MISSING = "?: operations are among them that nobody counts, such as recurrent layers and einsum."
 
 
 @dataclass(frozen=True)
 class Row:
     """One operation, or one block (kind "block") with the sums of what is inside it. ``shape`` for a batch of one;
-    ``parameters`` trainable numbers, each counted once; ``field`` of the result's units; ``observable`` says that it is
-    among the model's layers."""
+    ``parameters`` trainable numbers, each counted once; ``multiply_adds`` None where they cannot be counted; ``field``
+    of the result's units; ``observable`` says that it is among the model's layers."""
 
     name: str
     kind: str
     shape: tuple[int, ...]
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
     field: Field
     observable: bool
 
@@ -39,7 +40,7 @@ class Row:
         """The row as text."""
         stride = "" if self.field.stride is None else " x ".join(f"{one:g}" for one in self.field.stride)
         shape = " x ".join(map(str, self.shape))
-        counts = (f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds))
+        counts = ("?" if n is None else f"{n:,}" if n else "" for n in (self.parameters, self.multiply_adds))
         return (self.name, self.kind, shape, *counts, self.field.text(), stride)
 
     def json(self) -> dict[str, Any]:
@@ -82,23 +83,24 @@ def rows(model: Model) -> list[Row]:
         inside = [row for row in out if row.name.startswith((f"{name}.", f"{name}/"))]
         last = max((order[row.name] for row in inside), default=order.get(result or "", 0))
         at = nodes[result] if result in nodes else graph.nodes[-1]
-        counts = (sum(row.parameters for row in inside), sum(row.multiply_adds for row in inside))
-        row = Row(name, BLOCK, at.shape, *counts, seen[at.name], True)
+        row = Row(name, BLOCK, at.shape, *totals(inside), seen[at.name], True)
         blocks.setdefault(last, []).append(row)
     return [one for i, row in enumerate(out) for one in (row, *blocks.get(i, ()))]
 
 
-def totals(found: Sequence[Row]) -> tuple[int, int]:
-    """Parameters and multiply-adds of the whole network."""
+def totals(found: Sequence[Row]) -> tuple[int, int | None]:
+    """Parameters and multiply-adds of all these operations; None where some cannot be counted."""
     single = [row for row in found if row.kind != BLOCK]
-    return sum(row.parameters for row in single), sum(row.multiply_adds for row in single)
+    products = [row.multiply_adds for row in single]
+    return sum(row.parameters for row in single), None if None in products else sum(one or 0 for one in products)
 
 
 def text(model: Model, found: Sequence[Row]) -> str:
     """The table in columns, with a head and the totals."""
     parameters, products = totals(found)
     total = ("total", f"{len([row for row in found if row.kind != BLOCK])} operations", "")
-    lines = [HEAD, *(row.cells() for row in found), (*total, f"{parameters:,}", f"{products:,}", "", "")]
+    counted = f"{products:,}" if products is not None else "?"
+    lines = [HEAD, *(row.cells() for row in found), (*total, f"{parameters:,}", counted, "", "")]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     right = (3, 4)
     drawn = [
@@ -108,7 +110,8 @@ def text(model: Model, found: Sequence[Row]) -> str:
     rule = "-" * max(map(len, drawn))
     size = " x ".join(map(str, model.spec.shape))
     head = f"{model.name} in {model.backend}: {len(model.layers)} layers, input {size}"
-    return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], NOTE, *_attention(model)])
+    note = NOTE if products is not None else f"{NOTE} {MISSING}"
+    return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], note, *_attention(model)])
 
 
 def _attention(model: Model) -> list[str]:

@@ -52,7 +52,7 @@ def crp(
     Example:
         >>> import vizkit
         >>> model = vizkit.load("squeezenet1_1", weights="random:7")
-        >>> vizkit.crp(model, vizkit.images.sample(), layer="features.12", units=[3, 5]).values.shape
+        >>> vizkit.crp(model, vizkit.images.sample(), layer="features.7", units=[0, 1]).values.shape
         (1, 224, 224)
     """
     mode = Mode(rules=composite(rules, model))

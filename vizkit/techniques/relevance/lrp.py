@@ -66,11 +66,12 @@ def lrp(
     found = job.passes(gradients_and_scores, mode=Mode(rules=chosen), start=relevant)
     whole, score = found[INPUT].reshape(len(job), -1).sum(axis=1), found[SCORES]
     error = relative_error(whole, score)
+    other = "deep_taylor" if rules == "epsilon_plus_flat" else "epsilon_plus_flat"
     for what, one, got, wanted in zip(job.whats, error, whole, score, strict=True):
         if not one <= BLOWN_UP:
             warn(
                 f"{what}: the relevance of all pixels is {got:.4g}, that of the logit was {wanted:.4g}. Somewhere what "
-                "speaks for and against an output nearly cancels, and is divided by; take rules='epsilon_plus_flat'."
+                f"speaks for and against an output nearly cancels, and is divided by; take rules={other!r}."
             )
     kept = {"extra": {"conservation_error": error}, "conservation_error": error.tolist()}
     return Place(job, None).result(found[INPUT], total, signed=True, **kept)

@@ -1,0 +1,141 @@
+"""Where both orders of axes fit a layer's shape, the operations tell which one it is; and where they do not, it is
+said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+from vizkit.errors import LayerError
+
+if "torch" not in INSTALLED:
+    pytest.skip("most of these are PyTorch's", allow_module_level=True)
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SAMPLES, WIDTH = 40, 6
+
+
+def signals(network: nn.Module, **more: Any) -> Any:
+    spec: dict[str, Any] = {"input_size": (SAMPLES,), "mean": (0.0,) * 2, "std": (1.0,) * 2}
+    return vizkit.wrap(network.double(), **spec, **more)
+
+
+def signal() -> Any:
+    return np.random.default_rng(0).normal(size=(1, 2, SAMPLES))
+
+
+class Tokens(nn.Module):
+    """A signal's windows, mixed by ``body``, of which the last layer that has a name knows no order of axes."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body, self.way = body, nn.ModuleDict()
+        if body == "gru":
+            self.way["gru"] = nn.GRU(2, WIDTH, batch_first=True)
+        else:
+            self.way["conv"] = nn.Conv1d(2, WIDTH, 4, stride=2)
+            self.way["norm"] = nn.LayerNorm(WIDTH)
+            self.way["attention"] = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+        self.act, self.head = nn.Hardtanh(-9, 9), nn.Linear(WIDTH, 3)
+
+    def tokens(self, x: Any) -> Any:
+        if self.body == "gru":
+            return self.way["gru"](x.mT)[0]
+        y = self.way["conv"](x).swapaxes(1, 2)
+        if self.body == "norm":
+            return self.way["norm"](y)
+        if self.body == "attention":
+            return y + self.way["attention"](y, y, y)[0]
+        heads = [one.unflatten(2, (2, 3)).movedim(2, 1) for one in (y, y.sin(), y.cos())]
+        if self.body == "fused":
+            return F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(y.shape)
+        mixed = torch.softmax(heads[0] @ heads[1].mT, 3) @ heads[2]
+        return mixed.permute(0, 2, 1, 3).flatten(2)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.act(self.tokens(x)).mean(1))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("body", ["gru", "norm", "attention", "fused", "product"])
+def test_the_map_of_a_signals_tokens_runs_along_time(body: str) -> None:
+    network = Tokens(body)
+    model = signals(network)
+    found = vizkit.gradcam(model, signal(), target=1, relu=False)
+    tokens = network.tokens(torch.tensor(signal())).detach()[0]
+    assert found.layer == "act"
+    cam = (tokens @ network.head.weight[1] / len(tokens)).detach().numpy()  # by hand: the mean's gradient is the same
+    np.testing.assert_allclose(found.extra["cam"][0], cam, rtol=1e-10, atol=1e-13)
+
+
+class Ordered(nn.Module):
+    """A square of channels last, and first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(3, 8, 4, stride=4), nn.LayerNorm(8), nn.GELU()
+        self.turned, self.same, self.flat = nn.Identity(), nn.LayerNorm((8, 8, 8)), nn.Flatten(2)
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x: Any) -> Any:
+        y = self.act(self.norm(self.conv(x).permute(0, 2, 3, 1)))
+        return self.head(self.flat(self.same(self.turned(torch.einsum("nhwc->nchw", y)))).mean(1))
+
+
+def test_squares_of_channels() -> None:
+    model = vizkit.wrap(Ordered(), input_size=32, mean=(0,) * 3, std=(1,) * 3)
+    orders = {name: grid and grid.order for name in model.layers if (grid := model.grid(name)) or True}
+    wanted: dict[str, Any] = {"conv": "NCHW", "norm": "NHWC", "act": "NHWC", "turned": None, "same": None}
+    assert orders == wanted | {"flat": None, "head": None}
+
+
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv1d(2, WIDTH, 4), nn.Tanh(), nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.act(torch.einsum("nct->ntc", self.conv(x))).mean(1))
+
+
+def test_what_nothing_tells_is_asked_for() -> None:
+    model = signals(Hidden())
+    for layer in (None, "act"):
+        with pytest.raises(LayerError, match=r"'act' .* gives \(1, 37, 6\).*layout=\{'act': 'NCHW'\}"):
+            vizkit.gradcam(model, signal(), target=0, layer=layer)
+    assert vizkit.gradcam(model, signal(), target=0, layer="conv").extra["cam"].shape == (1, 37)
+    said = vizkit.gradcam(signals(Hidden(), layout={"act": "NHWC"}), signal(), target=0)
+    assert (said.layer, said.extra["cam"].shape) == ("act", (1, 37))
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's own layers")
+def test_gluons_layers_that_work_along_the_last_axis() -> None:
+    import mxnet as mx
+    from mxnet.gluon import nn as gluon
+
+    class Network(mx.gluon.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            with self.name_scope():
+                self.conv, self.norm, self.drop = gluon.Conv1D(WIDTH, 4), gluon.LayerNorm(), gluon.Dropout(0.1)
+                self.dense, self.act = gluon.Dense(WIDTH, flatten=False), gluon.Activation("tanh")
+                self.head = gluon.Dense(3)
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            y = self.norm(F.transpose(self.conv(x), axes=(0, 2, 1)))
+            y = F.batch_dot(F.softmax(F.batch_dot(y, y, transpose_b=True)), y)
+            return self.head(F.mean(self.act(self.dense(self.drop(y))), axis=1))
+
+    network = Network()
+    network.initialize()
+    model = vizkit.wrap(network, input_size=(SAMPLES,), mean=(0.0,) * 2, std=(1.0,) * 2)
+    grids = {name: (grid.order, grid.channels) for name in model.layers if (grid := model.grid(name))}
+    assert grids == {"conv": ("NCHW", WIDTH)} | dict.fromkeys(("norm", "drop", "dense", "act"), ("NHWC", WIDTH))
+    assert vizkit.gradcam(model, signal().astype("float32"), target=0).extra["cam"].shape == (1, 37)
