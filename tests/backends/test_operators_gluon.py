@@ -1,0 +1,59 @@
+"""MXNet's operators that need help, by hand in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+from vizkit.backend import Mode, Rule, Rules
+
+if "gluon" not in INSTALLED:
+    pytest.skip("these are Gluon's", allow_module_level=True)
+import mxnet as mx
+from mxnet.gluon import nn
+
+ROUNDING = 4e-15
+"""Measured 4e-16."""
+
+
+def wrapped(*layers: Any, **options: Any) -> Any:
+    """A 1x1 convolution of one channel by one, then these layers, on pictures of 2 by 3."""
+    network = nn.HybridSequential()
+    network.add(nn.Conv2D(1, 1, in_channels=1, use_bias=False), *layers)
+    network.initialize(mx.init.One())
+    network.cast("float64")
+    return vizkit.wrap(network, input_size=(2, 3), mean=(0.0,), std=(1.0,), **options)
+
+
+def gradient(model: Any, x: Any, mode: Mode) -> Any:
+    """Of the output's sum at the picture."""
+
+    def score(leaves: Any) -> Any:
+        return model.ops.sum(model.forward(leaves["x"], mode=mode)["output"], axis=1), None
+
+    return model.ops.numpy(model.ops.value_and_grad(score, {"x": model.ops.asarray(x)})[1]["x"])
+
+
+class Pull(Rules):
+    """The true derivative, as a rule."""
+
+    def rule(self, kind: str, inputs: int, affine: int) -> Rule | None:
+        return (lambda done, back: done.pull(back)) if kind == "selu" else None
+
+
+@pytest.mark.parametrize("rules", [None, Pull()])
+@pytest.mark.parametrize("optimise", [True, False])
+def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
+    """MXNet's, in the place of lambda alpha exp(x), is alpha times another; its values are those of lambda and alpha in float32."""
+    model = wrapped(nn.SELU(), nn.Flatten(), optimise=optimise)
+    x = np.array([-3.0, -1.0, -0.1, 0.1, 0.5, 2.0]).reshape(1, 1, 2, 3)
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    wanted = scale * np.where(x > 0, x, alpha * np.expm1(x))
+    made = model.ops.numpy(model.forward(model.ops.asarray(x))["output"])
+    np.testing.assert_allclose(made, wanted.reshape(1, -1), rtol=ROUNDING)
+    slopes = scale * np.where(x > 0, 1.0, alpha * np.exp(x))
+    np.testing.assert_allclose(gradient(model, x, Mode(rules=rules)), slopes, rtol=ROUNDING)
