@@ -1,4 +1,4 @@
-"""MXNet's operators that need help, by hand in float64."""
+"""MXNet's operators that need help, by hand in float64, and what the graph of a network does not follow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from conftest import INSTALLED
 
 import vizkit
 from vizkit.backend import Mode, Rule, Rules
+from vizkit.errors import SettingError
 
 if "gluon" not in INSTALLED:
     pytest.skip("these are Gluon's", allow_module_level=True)
@@ -48,7 +49,7 @@ class Pull(Rules):
 @pytest.mark.parametrize("rules", [None, Pull()])
 @pytest.mark.parametrize("optimise", [True, False])
 def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
-    """MXNet's, in the place of lambda alpha exp(x), is alpha times another; its values are those of lambda and alpha in float32."""
+    """MXNet's below zero has another factor than lambda alpha exp(x), and its values those two in float32."""
     model = wrapped(nn.SELU(), nn.Flatten(), optimise=optimise)
     x = np.array([-3.0, -1.0, -0.1, 0.1, 0.5, 2.0]).reshape(1, 1, 2, 3)
     scale, alpha = 1.0507009873554805, 1.6732632423543772
@@ -57,3 +58,26 @@ def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
     np.testing.assert_allclose(made, wanted.reshape(1, -1), rtol=ROUNDING)
     slopes = scale * np.where(x > 0, 1.0, alpha * np.exp(x))
     np.testing.assert_allclose(gradient(model, x, Mode(rules=rules)), slopes, rtol=ROUNDING)
+
+
+def append(network: Any) -> None:
+    network.add(nn.Dense(2, in_units=6, dtype="float64"))
+
+
+def replace(network: Any) -> None:
+    network._children["1"] = nn.Activation("sigmoid")
+
+
+@pytest.mark.parametrize("change", [append, replace])
+def test_another_network_than_was_traced_is_refused(change: Any) -> None:
+    model = wrapped(nn.Activation("relu"), nn.Flatten())
+    x = model.ops.asarray(np.ones((1, 1, 2, 3)))
+    assert model.forward(x)["output"].shape == (1, 6)
+    change(model.native)
+    model.native.initialize(mx.init.One())
+    for run in (lambda: model.forward(x), model.sha256):
+        with pytest.raises(SettingError, match="wrap it again"):
+            run()
+    again = vizkit.wrap(model.native, input_size=(2, 3), mean=(0.0,), std=(1.0,))
+    made, wanted = again.ops.numpy(again.forward(x)["output"]), model.native(x).asnumpy()
+    np.testing.assert_allclose(made, wanted, rtol=ROUNDING)
