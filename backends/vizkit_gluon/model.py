@@ -61,6 +61,8 @@ class GluonModel(Model):
         blank = (1, *spec.shape)
         self._graph = trace(native, blank, self._given, lambda result: output(result, call, name))
         self._parts = parts(native)
+        if dtype == "float64" and any(node.op == "LRN" for node in self._graph.nodes):
+            raise SettingError(f"{name} has an LRN, which MXNet computes in float32 alone: cast it to float32.")
         self.reused = self._graph.reused
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}

@@ -60,6 +60,18 @@ def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
     np.testing.assert_allclose(gradient(model, x, Mode(rules=rules)), slopes, rtol=ROUNDING)
 
 
+def test_lrn_is_refused_in_float64() -> None:
+    """MXNet has no such kernel, and says it only where the result is read."""
+    layers = nn.HybridLambda(lambda F, x: F.LRN(x, nsize=3)), nn.Flatten()
+    with pytest.raises(SettingError, match="cast it to float32"):
+        wrapped(*layers)
+    network = wrapped(nn.Flatten()).native
+    network.add(*layers)
+    network.cast("float32")
+    model = vizkit.wrap(network, input_size=(2, 3), mean=(0.0,), std=(1.0,))
+    assert model.logits(np.ones((1, 1, 2, 3))).shape == (1, 6)
+
+
 def append(network: Any) -> None:
     network.add(nn.Dense(2, in_units=6, dtype="float64"))
 
