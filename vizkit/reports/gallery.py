@@ -96,7 +96,6 @@ def make(
             model.check_layer(name)
     folder = Path(out)
     earlier = check(folder, GENERATOR, (STATE,))
-    (folder / STATE).mkdir(exist_ok=True)
     plan = Plan(top, images, steps, size, seed)
     done: list[Chapter] = []
     index = folder / "index.html"
@@ -140,6 +139,7 @@ def _layer(model: Model, layer: str, plan: Plan, folder: Path, units: Sequence[i
     )
     whole = {**made.provenance, "units": list(chosen)}
     rendering = Rendering(made.values, whole, made.trace, made.evidence, made.alpha, (), made.titles)
+    folder.mkdir(exist_ok=True)
     said = {"key": key, results.PROVENANCE: json.dumps(whole)}
     write_npz(file, rendering.arrays() | said, compressed=True)
     return rendering
