@@ -31,7 +31,7 @@ def write_npz(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", kind) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
