@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from mxnet import autograd
 
 from vizkit.contract.backend import OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights
+from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import Graph
 from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.spec import InputSpec
@@ -20,9 +22,9 @@ from .execute import execute, is_relu
 from .graph import graph
 from .legacy import legacy
 from .listing import versions
-from .ops import GluonOps, Samples, first_line
+from .ops import GluonOps, Watch, first_line
 from .prepare import Folding, affine
-from .trace import NORMS, Entry, resolve, trace
+from .trace import NORMS, Entry, parts, resolve, trace
 
 NDArray = Any
 AFFINE = ("Convolution", "Deconvolution", "FullyConnected")
@@ -58,13 +60,16 @@ class GluonModel(Model):
         self._given = given(native, call, self.ops)
         blank = (1, *spec.shape)
         self._graph = trace(native, blank, self._given, lambda result: output(result, call, name))
+        self._parts = parts(native)
+        if dtype == "float64" and any(node.op == "LRN" for node in self._graph.nodes):
+            raise SettingError(f"{name} has an LRN, which MXNet computes in float32 alone: cast it to float32.")
         self.reused = self._graph.reused
         own = native._collect_params_with_prefix() if native._children else dict(native.collect_params().items())
         self._parameters = own if parameters is None else {key: own[path] for key, path in parameters.items()}
         self._named = dict(native.collect_params().items())
         self._changes: dict[str, NDArray] = {}
         self._folding = Folding(self._graph, self._value, self.looked)
-        self._samples = Samples()
+        self._watch = Watch()
         variables = (node.name for node in self._graph.nodes if node.op == "null" and node.name in self._named)
         self._read = list(dict.fromkeys((*(one.name for one in self._parameters.values()), *variables)))
         """Names of all that a pass or a digest reads."""
@@ -145,6 +150,7 @@ class GluonModel(Model):
 
     @legacy()
     def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, NDArray]:
+        self._check_parts()
         names = [name for name in (*self._paths, OUTPUT) if name in keep or name in add]
         entries = {name: resolve(self._graph, self._paths.get(name, OUTPUT)) for name in names}
         self._given.count = x.shape[0]
@@ -177,8 +183,17 @@ class GluonModel(Model):
             self._parameters[name].name: self.ops.asarray(value) for name, value in changes.items()
         }
         model._folding = Folding(self._graph, model._value, model.looked)
-        model._samples = Samples()
+        model._watch = Watch()
         return model
 
+    def _check_parts(self) -> None:
+        now = parts(self.native)
+        if len(now) != len(self._parts) or not all(map(operator.is_, now, self._parts)):
+            raise SettingError(
+                f"{self.name} has other blocks than when it was wrapped, and a Gluon network is traced to a graph "
+                "once: wrap it again with vizkit.wrap. Values that are written into its parameters are seen."
+            )
+
     def _state(self) -> object:
-        return self._samples.take([self._value(name) for name in self._read])
+        self._check_parts()
+        return self._watch.state([self._value(name) for name in self._read])

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from mxnet import autograd, nd
 from mxnet.base import _LIB, check_call
 
-from vizkit.contract.backend import SAMPLES, Array, Leaves, Ops, Scores
+from vizkit.contract.backend import Array, Leaves, Ops, Scores
 from vizkit.contract.errors import ShapeError, disconnected
+from vizkit.contract.terms import sums
 from vizkit.support.memory import Scattered
 
 from .legacy import legacy
@@ -185,16 +186,16 @@ def _pointer(array: NDArray) -> int:
     return found.value or 0
 
 
-class Samples:
-    """Some :data:`vizkit.backend.SAMPLES` values of each of many arrays, read again and again to see whether any was
-    written: MXNet does not tell. Where an array lies is looked up every time, since operators move their weights."""
+class Watch:
+    """Looks at the same arrays again and again to see whether any was written: MXNet does not tell. Where an array lies
+    is looked up every time, since operators move their weights."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[NDArray, int, Array]] = []
         self._changes = 0
 
-    def take(self, arrays: Sequence[NDArray]) -> tuple[int, bytes]:
-        """These values now, once everything that is being computed is done, and how often there were other arrays."""
+    def state(self, arrays: Sequence[NDArray]) -> tuple[int, bytes]:
+        """How often there were other arrays, and the sums of these once everything that is being computed is done."""
         mx.nd.waitall()
         if [id(one) for one in arrays] != [id(one) for one, _, _ in self._seen]:
             self._seen = [(one, -1, np.empty(0)) for one in arrays]
@@ -203,10 +204,8 @@ class Samples:
         for i, (array, before, _) in enumerate(self._seen):
             now = _pointer(array) if on_cpu else 0
             if now != before or not on_cpu:
-                values = view(array)
-                self._seen[i] = (array, now, values[:: max(1, values.size // SAMPLES)])
-        thin = [values for _, _, values in self._seen]
-        return self._changes, np.concatenate(thin).tobytes() if thin else b""
+                self._seen[i] = (array, now, view(array))
+        return self._changes, sums(values for _, _, values in self._seen)
 
 
 def _unreached(error: str, names: list[str]) -> list[str]:

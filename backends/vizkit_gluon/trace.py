@@ -87,6 +87,14 @@ def blocks(root: Any) -> dict[str, Any]:
     return found
 
 
+def parts(root: Any) -> list[Any]:
+    """A network's blocks: where they are others, its graph is no longer that which was traced."""
+    found = [root]
+    for block in found:  # which grows meanwhile
+        found += block._children.values()
+    return found
+
+
 @contextmanager
 def _watched(children: dict[str, Any], calls: list[Made]) -> Iterator[None]:
     """Note what each block gets and returns. The user's own hooks, which expect arrays, rest meanwhile."""

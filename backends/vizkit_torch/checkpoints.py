@@ -14,7 +14,8 @@ from typing import Any
 from torch.utils import checkpoint
 
 _MODULE: Any = checkpoint
-_HOOK = _MODULE._checkpoint_hook
+_HOOK = getattr(_MODULE, "_checkpoint_hook", None)
+"""What the newer form goes through, a private name: without it that form stays as it is."""
 _LOCK = threading.Lock()
 _passes = 0
 """Those that are under way, in all threads."""
@@ -41,7 +42,9 @@ def _count(change: int) -> None:
         before, _passes = _passes, _passes + change
         if not before:
             _MODULE.CheckpointFunction.apply = staticmethod(_call)
-            _MODULE._checkpoint_hook = lambda _frame: nullcontext()
+            if _HOOK is not None:
+                _MODULE._checkpoint_hook = lambda _frame: nullcontext()
         elif not _passes:
             del _MODULE.CheckpointFunction.apply
-            _MODULE._checkpoint_hook = _HOOK
+            if _HOOK is not None:
+                _MODULE._checkpoint_hook = _HOOK

@@ -45,6 +45,21 @@ class _Stop(BaseException):
     """Leaves the network's forward once all that is needed has been seen. Not an Exception: nobody's business."""
 
 
+def _of_shape(error: RuntimeError | AssertionError) -> bool:
+    """Whether this is PyTorch's way of saying that an input has the wrong shape; an exported network asserts it."""
+    return type(error) in (RuntimeError, AssertionError) and any(word in str(error) for word in SHAPE_WORDS)
+
+
+def _said(error: RuntimeError | AssertionError) -> str:
+    if "Guard failed" not in str(error):
+        return str(error)
+    return (
+        f"{error}. An exported network takes the shapes that it was exported with: export it with "
+        "dynamic_shapes=({0: torch.export.Dim('batch')},) so that it takes any number of pictures, or with one picture "
+        "and ask for batch_size=1."
+    )
+
+
 def _merges(mode: Mode) -> bool:
     return mode.rules is not None and mode.rules.merges
 
@@ -176,9 +191,9 @@ class TorchModel(Model):
             still = stack.enter_context(Still())
             try:
                 self._output = tuple(self._run(blank).clone().shape)  # read, as by whoever asks for it
-            except RuntimeError as error:
-                if type(error) is RuntimeError and any(word in str(error) for word in SHAPE_WORDS):
-                    raise wrong_size(self, str(error)) from error
+            except (RuntimeError, AssertionError) as error:
+                if _of_shape(error):
+                    raise wrong_size(self, _said(error)) from error
                 raise
         check_rows(self, self._output)
         if still.together:
@@ -282,9 +297,10 @@ class TorchModel(Model):
                 output = self._caller.run(given)
             except _Stop:
                 output = None
-            except (RuntimeError, AssertionError) as error:  # the latter from an exported network
-                if type(error) in (RuntimeError, AssertionError) and any(word in str(error) for word in SHAPE_WORDS):
-                    raise ShapeError(f"{self.name} cannot take an input of shape {tuple(x.shape)}: {error}") from error
+            except (RuntimeError, AssertionError) as error:
+                if _of_shape(error):
+                    said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
+                    raise ShapeError(said) from error
                 raise
         if OUTPUT in waiting:
             kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)

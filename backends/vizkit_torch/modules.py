@@ -18,9 +18,9 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 def floats(network: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and stored statistics by name. Whole numbers, such as the places of a window's pixels to each other,
-    are part of the network."""
+    are part of the network, and so is whatever else a module keeps beside them."""
     state = network.state_dict(keep_vars=True).items()
-    return {name: value for name, value in state if value.is_floating_point()}
+    return {name: value for name, value in state if isinstance(value, torch.Tensor) and value.is_floating_point()}
 
 
 def names(network: nn.Module) -> dict[nn.Module, str]:

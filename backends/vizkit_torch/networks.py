@@ -132,6 +132,11 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         raise SettingError(f"vizkit.wrap takes a torch.nn.Module; got {type(native).__name__}.")
     while type(native).__name__ in SHELLS and type(native).__module__.startswith("torch."):
         native = getattr(native, SHELLS[type(native).__name__])
+    if any(".quantized." in f"{type(one).__module__}." for one in native.modules()):
+        raise SettingError(
+            f"{type(native).__name__} is quantised, and PyTorch differentiates no quantised layer. Wrap the network "
+            "that it was made from."
+        )
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
@@ -150,7 +155,7 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
             f"dtype={dtype!r} needs {wanted} parameters; those of {type(native).__name__} are {told}. Convert it with "
             ".float() or .double()."
         )
-    if any(value.is_inference() for value in native.state_dict(keep_vars=True).values()):
+    if any(value.is_inference() for value in (*native.parameters(), *native.buffers())):
         raise SettingError(
             f"{type(native).__name__} was made in torch.inference_mode(), so PyTorch cannot differentiate it. Make it, "
             "or load its parameters, outside of that."

@@ -264,6 +264,41 @@ def test_a_network_exported_in_training_is_in_inference_mode(rng: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected.max())
 
 
+def test_what_was_exported_for_a_batch_says_so(rng: Any) -> None:
+    native = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    options: dict[str, Any] = {"input_size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    x = rng.normal(size=(3, 3, 8, 8))
+    one, two = (torch.export.export(native, (torch.zeros(n, 3, 8, 8).double(),)).module() for n in (1, 2))
+    with pytest.raises(ShapeError, match=r"input of shape \(1, 3, 8, 8\): .*dynamic_shapes="):
+        vizkit.saliency(vizkit.wrap(two, **options), x, target=1)
+    model = vizkit.wrap(one, **options)
+    with pytest.raises(ShapeError, match=r"input of shape \(3, 3, 8, 8\): .*batch_size=1"):
+        vizkit.saliency(model, x, target=1)
+    made = vizkit.saliency(model, x, target=1, batch_size=1).values
+    np.testing.assert_allclose(made, vizkit.saliency(vizkit.wrap(native, **options), x, target=1).values, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_quantised_network_is_refused() -> None:
+    native = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    quantised = torch.ao.quantization.quantize_dynamic(native, {nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(SettingError, match=r"is quantised.*Wrap the network that it was made from"):
+        vizkit.wrap(quantised, input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_what_a_module_keeps_beside_its_tensors_is_no_parameter() -> None:
+    class Keeping(nn.Conv2d):
+        def get_extra_state(self) -> Any:
+            return {"version": 3}
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    model = vizkit.wrap(nn.Sequential(Keeping(3, 2, 3), nn.Flatten()), input_size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert [*model.parameter_shapes()] == ["0.weight", "0.bias"]
+    assert len(model.sha256()) == 64
+
+
 @pytest.mark.quick
 def test_a_network_spread_over_devices_keeps_its_names() -> None:
     small = Small()

@@ -12,8 +12,8 @@ from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 
 import vizkit
+from vizkit.contract.terms import FACTORS
 from vizkit import objectives
-from vizkit.backend import SAMPLES
 from vizkit.parametrisations import Pixels
 
 ROUNDING = 1e-10
@@ -118,24 +118,65 @@ def test_weights_are_folded_once_until_they_change(
         change(native)
 
 
+def zero(values: Any) -> None:
+    """One filter."""
+    values[1] = 0.0
+
+
+def nudge(values: Any) -> None:
+    """One value of 10368, by a millionth of what it is."""
+    values[7, 3, 2, 1] *= 1.0 + 1e-6
+
+
+def exchange(values: Any) -> None:
+    values[[7, 8]] = values[[8, 7]]
+
+
 @pytest.mark.quick
-def test_another_array_is_seen_whatever_its_samples_say(name: str) -> None:
-    """Some values of each parameter are compared; this one differs between them."""
-    native = kit_of(name).sequential(TRAPS)
+@pytest.mark.parametrize("write", [zero, nudge, exchange])
+def test_whatever_is_written_in_place_is_seen(name: str, write: Callable[[Any], None]) -> None:
+    """A Gluon array, and a tensor's data, tell nobody that they were written."""
+    native = kit_of(name).sequential([("conv", 3, 8, 3, 1), ("norm", 8), ("conv", 8, 144, 3, 1), ("norm", 144)])
     model, plain = wrap(native), wrap(native, optimise=False)
-    x = np.random.default_rng(0).normal(size=(2, 3, TRAPS_SIZE, TRAPS_SIZE))
-    before, digest = model.ops.numpy(model.forward(model.ops.asarray(x))["output"]), model.sha256()
-    values = model.parameter("0.weight")
-    assert values.size > 2 * SAMPLES, "each value is compared"
-    values.reshape(-1)[1] += 1.0
+    x = np.random.default_rng(0).normal(size=(1, 3, TRAPS_SIZE, TRAPS_SIZE))
+    before, digests = model.ops.numpy(model.forward(model.ops.asarray(x))["output"]), {model.sha256(), plain.sha256()}
     if name == "torch":
-        native[0].weight.data = model.ops.asarray(values)
+        write(native[2].weight.data)
     else:
-        native[0].weight._data[0] = model.ops.asarray(values)
+        weight = native[2].weight.data()
+        values = weight.asnumpy()
+        write(values)
+        weight[:] = values
     after, wanted = (one.ops.numpy(one.forward(one.ops.asarray(x))["output"]) for one in (model, plain))
-    np.testing.assert_allclose(after, wanted, rtol=ROUNDING, atol=ROUNDING)
-    assert np.abs(after - before).max() > 1e-3
-    assert model.sha256() != digest
+    np.testing.assert_allclose(after, wanted, rtol=ROUNDING, atol=ROUNDING * np.abs(wanted).max())
+    assert np.abs(after - before).max() > 1e-9
+    assert len({*digests, model.sha256(), plain.sha256()}) == 2
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32", "channels last", "with gaps"])
+def test_a_value_in_a_tensor_of_any_kind_is_seen(kind: str) -> None:
+    """Through ``.data``; and by what a GPU would compute of it."""
+    torch = pytest.importorskip("torch")
+    watch = importlib.import_module("vizkit_torch.watch")
+    tensor = torch.ones(1, 6, 30, 40, dtype=getattr(torch, kind, torch.float32))
+    others = {"with gaps": tensor[..., :39], "channels last": tensor.to(memory_format=torch.channels_last)}
+    changed = others.get(kind, tensor)
+    seen = watch.Watch("cpu")
+
+    def looks() -> tuple[Any, ...]:
+        found = watch.products(watch.flat(changed).reshape(-1), torch.from_numpy(FACTORS))
+        return seen.state([changed]), *(one.tolist() for one in found)
+
+    before = looks()
+    assert looks() == before
+    changed.data[0, 3, 7, 11] = 1.5
+    after = looks()
+    assert after[0] != before[0]
+    assert after[1:] != before[1:]
+    changed.data.copy_(changed.flip(-1).clone())
+    turned = looks()
+    assert turned[0] != after[0]
+    assert turned[1:] != after[1:]
 
 
 def dreamt(model: Any, native: Any, say: Callable[[Any], None]) -> Any:

@@ -92,6 +92,40 @@ def test_every_pillow_mode_is_read(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm", None])
+def test_a_dark_gray_of_16_bits_stays_dark(tmp_path: Path, suffix: str | None) -> None:
+    """Its largest value does not say what white is; that of 16 bits is 65535."""
+    image = Image.fromarray(np.full((20, 30), 250, np.uint16))
+    if suffix is not None:
+        image.save(tmp_path / f"dark{suffix}")
+    assert np.asarray(images.read(image if suffix is None else tmp_path / f"dark{suffix}")).max() == 1
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("values", [np.linspace(0, 1, 6), np.linspace(0, 4000, 6), [0, np.nan, 2], [-4000, 9, 9]])
+def test_floats_that_do_not_say_what_white_is_are_refused(tmp_path: Path, values: Any) -> None:
+    Image.fromarray(np.asarray([values], np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(ImageError, match=r"f.tif' has mode F and values .* taken for 0..255"):
+        images.read(tmp_path / "f.tif")
+    whole = Image.fromarray(np.asarray([[0, 4000]], np.int32))
+    with pytest.raises(ImageError, match="has mode I and values 0 to 4000"):
+        images.read(whole)
+
+
+@pytest.mark.quick
+def test_whole_numbers_keep_their_precision_in_a_gray_network() -> None:
+    """Of 12 bits in 16, a picture of 8 bits would keep four."""
+    spec, gray = make_spec(8, (0.25,), (0.5,)), np.arange(64, dtype=np.uint16).reshape(8, 8) * 60
+    wanted = (gray / 65535 - 0.25) / 0.5
+    for given in (gray, gray[None], gray[..., None], gray[None, None], gray[None, ..., None]):
+        batch = images.prepare(given, spec, fit="squash")
+        np.testing.assert_allclose(batch.tensor[0, 0], wanted, atol=1e-7)
+        assert batch.pictures.max() == round(63 * 60 / 257)
+        small = images.prepare((given // 60).astype(np.uint8), spec, fit="squash")
+        np.testing.assert_allclose(small.tensor[0, 0], (gray / 60 / 255 - 0.25) / 0.5, atol=1e-7)
+
+
+@pytest.mark.quick
 def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     image = Image.new("RGB", (30, 20), "black")
     image.paste("white", (0, 0, 15, 20))

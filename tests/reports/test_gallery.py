@@ -79,6 +79,16 @@ def test_finished_pictures_are_not_computed_again(tmp_path: Path, monkeypatch: p
     assert calls[3:] == LAYERS, "other settings are other pictures"
 
 
+def test_one_that_is_stopped_at_once_leaves_no_folder_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_given: Any, **_options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gallery, "top_units", stop)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.make(vizkit.load("shapes"), layers=LAYERS, out=tmp_path / "g", **QUICK)
+    assert not [*(tmp_path / "g").iterdir()]
+
+
 def test_dead_units_are_marked_and_told(tmp_path: Path) -> None:
     """A unit whose bias is far below zero is shown as failed, and said to be."""
     model = vizkit.load("shapes")

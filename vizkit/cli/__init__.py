@@ -23,6 +23,11 @@ ORDER = (
     "predict", "evaluate", "compare", "homework", "layers", "diagram", "receptive", "unit", "health", "statistics",
     "embed", "atlas", "explore", "models", "convert", "weights", "backends", "doctor", "docs",
 )  # fmt: skip
+INTERRUPTED = 130
+STOPPED = (
+    "vizkit: stopped; no file is half written. Where a command keeps what is finished, in --state or in the folder "
+    "that it writes, the same line goes on from there."
+)
 CHANGE_NOTHING = ("--out", "--workers", "--scheduler")
 """Options that provenance does not name, since they change no result."""
 for registered in app.registered_commands:
@@ -74,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (VizkitError, OSError) as error:
             typer.echo(f"vizkit: {error}", err=True)
             sys.exit(2)
-        except KeyboardInterrupt:
-            typer.echo("vizkit: stopped; nothing half-written was left behind.", err=True)
-            sys.exit(130)
+        except (KeyboardInterrupt, SystemExit) as end:
+            if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # which Typer makes of an interrupt, in silence
+                raise
+            typer.echo(STOPPED, err=True)
+            sys.exit(INTERRUPTED)
         finally:
             COMMAND.reset(running)

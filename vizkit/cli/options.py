@@ -210,6 +210,7 @@ MOST = 40
 TOGETHER = 16
 """Photos in memory at once where each gets a file of its own."""
 THUMBNAIL = 220
+SHEET = "contact-sheet.png"
 
 
 class Work:
@@ -273,8 +274,8 @@ class Work:
         sheet = [_thumbnail(self.folder / name) for name in self.names[:MOST]]
         shown = f"{len(sheet)} of {len(self.photos)} photos"
         figure = plotting.contact_sheet(sheet, [str(name) for name in self.names], shown)
-        writing.save_figure(figure, self.folder / "contact-sheet.png", made)
-        typer.echo(f"wrote {len(self.photos)} files and contact-sheet.png to {self.folder}")
+        writing.save_figure(figure, self.folder / SHEET, made)
+        typer.echo(f"wrote {len(self.photos)} files and {SHEET} to {self.folder}")
 
 
 def _say(say: Callable[[Sequence[Any]], list[str]] | None, found: Sequence[Any]) -> None:
@@ -317,15 +318,19 @@ def _thumbnail(file: Path) -> Any:
 
 
 def mirrored(given: Sequence[str], photos: Sequence[Any]) -> list[Path]:
-    """A file for each photo, under the folders below the one that was named; equal names are numbered."""
+    """A file for each photo, under the folders below the one that was named; names that are taken are numbered."""
     folders = [Path(one) for one in given if Path(one).is_dir()]
-    seen: dict[Path, int] = {}
+    seen: dict[Path, int] = {Path(SHEET): 1}
     out = []
     for photo in map(Path, photos):
         above = next((one for one in folders if photo.is_relative_to(one)), photo.parent)
         name = photo.relative_to(above).with_suffix(".png")
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else name.with_stem(f"{name.stem}-{seen[name]}"))
+        free = name
+        while free in seen:
+            seen[name] += 1
+            free = name.with_stem(f"{name.stem}-{seen[name]}")
+        seen[free] = 1
+        out.append(free)
     return out
 
 

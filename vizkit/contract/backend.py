@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import BackendMissingError, SettingError, VizkitError, unknown
-from .model import SAMPLES, Model
+from .model import Model
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
 from .rules import Evaluated, Rule, Rules
 from .terms import AS_GIVEN, INFERENCE, OUTPUT, PLAIN, Call, Layer, Mode, Prediction, Term, Weights, term_of
@@ -34,7 +34,6 @@ __all__ = [
     "INFERENCE",
     "OUTPUT",
     "PLAIN",
-    "SAMPLES",
     "Array",
     "Backend",
     "BackendInfo",

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Box", "Call", "Layer", "Mode", "Model", "Prediction", "Weights"]
 
-SAMPLES = 64
-"""Values of each parameter that are compared to see whether it was written."""
 SPACINGS = 32
 """Distances between neighbouring floating-point numbers by which a long chain of sums may be off."""
 SHORT = {"bfloat16": 2.0**-6, "tf32": 2.0**-9}

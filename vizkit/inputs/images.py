@@ -79,10 +79,10 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
 
     Files, Pillow images and uint8 pictures are fitted. ``input_range="imagenet"``: pixels divided by 255, less the
     mean, over the standard deviation, per channel, equal to torchvision's evaluation transform; ``"unit"``: pixels in
-    0..1 as they are. Pictures of other channels, whole numbers (C, H, W) or (H, W, C), likewise, over the largest
-    number of their kind. An array or tensor of floats in the network's own shape, one or a batch, is ready: it is used
-    as it is, and so is a :class:`Batch`, whatever ``fit`` and ``input_range``. A folder stands for its pictures, a
-    generator or a loader for all that it gives. Raises ImageError or SettingError.
+    0..1 as they are. Other whole numbers (C, H, W) or (H, W, C), of 16 bits or of other channels, likewise, over the
+    largest number of their kind. An array or tensor of floats in the network's own shape, one or a batch, is ready: it
+    is used as it is, and so is a :class:`Batch`, whatever ``fit`` and ``input_range``. A folder stands for its
+    pictures, a generator or a loader for all that it gives. Raises ImageError or SettingError.
     """
     if isinstance(image, Batch):
         return image
@@ -104,10 +104,13 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     pictures = np.empty((len(listed), height, width, 3), np.uint8)
     moments = _moments(tensor, spec) if input_range == "imagenet" else None
     coloured = spec.channels in (1, 3)
+    others = [isinstance(item, np.ndarray) and item.dtype != np.uint8 for item in listed]
 
     def one(i: int, item: Any) -> None:
-        if not coloured:
+        if not coloured or others[i]:
             tensor[i] = fit_channels(item, spec, fit)
+            if coloured:
+                pictures[i] = picture(tensor[i])
         else:
             own = isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.shape == (height, width, 3)
             if own and fit == "squash" and spec.channels == 3:
@@ -133,7 +136,7 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
             list(pool.map(one, range(len(first)), first))
     if not coloured:
         pictures = for_the_eye(tensor, spec)
-    sources = tuple(listed) if coloured else ()
+    sources = tuple(listed) if coloured and not any(others) else ()
     return Batch(tensor, pictures, names, input_range, sources, fit, spec.resize)
 
 

@@ -19,6 +19,10 @@ from .compact import state_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What bytes may be: formats that Pillow decodes itself, without another program."""
+SIXTEEN = ("PNG", "PPM")
+"""Whose mode I is 16-bit gray, 0..65535."""
+BEYOND = 300
+"""What a value may be that is taken for one of 0..255: resampling overshoots."""
 MOST_PIXELS = 50_000_000
 """Pixels of a picture that comes as bytes."""
 
@@ -63,17 +67,19 @@ def read(image: Any, draft: int | None = None) -> Image.Image:
     :class:`Reference`, or the bytes of an image file, which are taken for a stranger's: only :data:`FORMATS`, and at
     most :data:`MOST_PIXELS`.
 
-    Honours EXIF orientation; palettes, gray, 16-bit gray and CMYK become RGB; transparency is laid on white. Arrays are
-    uint8 of shape (H, W, 3) or (H, W). ``draft`` lets a JPEG file be decoded at a half, a quarter or an eighth of its
-    size as long as its shorter side keeps so many pixels: several times faster for large photos, but their pixels are
-    not the same to the last bit. Raises ImageError naming the file.
+    Honours EXIF orientation; palettes, gray and CMYK become RGB; transparency is laid on white. 16-bit gray is
+    0..65535, however dark it is; Pillow's modes I and F, which do not say what white is, are 0..255 as Pillow makes
+    them, and refused where their values say otherwise. Arrays are uint8 of shape (H, W, 3) or (H, W). ``draft`` lets a
+    JPEG file be decoded at a half, a quarter or an eighth of its size as long as its shorter side keeps so many pixels:
+    several times faster for large photos, but their pixels are not the same to the last bit. Raises ImageError naming
+    the file.
     """
     if isinstance(image, Reference):
         return read(image.read())
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image), image.format, "A Pillow image")
     if isinstance(image, bytes):
         return decode(image, "What was brought", strange=True)
     if not isinstance(image, str | os.PathLike):
@@ -99,7 +105,7 @@ def decode(file: Path | bytes, name: str, draft: int | None = None, *, strange: 
             if draft is not None:
                 opened.draft(None, (draft, draft))
             opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            return _to_rgb(ImageOps.exif_transpose(opened), opened.format, name)
     except FileNotFoundError:
         raise ImageError(f"There is no image {name} (looked in {Path(os.fsdecode(file)).resolve().parent}).") from None
     except IsADirectoryError:
@@ -128,11 +134,19 @@ def _from_array(array: Array) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, kind: str | None, name: str) -> Image.Image:
+    """``kind`` is the format of the file."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        high = 65535.0 if values.max(initial=0) > 255 else 255.0
-        return Image.fromarray(np.clip(values * (255.0 / high), 0, 255).round().astype(np.uint8)).convert("RGB")
+        low, high = values.min(), values.max()
+        if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN):
+            values /= 257
+        elif not (low >= 255 - BEYOND and high <= BEYOND) or (image.mode == "F" and 0 < high <= 1):
+            raise ImageError(
+                f"{name} has mode {image.mode} and values {low:.4g} to {high:.4g}: those of this mode are taken for "
+                "0..255. Scale them to that, or give 8-bit or 16-bit gray."
+            )
+        return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))

@@ -22,7 +22,7 @@ NUMPY_SUFFIX = ".npy"
 
 def each(given: Any, spec: InputSpec) -> Iterator[tuple[str, Any]]:
     """Every image that is meant, by name: a path, a Pillow image or a uint8 picture (H, W) or (H, W, 3), which are yet
-    to be fitted; whole numbers (C, H, W) of other channels, which are, too; or a float array in the network's own
+    to be fitted; other whole numbers (C, H, W), which are, too; or a float array in the network's own
     shape, which is used as it is. Raises ImageError."""
     for i, one in enumerate(_flat(given, spec)):
         yield (Path(one).name if isinstance(one, str | os.PathLike) else f"image {i}"), one
@@ -98,7 +98,7 @@ def _arrays(array: Array, spec: InputSpec) -> Iterator[Array]:
         if shape == last or (whole and _fittable(shape, own, -1)):
             yield from np.moveaxis(items, -1, 1)
             return
-        if own[0] == 1 and shape == own[1:]:
+        if own[0] == 1 and (shape == own[1:] or (whole and not batch and array.ndim == len(own) - 1 == 2)):
             yield from items[:, None]
             return
     raise ImageError(_refused(array, spec))
@@ -110,7 +110,7 @@ def _fittable(shape: tuple[int, ...], own: tuple[int, ...], axis: int) -> bool:
 
 
 def _pictures(array: Array, spec: InputSpec) -> Iterator[Array]:
-    """uint8 pictures: (H, W), (H, W, 3), (3, H, W), or a batch of the latter two."""
+    """uint8 pictures: (H, W), (H, W, 3), (3, H, W), (H, W, 1), (1, H, W), or a batch of the latter four."""
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3):
         yield array
     elif array.ndim == 3 and array.shape[0] in (1, 3):
@@ -119,6 +119,8 @@ def _pictures(array: Array, spec: InputSpec) -> Iterator[Array]:
         yield from array
     elif array.ndim == 4 and array.shape[1] in (1, 3):
         yield from np.moveaxis(np.broadcast_to(array, (len(array), 3, *array.shape[2:])), 1, 3)
+    elif array.ndim in (3, 4) and array.shape[-1] == 1:
+        yield from array[..., 0] if array.ndim == 4 else [array[..., 0]]
     else:
         raise ImageError(_refused(array, spec))
 

@@ -21,7 +21,7 @@ from ..contract.errors import SettingError
 from ..inputs.folders import collect
 from ..results.dreams import Evidence, Rendering
 from ..support.crew import crew
-from ..support.files import replacing
+from ..support.files import write_npz
 from ..support.progress import steps_bar
 from ..techniques import render as optimise
 from ..techniques import top_units
@@ -96,7 +96,6 @@ def make(
             model.check_layer(name)
     folder = Path(out)
     earlier = check(folder, GENERATOR, (STATE,))
-    (folder / STATE).mkdir(exist_ok=True)
     plan = Plan(top, images, steps, size, seed)
     done: list[Chapter] = []
     index = folder / "index.html"
@@ -140,9 +139,9 @@ def _layer(model: Model, layer: str, plan: Plan, folder: Path, units: Sequence[i
     )
     whole = {**made.provenance, "units": list(chosen)}
     rendering = Rendering(made.values, whole, made.trace, made.evidence, made.alpha, (), made.titles)
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        said = {"key": np.array(key), results.PROVENANCE: np.array(json.dumps(whole))}
-        np.savez_compressed(stream, **rendering.arrays(), **said)
+    folder.mkdir(exist_ok=True)
+    said = {"key": key, results.PROVENANCE: json.dumps(whole)}
+    write_npz(file, rendering.arrays() | said, compressed=True)
     return rendering
 
 

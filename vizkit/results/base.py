@@ -19,7 +19,7 @@ from PIL import Image
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..inputs import images
-from ..support.files import replacing
+from ..support.files import write_npz
 from ..support.packages import needed
 from .files import PROVENANCE, figure_bytes, save_figure
 
@@ -129,8 +129,7 @@ class Result:
         """
         target = Path(path)
         if target.suffix == ".npz":
-            with replacing(target) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, **self.arrays(), **{PROVENANCE: np.array(json.dumps(self.provenance))})
+            write_npz(target, self.arrays() | {PROVENANCE: json.dumps(self.provenance)}, compressed=True)
         else:
             save_figure(self.figure(), target, self.provenance)
         return target

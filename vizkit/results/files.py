@@ -6,9 +6,12 @@ import io
 import json
 import os
 import platform
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
+"""Of an SVG's metadata."""
 
 
 def command() -> dict[str, str]:
@@ -77,19 +82,41 @@ def _plain(value: Any) -> Any:
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The provenance inside a PNG or ``.npz`` that :meth:`Result.save` wrote; SettingError where there is none."""
+    """The provenance inside a PNG, SVG, PDF or ``.npz`` that :meth:`Result.save` wrote; SettingError where there is
+    none, or no file."""
     source = Path(path)
-    text: str | None = None
-    if source.suffix == ".npz":
-        with np.load(source) as arrays:
-            text = str(arrays[PROVENANCE]) if PROVENANCE in arrays else None
-    else:
-        with Image.open(source) as opened:
-            text = opened.info.get(PROVENANCE)
-    if text is None:
-        raise SettingError(f"{source} holds no provenance; vizkit did not write it, or it was converted since.")
-    found: dict[str, Any] = json.loads(text)
+    try:
+        found: dict[str, Any] = json.loads(_READERS.get(source.suffix, _of_picture)(source))
+    except FileNotFoundError:
+        raise SettingError(f"There is no file '{source}' (looked in {source.resolve().parent}).") from None
+    except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile, ElementTree.ParseError):
+        raise SettingError(
+            f"'{source}' holds no provenance; vizkit did not write it, or it was converted since."
+        ) from None
     return found
+
+
+def _of_picture(source: Path) -> str:
+    with Image.open(source) as opened:
+        return str(opened.info[PROVENANCE])
+
+
+def _of_arrays(source: Path) -> str:
+    with np.load(source) as arrays:
+        return str(arrays[PROVENANCE])
+
+
+def _of_svg(source: Path) -> str:
+    return str(ElementTree.parse(source).findtext(f".//{{{DUBLIN_CORE}}}description"))
+
+
+def _of_pdf(source: Path) -> str:
+    """Matplotlib writes text that is ASCII as it is, with a backslash before what means something in a PDF."""
+    text = re.findall(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", source.read_bytes())[0].decode("ascii")
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+_READERS = {".npz": _of_arrays, ".svg": _of_svg, ".pdf": _of_pdf}
 
 
 def _metadata(suffix: str, made: Mapping[str, Any]) -> dict[str, str]:
@@ -103,20 +130,18 @@ def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int 
     """Write a figure with its provenance inside, whole or not at all."""
     if target.suffix not in FIGURE_SUFFIXES:
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
+    drawn = figure_bytes(figure, made, dpi, target.suffix)  # at once: on a full disk Matplotlib's PDF loses its way
     with replacing(target) as temporary:
-        if target.suffix == ".png":
-            _draw_png(figure, temporary, made, dpi)
-        else:
-            figure.savefig(temporary, format=target.suffix[1:], dpi=dpi, metadata=_metadata(target.suffix, made))
+        temporary.write_bytes(drawn)
 
 
-def _draw_png(figure: Figure, target: Path | IO[bytes], made: Mapping[str, Any], dpi: int) -> None:
+def _draw_png(figure: Figure, stream: io.BytesIO, made: Mapping[str, Any], dpi: int) -> None:
     """What ``figure.savefig`` would write, which draws twice, the first time only to lay the figure out."""
     canvas: Any = figure.canvas
     before = figure.dpi
     figure.dpi = dpi
     try:
-        canvas.print_png(target, metadata=_metadata(".png", made))
+        canvas.print_png(stream, metadata=_metadata(".png", made))
     finally:
         figure.dpi = before
 
@@ -128,8 +153,11 @@ def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any])
     Image.fromarray(picture).save(target, "PNG", pnginfo=info)
 
 
-def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110) -> bytes:
-    """A figure as PNG bytes with its provenance inside."""
+def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110, suffix: str = ".png") -> bytes:
+    """A figure as the bytes of a file with its provenance inside."""
     stream = io.BytesIO()
-    _draw_png(figure, stream, made, dpi)
+    if suffix == ".png":
+        _draw_png(figure, stream, made, dpi)
+    else:
+        figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=_metadata(suffix, made))
     return stream.getvalue()

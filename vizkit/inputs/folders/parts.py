@@ -15,7 +15,7 @@ import numpy as np
 
 from ...contract.backend import Array
 from ...contract.errors import SettingError
-from ...support.files import replacing
+from ...support.files import replacing, write_npz
 from ..images import Batch
 from ..pictures import Skipped
 
@@ -187,8 +187,7 @@ class Parts:
 
 
 def _write(file: Path, arrays: Mapping[str, Array], header: Mapping[str, Any]) -> None:
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays, **{HEADER: np.array(json.dumps(header))})
+    write_npz(file, {**arrays, HEADER: json.dumps(header)})
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from ... import results
 from ...contract.backend import Array, registered
 from ...contract.errors import WeightsError
-from ...support.files import replacing
+from ...support.files import write_npz
 from ...zoo.catalog import CATALOG
 from ...zoo.download.digest import file_hash
 from . import machine
@@ -138,8 +138,7 @@ def digest(path: Path) -> str:
 
 def write(path: Path, arrays: Mapping[str, Array], made: Mapping[str, Any]) -> None:
     """A finished cell, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **dict(arrays), **{results.PROVENANCE: np.array(json.dumps(made))})
+    write_npz(path, {**arrays, results.PROVENANCE: json.dumps(made)}, compressed=True)
 
 
 def read(path: Path) -> dict[str, Any] | None:

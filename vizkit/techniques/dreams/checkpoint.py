@@ -14,7 +14,7 @@ import numpy as np
 from ...contract.backend import Ops, Tensor
 from ...contract.errors import SettingError
 from ...results.dreams import Frame
-from ...support.files import replacing
+from ...support.files import write_npz
 from .parametrisations import Parametrisation
 from .trace import Trace
 
@@ -60,8 +60,7 @@ class Checkpoint:
         arrays: dict[str, Any] = {name: ops.numpy(one) for name, one in loop.state.items()}
         arrays |= {f"frame:{step}": frame for step, frame in loop.frames}
         known = {"key": self.key, "step": loop.step, "size": loop.parametrisation.sides}
-        with replacing(self.path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays, trace=np.concatenate(loop.trace.rows), known=np.array(json.dumps(known)))
+        write_npz(self.path, arrays | {"trace": np.concatenate(loop.trace.rows), "known": json.dumps(known)})
 
     def load(self, loop: Loop, ops: Ops) -> None:
         """Put the loop where it was, if there is a file; SettingError where that is of another rendering."""

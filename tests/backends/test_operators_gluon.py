@@ -1,0 +1,95 @@
+"""MXNet's operators that need help, by hand in float64, and what the graph of a network does not follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+
+import vizkit
+from vizkit.backend import Mode, Rule, Rules
+from vizkit.errors import SettingError
+
+if "gluon" not in INSTALLED:
+    pytest.skip("these are Gluon's", allow_module_level=True)
+import mxnet as mx
+from mxnet.gluon import nn
+
+ROUNDING = 4e-15
+"""Measured 4e-16."""
+
+
+def wrapped(*layers: Any, **options: Any) -> Any:
+    """A 1x1 convolution of one channel by one, then these layers, on pictures of 2 by 3."""
+    network = nn.HybridSequential()
+    network.add(nn.Conv2D(1, 1, in_channels=1, use_bias=False), *layers)
+    network.initialize(mx.init.One())
+    network.cast("float64")
+    return vizkit.wrap(network, input_size=(2, 3), mean=(0.0,), std=(1.0,), **options)
+
+
+def gradient(model: Any, x: Any, mode: Mode) -> Any:
+    """Of the output's sum at the picture."""
+
+    def score(leaves: Any) -> Any:
+        return model.ops.sum(model.forward(leaves["x"], mode=mode)["output"], axis=1), None
+
+    return model.ops.numpy(model.ops.value_and_grad(score, {"x": model.ops.asarray(x)})[1]["x"])
+
+
+class Pull(Rules):
+    """The true derivative, as a rule."""
+
+    def rule(self, kind: str, inputs: int, affine: int) -> Rule | None:
+        return (lambda done, back: done.pull(back)) if kind == "selu" else None
+
+
+@pytest.mark.parametrize("rules", [None, Pull()])
+@pytest.mark.parametrize("optimise", [True, False])
+def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
+    """MXNet's below zero has another factor than lambda alpha exp(x), and its values those two in float32."""
+    model = wrapped(nn.SELU(), nn.Flatten(), optimise=optimise)
+    x = np.array([-3.0, -1.0, -0.1, 0.1, 0.5, 2.0]).reshape(1, 1, 2, 3)
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    wanted = scale * np.where(x > 0, x, alpha * np.expm1(x))
+    made = model.ops.numpy(model.forward(model.ops.asarray(x))["output"])
+    np.testing.assert_allclose(made, wanted.reshape(1, -1), rtol=ROUNDING)
+    slopes = scale * np.where(x > 0, 1.0, alpha * np.exp(x))
+    np.testing.assert_allclose(gradient(model, x, Mode(rules=rules)), slopes, rtol=ROUNDING)
+
+
+def test_lrn_is_refused_in_float64() -> None:
+    """MXNet has no such kernel, and says it only where the result is read."""
+    layers = nn.HybridLambda(lambda F, x: F.LRN(x, nsize=3)), nn.Flatten()
+    with pytest.raises(SettingError, match="cast it to float32"):
+        wrapped(*layers)
+    network = wrapped(nn.Flatten()).native
+    network.add(*layers)
+    network.cast("float32")
+    model = vizkit.wrap(network, input_size=(2, 3), mean=(0.0,), std=(1.0,))
+    assert model.logits(np.ones((1, 1, 2, 3))).shape == (1, 6)
+
+
+def append(network: Any) -> None:
+    network.add(nn.Dense(2, in_units=6, dtype="float64"))
+
+
+def replace(network: Any) -> None:
+    network._children["1"] = nn.Activation("sigmoid")
+
+
+@pytest.mark.parametrize("change", [append, replace])
+def test_another_network_than_was_traced_is_refused(change: Any) -> None:
+    model = wrapped(nn.Activation("relu"), nn.Flatten())
+    x = model.ops.asarray(np.ones((1, 1, 2, 3)))
+    assert model.forward(x)["output"].shape == (1, 6)
+    change(model.native)
+    model.native.initialize(mx.init.One())
+    for run in (lambda: model.forward(x), model.sha256):
+        with pytest.raises(SettingError, match="wrap it again"):
+            run()
+    again = vizkit.wrap(model.native, input_size=(2, 3), mean=(0.0,), std=(1.0,))
+    made, wanted = again.ops.numpy(again.forward(x)["output"]), model.native(x).asnumpy()
+    np.testing.assert_allclose(made, wanted, rtol=ROUNDING)
