@@ -12,8 +12,8 @@ from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 
 import vizkit
-from vizkit.contract.terms import FACTORS
 from vizkit import objectives
+from vizkit.contract.terms import FACTORS
 from vizkit.parametrisations import Pixels
 
 ROUNDING = 1e-10

@@ -156,7 +156,7 @@ def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any])
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110, suffix: str = ".png") -> bytes:
     """A figure as the bytes of a file with its provenance inside."""
     stream = io.BytesIO()
-    if suffix == ".png":
+    if suffix == ".png" and hasattr(figure.canvas, "print_png"):
         _draw_png(figure, stream, made, dpi)
     else:
         figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=_metadata(suffix, made))
