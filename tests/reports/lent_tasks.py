@@ -18,9 +18,9 @@ def of_some(models: Sequence[Any], task: Any, *, function: Any, which: Sequence[
 
 def of_its_own(models: Sequence[Any], task: tuple[bytes, Any]) -> tuple[Any, bool]:
     """Logits of a network that is sent as those of a crew are, and whether starting frameworks has left scikit-learn
-    and SciPy alone: neither imported, nor as if they were not there."""
+    and SciPy's statistics alone: neither imported, nor as if they were not there."""
     networks, picture = task
     (sent,) = pickle.loads(networks[DIGEST:])
     logits = sent.build(None).logits(picture)
-    left = [one not in sys.modules and importlib.util.find_spec(one) is not None for one in ("sklearn", "scipy")]
+    left = [one not in sys.modules and importlib.util.find_spec(one) is not None for one in ("sklearn", "scipy.stats")]
     return logits, all(left)

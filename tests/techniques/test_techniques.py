@@ -161,7 +161,7 @@ def test_a_failing_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def broken(*_args: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", broken)
+    monkeypatch.setattr("matplotlib.figure.Figure.draw", broken)
     with pytest.raises(KeyboardInterrupt):
         result.save(path)
     assert [item.name for item in tmp_path.iterdir()] == ["map.png"]
