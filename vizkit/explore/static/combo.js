@@ -15,7 +15,7 @@ export function combo(input, { search, choose, keep = false }) {
   for (const [name, value] of [["role", "combobox"], ["aria-expanded", "false"], ["aria-controls", id], ["aria-autocomplete", "list"]]) {
     input.setAttribute(name, value);
   }
-  let rows = [], at = -1, asked = 0;
+  let rows = [], at = -1, asked = 0, looked = Promise.resolve();
 
   const close = () => {
     list.hidden = true;
@@ -34,7 +34,7 @@ export function combo(input, { search, choose, keep = false }) {
     close();
     choose(row.value);
   };
-  const look = async () => {
+  const find = async () => {
     const mine = ++asked;
     const found = await Promise.resolve(search(input.value.trim())).catch(() => []);
     if (mine !== asked || document.activeElement !== input) return;
@@ -49,6 +49,11 @@ export function combo(input, { search, choose, keep = false }) {
     input.setAttribute("aria-expanded", "true");
     mark(rows.length ? 0 : -1);
   };
+  const look = () => { looked = find(); };
+  const enter = async () => {
+    await looked;  // what is typed, not what was listed before
+    if (!list.hidden && rows[at]) take(rows[at]);
+  };
   input.addEventListener("input", look);
   input.addEventListener("focus", look);
   input.addEventListener("blur", () => { asked++; close(); });
@@ -56,7 +61,7 @@ export function combo(input, { search, choose, keep = false }) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && list.hidden) look();
     else if (step && rows.length) mark((at + step + rows.length) % rows.length);
-    else if (event.key === "Enter" && !list.hidden && rows[at]) take(rows[at]);
+    else if (event.key === "Enter" && !list.hidden) enter();
     else if (event.key === "Escape" && !list.hidden) close();
     else return;
     event.preventDefault();
