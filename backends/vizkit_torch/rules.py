@@ -256,7 +256,6 @@ class Follow(TorchFunctionMode):
         data = {place: one for place, one in places.items() if one.requires_grad}
         kind = "relu" if func in RELUS else kind_of(func)
         if not data or getattr(func, "__name__", "") in ASKING:
-            self.affine += kind in AFFINE  # ahead of where differentiation begins, yet one of the network's
             return call({})
         sources = [one in self.nonnegative for one in places.values()]
         found = self._computed(call, "linear" if kind == "matmul" and len(data) == 1 else kind, places, data)

@@ -288,3 +288,28 @@ def test_a_network_that_draws_random_numbers_warns() -> None:
     network = Between(lambda h: torch.relu(h + torch.randn(()).to(h)))
     with pytest.warns(vizkit.errors.MapWarning, match="Between draws random numbers"):
         vizkit.saliency(wrapped(network), PICTURE, target=1)
+
+
+class Placed(nn.Module):
+    """Adds places that a convolution makes of a constant, before the picture's own comes; ``made``: in each pass."""
+
+    def __init__(self, made: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.places, self.conv, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+        self.register_buffer("grid", torch.randn(1, 1, SIZE, SIZE))
+        with torch.no_grad():
+            self.register_buffer("found", self.places.double()(self.grid.double()))
+        self.made = made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = self.places(self.grid) if self.made else self.found
+        return self.last(torch.relu(self.conv(x) + places).mean((2, 3)))
+
+
+def test_the_first_of_a_networks_convolutions_is_the_first_that_reads_the_picture() -> None:
+    """Composites give it a rule of its own."""
+    maps = [
+        vizkit.lrp(wrapped(Placed(made)), PICTURE, target=1, rules="epsilon_plus_flat").values for made in (True, False)
+    ]
+    assert apart(*maps) < CLOSE
