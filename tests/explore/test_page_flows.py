@@ -147,6 +147,33 @@ def test_a_target_is_found_and_pointers_are_linked(screen: Open) -> None:
     assert (shown.pixels(".overlay canvas") != before).any()
 
 
+def test_keys_do_not_wait_for_the_list(screen: Open) -> None:
+    shown = screen("tab=explain")
+    held: list[Any] = []
+    shown.page.route("**/labels?*", lambda route: held.append(route))  # no list opens until the test says so
+
+    def answer() -> None:
+        while held:
+            held.pop().continue_()
+
+    field = shown.page.get_by_role("combobox", name="Target")
+    with shown.page.expect_request("**/labels?*q=stri*"):
+        field.fill("stri")
+    field.press("Enter")
+    shown.expect("[data-part=target]").not_to_have_text("stripes")
+    answer()
+    shown.expect("[data-part=target]").to_have_text("stripes")
+    with shown.page.expect_request("**/labels?*q=disc*"):
+        field.fill("disc")
+    field.press("Escape")  # the search is given up: nothing opens when it answers
+    with shown.page.expect_response("**/labels?*q=disc*"):
+        answer()
+    field.press("Enter")
+    shown.page.wait_for_function("() => new Promise((done) => setTimeout(done, 50))")
+    assert field.get_attribute("aria-expanded") == "false"
+    shown.expect("[data-part=target]").to_have_text("stripes")
+
+
 def test_an_address_restores_its_view_and_back_undoes(screen: Open) -> None:
     edits = '[{"layer":"features.2","unit":1,"mode":"add","amount":0.5}]'
     place = f"picture=2&b={INSTALLED[-1]}&layer={LAYER}&unit=7&y=3&x=4"

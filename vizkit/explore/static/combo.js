@@ -15,9 +15,11 @@ export function combo(input, { search, choose, keep = false }) {
   for (const [name, value] of [["role", "combobox"], ["aria-expanded", "false"], ["aria-controls", id], ["aria-autocomplete", "list"]]) {
     input.setAttribute(name, value);
   }
-  let rows = [], at = -1, asked = 0, looked = Promise.resolve();
+  let rows = [], at = -1, asked = 0, looked = null;  // the search that has not answered yet
 
   const close = () => {
+    asked++;  // an answer that comes later opens nothing
+    looked = null;
     list.hidden = true;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
@@ -37,7 +39,9 @@ export function combo(input, { search, choose, keep = false }) {
   const find = async () => {
     const mine = ++asked;
     const found = await Promise.resolve(search(input.value.trim())).catch(() => []);
-    if (mine !== asked || document.activeElement !== input) return;
+    if (mine !== asked) return;
+    looked = null;
+    if (document.activeElement !== input) return;
     rows = found;
     list.setAttribute("aria-label", input.getAttribute("aria-label") ?? "");
     list.replaceChildren(...(rows.length ? rows.map((row, k) => el("li", {
@@ -51,18 +55,19 @@ export function combo(input, { search, choose, keep = false }) {
   };
   const look = () => { looked = find(); };
   const enter = async () => {
-    await looked;  // what is typed, not what was listed before
+    while (looked) await looked;  // what is typed, not what was listed before
     if (!list.hidden && rows[at]) take(rows[at]);
   };
   input.addEventListener("input", look);
   input.addEventListener("focus", look);
-  input.addEventListener("blur", () => { asked++; close(); });
+  input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const open = looked || !list.hidden;
     if (step && list.hidden) look();
     else if (step && rows.length) mark((at + step + rows.length) % rows.length);
-    else if (event.key === "Enter" && !list.hidden) enter();
-    else if (event.key === "Escape" && !list.hidden) close();
+    else if (event.key === "Enter" && open) enter();
+    else if (event.key === "Escape" && open) close();
     else return;
     event.preventDefault();
     event.stopPropagation();
