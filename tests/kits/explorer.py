@@ -59,6 +59,7 @@ class Screen:
         """Playwright's patient assertions about an element."""
         from playwright.sync_api import expect
 
+        expect.set_options(timeout=20_000)  # a busy machine is late, not wrong
         return expect(self.page.locator(selector))
 
     def close(self) -> None:
