@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -181,22 +182,37 @@ def command(
 
 
 def photos(photos: list[str] | None) -> list[Any]:
-    """The files that the user named, folders with everything below them; of a folder, what cannot be read is reported
-    and left out. The bundled photo when nothing is named."""
+    """The files that the user named, folders with everything below them, the pictures within shards and tables; of
+    these, what cannot be read is reported and left out. The bundled photo when nothing is named."""
     from ..inputs import folders, images
 
     if not photos:
         return [str(images.sample())]
     out: list[Any] = []
     for photo in photos:
-        if not Path(photo).is_dir():
+        if not _holds(photo):
             out.append(photo)
             continue
         found = folders.readable(folders.find(photo))
         for one in found.skipped:
             typer.echo(f"skipped {one.name}: {one.reason}", err=True)
-        out += [str(item) for item in found.items]
+        out += [str(item) if isinstance(item, Path) else item for item in found.items]
     return out
+
+
+def _holds(photo: str) -> bool:
+    """Whether there are pictures in it."""
+    from ..inputs.sources import SHARDS
+
+    return Path(photo).is_dir() or Path(photo).suffix.lower() in SHARDS
+
+
+def place(photo: Any) -> Path:
+    """Where a photo lies; one within a shard, as if that were a folder."""
+    if isinstance(photo, str | Path):
+        return Path(photo)
+    shard = Path(photo.path).with_suffix("")
+    return (shard.parent if photo.name.startswith(f"{shard.name}/") else shard) / photo.name
 
 
 def target(target: list[str] | None) -> Any:
@@ -319,10 +335,11 @@ def _thumbnail(file: Path) -> Any:
 
 def mirrored(given: Sequence[str], photos: Sequence[Any]) -> list[Path]:
     """A file for each photo, under the folders below the one that was named; names that are taken are numbered."""
-    folders = [Path(one) for one in given if Path(one).is_dir()]
+    holding = [Path(os.path.abspath(one)) for one in given if _holds(one)]
+    folders = [one if one.is_dir() else one.with_suffix("") for one in holding]
     seen: dict[Path, int] = {Path(SHEET): 1}
     out = []
-    for photo in map(Path, photos):
+    for photo in (Path(os.path.abspath(place(one))) for one in photos):
         above = next((one for one in folders if photo.is_relative_to(one)), photo.parent)
         name = photo.relative_to(above).with_suffix(".png")
         free = name

@@ -199,10 +199,10 @@ def predict(
         for (which, start), found in team.ordered(partial(_predicted, top=top, fit=fit or "crop"), tasks):
             one = loaded[which]
             for name, rows in zip(photos[start : start + PHOTOS], found, strict=True):
-                typer.echo(f"{one.backend}: {Path(name).name}")
+                typer.echo(f"{one.backend}: {options.place(name).name}")
                 for place, row in enumerate(rows):
                     typer.echo(f"  {row.probability:8.4f}  {row.index:4d}  {row.label}")
-                    told = {"backend": one.backend, "model": one.name, "photo": str(name), "place": place + 1}
+                    told = {"backend": one.backend, "model": one.name, "photo": str(options.place(name)), "place": place + 1}
                     numbers = {"probability": float(row.probability), "logit": float(row.logit)}
                     table.append(told | {"index": row.index, "label": row.label} | numbers)
     if csv is not None:

@@ -24,26 +24,28 @@ def each(given: Any, spec: InputSpec) -> Iterator[tuple[str, Any]]:
     """Every image that is meant, by name: a path, a Pillow image or a uint8 picture (H, W) or (H, W, 3), which are yet
     to be fitted; other whole numbers (C, H, W), which are, too; or a float array in the network's own
     shape, which is used as it is. Raises ImageError."""
-    for i, one in enumerate(_flat(given, spec)):
-        yield (Path(one).name if isinstance(one, str | os.PathLike) else f"image {i}"), one
+    for i, (name, one) in enumerate(_flat(given, spec)):
+        yield name or f"image {i}", one
 
 
-def _flat(given: Any, spec: InputSpec) -> Iterator[Any]:
+def _flat(given: Any, spec: InputSpec) -> Iterator[tuple[str, Any]]:
+    """The name of each, empty where it has none, and what it is."""
     if isinstance(given, str | os.PathLike):
         path = Path(given)
         if path.is_dir() or path.suffix.lower() in SHARDS:
             for item in find(path).items:
-                yield from (_flat(item, spec) if isinstance(item, Reference) else [item])
+                yield from (_flat(item, spec) if isinstance(item, Reference) else [(Path(item).name, item)])
         elif path.suffix == NUMPY_SUFFIX and path.is_file():
-            yield from _arrays(_load(path), spec)
+            yield from (("", one) for one in _arrays(_load(path), spec))
         else:
-            yield given
+            yield path.name, given
     elif isinstance(given, Image.Image):
-        yield given
+        yield "", given
     elif isinstance(given, Reference):
-        yield from _flat(given.read(), spec)
+        name = Path(getattr(given, "name", "")).name
+        yield from ((name, one) for _, one in _flat(given.read(), spec))
     elif (array := plain(given)) is not None:
-        yield from _arrays(array, spec)
+        yield from (("", one) for one in _arrays(array, spec))
     elif isinstance(given, list | tuple):
         for one in given:
             yield from _flat(one, spec)
@@ -54,7 +56,7 @@ def _flat(given: Any, spec: InputSpec) -> Iterator[Any]:
         for one in given:
             yield from _flat(one[0] if isinstance(one, list | tuple) and one else one, spec)
     else:
-        yield given
+        yield "", given
 
 
 def plain(value: Any) -> Array | None:

@@ -44,7 +44,7 @@ def _parameters(model: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
     elif model == "shapes":
         out = shapes.parameter_shapes()
     else:
-        raise KeyError(model)
+        raise KeyError(f"{model}: no parameters are described here; a network of the catalog needs them.")
     return tuple(out.items())
 
 

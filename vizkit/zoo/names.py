@@ -31,7 +31,7 @@ def gluon_paths(model: str) -> dict[str, str]:
         return _resnet(RESNET_BLOCKS[model], basic=model in BASIC_RESNETS)
     if model in SQUEEZENET_FIRES:
         return _squeezenet(SQUEEZENET_FIRES[model])
-    raise KeyError(model)
+    raise KeyError(f"{model}: no paths are given here; a network of the catalog that Gluon has needs them.")
 
 
 def _vgg(count: int) -> dict[str, str]:
