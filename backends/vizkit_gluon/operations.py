@@ -50,7 +50,8 @@ def describe(op: str, attrs: dict[str, str], source: tuple[int, ...]) -> tuple[s
         return f"{given.get('pool_type', 'max')}_pool", _pool(given, source)
     kind = KINDS.get(op, op)
     if kind in ("conv", "conv_transpose") and len(source) == 4:
-        return kind, {
+        last = {"channels": -1} if str(given.get("layout")).endswith("C") else {}
+        return kind, last | {
             "kernel": tuple(given["kernel"]),
             "stride": tuple(given.get("stride") or (1, 1)),
             "padding": tuple(given.get("pad") or (0, 0)),

@@ -31,7 +31,9 @@ def test_pictures_within_shards_are_photos(tmp_path: Path, capsys: pytest.Captur
                 Image.fromarray(image).save(tmp_path / "one.png")
                 packed.add(tmp_path / "one.png", f"pets/{i}.png")
         (tmp_path / "one.png").unlink()
-    code, _, err = call(capsys, "saliency", str(tmp_path), "-m", "shapes", "-b", INSTALLED[0], "-o", str(tmp_path / "o"))
+    code, _, err = call(
+        capsys, "saliency", str(tmp_path), "-m", "shapes", "-b", INSTALLED[0], "-o", str(tmp_path / "o")
+    )
     assert code == 0, err
     files = {file.relative_to(tmp_path / "o").as_posix() for file in (tmp_path / "o").rglob("*.png")}
     assert files == {"contact-sheet.png", *(f"{shard}/pets/{i}.png" for shard in "ab" for i in range(2))}

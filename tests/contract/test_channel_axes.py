@@ -139,3 +139,53 @@ def test_gluons_layers_that_work_along_the_last_axis() -> None:
     grids = {name: (grid.order, grid.channels) for name in model.layers if (grid := model.grid(name))}
     assert grids == {"conv": ("NCHW", WIDTH)} | dict.fromkeys(("norm", "drop", "dense", "act"), ("NHWC", WIDTH))
     assert vizkit.gradcam(model, signal().astype("float32"), target=0).extra["cam"].shape == (1, 37)
+
+
+def test_a_shape_that_fits_neither_order_asks_the_operations() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.back, self.head = (
+                nn.Conv2d(3, 8, 3),
+                nn.LayerNorm(8),
+                nn.Identity(),
+                nn.Linear(8, 3),
+            )
+
+        def forward(self, x: Any) -> Any:
+            y = self.back(self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+            return self.head(torch.relu(y).mean((2, 3)))
+
+    model = vizkit.wrap(Network().double(), input_size=(12, 20), mean=(0,) * 3, std=(1,) * 3)
+    x = np.random.default_rng(0).normal(size=(1, 3, 12, 20))
+    last, first = (vizkit.gradcam(model, x, layer=layer, target=0).values for layer in ("norm", "back"))
+    assert model.layers["norm"].shape == (1, 10, 18, 8)
+    assert np.ptp(first) > 0
+    np.testing.assert_array_equal(last, first)
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's own layers")
+@pytest.mark.parametrize("kind", ["norm", "max", "mean"])
+def test_gluons_layers_that_are_told_channels_come_last(kind: str) -> None:
+    import mxnet as mx
+    from mxnet.gluon import nn as gluon
+
+    def turned(*axes: int) -> Any:
+        return gluon.HybridLambda(lambda F, x: F.transpose(x, axes))
+
+    layers = {
+        "norm": lambda: gluon.BatchNorm(axis=-1),
+        "max": lambda: gluon.MaxPool2D(2, layout="NHWC"),
+        "mean": lambda: gluon.AvgPool2D(2, layout="NHWC"),
+    }
+    network = gluon.HybridSequential()
+    network.add(gluon.Conv2D(8, 3), turned(0, 2, 3, 1), layers[kind](), turned(0, 3, 1, 2))
+    network.add(gluon.Activation("relu"), gluon.Dense(3))
+    mx.random.seed(0)
+    network.initialize(mx.init.Normal(0.3))
+    network.cast("float64")
+    model = vizkit.wrap(network, input_size=16, mean=(0,) * 3, std=(1,) * 3)
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 16))
+    last, first = (vizkit.gradcam(model, x, layer=layer, target=0).values for layer in "23")
+    assert np.ptp(first) > 0
+    np.testing.assert_array_equal(last, first)

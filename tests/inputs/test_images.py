@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,30 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
 
 
 @pytest.mark.quick
+def test_a_picture_of_the_size_of_a_network_that_says_nothing_is_taken_as_it_is() -> None:
+    """Every other is enlarged and cut as of ImageNet's networks; what is said counts for each."""
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
+    other = np.random.default_rng(1).integers(0, 256, (28, 30, 3), np.uint8)
+    own, usual = (make_spec(28, (0.5,) * 3, (0.5,) * 3, resize=resize) for resize in (0, None))
+    np.testing.assert_array_equal(images.prepare(noise, own).pictures[0], noise)
+    assert images.seen_part((28, 28), (28, 28), own.resize, "crop") == (0, 0, 28, 28)
+    for given, spec in ((noise, replace(own, resize=32)), (other, own)):
+        wanted = images.prepare(given, usual)
+        np.testing.assert_array_equal(images.prepare(given, spec).pictures, wanted.pictures)
+        assert images.seen_part((30, 28), (28, 28), spec.resize, "crop") == images.seen_part(
+            (30, 28), (28, 28), 32, "crop"
+        )
+
+
+def test_gray_pictures_in_a_networks_size_are_a_batch_whatever_their_number() -> None:
+    spec = make_spec(28, (0.13,), (0.3,), resize=0)
+    for count in (1, 2, 3, 4):
+        given = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+        np.testing.assert_array_equal(images.prepare(given, spec, input_range="unit").tensor[:, 0] * 255, given)
+    colour = np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8)
+    assert len(images.prepare(colour, spec)) == 1  # which is no picture of its size
+
+
 def test_a_gray_network_gets_one_channel() -> None:
     spec = make_spec(28, (0.5,), (0.5,))
     batch = images.prepare([images.sample(), np.full((40, 40), 255, np.uint8)], spec)

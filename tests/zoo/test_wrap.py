@@ -39,6 +39,19 @@ def test_labels_sizes_and_targets(kit: Any, rng: Any) -> None:
     assert [rows[0].index for rows in bare.predict([picture, picture])] == [found[0].index] * 2
 
 
+def test_a_label_of_digits_comes_before_an_index(kit: Any) -> None:
+    model = vizkit.wrap(kit.sequential(TRAPS), **SPEC, labels=["1", "2", "3", "4", "0"])
+    picture = np.zeros((40, 60, 3), np.uint8)
+    for target, index in (("1", 0), ("0", 4), (1, 1), (0, 0)):
+        (told,) = vizkit.saliency(model, picture, target=target).provenance["settings"]["target"]
+        assert told["index"] == index
+    bare = vizkit.wrap(kit.sequential(TRAPS), **SPEC)
+    assert vizkit.saliency(bare, picture, target="1").provenance["settings"]["target"][0]["index"] == 1
+    for resize in (0, -3, 2.5, "32"):
+        with pytest.raises(SettingError, match="expected a number of pixels"):
+            vizkit.wrap(kit.sequential(TRAPS), **SPEC, resize=resize)
+
+
 def test_labels_are_one_for_each_output(kit: Any) -> None:
     for wrong, message in (
         (["cat", "dog"], "2 labels for the 5 outputs"),

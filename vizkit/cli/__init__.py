@@ -32,7 +32,9 @@ CHANGE_NOTHING = ("--out", "--workers", "--scheduler")
 """Options that provenance does not name, since they change no result."""
 for registered in app.registered_commands:
     registered.cls = Checked
-app.registered_commands.sort(key=lambda command: (*ORDER, name := getattr(command.callback, "__name__", "")).index(name))
+app.registered_commands.sort(
+    key=lambda command: (*ORDER, name := getattr(command.callback, "__name__", "")).index(name)
+)
 
 __all__ = ["app", "main"]
 

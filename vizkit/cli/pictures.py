@@ -202,7 +202,12 @@ def predict(
                 typer.echo(f"{one.backend}: {options.place(name).name}")
                 for place, row in enumerate(rows):
                     typer.echo(f"  {row.probability:8.4f}  {row.index:4d}  {row.label}")
-                    told = {"backend": one.backend, "model": one.name, "photo": str(options.place(name)), "place": place + 1}
+                    told = {
+                        "backend": one.backend,
+                        "model": one.name,
+                        "photo": str(options.place(name)),
+                        "place": place + 1,
+                    }
                     numbers = {"probability": float(row.probability), "logit": float(row.logit)}
                     table.append(told | {"index": row.index, "label": row.label} | numbers)
     if csv is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SET_ASIDE = (0, 1, 2, 5, 9)
 """Tokens before the picture's: a class token, with a distillation token, with four or eight registers."""
 CHANNELS_FIRST = ("Conv", "BatchNorm", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool")
-"""Kinds of layers that know no other order."""
+"""Kinds of layers that take them so unless they are told otherwise, as some can be."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,23 @@ class Grid:
 
 @lru_cache(maxsize=4096)
 def undecided(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
-    """Whether an output of this shape covers an input with sides ``size`` with its channels first as well as last."""
+    """Whether an output of this shape covers an input with sides ``size`` with its channels first as well as last, or
+    in neither way."""
     if shape[0] != 1 or max(shape) == 1:
         return False
     if len(shape) == 2 + len(size):
-        return _fits(shape[2:], size) and _fits(shape[1:-1], size)
+        return _fits(shape[2:], size) == _fits(shape[1:-1], size)
     if len(shape) != 3 or len(size) != 2:
         return False
     return all(token_grid(count, (size[0], size[1])) is not None for count in shape[1:])
+
+
+def unlikely(layer: Layer, size: tuple[int, ...]) -> bool:
+    """Whether only channels last fit, of a kind of layer that seldom takes them so."""
+    shape = layer.shape
+    if not layer.kind.startswith(CHANNELS_FIRST) or shape[0] != 1 or len(shape) != 2 + len(size):
+        return False
+    return _fits(shape[1:-1], size) and not _fits(shape[2:], size)
 
 
 @lru_cache(maxsize=4096)

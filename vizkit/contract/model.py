@@ -18,7 +18,7 @@ import numpy.typing as npt
 from . import answers
 from .axes import channel_axes
 from .errors import LayerError, SettingError, ShapeError, unknown
-from .grid import Grid, arranged, grid_of, undecided
+from .grid import Grid, arranged, grid_of, undecided, unlikely
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
@@ -133,7 +133,7 @@ class Model(ABC):
         if layer in self.layout:
             return self.layout[layer]
         found, size = self.layer(layer), self.spec.extent or self.spec.size
-        if undecided(found.shape, size):
+        if undecided(found.shape, size) or unlikely(found, size):
             axes = self._channel_axes
             if axes or len(size) != 2:
                 return arranged(found, size, axes.get(layer))

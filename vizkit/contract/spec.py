@@ -56,11 +56,13 @@ class InputSpec:
         return f"class {index}"
 
     def index(self, target: int | str, classes: int) -> int:
-        """The output that ``target`` means: an index, a label, or a label's words in any case.
+        """The output that ``target`` means: an index, a label, or a label's words in any case. Digits in a text are a
+        label where there is one of them, as of a network that reads digits, else an index.
 
         Raises UnknownNameError with the nearest labels, or when several outputs carry the name.
         """
-        if isinstance(target, str) and target.strip().lstrip("-").isdigit():
+        labels = () if self.labels is None else self.labels
+        if isinstance(target, str) and target.strip().lstrip("-").isdigit() and target.strip() not in labels:
             target = int(target)
         if not isinstance(target, str):
             if not 0 <= target < classes:
@@ -69,7 +71,6 @@ class InputSpec:
                 )
             return int(target)
         wanted = target.strip().lower()
-        labels = () if self.labels is None else self.labels
         found = [i for i, label in enumerate(labels) if label.lower() == wanted]
         if len(found) > 1:
             raise UnknownNameError(f"The label {target!r} names {len(found)} classes: {found}. Give the index instead.")
@@ -87,7 +88,8 @@ def make_spec(
     labels: tuple[str, ...] | None = None,
     resize: int | None = None,
 ) -> InputSpec:
-    """A checked spec; the shorter side before the crop is 256/224 of the input's unless given."""
+    """A checked spec; the shorter side before the crop is :func:`usual_resize` unless given. 0 stands for a network of
+    which nobody said: that, too, but a picture of the network's size is taken as it is."""
     mean, std = _each_channel("mean", mean), _each_channel("std", std)
     size = _sides(input_size)
     if not 1 <= len(size) <= 3 or min(size) < 1:
@@ -101,11 +103,16 @@ def make_spec(
         )
     if min(std) <= 0:
         raise SettingError(f"std={tuple(std)}: every value must be positive, since pixels are divided by it.")
-    side = round(min(size) * 256 / 224) if resize is None else resize
+    side = usual_resize(size) if resize is None else resize
     names = None if labels is None else tuple(str(label) for label in labels)
     extent = () if len(size) == 2 else size
     flat = (prod(size[:-1]), size[-1])
     return InputSpec(flat, side, mean, std, names, extent)
+
+
+def usual_resize(size: Sequence[int]) -> int:
+    """The shorter side before the centre of ``size`` is cut out: 256/224 of its own, as ImageNet's networks have it."""
+    return round(min(size) * 256 / 224)
 
 
 def _sides(given: Any) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from PIL import Image
 from ..contract.backend import Array, cpu_count
 from ..contract.errors import ImageError, SettingError
 from ..contract.model import Model
-from ..contract.spec import InputSpec
+from ..contract.spec import InputSpec, usual_resize
 from .batch import AS_GIVEN, Batch, ImageInput
 from .reading import read, sample
 from .ready import each, plain
@@ -32,14 +32,15 @@ def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
     """The image at the network's size, by Pillow's antialiased bilinear filter.
 
     "crop": shorter side to ``spec.resize``, then the centre, exactly as torchvision's evaluation transform, also for an
-    image that has the network's size already; "squash": straight to the size, which takes such an image as it is.
+    image that has the network's size already, but of a network whose spec says nothing; "squash": straight to the size,
+    which takes such an image as it is.
     """
     if fit not in FITS:
         raise SettingError(f"fit={fit!r}: expected {' or '.join(map(repr, FITS))}.")
     height, width = spec.size
     if fit == "squash":
         return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
-    scaled = _scaled(image.size, spec.resize)
+    scaled = _scaled(image.size, spec.size, spec.resize)
     if max(height - scaled[1], width - scaled[0]) > 0:
         raise SettingError(
             f"fit='crop' scales to {scaled}, which is smaller than the input {(width, height)}; use 'squash'."
@@ -50,9 +51,13 @@ def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _scaled(size: tuple[int, int], resize: int) -> tuple[int, int]:
-    """(width, height) once the shorter side is ``resize``."""
-    w, h = size
+def _scaled(photo: tuple[int, int], size: tuple[int, ...], resize: int) -> tuple[int, int]:
+    """(width, height) of a photo once its shorter side is ``resize``; 0 as ``make_spec`` has it."""
+    w, h = photo
+    if not resize:
+        if (h, w) == tuple(size[:2]):
+            return photo
+        resize = usual_resize(size)
     other = int(resize * max(w, h) / min(w, h))
     return (resize, other) if w <= h else (other, resize)
 
@@ -68,7 +73,7 @@ def seen_part(
     in the photo's pixels."""
     if fit == "squash":
         return 0.0, 0.0, float(photo[0]), float(photo[1])
-    scaled = _scaled(photo, resize)
+    scaled = _scaled(photo, size, resize)
     left, top = _corner(scaled, (size[0], size[1]))
     across, down = photo[0] / scaled[0], photo[1] / scaled[1]
     return left * across, top * down, (left + size[1]) * across, (top + size[0]) * down

@@ -86,7 +86,8 @@ def _arrays(array: Array, spec: InputSpec) -> Iterator[Array]:
     if array.dtype.kind not in "fub" or 0 in array.shape:
         raise ImageError(_refused(array, spec))
     if array.dtype == np.uint8 and spec.channels in (1, 3) and not spec.extent:
-        yield from _pictures(array, spec)
+        gray = spec.channels == 1 and array.ndim == 3 and array.shape[1:] == spec.size
+        yield from (array if gray else _pictures(array, spec))  # as floats: the network's own shape, without channels
         return
     own = spec.shape
     last = (*own[1:], own[0])
@@ -112,7 +113,8 @@ def _fittable(shape: tuple[int, ...], own: tuple[int, ...], axis: int) -> bool:
 
 
 def _pictures(array: Array, spec: InputSpec) -> Iterator[Array]:
-    """uint8 pictures: (H, W), (H, W, 3), (3, H, W), (H, W, 1), (1, H, W), or a batch of the latter four."""
+    """uint8 pictures: (H, W), (H, W, 3), (3, H, W), (H, W, 1), (1, H, W), or a batch of the latter four; of a gray
+    network :func:`_arrays` has taken (N, H, W) in its size for a batch before."""
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3):
         yield array
     elif array.ndim == 3 and array.shape[0] in (1, 3):

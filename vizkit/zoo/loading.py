@@ -93,6 +93,7 @@ def wrap(
     inputs: Sequence[Any] | Mapping[str, Any] = (),
     output: int | str | Callable[[Any], Any] | None = None,
     layout: Mapping[str, str | Grid] | None = None,
+    resize: int | None = None,
 ) -> Model:
     """The user's own network: a torch ``Module``, compiled or not, or a Gluon ``HybridBlock``, hybridised or not.
 
@@ -102,7 +103,8 @@ def wrap(
     of a network on signals (N, C, T), (depth, height, width) of one on volumes (N, C, D, H, W). ``mean``/``std``: per
     channel, of pixels divided by 255: three for RGB, one for gray, any number for others. ``labels``: names of the
     outputs, in order, one for each, a file of them as :func:`load` has it, or "imagenet"; ``name``: None is its
-    class's. Layers go by the framework's structural paths; TorchScript shows none, and no ReLU.
+    class's. ``resize``: what a photo's shorter side becomes before its centre is cut out; None: 256/224 of the
+    network's, but a picture that has the network's size already is taken as it is. Layers go by the framework's structural paths; TorchScript shows none, and no ReLU.
 
     ``inputs``: what the network gets beside the picture, by position, or by name in a dictionary: an array with a
     leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output``: which of several
@@ -117,7 +119,9 @@ def wrap(
 
     Raises SettingError for something that is no network, or that cannot be observed, and for labels that do not fit.
     """
-    spec = make_spec(input_size, mean, std, _names(labels))
+    if resize is not None and not (isinstance(resize, int) and resize > 0):
+        raise SettingError(f"resize={resize!r}: expected a number of pixels, at least the network's shorter side.")
+    spec = make_spec(input_size, mean, std, _names(labels), resize or 0)
     backend = contract.owner(native)
     if dtype is not None:
         _check_dtype(backend, dtype)
