@@ -63,6 +63,8 @@ def floor_of(module: str) -> float:
     explorer."""
     if module == "vizkit":
         return FLOORS.index("explore") + 0.5
+    if module == "vizkit.__main__":
+        return len(FLOORS)
     return FLOORS.index(module.split(".")[1]) if module.startswith("vizkit.") else FLOORS.index("zoo") + 0.5
 
 

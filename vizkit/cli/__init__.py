@@ -32,9 +32,8 @@ CHANGE_NOTHING = ("--out", "--workers", "--scheduler")
 """Options that provenance does not name, since they change no result."""
 for registered in app.registered_commands:
     registered.cls = Checked
-app.registered_commands.sort(
-    key=lambda command: (*ORDER, name := getattr(command.callback, "__name__", "")).index(name)
-)
+named = {getattr(one.callback, "__name__", ""): one for one in app.registered_commands}
+app.registered_commands[:] = [named.pop(name) for name in ORDER if name in named] + list(named.values())
 
 __all__ = ["app", "main"]
 

@@ -104,7 +104,8 @@ def wrap(
     channel, of pixels divided by 255: three for RGB, one for gray, any number for others. ``labels``: names of the
     outputs, in order, one for each, a file of them as :func:`load` has it, or "imagenet"; ``name``: None is its
     class's. ``resize``: what a photo's shorter side becomes before its centre is cut out; None: 256/224 of the
-    network's, but a picture that has the network's size already is taken as it is. Layers go by the framework's structural paths; TorchScript shows none, and no ReLU.
+    network's, but a picture that has the network's size already is taken as it is. Layers go by the framework's
+    structural paths; TorchScript shows none, and no ReLU.
 
     ``inputs``: what the network gets beside the picture, by position, or by name in a dictionary: an array with a
     leading axis of 1 is repeated for each picture, anything else is handed on as it is. ``output``: which of several
