@@ -16,7 +16,8 @@ from .batch import Batch, ImageInput
 from .compact import Computed, FirstFolders, Names, state_of
 from .pictures import SUFFIXES, Pictures, Skipped
 from .reading import Draft, Reference, read
-from .sources import SHARDS, TAR, dataset, is_dataset, table, tar
+from .sources import SHARDS, TAR, dataset, table, tar
+from .sources.data import is_dataset
 
 
 def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:

@@ -5,7 +5,7 @@ and a table named by its path need none of them: :func:`vizkit.folders.find` kno
 """
 
 from ..reading import Reference
-from .data import dataset, is_dataset, is_table
+from .data import dataset
 from .tables import SUFFIXES as TABLES
 from .tables import table
 from .tars import SUFFIX as TAR
@@ -14,4 +14,4 @@ from .tars import tar
 SHARDS = (TAR, *TABLES)
 """Suffixes of files that hold many pictures."""
 
-__all__ = ["SHARDS", "TAR", "Reference", "dataset", "is_dataset", "is_table", "table", "tar"]
+__all__ = ["SHARDS", "TAR", "Reference", "dataset", "table", "tar"]
