@@ -11,7 +11,8 @@ from .tables import table
 from .tars import SUFFIX as TAR
 from .tars import tar
 
-SHARDS = (TAR, *TABLES)
-"""Suffixes of files that hold many pictures."""
+READERS = {TAR: tar, **dict.fromkeys(TABLES, table)}
+"""What lists a file that holds many pictures, by its suffix."""
+SHARDS = tuple(READERS)
 
-__all__ = ["SHARDS", "TAR", "Reference", "dataset", "table", "tar"]
+__all__ = ["READERS", "SHARDS", "Reference", "dataset", "table", "tar"]
