@@ -23,6 +23,7 @@ import typer
 
 from benchmarks import folders_paper
 from benchmarks import readme_speed as speed
+from vizkit.techniques.controls import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -99,9 +100,6 @@ def methods_table(results: dict[str, Any]) -> str:
         numbers = [" / ".join(f"{scores[backend][name][k]:.2f}" for backend in scores) for k in range(3)]
         rows.append((f"`{name}`", *cells, *numbers))
     return speed.table(("method", "PyTorch against", "Gluon against", "pointing game", "mass", "rank"), rows)
-
-
-CONTROLS = ("centre_map", "edge_map", "random_map")
 
 
 def _ranked(scores: dict[str, list[float]]) -> list[str]:

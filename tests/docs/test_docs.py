@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +20,7 @@ from typer.main import get_command
 
 import vizkit
 from vizkit import VizkitError, cli, docs
+from vizkit.docs import hooks
 
 PAGES = docs.HERE / "pages"
 BUILDS = all(importlib.util.find_spec(name) is not None for name in docs.NEEDED)
@@ -95,9 +98,33 @@ def test_every_public_name_is_in_the_reference(pages: dict[Path, Page]) -> None:
     assert "vizkit.errors.VizkitError" in anchors
 
 
+def referred() -> list[str]:
+    """Addresses that the reference's pages document."""
+    pages = [hooks.on_page_markdown(path.read_text(encoding="utf-8")) for path in (PAGES / "api").glob("*.md")]
+    return re.findall(r"^::: (vizkit\.\S+)", "\n".join(pages), re.MULTILINE)
+
+
+def resolved(address: str) -> Any:
+    """What lies there, be it a module or in one."""
+    module, _, name = address.rpartition(".")
+    found = importlib.import_module(module or address)
+    return getattr(found, name, None) or importlib.import_module(address)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("module", sorted({one.rpartition(".")[0] for one in referred()}))
+def test_what_a_documented_module_exports_is_documented(module: str) -> None:
+    """Its classes and functions, be it at another address; what is not for users is not in ``__all__``."""
+    known = {id(Any), *(id(resolved(one)) for one in referred())}
+    exported = {name: getattr(resolved(module), name) for name in getattr(resolved(module), "__all__", ())}
+    missing = [f"{module}.{name}" for name, one in exported.items() if isinstance(one, type | FunctionType)]
+    missing = [one for one in missing if id(resolved(one)) not in known]
+    assert not missing, f"give each a line '::: ADDRESS' in a page under {PAGES / 'api'}, or take it out of __all__"
+
+
 def test_every_command_is_shown() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in RUN)
-    assert not [name for name in get_command(cli.app).commands if f"vizkit {name}" not in text]
+    text = (PAGES / "guide" / "cli.md").read_text(encoding="utf-8")
+    assert not [name for name in get_command(cli.app).commands if f"`vizkit {name}`" not in text]
 
 
 def blocks() -> Iterator[Any]:
@@ -123,8 +150,6 @@ def test_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_files_are_shown_as_they_are() -> None:
-    from vizkit.docs import hooks
-
     page = hooks.on_page_markdown((PAGES / "backend.md").read_text(encoding="utf-8"))
     toy = hooks.ROOT / "tests" / "toy"
     for path in toy.rglob("*.py"):

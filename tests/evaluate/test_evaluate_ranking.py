@@ -15,9 +15,10 @@ from kits import TRAPS, TRAPS_SIZE
 from kits import kit as kit_of
 
 import vizkit
-from vizkit import evaluate
+from vizkit import evaluate, techniques
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.evaluate import METRICS, rank
+from vizkit.techniques.controls import CONTROLS
 from vizkit.zoo import shapes
 
 SIDE = TRAPS_SIZE
@@ -99,6 +100,21 @@ def test_controls_are_always_there_and_the_centre_with_masks() -> None:
     assert "centre_map" not in without.methods
     assert "pointing_game" not in ranking(INSTALLED[0]).metrics
     assert "pointing_game" in ranking(INSTALLED[0], masks=masks()).metrics
+
+
+def test_a_new_control_is_in_the_table_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    def last(model: Any, image: Any, *, target: Any = None, seed: int = 0) -> np.ndarray:
+        assert seed == 3
+        return np.ones((len(image), *model.spec.size))
+
+    def first(model: Any, image: Any, *, target: Any = None) -> np.ndarray:
+        return np.ones((len(image), *model.spec.size))
+
+    for one in (first, last):
+        monkeypatch.setattr(techniques, one.__name__, one, raising=False)
+    monkeypatch.setattr("vizkit.evaluate.ranking.CONTROLS", ("first", *CONTROLS, "last"))
+    found = ranking(INSTALLED[0], metrics=["average_drop"], seed=3)
+    assert set(found.methods) >= {"first", "last"} | set(CONTROLS) - {"centre_map"}
 
 
 def test_the_seed_decides_and_nothing_else_does(name: str) -> None:

@@ -15,6 +15,7 @@ from kits import kit as kit_of
 
 import vizkit
 from vizkit import evaluate
+from vizkit.techniques.controls import CONTROLS
 from vizkit.zoo import shapes
 
 SAMPLES = 120
@@ -29,7 +30,6 @@ METRICS = {
     "relevance mass": lambda maps, masks: evaluate.relevance_mass(maps, masks).mean(),
     "relevance rank": lambda maps, masks: evaluate.relevance_rank(maps, masks).mean(),
 }
-CONTROLS = ("random_map", "centre_map", "edge_map")
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
+from vizkit import techniques
 
 from . import TRAPS, TRAPS_SIZE
 from . import kit as kit_of
@@ -19,7 +20,7 @@ SIDE = TRAPS_SIZE
 INPUT = {"input_size": SIDE, "mean": (0.5, 0.4, 0.3), "std": (0.25, 0.2, 0.3)}
 QUARTERS = np.kron([[0, 1], [2, 3]], np.ones((SIDE // 2, SIDE // 2), dtype=int))
 SIXTEEN = np.kron(np.arange(16).reshape(4, 4), np.ones((4, 4), dtype=int))
-QUICK: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 5, "stride": 4},
     "rise": {"samples": 11, "grid": 3},
     "lime": {"samples": 23, "segments": SIXTEEN},
@@ -29,10 +30,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "sobol": {"segments": (2, 3), "samples": 4},
     "hsic": {"segments": (2, 3), "samples": 23},
     "extremal_perturbation": {"areas": (0.2, 0.4), "steps": 6, "cell": 2, "sigma": 3.0},
-    "random_map": {},
-    "edge_map": {},
-    "centre_map": {},
 }
+QUICK = {
+    name: SETTINGS.get(name, {})
+    for name, one in ((name, getattr(techniques, name)) for name in techniques.__all__)
+    if one.__module__.startswith(("vizkit.techniques.perturbation.", "vizkit.techniques.controls."))
+    if not hasattr(one, "needs_pictures")
+}
+"""Every method of those folders that sees a picture by itself; a new one is among them by its export."""
 EVERY = pytest.mark.parametrize("method", list(QUICK))
 torch_only = pytest.mark.skipif("torch" not in INSTALLED, reason="compares with a PyTorch toolkit; PyTorch is absent")
 

@@ -14,6 +14,7 @@ from kits import kit
 
 import vizkit
 from vizkit import techniques
+from vizkit.techniques.controls import CONTROLS
 
 SIDE = 12
 LAYERS = [("conv", 3, 4, 3, 1), ("relu",), ("pool",), ("conv", 4, 4, 3, 1), ("relu",), ("flatten",), ("dense", 144, 3)]
@@ -28,7 +29,7 @@ FEW["segments"] = QUARTERS
 """What makes a method quick."""
 GRADIENTLESS = "scores alone: its own tests compare it by hand on every backend"
 ELSEWHERE = {
-    **dict.fromkeys(("centre_map", "edge_map", "random_map"), "made of the picture alone"),
+    **dict.fromkeys(CONTROLS, "made of the picture alone"),
     **dict.fromkeys(("attention", "attention_relevance", "attention_rollout"), "in test_attention_maps.py"),
     **dict.fromkeys(("finer_cam", "shapley_cam"), "in test_cams_classes.py"),
     **dict.fromkeys(("hsic", "sobol"), f"{GRADIENTLESS}, in test_sobol_hsic.py"),
@@ -64,3 +65,11 @@ def test_backends_are_compared_on_every_method() -> None:
     from test_attribution_backends import METHODS as compared
 
     assert set(METHODS) - set(compared) == set(ELSEWHERE)
+
+
+@pytest.mark.quick
+def test_controls_are_what_their_folder_exports() -> None:
+    exported = [
+        name for name in METHODS if getattr(techniques, name).__module__.startswith("vizkit.techniques.controls")
+    ]
+    assert set(exported) == set(CONTROLS), "name each in vizkit/techniques/controls/__init__.py"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..techniques.controls.controls import CONTROLS
+from ..techniques.controls import CONTROLS
 from .base import GRAY, new, panel, spaces
 from .overlay import DIVERGING, PERCENTILE, blend, limits
 from .overlay import end as end_of

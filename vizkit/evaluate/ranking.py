@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from ..support.crew import crew
 from ..support.files import replacing
 from ..support.progress import steps_bar
 from ..techniques.common.probe import Probe
-from ..techniques.controls.controls import CONTROLS
+from ..techniques.controls import CONTROLS
 from ..zoo.shapes import TOLERANCE, Samples
 from ._maps import Method, as_masks, explain
 from .metrics import METRICS, Case
@@ -217,9 +218,10 @@ def _metrics(given: Sequence[str] | None, settings: Iterable[str], masks: bool) 
 def _methods(given: Methods, seed: int, masks: bool) -> dict[str, Method]:
     """Methods by name, the controls last."""
     found: dict[str, Method] = dict(given) if isinstance(given, Mapping) else dict(map(_named, given))
-    for name in CONTROLS if masks else CONTROLS[:2]:
+    for name in CONTROLS:
         control = getattr(techniques, name)
-        found.setdefault(name, partial(control, seed=seed) if name == "random_map" else control)
+        if masks or not hasattr(control, "needs_masks"):
+            found.setdefault(name, partial(control, seed=seed) if "seed" in signature(control).parameters else control)
     return found
 
 

@@ -16,7 +16,8 @@ from .batch import Batch, ImageInput
 from .compact import Computed, FirstFolders, Names, state_of
 from .pictures import SUFFIXES, Pictures, Skipped
 from .reading import Draft, Reference, read
-from .sources import SHARDS, TAR, dataset, is_dataset, table, tar
+from .sources import READERS, SHARDS, dataset
+from .sources.data import is_dataset
 
 
 def find(*paths: str | os.PathLike[str], draft: int | None = None) -> Pictures:
@@ -109,16 +110,13 @@ class Files(Computed[Any]):
 
 
 def _shards(paths: Sequence[Path], draft: int | None) -> Pictures:
-    tars = [path.suffix.lower() == TAR for path in paths]
-    if all(tars):
-        return tar(*paths, draft=draft)
-    other = next((path for path in paths if path.suffix.lower() not in SHARDS), None)
-    if any(tars) or other is not None:
+    first, *others = [READERS.get(path.suffix.lower()) for path in paths]
+    other = next((path for path, reader in zip(paths[1:], others, strict=True) if reader is not first), None)
+    if first is None or other is not None:
         raise ImageError(
-            f"{paths[0]} and {other or paths[tars.index(not tars[0])]} are of different kinds: give folders and "
-            "images, or tar shards, or tables."
+            f"{paths[0]} and {other} are of different kinds: give folders and images, or tar shards, or tables."
         )
-    return table(*paths, draft=draft)
+    return first(*paths, draft=draft)
 
 
 def _walk(root: Path, suffixes: tuple[str, ...], skipped: list[Skipped]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from ..contract.errors import ImageError
 from ..contract.spec import InputSpec
 from .listing import find
 from .reading import Reference
-from .sources import SHARDS, dataset, is_table
+from .sources import SHARDS, dataset
+from .sources.data import is_table
 
 NUMPY_SUFFIX = ".npy"
 

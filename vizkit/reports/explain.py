@@ -21,7 +21,7 @@ from ..results.overlay import COLOURS
 from ..support.crew import crew
 from ..support.progress import steps_bar
 from ..techniques.common.checks import pictures_only
-from ..techniques.controls.controls import CONTROLS
+from ..techniques.controls import CONTROLS
 from ..techniques.transformers.matrices import attends
 
 SCALES = ("each", "common")

@@ -2,14 +2,14 @@
 
 from ..support.command import COMMAND
 from .attribution import Attribution
-from .base import Result, chosen
+from .base import Result
 from .concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
 from .dreams import DeepDream, Dream, Evidence, Inversion, Rendering, Stage
 from .explanation import Explanation
 from .factorization import Factorization
 from .features import ActivationStatistics, FeatureMaps, Filters, TopUnits
 from .fields import Field, ReceptiveFields
-from .files import FIGURE_SUFFIXES, PROVENANCE, command, figure_bytes, provenance, read_provenance, save_figure
+from .files import FIGURE_SUFFIXES, PROVENANCE, provenance, read_provenance, save_figure
 from .folders import Embedding, TopPatches
 from .health import Health, LayerHealth
 from .overlay import Overlay
@@ -45,9 +45,6 @@ __all__ = [
     "Tcav",
     "TopPatches",
     "TopUnits",
-    "chosen",
-    "command",
-    "figure_bytes",
     "provenance",
     "read_provenance",
     "save_figure",

@@ -32,7 +32,9 @@ from .concepts.activation_atlas import activation_atlas
 from .concepts.concept_bank import concept_bank
 from .concepts.concept_maps import concept_maps
 from .concepts.tcav import tcav
-from .controls.controls import centre_map, edge_map, random_map
+from .controls.centre_map import centre_map
+from .controls.edge_map import edge_map
+from .controls.random_map import random_map
 from .dreams.caricature import caricature
 from .dreams.class_pictures import class_pictures
 from .dreams.deepdream import deepdream

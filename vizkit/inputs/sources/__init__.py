@@ -5,13 +5,14 @@ and a table named by its path need none of them: :func:`vizkit.folders.find` kno
 """
 
 from ..reading import Reference
-from .data import dataset, is_dataset, is_table
+from .data import dataset
 from .tables import SUFFIXES as TABLES
 from .tables import table
 from .tars import SUFFIX as TAR
 from .tars import tar
 
-SHARDS = (TAR, *TABLES)
-"""Suffixes of files that hold many pictures."""
+READERS = {TAR: tar, **dict.fromkeys(TABLES, table)}
+"""What lists a file that holds many pictures, by its suffix."""
+SHARDS = tuple(READERS)
 
-__all__ = ["SHARDS", "TAR", "Reference", "dataset", "is_dataset", "is_table", "table", "tar"]
+__all__ = ["READERS", "SHARDS", "Reference", "dataset", "table", "tar"]

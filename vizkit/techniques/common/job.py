@@ -48,6 +48,8 @@ input_first = marked("input_first")
 """Marks a method that looks at the input unless its ``layer`` names another place."""
 needs_patience = marked("needs_patience")
 """Marks a method of thousands of passes, which one asks for by its name."""
+needs_masks = marked("needs_masks")
+"""Marks a control that tables without masks leave out."""
 
 
 def held(method: Method) -> Method:
