@@ -52,9 +52,9 @@ class Own:
         if not self.path.is_file():
             raise SettingError(f"There is no file '{self.file}' to take a network of. Check the path; nothing was run.")
 
-    def load(self, backends: Sequence[str | None], asked: Mapping[str, str]) -> list[Model]:
+    def load(self, backends: Sequence[str | None], asked: Mapping[str, str], sha256: str = "") -> list[Model]:
         """The network in each backend, None for whichever it has, with those of :data:`ASKED` that the user wrote. The
-        file runs once, the function once for each.
+        file runs once, the function once for each; with ``sha256``, if it is still that file.
 
         Raises SettingError, UnknownNameError or BackendMissingError; what the user's code raises is a SettingError that
         says where.
@@ -63,54 +63,36 @@ class Own:
         for backend in filter(None, backends):
             contract.get(backend)  # before the file imports its framework, which a backend may have to prepare
         data = self.path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if sha256 not in ("", digest):
+            raise SettingError(f"'{self.file}' was changed since the work began. Start it again.")
         with self._running():
             module = _run(self.path, data)
-        found, made = self._found(module), []
-        for backend in backends:
-            wanted = {**asked, **({} if backend is None else {"backend": backend})}
-            model = self._made(found, wanted)
-            model.named = f"{Path(self.file).name if Path(self.file).is_absolute() else self.file}:{self.name or USUAL}"
-            model.file_sha256 = hashlib.sha256(data).hexdigest()
-            again = {**wanted, "backend": model.backend}
-            model.recipe = Recipe(replace(self, file=str(self.path)), again, model.file_sha256)
-            made.append(model)
-        return made
+        found = self._found(module)
+        return [self._made(found, digest, {**asked, **({"backend": one} if one else {})}) for one in backends]
 
     def _found(self, module: ModuleType) -> Any:
         if hasattr(module, self.name or USUAL):
             return getattr(module, self.name or USUAL)
-        there = [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_")
-            and (isinstance(value, Model) or (_callable(value) and value.__module__ == module.__name__))
-        ]
+        every = [(name, one) for name, one in vars(module).items() if not name.startswith("_")]
+        own = [name for name, one in every if _callable(one) and one.__module__ == module.__name__]
+        there = own + [name for name, one in every if isinstance(one, Model)]
         listed = f"It has {', '.join(there)}." if there else "It has no function of its own, and no Model."
-        if self.name:
-            raise UnknownNameError(f"'{self.file}' has no {self.name!r}. {listed}")
-        raise UnknownNameError(f"'{self.file}' has no {USUAL!r}: say what to take, {self.file}:NAME. {listed}")
+        more = "" if self.name else f", which is taken where no name is given. Say what to take: {self.file}:NAME"
+        raise UnknownNameError(f"'{self.file}' has no {self.name or USUAL!r}{more}. {listed}")
 
-    def _made(self, found: Any, asked: dict[str, str]) -> Model:
+    def _made(self, found: Any, digest: str, asked: dict[str, str]) -> Model:
         takes = inspect.signature(found).parameters if _callable(found) else {}
-        open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        needed = [name for name, one in takes.items() if one.default is one.empty and one.kind not in open_ended]
-        if "backend" in needed and "backend" not in asked:
-            asked["backend"] = contract.get().name
-        passed = {name: value for name, value in asked.items() if name in takes}
-        lacking = [name for name in needed if name not in passed]
-        if lacking:
-            raise SettingError(
-                f"{self} needs {' and '.join(lacking)}. A function is given {', '.join(ASKED)}, the last three where "
-                "their options are written; let it have a default for everything else."
-            )
+        if "backend" in takes and takes["backend"].default is inspect.Parameter.empty:
+            asked.setdefault("backend", contract.find().name)
         if _callable(found):
             with self._running():
-                found = found(**passed)
+                found = found(**{name: value for name, value in asked.items() if name in takes})
         if not isinstance(found, Model):
             what = f"the class {found.__name__}" if inspect.isclass(found) else f"a {type(found).__name__}"
             raise SettingError(
-                f"{self} is {what}, no vizkit Model. Wrap it: vizkit.wrap(net, input_size=..., mean=..., std=...), and "
-                "name the Model, or a function that returns it."
+                f"{self} gives {what}, no vizkit Model. Wrap it, vizkit.wrap(net, input_size=..., mean=..., std=...), "
+                "and name the Model, or a function that returns it."
             )
         for name, value in asked.items():
             has = found.weights.source if name == "weights" else getattr(found, name)
@@ -119,6 +101,10 @@ class Own:
                     f"--{name} {value}: {self} has {name} of its own ({has}). Leave the option out, or let a function "
                     f"go by it: def {USUAL}({name})."
                 )
+        path = Path(self.file)
+        found.named = str(replace(self, file=path.name if path.is_absolute() else self.file))
+        found.file_sha256 = digest
+        found.recipe = Recipe(replace(self, file=str(self.path)), {**asked, "backend": found.backend}, digest)
         return found
 
     @contextmanager
@@ -129,11 +115,11 @@ class Own:
         try:
             yield
         except (Exception, SystemExit) as error:
-            frames = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).parent == folder]
-            plain = [f"{type(error).__name__}: {error}"]
-            last = traceback.format_exception_only(error) if isinstance(error, SyntaxError) else plain
-            lines = "".join([*traceback.format_list(frames[-FRAMES:]), *last]).rstrip()
-            raise SettingError(f"{self} stopped with an error of its own:\n{lines}") from error
+            theirs = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).parent == folder]
+            lines = traceback.format_list(theirs[-FRAMES:])
+            syntax = isinstance(error, SyntaxError)
+            lines += traceback.format_exception_only(error) if syntax else [f"{type(error).__name__}: {error}"]
+            raise SettingError(f"{self} stopped with an error of its own:\n{''.join(lines).rstrip()}") from error
         finally:
             with suppress(ValueError):
                 sys.path.remove(str(folder))
@@ -154,9 +140,7 @@ class Recipe:
 
     def __call__(self, device: str | None) -> Model:
         asked = {**self.asked, **({"device": device} if device and self.device else {})}
-        (model,) = self.own.load([asked.pop("backend")], asked)
-        if model.file_sha256 != self.sha256:
-            raise SettingError(f"'{self.own.file}' was changed while it was at work. Start again, or go without workers.")
+        (model,) = self.own.load([asked.pop("backend")], asked, self.sha256)
         return model
 
 
