@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from conftest import both, call
 from kits import TRAPS, TRAPS_SIZE, toy
 
 import vizkit
-from vizkit import images, results
+from vizkit import docs, images, results
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.explore.views import _loaded
 from vizkit.zoo import own
@@ -139,6 +140,19 @@ def test_the_file_runs_once_for_both_backends(here: Path, capsys: Any) -> None:
     assert (here / "log").read_text() == "file torch gluon "
     made = results.read_provenance("both.png")["results"]
     assert [one["model_file"]["name"] for one in made] == ["trap.py:build"] * 2
+
+
+@both()
+def test_the_file_that_the_docs_show(here: Path, capsys: Any) -> None:
+    page = (docs.HERE / "pages" / "guide" / "own.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"This is a whole `lenet.py`:\n\n```python\n(.*?)```", page, re.DOTALL)
+    (here / "lenet.py").write_text(code)
+    code, out, err = call(capsys, "gradcam", "-m", "lenet.py", "-b", "torch", "-b", "gluon")
+    assert code == 0, err
+    assert "torch: cat.jpg: " in out
+    assert "gluon: cat.jpg: " in out
+    assert call(capsys, "layers", "lenet.py:build", "-b", "gluon")[0] == 0
+    assert (here / "gradcam-lenet.png").exists()
 
 
 def test_commands_that_take_the_network_as_an_argument(kit: Any, name: str, here: Path, capsys: Any) -> None:
