@@ -57,7 +57,7 @@ def build():
     return network()
 
 
-def flexible(weights="none", device="cpu", *, backend="numpy"):
+def flexible(weights: str = "none", device="cpu", *, backend="numpy"):
     model = network()
     model.name = f"{weights} {device} {backend}"
     return model
@@ -229,6 +229,7 @@ def test_what_the_file_imports_lies_beside_it_while_it_loads(file: str, here: Pa
     assert sys.path == before
     assert model.file_sha256 == own.hashlib.sha256(TOY.encode()).hexdigest()
     assert "toys" not in sys.modules
+    assert sys.modules["vizkit_file_toys"].flexible.__annotations__ == {"weights": str}, "as Python alone runs the file"
     net = sys.modules["vizkit_file_toys"].net
     assert type(pickle.loads(pickle.dumps(net))) is type(net)
     (here / file).write_text("import nowhere_at_all")
