@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from ..contract.errors import ImageError, SettingError, WeightsError, unknown
 from ..support.crew import check as check_crew
+from ..zoo import own
 
 FIGURE = (".png", ".pdf", ".svg", ".npz")
 FOLDER = ""
@@ -31,6 +32,8 @@ FILES = {
     "csv": ".csv", "json_file": ".json", "save_npz": ".npz", "state": FOLDER, "checkpoint": ".npz", "notebook": ".ipynb"
 }  # fmt: skip
 """Options that name a file to be written, and its suffix, or a folder."""
+NAMES_ALONE = ("demo", "compare", "convert")
+"""Commands that no FILE.py:NAME goes with: what they make is resumed, judged or converted by a network's name."""
 READ = ("photo", "photos", "images", "study", "file")
 WEIGHTS = (".safetensors", ".pth", ".params")
 
@@ -44,6 +47,12 @@ class Checked(TyperCommand):
             if not Path(one).exists():
                 what = "file" if name in ("study", "file") else "image"
                 raise ImageError(f"There is no {what} '{one}'. Check the path; nothing was loaded.")
+        for _, one in _each(given, ("model",)):
+            users = own.of(one)
+            if users is not None and self.name in NAMES_ALONE:
+                raise SettingError(f"--model {one}: {self.name} takes names from `vizkit models` alone.")
+            if users is not None:
+                users.check()
         for _, one in _each(given, ("weights",)):
             file = one.split("=", 1)[-1]
             if file.endswith(WEIGHTS) and not Path(file).is_file():

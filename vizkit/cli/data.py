@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..contract.backend import Model
     from ..inputs.folders import Pictures
 
-ModelArgument = Annotated[str, Argument(metavar="MODEL", help="A name from `vizkit models`.")]
+ModelArgument = Annotated[str, Argument(metavar="MODEL", help=options.MODEL)]
 Images = Annotated[
     list[Path] | None,
     Option("--images", "-i", help="A folder of images, or files; more of them. Default: samples of shapes."),
@@ -77,11 +77,11 @@ def unit(
         raise SettingError(f"--out {out}: the patches of all units are one figure; give a file, such as {out}.png.")
     if unit is not None and not call.given["dry_run"]:
         found = pictures(call)
-        settings = call.settings(make) | {"out": out or Path(f"unit-{model}-{layer}-{unit}")}
+        settings = call.settings(make) | {"out": out or Path(f"unit-{call.name}-{layer}-{unit}")}
         options.opened(make(call.load(), layer, unit, found, **settings))
         return
     results = each(call, techniques.top_patches, layer)
-    options.save(results, out or Path(f"unit-{model}-{layer}.png"))
+    options.save(results, out or Path(f"unit-{call.name}-{layer}.png"))
     options.differences(results)
 
 
@@ -158,7 +158,7 @@ def health(
     results = each(call, techniques.health, layer or None, lambda result: result.table())
     if csv is not None:
         options.save(results, csv)
-    options.write(results, plotting.health, out, f"health-{model}.png")
+    options.write(results, plotting.health, out, f"health-{call.name}.png")
 
 
 @command(more=FOLDER)
@@ -175,7 +175,7 @@ def statistics(
     from .. import techniques
 
     results = each(call, techniques.activation_statistics, layer or None, lambda result: result.table())
-    options.write(results, plotting.activation_statistics, out, f"statistics-{model}.png")
+    options.write(results, plotting.activation_statistics, out, f"statistics-{call.name}.png")
 
 
 @command(more=FOLDER)
@@ -196,7 +196,7 @@ def embed(
     from ..reports.embedding import write
 
     results = each(call, techniques.embed, layer, lambda one: f"{one.provenance['backend']}: {one.text()}")
-    target = out or Path(f"embedding-{model}")
+    target = out or Path(f"embedding-{call.name}")
     if target.suffix:
         options.save(results, target)
     else:
@@ -227,7 +227,7 @@ def atlas(
     from ..reports.atlas import write
     from ..techniques import activation_atlas as technique
 
-    target, results = out or Path(f"atlas-{model}.html"), each(call, technique, layer)
+    target, results = out or Path(f"atlas-{call.name}.html"), each(call, technique, layer)
     for result in results:
         file = options.apart(target, result.provenance["backend"], len(results))
         if file.suffix == ".html":

@@ -111,7 +111,7 @@ def dream(
     if moving and out is not None:
         typer.echo(f"wrote {animation.write(frames, out, results[0].provenance)}")
         return
-    options.write(results, plotting.dream, out, f"dream-{call.given['model']}.png")
+    options.write(results, plotting.dream, out, f"dream-{call.name}.png")
 
 
 def _render(call: Call, moving: bool, out: Path | None) -> None:
@@ -133,7 +133,7 @@ def _render(call: Call, moving: bool, out: Path | None) -> None:
     if moving and out is not None:
         typer.echo(f"wrote {results[0].save(out)}")
     else:
-        options.write(results, plotting.rendering, out, f"dream-{given['model']}.png")
+        options.write(results, plotting.rendering, out, f"dream-{call.name}.png")
 
 
 def _rendering(call: Call, model: Network, common: dict[str, Any]) -> Rendering:
@@ -214,7 +214,7 @@ def deepdream(
     for one in call.load():
         aim = layer if unit is None else channel(layer or default_layer(one), unit)
         results.append(technique(one, photo or options.photos(None)[0], aim, **call.settings(technique)))
-    options.write(results, plotting.deepdream, out, f"deepdream-{call.given['model']}.png")
+    options.write(results, plotting.deepdream, out, f"deepdream-{call.name}.png")
 
 
 @command("vgg19")
@@ -237,4 +237,4 @@ def invert(
 
     given = photo or options.photos(None)[0]
     results = [technique(one, given, layer or None, **call.settings(technique)) for one in call.load()]
-    options.write(results, plotting.inversion, out, f"invert-{call.given['model']}.png")
+    options.write(results, plotting.inversion, out, f"invert-{call.name}.png")

@@ -75,7 +75,7 @@ def explain(
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..reports.explain import explain as technique
 
-    work = options.Work(photo, None, out, f"explain-{call.given['model']}")
+    work = options.Work(photo, None, out, f"explain-{call.name}")
     if save_npz is not None and work.folder is not None:
         raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
     models = call.load()

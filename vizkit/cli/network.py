@@ -12,7 +12,7 @@ from typer import Argument, Option
 from . import options
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, app, command
 
-Model = Annotated[str, Argument(help="A name from `vizkit models`.")]
+Model = Annotated[str, Argument(help=options.MODEL)]
 
 
 @command(networks=False)
@@ -44,7 +44,7 @@ def diagram(
     """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""
     from ..draw.network.diagram import diagram as draw
 
-    target = out or Path(f"diagram-{model}.svg")
+    target = out or Path(f"diagram-{call.name}.svg")
     loaded = call.load()
     for one in loaded:
         drawn = draw(one, style=style, collapse=collapse)
@@ -74,7 +74,7 @@ def receptive(
     results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
     for result in results:
         typer.echo(result.table())
-    options.write(results, receptive_fields, out, f"receptive-{call.given['model']}.png")
+    options.write(results, receptive_fields, out, f"receptive-{call.name}.png")
 
 
 @app.command()

@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 from typer.models import ArgumentInfo
 
-from ..contract.errors import SettingError
+from ..contract.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -45,7 +45,8 @@ Photos = Annotated[
     list[str] | None,
     Argument(metavar="[PHOTO]...", help="Image files, or folders of them; the bundled photo of a cat when none."),
 ]
-ModelName = Annotated[str, Option("--model", "-m", help="A name from `vizkit models`.")]
+MODEL = "A name from `vizkit models`, or FILE.py:NAME: what a function of your file gives, or a Model in it."
+ModelName = Annotated[str, Option("--model", "-m", help=MODEL)]
 Photo = Annotated[str | None, Argument(metavar="[PHOTO]", help="An image; the bundled cat without.")]
 BackendNames = Annotated[
     list[str] | None,
@@ -107,15 +108,31 @@ class Call:
         if self.given.get("threads") is not None:
             api.set_threads(self.given["threads"])
 
+    @property
+    def name(self) -> str:
+        """What files are named after the network."""
+        from ..zoo import own
+
+        found = own.of(self.given["model"])
+        return self.given["model"].replace("/", "-") if found is None else found.stem
+
     def load(self) -> list[Model]:
         """The network in each backend that was named."""
         from ..zoo import loading as api
+        from ..zoo import own
 
         self.set_threads()
         names: list[str | None] = list(dict.fromkeys(self.given["backend"] or [None]))
         weights = self.given["weights"]
         machine: dict[str, Any] = {name: self.given.get(name, MACHINE[name][1]) for name in ("device", "dtype")}
-        loaded = [api.load(self.given["model"], backend=name, weights=weights, **machine) for name in names]
+        users = own.of(self.given["model"])
+        if users is not None:
+            loaded = users.load(names, {name: self.given[name] for name in own.ASKED[1:] if self.wrote(name)})
+        else:
+            try:
+                loaded = [api.load(self.given["model"], backend=name, weights=weights, **machine) for name in names]
+            except UnknownNameError as error:
+                raise UnknownNameError(f"{error} A network of your own: FILE.py:NAME.") from None
         for one in loaded:
             if one.weights.note and weights == "imagenet":
                 typer.echo(f"{one.backend}: {one.weights.note}", err=True)

@@ -57,7 +57,7 @@ def saliency(
     from .. import draw as plotting
     from ..techniques import saliency as technique
 
-    work = options.Work(photo, target, out, f"saliency-{call.given['model']}")
+    work = options.Work(photo, target, out, f"saliency-{call.name}")
     work.write(call.load(), partial(_maps, call, technique), plotting.attributions)
 
 
@@ -78,13 +78,13 @@ def gradcam(
 
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
-    work = options.Work(photo, target, out, f"gradcam-{call.given['model']}") if on is None else None
+    work = options.Work(photo, target, out, f"gradcam-{call.name}") if on is None else None
     loaded, run = call.load(), partial(_maps, call, technique)
     if work is not None:
         work.write(loaded, run, plotting.attributions)
         return
     results = run(loaded, options.photos(photo), options.target(target))
-    path = out or Path(f"gradcam-{call.given['model']}.png")
+    path = out or Path(f"gradcam-{call.name}.png")
     for result in results:
         one = options.apart(path, result.provenance["backend"], len(results))
         for written in result.overlay(on=on).save(one):
@@ -128,7 +128,7 @@ def filters(
                 typer.echo(technique(one, name).text(unit))
         return
     results = [technique(one, layer, **call.settings(technique)) for one in loaded]
-    options.write(results, plotting.filters, out, f"filters-{call.given['model']}.png")
+    options.write(results, plotting.filters, out, f"filters-{call.name}.png")
 
 
 @command("vgg19")
@@ -157,7 +157,7 @@ def features(
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
     if (statistics or noise) and out is not None and not out.suffix:
         raise SettingError(f"--out {out}: this is one figure of all photos; give a file, such as {out}.png.")
-    work = options.Work(photo, None, out, f"features-{call.given['model']}")
+    work = options.Work(photo, None, out, f"features-{call.name}")
     loaded = call.load()
     settings = {"fit": "squash" if noise else "crop"} | call.settings(techniques.feature_maps)
 
@@ -169,7 +169,7 @@ def features(
         found = [techniques.activation_statistics(one, source(one), chosen, **settings) for one in loaded]
         for result in found:
             typer.echo(result.table())
-        options.write(found, plotting.activation_statistics, out, f"statistics-{call.given['model']}.png")
+        options.write(found, plotting.activation_statistics, out, f"statistics-{call.name}.png")
         return
 
     def run(models: Sequence[Model], some: list[Any], _: Any) -> list[Any]:

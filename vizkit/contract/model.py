@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -71,6 +72,11 @@ class Model(ABC):
     recipe: Callable[[str | None], Model] | None = None
     """Builds this network anew, on the device of that name, or on its own for None: what a worker in another process
     gets. :func:`vizkit.load` and :func:`vizkit.wrap` set it; who makes a model otherwise may."""
+
+    named: str = ""
+    """What the command line knows the network by: the name of :func:`vizkit.load`, or FILE.py:NAME; "" where none."""
+    file_sha256: str = ""
+    """Of the user's file that gave the network, where the command line ran one."""
 
     _lock: AbstractContextManager[bool] | None = None
     _hash: tuple[object, str] | None = None
@@ -305,7 +311,13 @@ class Model(ABC):
                 "model.forward give it as it is; for anything else name a layer of model.layers."
             )
         known = {**self.layers, **self.attention}
-        raise unknown(f"layer of {self.name}", name, known, f"`vizkit layers {self.name}` lists all {len(known)}.")
+        count = len(known if self.named else self.layers)
+        raise unknown(f"layer of {self.name}", name, known, f"{self.listing} lists all {count}.")
+
+    @property
+    def listing(self) -> str:
+        """What lists the layers: a command where the command line knows the network, else Python."""
+        return f"`vizkit layers {shlex.quote(self.named)}`" if self.named else "`list(model.layers)`"
 
     def weight(self, layer: str) -> Array:
         """A float32 copy of a layer's weights: (O, I, kH, kW) of a convolution, (O, I) of a dense layer.

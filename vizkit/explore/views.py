@@ -103,7 +103,8 @@ def line(engine: Engine, view: View) -> str:
 
 def _loaded(name: str, model: Model) -> list[str]:
     if model.weights.source == AS_GIVEN:
-        return [f"{name} = ...  # your own {model.name}, as you gave it to vizkit.wrap"]
+        where = f"{model.named} gives it" if model.named else "you gave it to vizkit.wrap"
+        return [f"{name} = ...  # your own {model.name}, as {where}"]
     more = [f"backend={model.backend!r}"]
     source = model.weights.source.replace("\\", "/").rpartition("/")[2]  # without the folders of this machine
     more += [] if model.weights.source in BUNDLED else [f"weights={source!r}"]

@@ -203,7 +203,7 @@ def _page(models: Sequence[Model], done: Sequence[Chapter], plan: Plan, names: S
         ("recipe", _recipe(done[0])),
     ]
     own = f"--top {plan.top} --steps {plan.steps} --size {plan.size} --seed {plan.seed}"
-    command = " ".join(["vizkit gallery", first.name, own, *loading(models)])
+    command = " ".join(["vizkit gallery", first.named or first.name, own, *loading(models)])
     lead = (
         "What the units of each layer respond to most, found by optimisation from noise. Under each picture stand the "
         "activation it reached, where that lies among real pictures if some were given, and what is left of it when "

@@ -66,6 +66,8 @@ def provenance(
         "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
         "settings": dict(settings),
     }
+    if model.file_sha256:
+        made["model_file"] = {"name": model.named, "sha256": model.file_sha256}
     made |= command()
     if batch is not None:
         made["images"] = [{"name": n, "sha256": d} for n, d in zip(batch.names, digests or batch.digest(), strict=True)]

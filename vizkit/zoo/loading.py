@@ -63,6 +63,7 @@ def load(
     model = found.load(name, str(weights), device, dtype)
     model.optimise = optimise
     model.recipe = Loaded(name, found.name, str(weights), device, dtype)
+    model.named = name
     if named is not None:
         model.spec = replace(model.spec, labels=named)
         _check_labels(model)

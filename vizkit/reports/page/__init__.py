@@ -245,7 +245,8 @@ def backends(models: Sequence[Model]) -> tuple[str, str]:
 def loading(models: Sequence[Model]) -> list[str]:
     """The options of a command line that load these networks."""
     source = models[0].weights.source
-    weights = [] if source in ("bundled", "imagenet") else [f"--weights {Path(source).name}"]
+    own = source in ("bundled", "imagenet") or models[0].file_sha256
+    weights = [] if own else [f"--weights {Path(source).name}"]
     return [*(f"--backend {one.backend}" for one in models), *weights]
 
 

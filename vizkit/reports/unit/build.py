@@ -175,5 +175,5 @@ def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) 
         ("pictures", f"{found['count']} read, {len(found['skipped'])} not"),
         *[("not read", f"{one['name']}: {one['reason']}") for one in found["skipped"]],
     ]
-    command = f"vizkit unit {name} {layer} {unit} --images FOLDER"
+    command = f"vizkit unit {first.model.named or name} {layer} {unit} --images FOLDER"
     return render(f"{name}: {layer}, unit {unit}", lead, facts, done, command, generator=GENERATOR)

@@ -112,7 +112,7 @@ class Sent:
                 "for None."
             )
         recipe = dumps(model.recipe, f"The network {model.name}")
-        own = {name: getattr(model, name) for name in ("name", "spec", "weights", "optimise")}
+        own = {name: getattr(model, name) for name in ("name", "named", "spec", "weights", "optimise")}
         own["layout"] = dict(model.layout)  # the mapping itself may be one that cannot be pickled
         return cls(model.name, model.backend, asked_for(model), recipe, model.sha256(), own)
 

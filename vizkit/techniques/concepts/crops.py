@@ -27,7 +27,7 @@ def grid_for(model: Model, layer: str) -> Grid:
     if grid is None:
         raise LayerError(
             f"Layer {layer!r} of {model.name} gives {model.layer(layer).shape}: concepts need channels over the "
-            "picture, (N, C, h, w) or tokens. `vizkit layers` lists what there is."
+            f"picture, (N, C, h, w) or tokens. {model.listing} lists what there is."
         )
     return grid
 

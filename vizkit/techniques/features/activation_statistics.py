@@ -63,7 +63,7 @@ def activation_statistics(
     if layers and OUTPUT in layers:
         wanted.append(OUTPUT)
     if not wanted:
-        raise SettingError(f"No layers to measure among {list(layers or ())}; `vizkit layers {model.name}` lists them.")
+        raise SettingError(f"No layers to measure among {list(layers or ())}; {model.listing} lists them.")
     reader, settings = Activity(wanted), {"layers": wanted, "fit": fit, "input_range": input_range}
     options: dict[str, Any] = {"fit": fit, "input_range": input_range}
     if isinstance(image, Pictures) or is_folder(image) or any(one is not None for one in (state, workers, scheduler)):

@@ -24,7 +24,7 @@ def layers_of(model: Model, layers: Sequence[str] | None) -> list[str]:
     if large or not wanted:
         raise SettingError(
             f"{large or list(layers)}: name layers of shape (N, C, H, W) or (N, C) with at most {MOST} units; "
-            f"`vizkit layers {model.name}` lists them."
+            f"{model.listing} lists them."
         )
     return wanted
 
