@@ -229,7 +229,7 @@ def place(photo: Any) -> Path:
     if isinstance(photo, str | Path):
         return Path(photo)
     shard = Path(photo.path).with_suffix("")
-    return (shard.parent if photo.name.startswith(f"{shard.name}/") else shard) / photo.name
+    return Path(shard.parent if photo.name.startswith(f"{shard.name}/") else shard, photo.name)
 
 
 def target(target: list[str] | None) -> Any:
