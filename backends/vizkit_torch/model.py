@@ -360,6 +360,9 @@ class TorchModel(Model):
                 found[name] = bias.detach().cpu().double().numpy().copy()
         return found
 
+    def bias_axis(self, layer: str) -> int:
+        return -1 if isinstance(self.native.get_submodule(layer), nn.Linear) else 1
+
     def _with_parameters(self, changes: Mapping[str, Array]) -> TorchModel:
         network = copy.deepcopy(self.native)
         state = network.state_dict(keep_vars=True)

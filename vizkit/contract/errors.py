@@ -44,7 +44,10 @@ class LayerError(VizkitError):
 
 
 class DisconnectedError(VizkitError):
-    """A gradient asked for something that the score does not depend on. Never answered with zeros."""
+    """A gradient asked for something that the score does not depend on. Never answered with zeros. ``names`` are the
+    leaves, as far as the framework says which."""
+
+    names: tuple[str, ...] = ()
 
 
 class DivergedError(VizkitError):
@@ -67,10 +70,13 @@ class SpeedWarning(UserWarning):
 
 def disconnected(names: Iterable[str]) -> DisconnectedError:
     """The error for gradients at these leaves, which do not exist."""
-    return DisconnectedError(
-        f"The score does not depend on {' and '.join(map(repr, names))}, so it has no gradient there. "
+    which = tuple(names)
+    error = DisconnectedError(
+        f"The score does not depend on {' and '.join(map(repr, which))}, so it has no gradient there. "
         "Take a layer that lies before the score, or a score that comes after it."
     )
+    error.names = which
+    return error
 
 
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
