@@ -4,6 +4,8 @@ mistake writes the message; :func:`unknown` words that of every name that does n
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -57,7 +59,8 @@ class DivergedError(VizkitError):
 
 
 class MapWarning(UserWarning):
-    """A map that says nothing: one value everywhere, or values that are not finite; the text gives likely causes."""
+    """A map that says nothing: one value everywhere, values that are not finite, or of a picture that is none to the
+    network; the text gives likely causes."""
 
 
 class WeightsWarning(UserWarning):
@@ -66,6 +69,14 @@ class WeightsWarning(UserWarning):
 
 class SpeedWarning(UserWarning):
     """A setting meant for speed that makes this machine slower; the text says what to take instead."""
+
+
+def warn(message: str) -> None:
+    """A :class:`MapWarning` that points at the line outside vizkit from which the technique was called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "vizkit":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, MapWarning, stacklevel=level)
 
 
 def disconnected(names: Iterable[str]) -> DisconnectedError:
