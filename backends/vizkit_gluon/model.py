@@ -93,7 +93,7 @@ class GluonModel(Model):
     def _observed(self) -> Iterator[str]:
         """Paths of all results that a block returns; and what enters a block straight from an affine operator and is no
         block's own result, as of ``Conv2D(activation="relu")``, which calls its block ``act``."""
-        seen = {self._graph.output, *self._graph.layers.values()}
+        seen = {self._graph.output, *self._graph.repeated, *self._graph.layers.values()}
         for path in self._graph.layers:
             source = self._graph.entering[path]
             if source not in seen and self._graph.nodes[source[0]].op in (*AFFINE, *NORMS) and source[1] == 0:

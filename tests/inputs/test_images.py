@@ -211,9 +211,10 @@ def test_a_mean_of_pixels_in_0_to_255_is_refused() -> None:
 def test_floats_that_are_no_pictures_warn_once(channels: int, rng: Any) -> None:
     spec = make_spec(8, (0.45,) * channels, (0.225,) * channels)
     wild = rng.integers(0, 256, (3, channels, 8, 8))
-    with pytest.warns(MapWarning, match=r"between \d and 2\d+ and are used as they are.* 0\.\d+ to 5\d.* as uint8") as caught:
+    told = r"between \d and 2\d+ and are used as they are.* 0\.\d+ to 5\d.* as uint8"
+    with pytest.warns(MapWarning, match=told) as caught:
         found = images.prepare(wild.astype(np.float32), spec)
-    assert len(caught) == 1 and caught[0].filename == __file__
+    assert [one.filename for one in caught] == [__file__]
     np.testing.assert_array_equal(found.tensor, wild)
     other = make_spec(8, (0.45,) * (channels + 3), (0.225,) * (channels + 3))
     signal = make_spec((8,), (0.45,) * channels, (0.225,) * channels)

@@ -8,6 +8,9 @@ import sys
 import warnings
 from collections.abc import Iterable
 
+MOST_NAMES, SOME_NAMES = 120, 12
+"""So many names a message lists in all, and so many of more."""
+
 
 class VizkitError(Exception):
     """Base of all errors that a user can mend. The command line prints its message and exits with code 2."""
@@ -91,15 +94,17 @@ def disconnected(names: Iterable[str]) -> DisconnectedError:
 
 
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
-    """The error for a misspelt name: the nearest known names first, all of them when they are few."""
+    """The error for a misspelt name: the nearest known names first; else all of them when they are few, or when no
+    ``hint`` says where they are listed; else some."""
     names = list(known)
     near = difflib.get_close_matches(given, names, n=4, cutoff=0.5)
     if not near:
         near = [name for name in names if given.lower() in name.lower()][:4] if given else []
     if near:
         offer = f" Did you mean {' or '.join(repr(name) for name in near)}?"
-    elif names and len(names) <= 40:
-        offer = f" Known: {', '.join(names)}."
+    elif names:
+        shown = names if len(names) <= (40 if hint else MOST_NAMES) else names[:SOME_NAMES]
+        offer = f" Known: {', '.join(shown)}{'' if len(shown) == len(names) else ', …'}."
     else:
         offer = ""
     return UnknownNameError(f"Unknown {what} {given!r}.{offer}{' ' + hint if hint else ''}")

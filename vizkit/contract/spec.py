@@ -132,7 +132,7 @@ def _check_unit(mean: tuple[float, ...], size: tuple[int, ...]) -> None:
     """SettingError for the mean of pictures of 0..255, where that of 0..1 is meant."""
     if len(size) == 2 and len(mean) in (1, 3) and max(mean) > 1:
         raise SettingError(
-            f"mean={mean}: pixels lie in 0..1 when the mean is subtracted, so it cannot exceed 1. Divide mean and std of "
-            "pixels of 0..255 by 255; of a network that takes floats of your own as they are, mean=0 and std=1 are as "
-            "good."
+            f"mean={mean}: pixels lie in 0..1 when the mean is subtracted, so it cannot exceed 1. Divide mean and std "
+            "of pixels of 0..255 by 255; of a network that takes floats of your own as they are, mean=0 and std=1 are "
+            "as good."
         )

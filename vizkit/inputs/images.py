@@ -155,9 +155,9 @@ def _check_range(arrays: Array, spec: InputSpec) -> None:
     if seen.max() > FAR or seen.min() < -FAR:
         warn(
             f"These floats lie between {low.min():.4g} and {high.max():.4g} and are used as they are. Seen as "
-            f"pictures, times std plus mean, that is {seen.min():.4g} to {seen.max():.4g}, where black is 0 and white 1, "
-            "so what the network answers means little. Give pictures of 0..255 as uint8, or floats that are normalised: "
-            "vizkit.images.normalise(pixels / 255, model.spec), channels first."
+            f"pictures, times std plus mean, that is {seen.min():.4g} to {seen.max():.4g}, where black is 0 and white "
+            "1, so what the network answers means little. Give pictures of 0..255 as uint8, or floats that are "
+            "normalised: vizkit.images.normalise(pixels / 255, model.spec), channels first."
         )
 
 
