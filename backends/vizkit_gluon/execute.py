@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
@@ -179,6 +180,12 @@ def execute(
                     inputs, compute = [inputs[0], *folded[i]], partial(_invoke, node, {"no_bias": "False"})
                 done[i] = compute(inputs) if follow is None else follow(i, inputs, compute)
         except mx.base.MXNetError as error:
+            others = {np.dtype(value.dtype).name for value in inputs if np.dtype(value.dtype).kind == "f"} - {ops.dtype}
+            if others:
+                raise SettingError(
+                    f"{node.op} ({node.name}) has parameters of {' and '.join(sorted(others))}; when the network was "
+                    f"wrapped they were {ops.dtype}. Cast it before vizkit.wrap, or wrap it again."
+                ) from None
             raise ShapeError(
                 f"{node.op} ({node.name}) cannot take {' and '.join(str(tuple(value.shape)) for value in inputs)} "
                 f"when the network's input is {tuple(x.shape)}: {first_line(str(error))}"

@@ -86,7 +86,7 @@ def _scopes(trace: Trace, paths: Mapping[str, str]) -> dict[int, str]:
             after = _reached(trace.entering[path][0], lambda i: readers.get(i, ()))
             before = {end} | _reached(end, lambda i: [source for source, _ in trace.nodes[i].inputs])
             scopes |= dict.fromkeys(after & before or {end}, name)
-    direct = {resolve(trace, path)[0]: name for name, path in paths.items() if path.endswith(":input")}
+    direct = {resolve(trace, path)[0]: name for name, path in paths.items() if path.endswith(":input") and name != path}
     return scopes | direct
 
 

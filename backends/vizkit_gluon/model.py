@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mxnet as mx
@@ -80,7 +80,7 @@ class GluonModel(Model):
     def _ordered(self, paths: Mapping[str, str] | None) -> dict[str, str]:
         """Layer names to paths, in the order in which the layers finish."""
         if paths is None:
-            return {path: path for path in self._graph.layers}
+            return {path: path for path in self._observed()}
         order = {path: i for i, path in enumerate(self._graph.layers)}
 
         def position(item: tuple[str, str]) -> tuple[float, int]:
@@ -89,6 +89,17 @@ class GluonModel(Model):
             return order.get(path.removesuffix(":input"), len(order)) - before, -name.count(".")
 
         return dict(sorted(paths.items(), key=position))
+
+    def _observed(self) -> Iterator[str]:
+        """Paths of all results that a block returns; and what enters a block straight from an affine operator and is no
+        block's own result, as of ``Conv2D(activation="relu")``, which calls its block ``act``."""
+        seen = {self._graph.output, *self._graph.repeated, *self._graph.layers.values()}
+        for path in self._graph.layers:
+            source = self._graph.entering[path]
+            if source not in seen and self._graph.nodes[source[0]].op in (*AFFINE, *NORMS) and source[1] == 0:
+                seen.add(source)
+                yield f"{path}:input"
+            yield path
 
     @property
     @legacy()
@@ -140,9 +151,16 @@ class GluonModel(Model):
                 found[names[i, 0]] = self._value(own[1]).asnumpy().astype(np.float64)
         return found
 
+    def bias_axis(self, layer: str) -> int:
+        node = self._graph.nodes[resolve(self._graph, self._paths[layer])[0]]
+        if node.op in NORMS:
+            return int(node.attrs.get("axis", "1"))
+        return -1 if node.op == "FullyConnected" or node.attrs.get("layout", "None").endswith("C") else 1
+
     def _kind(self, path: str) -> str:
-        if path.endswith(".act:input"):
-            return self._graph.kinds[path.removesuffix(".act:input")]
+        if path.endswith(":input"):
+            own = self._graph.kinds.get(path.removesuffix(".act:input"))
+            return own or self._graph.nodes[resolve(self._graph, path)[0]].op
         return self._graph.kinds.get(path, type(getattr(self.native, path, None)).__name__)
 
     def has_relu(self) -> bool:

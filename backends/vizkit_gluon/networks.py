@@ -174,30 +174,43 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
             "vizkit does not know. Build it again before that, and give each parameter its value: "
             "set_data(mx.nd.array(value.asnumpy()))."
         )
-    held = _dtype(native, parameters)
+    told = held = _dtype(native, parameters)
+    if told == "float16":
+        told, held = "float16, read as float32", "float32"
     if dtype not in (None, held):
-        raise SettingError(f"dtype={dtype!r} needs parameters in it; those of {type(native).__name__} are {held}.")
+        raise SettingError(f"dtype={dtype!r} needs parameters in it; those of {type(native).__name__} are {told}.")
     if any(parameter._data is None for parameter in parameters):
+        if told != held:  # MXNet has no dense layer in float16 on the CPU that could tell the shapes
+            raise SettingError(
+                f"{type(native).__name__} is float16 and has parameters without values. Call it on a picture once, or "
+                "load its parameters, before it is cast to float16."
+            )
         _initialise(native, spec, call, held)
     first = parameters[0].list_ctx()[0]
-    return GluonModel(
+    model = GluonModel(
         native,
         spec,
         name=name or type(native).__name__,
-        weights=Weights(AS_GIVEN),
+        weights=Weights(AS_GIVEN, note=None if told == held else "a copy in float32 of float16 parameters"),
         device="cpu" if first.device_type == "cpu" else f"cuda:{first.device_id}",
         dtype=held,
         call=call,
     )
+    if told == held:
+        return model
+    return model._with_parameters({name: model.parameter(name) for name in model.parameter_shapes()})
 
 
 def _dtype(native: Any, parameters: list[Any]) -> str:
-    """What a network computes in: its weights, or all parameters of one that is frozen whole."""
+    """What a network computes in: its weights, or all parameters of one that is frozen whole. Batch norm stays in
+    float32 where the rest is float16."""
     trained = [p for p in parameters if p.grad_req != "null"] or parameters
-    found = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in trained}
+    found: set[str] = {mx.nd.zeros(1, dtype=p.dtype).dtype.__name__ for p in trained}
+    if "float16" in found and found <= {"float16", "float32"}:
+        return "float16"
     if len(found) != 1 or not found <= {"float32", "float64"}:
         raise SettingError(
-            f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32 or float64."
+            f"{type(native).__name__} computes in {', '.join(sorted(found))}; cast it to float32, float64 or float16."
         )
     return str(found.pop())
 

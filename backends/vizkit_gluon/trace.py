@@ -43,13 +43,15 @@ class Node:
 @dataclass(frozen=True)
 class Graph:
     """Nodes in order of computation; ``layers`` maps a block's path to its result, ``kinds`` to its class, in the order
-    in which blocks finish; ``entering`` to what goes in; ``reused`` are blocks that ran more than once."""
+    in which blocks finish; ``entering`` to what goes in; ``reused`` are blocks that ran more than once, ``repeated``
+    their results."""
 
     nodes: tuple[Node, ...]
     layers: dict[str, Entry]
     entering: dict[str, Entry]
     kinds: dict[str, str]
     reused: frozenset[str]
+    repeated: frozenset[Entry]
     output: Entry
     symbol: Any
     heads: tuple[Entry, ...]
@@ -151,12 +153,14 @@ def trace(root: Any, size: tuple[int, ...], given: Given, choose: Callable[[Any]
     graph = json.loads(group.tojson())
     heads = [(head[0], head[1]) for head in graph["heads"]]
     reused = frozenset(path for path, count in counts.items() if count > 1)
+    made = list(zip([path for path, _, _ in single], heads[1:], strict=False))
+    repeated = frozenset(head for path, head in made if path in reused)
     results = dict(zip([path for path, _, _ in single], heads[1 : 1 + len(single)], strict=True))
     sources = dict(zip([path for path, _, _ in single], heads[1 + len(single) :], strict=True))
     nodes = tuple(_node(raw) for raw in graph["nodes"])
     layers = {path: entry for path, entry in results.items() if path not in reused}
     kinds = {path: type(children[path]).__name__ if path in children else nodes[layers[path][0]].op for path in layers}
-    return Graph(nodes, layers, sources, kinds, reused, heads[0], group, tuple(heads))
+    return Graph(nodes, layers, sources, kinds, reused, repeated, heads[0], group, tuple(heads))
 
 
 def _batched(output: Any, size: tuple[int, ...], given: Given, name: str) -> Any:

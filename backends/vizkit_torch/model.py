@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.weight_norm import WeightNorm
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
-from vizkit.contract.errors import LayerError, MapWarning, ShapeError
+from vizkit.contract.errors import LayerError, MapWarning, SettingError, ShapeError
 from vizkit.contract.graph import Graph
 from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.ops import Step
@@ -29,7 +29,7 @@ from .inference import inference
 from .listing import versions
 from .modules import Modules, shapes
 from .modules import names as names_of
-from .ops import TorchOps
+from .ops import HELD, TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
@@ -194,6 +194,7 @@ class TorchModel(Model):
             except (RuntimeError, AssertionError) as error:
                 if _of_shape(error):
                     raise wrong_size(self, _said(error)) from error
+                self._check_cast()
                 raise
         check_rows(self, self._output)
         if still.together:
@@ -214,6 +215,16 @@ class TorchModel(Model):
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
         return {name: layer for name, layer in seen.items() if name not in self.reused}
+
+    def _check_cast(self) -> None:
+        """SettingError where the network was cast to another type since it was wrapped."""
+        now = {str(one.dtype).removeprefix("torch.") for one in self.native.parameters() if one.is_floating_point()}
+        others = now - {HELD.get(self.dtype, self.dtype)}
+        if others:
+            raise SettingError(
+                f"{self.name} has parameters of {' and '.join(sorted(others))}; when it was wrapped they were "
+                f"{HELD.get(self.dtype, self.dtype)}. Convert it before vizkit.wrap, or wrap it again."
+            ) from None
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
@@ -301,6 +312,7 @@ class TorchModel(Model):
                 if _of_shape(error):
                     said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
                     raise ShapeError(said) from error
+                self._check_cast()
                 raise
         if OUTPUT in waiting:
             kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
@@ -359,6 +371,9 @@ class TorchModel(Model):
             if bias is not None:
                 found[name] = bias.detach().cpu().double().numpy().copy()
         return found
+
+    def bias_axis(self, layer: str) -> int:
+        return -1 if isinstance(self.native.get_submodule(layer), nn.Linear) else 1
 
     def _with_parameters(self, changes: Mapping[str, Array]) -> TorchModel:
         network = copy.deepcopy(self.native)

@@ -12,6 +12,7 @@ from kits import kit as kit_of
 
 from vizkit import backend as contract
 from vizkit.backend import Mode
+from vizkit.contract.errors import unknown
 from vizkit.testing import ContractTests
 
 
@@ -24,6 +25,17 @@ def test_every_installed_backend_has_networks_here() -> None:
     assert INSTALLED, "no backend is installed, so that nothing can be tested"
     for name in INSTALLED:
         assert kit_of(name).complete
+
+
+@pytest.mark.quick
+def test_an_unknown_name_is_told_with_known_ones() -> None:
+    """The nearest; else all, or some where another command lists them or there are very many."""
+    many = [f"one{i}" for i in range(100)]
+    assert str(unknown("thing", "one7x", many)).startswith("Unknown thing 'one7x'. Did you mean 'one7'")
+    assert str(unknown("thing", "?", many)) == f"Unknown thing '?'. Known: {', '.join(many)}."
+    some = ", ".join(many[:12])
+    assert str(unknown("thing", "?", many, "See there.")) == f"Unknown thing '?'. Known: {some}, …. See there."
+    assert str(unknown("thing", "?", many * 2)) == f"Unknown thing '?'. Known: {some}, …."
 
 
 @pytest.mark.quick

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import vizkit
 from vizkit import images
-from vizkit.errors import ImageError, SettingError
+from vizkit.errors import ImageError, MapWarning, SettingError
 from vizkit.zoo.catalog import imagenet_spec
 from vizkit.zoo.spec import make_spec
 
@@ -218,6 +219,38 @@ def test_bad_settings() -> None:
         with pytest.raises(SettingError, match=r"mean=.* one number for each channel"):
             make_spec(64, single, (0.1,))
     assert make_spec(np.int64(64), np.full(3, 0.5), [0.1] * 3) == make_spec(64, (0.5,) * 3, (0.1,) * 3)
+
+
+@pytest.mark.quick
+def test_a_mean_of_pixels_in_0_to_255_is_refused() -> None:
+    for mean, std in (((123.68, 116.78, 103.94), (58.4, 57.12, 57.38)), ((33.3,), (78.6,))):
+        with pytest.raises(SettingError, match=r"mean=.*Divide mean and std .* by 255"):
+            make_spec(224, mean, std)
+    assert make_spec(224, (1.0,) * 3, (255.0,) * 3).mean == (1.0,) * 3
+    for size, mean in ((64, (30.0,) * 4), ((64,), (30.0,)), ((4, 8, 8), (30.0,))):  # which are no pictures
+        assert make_spec(size, mean, mean).mean == mean
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floats_that_are_no_pictures_warn_once(channels: int, rng: Any) -> None:
+    spec = make_spec(8, (0.45,) * channels, (0.225,) * channels)
+    wild = rng.integers(0, 256, (3, channels, 8, 8))
+    told = r"between \d and 2\d+ and are used as they are.* 0\.\d+ to 5\d.* as uint8"
+    with pytest.warns(MapWarning, match=told) as caught:
+        found = images.prepare(wild.astype(np.float32), spec)
+    assert [one.filename for one in caught] == [__file__]
+    np.testing.assert_array_equal(found.tensor, wild)
+    other = make_spec(8, (0.45,) * (channels + 3), (0.225,) * (channels + 3))
+    signal = make_spec((8,), (0.45,) * channels, (0.225,) * channels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images.prepare(images.normalise(wild / 255, spec), spec)
+        images.prepare(wild.astype(np.uint8), spec)
+        images.prepare(rng.normal(0, 8, wild.shape), spec)  # noise of many standard deviations
+        images.prepare(images.prepare(wild.astype(np.uint8), spec), spec)
+        images.prepare(np.full((2, *other.shape), 255.0), other)
+        images.prepare(np.full((2, *signal.shape), 255.0), signal)
 
 
 @pytest.mark.quick

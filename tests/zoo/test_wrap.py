@@ -11,7 +11,7 @@ from conftest import INSTALLED
 from kits import TRAPS, TRAPS_SIZE
 
 import vizkit
-from vizkit.errors import SettingError, ShapeError, UnknownNameError
+from vizkit.errors import LayerError, SettingError, ShapeError, UnknownNameError
 
 SPEC: dict[str, Any] = {"input_size": TRAPS_SIZE, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -50,6 +50,89 @@ def test_a_label_of_digits_comes_before_an_index(kit: Any) -> None:
     for resize in (0, -3, 2.5, "32"):
         with pytest.raises(SettingError, match="expected a number of pixels"):
             vizkit.wrap(kit.sequential(TRAPS), **SPEC, resize=resize)
+
+
+def test_a_network_cast_after_it_was_wrapped_says_so(kit: Any, rng: Any) -> None:
+    native = kit.sequential(TRAPS)
+    model, picture = vizkit.wrap(native, **SPEC), rng.integers(0, 256, (TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
+    model.logits(picture)
+    native.float() if model.backend == "torch" else native.cast("float32")
+    with pytest.raises(SettingError, match=r"parameters of float32; when .* wrapped they were float64.* wrap it again"):
+        model.logits(picture)
+
+
+@pytest.mark.quick
+def test_a_class_is_no_network(kit: Any) -> None:
+    with pytest.raises(SettingError, match=r"got the class (\w+) itself.* \1\(\)"):
+        vizkit.wrap(type(kit.sequential(TRAPS)), **SPEC)
+
+
+@pytest.mark.quick
+def test_maps_need_layers_that_run_once(name: str, rng: Any) -> None:
+    """Else the message says which run more often."""
+    from conftest import kit_of
+
+    if name == "torch":
+        import torch
+
+        class Network(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv, self.last = torch.nn.Conv2d(3, 3, 3), torch.nn.Linear(27, 2)
+
+            def forward(self, x: Any) -> Any:
+                return self.last(self.conv(self.conv(x)).flatten(1))
+
+        native: Any = Network()
+    else:
+        kit_of(name)
+        from mxnet.gluon import HybridBlock, nn
+
+        class Block(HybridBlock):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv, self.last = nn.Conv2D(3, 3, in_channels=3), nn.Dense(2, in_units=27)
+
+            def hybrid_forward(self, F: Any, x: Any) -> Any:
+                return self.last(self.conv(self.conv(x)))
+
+        native = Block()
+        native.initialize()
+    model = vizkit.wrap(native, input_size=7, mean=(0.5,) * 3, std=(0.25,) * 3)
+    with pytest.raises(LayerError, match="Layers that run more than once in a pass cannot be used, here conv"):
+        vizkit.gradcam(model, rng.normal(size=(1, 3, 7, 7)))
+
+
+@pytest.mark.quick
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's float16")
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_copy_of_float16_parameters_in_gluon(norm: bool, rng: Any) -> None:
+    """Which is read in float32, with or without parameters that stay in float32 as batch norm's do."""
+    import mxnet as mx
+    from mxnet.gluon import nn
+
+    native = nn.HybridSequential()
+    native.add(nn.Conv2D(4, 3, in_channels=3, activation="relu"))
+    native.add(nn.BatchNorm(in_channels=4) if norm else nn.Activation("relu"), nn.Dense(2, in_units=64))
+    about: dict[str, Any] = {"input_size": 6, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    native.initialize()
+    native.cast("float16")
+    model, x = vizkit.wrap(native, **about), rng.normal(size=(1, 3, 6, 6)).astype(np.float32)
+    assert model.dtype == "float32"
+    assert np.dtype(native[0].weight.dtype) == np.float16
+    assert "float32 of float16" in str(model.weights.note)
+    native.cast("float32")
+    np.testing.assert_array_equal(model.logits(x), native(mx.nd.array(x)).asnumpy())
+    np.testing.assert_array_equal(model.logits(x), vizkit.wrap(native, **about).logits(x))
+    native.cast("float16")
+    with pytest.raises(SettingError, match="float16, read as float32"):
+        vizkit.wrap(native, **about, dtype="float64")
+    waiting = nn.HybridSequential()
+    waiting.add(nn.Dense(2))
+    waiting.initialize()
+    waiting.cast("float16")
+    with pytest.raises(SettingError, match="float16 and has parameters without values"):
+        vizkit.wrap(waiting, **about)
 
 
 def test_labels_are_one_for_each_output(kit: Any) -> None:

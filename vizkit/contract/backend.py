@@ -254,6 +254,11 @@ def owner(native: object) -> Backend:
     for name, backend in known.items():
         if backend.framework in roots:
             return get(name)
+    if isinstance(native, type):
+        raise SettingError(
+            f"vizkit.wrap got the class {native.__name__} itself. Give an instance, a network that was built: "
+            f"{native.__name__}()."
+        )
     raise SettingError(
         f"vizkit.wrap got a {type(native).__module__}.{type(native).__name__}, which belongs to no installed backend. "
         f"Expected a network of {' or '.join(backend.framework for backend in known.values())}."

@@ -4,7 +4,12 @@ mistake writes the message; :func:`unknown` words that of every name that does n
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+
+MOST_NAMES, SOME_NAMES = 120, 12
+"""So many names a message lists in all, and so many of more."""
 
 
 class VizkitError(Exception):
@@ -44,7 +49,10 @@ class LayerError(VizkitError):
 
 
 class DisconnectedError(VizkitError):
-    """A gradient asked for something that the score does not depend on. Never answered with zeros."""
+    """A gradient asked for something that the score does not depend on. Never answered with zeros. ``names`` are the
+    leaves, as far as the framework says which."""
+
+    names: tuple[str, ...] = ()
 
 
 class DivergedError(VizkitError):
@@ -54,7 +62,8 @@ class DivergedError(VizkitError):
 
 
 class MapWarning(UserWarning):
-    """A map that says nothing: one value everywhere, or values that are not finite; the text gives likely causes."""
+    """A map that says nothing: one value everywhere, values that are not finite, or of a picture that is none to the
+    network; the text gives likely causes."""
 
 
 class WeightsWarning(UserWarning):
@@ -65,24 +74,37 @@ class SpeedWarning(UserWarning):
     """A setting meant for speed that makes this machine slower; the text says what to take instead."""
 
 
+def warn(message: str) -> None:
+    """A :class:`MapWarning` that points at the line outside vizkit from which the technique was called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "vizkit":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, MapWarning, stacklevel=level)
+
+
 def disconnected(names: Iterable[str]) -> DisconnectedError:
     """The error for gradients at these leaves, which do not exist."""
-    return DisconnectedError(
-        f"The score does not depend on {' and '.join(map(repr, names))}, so it has no gradient there. "
+    which = tuple(names)
+    error = DisconnectedError(
+        f"The score does not depend on {' and '.join(map(repr, which))}, so it has no gradient there. "
         "Take a layer that lies before the score, or a score that comes after it."
     )
+    error.names = which
+    return error
 
 
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
-    """The error for a misspelt name: the nearest known names first, all of them when they are few."""
+    """The error for a misspelt name: the nearest known names first; else all of them when they are few, or when no
+    ``hint`` says where they are listed; else some."""
     names = list(known)
     near = difflib.get_close_matches(given, names, n=4, cutoff=0.5)
     if not near:
         near = [name for name in names if given.lower() in name.lower()][:4] if given else []
     if near:
         offer = f" Did you mean {' or '.join(repr(name) for name in near)}?"
-    elif names and len(names) <= 40:
-        offer = f" Known: {', '.join(names)}."
+    elif names:
+        shown = names if len(names) <= (40 if hint else MOST_NAMES) else names[:SOME_NAMES]
+        offer = f" Known: {', '.join(shown)}{'' if len(shown) == len(names) else ', …'}."
     else:
         offer = ""
     return UnknownNameError(f"Unknown {what} {given!r}.{offer}{' ' + hint if hint else ''}")

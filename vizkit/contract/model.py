@@ -176,6 +176,11 @@ class Model(ABC):
         """
         raise SettingError(f"{self.backend} does not show what the layers of {self.name} add.")
 
+    def bias_axis(self, layer: str) -> int:
+        """The axis of the layer's output along which its constants of :meth:`biases` lie: here the second, whatever it
+        is. A backend says where it is another, as of a dense layer, or of a batch norm over channels that come last."""
+        return 1
+
     @abstractmethod
     def _forward(self, x: Tensor, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, Tensor]:
         """What :meth:`forward` promises, for names that exist."""

@@ -101,6 +101,7 @@ def make_spec(
         raise SettingError(
             f"mean has {len(mean)} values and std {len(std)}; give one for each channel, 3 for RGB or 1 for gray."
         )
+    _check_unit(mean, size)
     if min(std) <= 0:
         raise SettingError(f"std={tuple(std)}: every value must be positive, since pixels are divided by it.")
     side = usual_resize(size) if resize is None else resize
@@ -132,3 +133,13 @@ def _each_channel(name: str, given: Any) -> tuple[float, ...]:
             if isinstance(given, int | float)
             else f"{name}={given!r}: expected one number for each channel."
         ) from None
+
+
+def _check_unit(mean: tuple[float, ...], size: tuple[int, ...]) -> None:
+    """SettingError for the mean of pictures of 0..255, where that of 0..1 is meant."""
+    if len(size) == 2 and len(mean) in (1, 3) and max(mean) > 1:
+        raise SettingError(
+            f"mean={mean}: pixels lie in 0..1 when the mean is subtracted, so it cannot exceed 1. Divide mean and std "
+            "of pixels of 0..255 by 255; of a network that takes floats of your own as they are, mean=0 and std=1 are "
+            "as good."
+        )

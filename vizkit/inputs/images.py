@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract.backend import Array, cpu_count
-from ..contract.errors import ImageError, SettingError
+from ..contract.errors import ImageError, SettingError, warn
 from ..contract.model import Model
 from ..contract.spec import InputSpec, usual_resize
 from .batch import AS_GIVEN, Batch, ImageInput
@@ -24,6 +24,9 @@ RANGES = ("imagenet", "unit")
 SLACK = 0.02
 """How far beyond 0..1 a picture may be that is shown as it is."""
 MIXED = "Some of these images are arrays of floats, used as they are, and some are not: give one kind."
+FAR = 20.0
+"""How far from 0 a picture of floats may be, where 1 is white: noise of many standard deviations is not there yet, and
+0..255, normalised or not, is beyond."""
 MOST_THREADS = 16
 """That make pictures ready side by side."""
 
@@ -99,7 +102,9 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     names, listed = tuple(name for name, _ in named), [item for _, item in named]
     ready = [isinstance(item, np.ndarray) and item.dtype.kind == "f" for item in listed]
     if all(ready):
-        return as_given(np.stack(listed), spec, names)
+        arrays = np.stack(listed)
+        _check_range(arrays, spec)
+        return as_given(arrays, spec, names)
     if any(ready):
         raise ImageError(MIXED)
     if spec.extent:
@@ -143,6 +148,22 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
         pictures = for_the_eye(tensor, spec)
     sources = tuple(listed) if coloured and not any(others) else ()
     return Batch(tensor, pictures, names, input_range, sources, fit, spec.resize)
+
+
+def _check_range(arrays: Array, spec: InputSpec) -> None:
+    """Warn of floats (N, C, ...) that are to be used as they are, and can be no pictures as the network reads them."""
+    if spec.extent or spec.channels not in (1, 3):
+        return
+    planes = np.moveaxis(arrays, 1, 0).reshape(spec.channels, -1)
+    low, high = (one(planes, axis=1).astype(np.float64) for one in (np.min, np.max))
+    seen = np.stack([low, high]) * spec.std + spec.mean
+    if seen.max() > FAR or seen.min() < -FAR:
+        warn(
+            f"These floats lie between {low.min():.4g} and {high.max():.4g} and are used as they are. Seen as "
+            f"pictures, times std plus mean, that is {seen.min():.4g} to {seen.max():.4g}, where black is 0 and white "
+            "1, so what the network answers means little. Give pictures of 0..255 as uint8, or floats that are "
+            "normalised: vizkit.images.normalise(pixels / 255, model.spec), channels first."
+        )
 
 
 def as_given(arrays: Array, spec: InputSpec, names: Sequence[str]) -> Batch:

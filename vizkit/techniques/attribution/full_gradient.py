@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..common.checks import completeness
 from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
 from ..common.passes import VALUES
-from .terms import SCORE, TOTAL, Term, Terms, lies
+from .terms import SCORE, TOTAL, passes
 from .ways import reported
 
 SCALES = ("channel", "none")
@@ -30,7 +28,8 @@ def full_gradient(
     with ``z_l`` the output of affine layer ``l`` and ``b_l`` its constant: a bias, or a batch norm's implicit one,
     ``beta - gamma mean / sqrt(var + eps)``. The map adds up these terms where they lie: ``M = sum_c psi(I * dS_t/dI) +
     sum_l sum_c psi(b_l * dS_t/dz_l)``, ``psi`` the absolute value, rescaled, then upsampled bilinearly (half-pixel
-    centres). Layers without extent (dense) are in the sum, not in the map.
+    centres). Layers without extent (dense) are in the sum, not in the map; layers off the score's path, as those of
+    another head, are in neither.
 
     Args: as :func:`vizkit.saliency` has them, and
         scale: "channel" rescales every channel of every layer to 0..1 before the sum, as the paper does, so that the
@@ -58,10 +57,7 @@ def full_gradient(
     job = Job(
         "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
     )
-    biases = model.biases()
-    places = tuple(Term(name, len(bias), *lies(model, name)) for name, bias in biases.items())
-    terms = Terms(scale, model.spec, places, np.concatenate([[0.0], *biases.values()]))
-    found = job.passes(terms, layers=tuple(biases))
+    found = passes(job, scale, model.biases())
     advice = (
         "Some constants are out of reach (functional layers with a bias, layers used twice), or the network is not "
         "made of affine layers, ReLUs and pools; the map lacks their part."

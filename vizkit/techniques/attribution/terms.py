@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Model, Ops, Tensor
-from ...contract.grid import Grid
+from ...contract.errors import DisconnectedError
+from ...contract.grid import Grid, arranged
 from ...contract.spec import InputSpec
+from ..common.job import Job
 from ..common.maps import enlarged, stretched
 from ..common.passes import INPUT, VALUES, Pass
 
@@ -17,21 +20,35 @@ TOTAL, SCORE = "total", "score"
 
 @dataclass(frozen=True)
 class Term:
-    """The constants of one affine layer: how many, whether along the last axis of its output or the second, and how
-    that covers the picture."""
+    """The constants of one affine layer: how many, along which axis of its output, and how that covers the picture."""
 
     layer: str
     count: int
-    last: bool
+    axis: int
     grid: Grid | None
 
 
-def lies(model: Model, name: str) -> tuple[bool, Grid | None]:
-    kind, shape = model.layers[name].kind, model.layers[name].shape
-    last = "Linear" in kind or kind in ("Dense", "FullyConnected")
-    if last and len(shape) == 4 and not model.spec.extent:
-        return last, Grid("NHWC", shape[3], shape[1], shape[2])
-    return last, model.grid(name)
+def lies(model: Model, name: str) -> tuple[int, Grid | None]:
+    """The axis of a layer's constants, and how its output covers the picture. Channels are where the constants are."""
+    layer, size = model.layers[name], model.spec.extent or model.spec.size
+    axis = model.bias_axis(name) % len(layer.shape)
+    last = axis == len(layer.shape) - 1 == 1 + len(size)
+    return axis, arranged(layer, size, axis) if last else model.grid(name)
+
+
+def passes(job: Job, scale: str, biases: Mapping[str, Array]) -> dict[str, Array]:
+    """The map of the terms, their sum, and the scores (N, ...). Layers on which no score depends, as those of another
+    head, have no term."""
+    model, left = job.model, dict(biases)
+    while True:
+        places = tuple(Term(name, len(bias), *lies(model, name)) for name, bias in left.items())
+        terms = Terms(scale, model.spec, places, np.concatenate([[0.0], *left.values()]))
+        try:
+            return job.passes(terms, layers=tuple(left))
+        except DisconnectedError as error:
+            if not left.keys() & set(error.names):
+                raise
+            left = {name: bias for name, bias in left.items() if name not in error.names}
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,7 @@ class Terms:
             grids.append(one.grid)
             gradient, stop = done.gradients[one.layer], at + one.count
             shape = [1] * len(gradient.shape)
-            shape[-1 if one.last else 1] = one.count
+            shape[one.axis] = one.count
             terms.append(gradient * ops.reshape(every[at:stop], tuple(shape)))
             at = stop
         maps = [

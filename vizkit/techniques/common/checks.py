@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from ...contract.backend import Array, Model
-from ...contract.errors import MapWarning, SettingError
+from ...contract.errors import SettingError, warn
 
 INCOMPLETE = 0.05
 """Relative completeness error beyond which a method that promises completeness warns."""
@@ -39,14 +37,6 @@ def pictures_only(model: Model, technique: str) -> None:
             f"{', '.join(map(str, model.spec.shape))}). Saliency, the gradient methods, occlusion and class activation "
             "maps take those."
         )
-
-
-def warn(message: str) -> None:
-    """A :class:`MapWarning` that points at the line outside vizkit from which the technique was called."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "vizkit":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, MapWarning, stacklevel=level)
 
 
 def check_maps(values: Array, whats: Sequence[str], cause: str) -> None:

@@ -39,7 +39,11 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     for name in behind[behind.index(list(grids)[-1]) + 1 :] if grids else behind:
         _check_order(model, name)
     if not grids:
-        raise LayerError(f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.")
+        twice = ", ".join(sorted(model.reused)[:8])
+        which = f" Layers that run more than once in a pass cannot be used, here {twice}." if twice else ""
+        raise LayerError(
+            f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.{which}"
+        )
     own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
     classes = model.output_shape[-1]
     name = ([one for one in own if grids[one].channels != classes] or own)[-1]

@@ -10,13 +10,13 @@ import numpy as np
 
 from ...contract.answers import probabilities
 from ...contract.backend import Array, Model, Tensor
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, warn
 from ...inputs import targets
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
 from ...results.attribution import Attribution
 from ...support import batching
-from .checks import UNCHANGED, warn
+from .checks import UNCHANGED
 from .job import Job, Make
 
 OUTPUTS = ("logit", "probability")

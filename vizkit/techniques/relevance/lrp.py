@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...contract.backend import Mode, Model, Ops, Tensor
+from ...contract.errors import warn
 from ..attribution.place import Place, total
-from ..common.checks import relative_error, warn
+from ..common.checks import relative_error
 from ..common.method import Attribution, ImageInput, Job, Target, held
 from ..common.passes import INPUT, SCORES, gradients_and_scores
 from .composites import Composite, composite
