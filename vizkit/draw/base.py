@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from ..results.base import Result
 
 GRAY = "0.35"
+LETTER = 0.6
+"""How wide a letter is, as a share of the font's size; most are narrower."""
 
 
 def new(width: float, height: float) -> Figure:
@@ -49,6 +53,33 @@ def panel(axes: Any, image: Array, title: str = "", *, smooth: bool = False, **o
     if title:
         axes.set_title(title, fontsize=9)
     return drawn
+
+
+def room(inches: float, size: float = 9.0) -> int:
+    """Letters that fit on a line of so many inches in a font of ``size`` points."""
+    return max(4, int(inches * 72 / (size * LETTER)))
+
+
+def _length(text: str) -> int:
+    """In letters: those of East Asia are twice as wide."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(one) in "WF") for one in text)
+
+
+def shortened(text: str, inches: float, size: float = 9.0, *, start: bool = False) -> str:
+    """A text as it fits on a line of so many inches: its end, which tells most of a file or a layer, or its start."""
+    most = room(inches, size)
+    if _length(text) <= most:
+        return text
+    kept = text if start else text[::-1]
+    while _length(kept) >= most:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…" if start else f"…{kept[::-1]}"
+
+
+def folded(text: str, inches: float, size: float = 9.0, lines: int = 2) -> str:
+    """A label on at most so many ``lines``, its end left out where it is longer."""
+    letters = room(inches, size) * len(text) // max(_length(text), 1)
+    return "\n".join(textwrap.wrap(text, max(letters, 4), max_lines=lines, placeholder="…"))
 
 
 def origin(result: Result) -> str:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from ..contract.backend import Array
 from ..results.folders import TopPatches, crop
-from .base import new, panel, spaces, tile
+from .base import new, panel, shortened, spaces, tile
 from .overlay import DIVERGING
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def votes_picture(found: Votes, labels: Sequence[str]) -> Figure:
     axes = figure.subplots()
     colours = np.where(found.values >= 0, "#1a7f5a", "#b2182b")
     axes.barh(np.arange(len(found.values)), found.values, color=colours)
-    names = [label.split(",")[0][:34] for label in labels]
+    names = [shortened(label, 2.3, 8, start=True) for label in labels]
     axes.set_yticks(np.arange(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="0.3", linewidth=0.8)

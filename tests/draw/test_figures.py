@@ -1,0 +1,67 @@
+"""Figures: nothing is cut off or lies over another, and what is said is so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import INSTALLED
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import vizkit
+from vizkit.draw.base import folded, shortened
+
+pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
+
+
+def said(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def outside(figure: Figure) -> list[str]:
+    """Titles and labels that stick out of the figure, after it was drawn."""
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    found = []
+    for axes in figure.findobj(Axes):
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            box = text.get_window_extent()
+            if text.get_text() and (min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height):
+                found.append(text.get_text())
+    return found
+
+
+@pytest.fixture
+def photo(rng: np.random.Generator) -> Any:
+    return rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def segmenter() -> Any:
+    from kits import kit
+
+    layers = [("conv", 3, 4, 3, 1), ("relu",), ("conv", 4, 2, 1, 0)]
+    network = kit(INSTALLED[0]).sequential(layers)
+    return vizkit.wrap(network, input_size=48, mean=(0.5,) * 3, std=(0.5,) * 3, labels=("road", "car"))
+
+
+@pytest.mark.quick
+def test_texts_as_they_fit() -> None:
+    assert shortened("layer4", 2.0) == "layer4"
+    assert shortened("features.12.expand3x3_activation", 1.2) == "…d3x3_activation"
+    assert shortened("a label of many words", 1.2, start=True) == "a label of many…"
+    assert shortened("四" * 20, 1.0) == "…" + "四" * 6
+    assert folded("car in the box 10, 10, 40, 40", 1.2) == "car in the box\n10, 10, 40, 40"
+    assert folded("one two three four five six", 0.75, lines=2) == "one two\nthree…"
+
+
+@pytest.mark.parametrize("methods", [["gradcam"], ["saliency", "random_map"], ["gradcam", "layercam", "saliency"]])
+def test_all_of_a_small_explanation_is_within_the_figure(segmenter: Any, photo: Any, methods: list[str]) -> None:
+    figure = vizkit.explain(segmenter, photo, methods, ["car@40,12", "car@10,10,40,40"]).figure()
+    assert not outside(figure)
+    rows = [text.replace("\n", " ") for text in said(figure)]
+    assert any(text.startswith("car in the box 10, 10, 40, 40 ") for text in rows), rows
+    assert any(text.startswith("car at row 40, column 12 ") for text in rows), rows
