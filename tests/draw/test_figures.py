@@ -65,3 +65,21 @@ def test_all_of_a_small_explanation_is_within_the_figure(segmenter: Any, photo: 
     rows = [text.replace("\n", " ") for text in said(figure)]
     assert any(text.startswith("car in the box 10, 10, 40, 40 ") for text in rows), rows
     assert any(text.startswith("car at row 40, column 12 ") for text in rows), rows
+
+
+def test_methods_that_do_not_know_the_target(segmenter: Any, photo: Any) -> None:
+    """Those that are said to, and no others, give one map for two targets; the legend says so of them."""
+    from vizkit.techniques.common.blind import CLASS_BLIND
+
+    settings = {"rise": {"samples": 4}, "smoothgrad": {"samples": 2}, "occlusion": {"window": 24, "stride": 24}}
+    some = ["eigencam", "fem", "kpca_cam", "random_map", "edge_map", "centre_map", "gradcam", "saliency", "hirescam"]
+    for name in [*some, *settings]:
+        of = settings.get(name, {})
+        one, other = (getattr(vizkit, name)(segmenter, photo, target=target, **of) for target in ("road", "car"))
+        assert np.array_equal(one.values, other.values) == (name in CLASS_BLIND), name
+        words = " ".join(said(one.figure()))
+        assert ("the target" in words) == (name not in CLASS_BLIND) or f"({name} does not know the target)" in words
+        assert ("counts for the target" in words or "speaks for the target" in words) == (name not in CLASS_BLIND)
+    both = " ".join(said(vizkit.explain(segmenter, photo, ["eigencam", "random_map", "hirescam"], ["car"]).figure()))
+    assert "(random_map, eigencam do not know the target)" in both or "(eigencam, random_map do" in both
+    assert "red speaks for the target" in both

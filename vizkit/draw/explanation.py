@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..techniques.controls.controls import CONTROLS
 from .base import GRAY, folded, new, panel, room, shortened, spaces
-from .overlay import DIVERGING, PERCENTILE, blend, limits
+from .overlay import DIVERGING, PERCENTILE, blend, limits, meaning
 from .overlay import end as end_of
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def _titles(results: Sequence[Attribution]) -> list[str]:
 
 
 def _legend(shown: Explanation) -> str:
-    signed = {result.signed for target in shown.results for block in target for result in block}
-    words = ["the brighter a place, the more it counts for the target"] if False in signed else []
-    words += ["red speaks for the target, blue against it"] if True in signed else []
+    words, blind = meaning([result for target in shown.results for block in target for result in block])
     scale = "each map on its own scale" if shown.scale == "each" else "one scale for each method"
     end = f"below it, from where to where its colours go: to the {PERCENTILE}th percentile of its size"
-    return f"{'; '.join(words)}\n{scale}: {end}"
+    return f"{'; '.join(words)}{blind}\n{scale}: {end}"

@@ -14,6 +14,7 @@ from ..contract.backend import Array
 from ..contract.errors import SettingError, unknown
 from ..inputs import images
 from ..results.overlay import COLOURS, Overlay
+from ..techniques.common.blind import CLASS_BLIND
 
 if TYPE_CHECKING:
     from ..results.attribution import Attribution
@@ -24,6 +25,14 @@ DIVERGING = "RdBu_r"
 without."""
 PERCENTILE = 99.5
 """Of a map's absolute values: where its colours end, so that a single pixel does not darken the rest."""
+
+MEANING = {
+    (False, True): ("the brighter a place, the more it counts for the target", "nothing does"),
+    (True, True): ("red speaks for the target, blue against it", "neither does"),
+    (False, False): ("the brighter a place, the larger the map", "it is small"),
+    (True, False): ("red is above zero, blue below", "the map is near zero"),
+}
+"""What colour means, and where there is none: of maps with a sign or without, that know the target or do not."""
 
 
 def end(values: Array) -> float:
@@ -126,8 +135,26 @@ def _colours(signed: bool) -> str:
     return DIVERGING if signed else COLOURS
 
 
+def meaning(results: Sequence[Attribution]) -> tuple[list[str], str]:
+    """What colour means, in words, for maps without a sign, then for those with one; and which do not know the
+    target, if there are such."""
+    found = []
+    for signed in (False, True):
+        knows = {_knows(result) for result in results if result.signed == signed}
+        found += [MEANING[signed, True in knows][0]] if knows else []
+    blind = dict.fromkeys(result.provenance["technique"] for result in results if not _knows(result))
+    do = "do" if len(blind) > 1 else "does"
+    return found, f" ({', '.join(blind)} {do} not know the target)" if blind else ""
+
+
+def _knows(result: Attribution) -> bool:
+    """Whether a map is another one for another target."""
+    return result.provenance["technique"] not in CLASS_BLIND
+
+
 def legend(results: Sequence[Attribution]) -> str:
     """What colour means, in words."""
-    if any(result.signed for result in results):
-        return "red speaks for the target, blue against it; where the photo is plain, neither does"
-    return "the brighter a place, the more it counts for the target; where the photo is plain, nothing does"
+    words, blind = meaning(results)
+    signed = any(result.signed for result in results)
+    plain = MEANING[signed, any(_knows(result) for result in results if result.signed == signed)][1]
+    return f"{'; '.join(words)}{blind}; where the photo is plain, {plain}"
