@@ -83,3 +83,19 @@ def test_methods_that_do_not_know_the_target(segmenter: Any, photo: Any) -> None
     both = " ".join(said(vizkit.explain(segmenter, photo, ["eigencam", "random_map", "hirescam"], ["car"]).figure()))
     assert "(random_map, eigencam do not know the target)" in both or "(eigencam, random_map do" in both
     assert "red speaks for the target" in both
+
+
+def test_a_colour_bar_shows_where_colours_end(segmenter: Any, photo: Any) -> None:
+    """An arrow where the map goes on beyond its colours; none where it does not."""
+    from dataclasses import replace
+
+    found = vizkit.saliency(segmenter, photo, target="car")
+    values = np.zeros((1, 48, 48))
+    for signed, peaks, arrows in ((False, (9.0,), "max"), (True, (9.0, -9.0), "both"), (False, (), "neither")):
+        values[0] = np.linspace(0.0, 1.0, 48)
+        values[0, 0, : len(peaks)] = peaks
+        values[0, 1:] = np.minimum(values[0, 1:], 0.9 if peaks else 1.0)
+        figure = replace(found, values=values.copy(), signed=signed).figure()
+        (bar,) = [one for one in (image.colorbar for axes in figure.axes for image in axes.images) if one is not None]
+        assert bar.extend == arrows
+        assert any("99.5th percentile" in text for text in said(figure)) == bool(peaks)

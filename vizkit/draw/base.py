@@ -82,6 +82,14 @@ def folded(text: str, inches: float, size: float = 9.0, lines: int = 2) -> str:
     return "\n".join(textwrap.wrap(text, max(letters, 4), max_lines=lines, placeholder="…"))
 
 
+def captioned(name: str, label: str, inches: float, size: float = 9.0) -> str:
+    """A picture's name and what stands beside it: on one line where both fit, else on two."""
+    whole = f"{name}: {label}"
+    if _length(whole) <= room(inches, size):
+        return whole
+    return f"{shortened(name, inches, size)}\n{shortened(label, inches, size, start=True)}"
+
+
 def origin(result: Result) -> str:
     """Model, backend and weights of a result, for a title."""
     made = result.provenance

@@ -13,12 +13,14 @@ from ..evaluate.ranking import places
 from ..evaluate.statistics import ranks
 from ..results.overlay import COLOURS
 from . import overlay
-from .base import GRAY, new, origin, panel, wrapped
+from .base import GRAY, captioned, new, origin, panel, shortened, wrapped
 
 if TYPE_CHECKING:
     from ..evaluate.ranking import Ranking
     from ..results.attribution import Attribution
 
+WIDTH = 2.75
+"""Of a picture beside its map, inches."""
 MOST_SLICES = 6
 """Of a volume in a figure."""
 
@@ -36,20 +38,24 @@ def attributions(results: Sequence[Attribution]) -> Figure:
     """Three panels a row: the picture, its map, and the map laid over it; a row for every image of every result. Each
     map on its own scale, which its bar shows; what colour means stands below, in words."""
     rows = [(result, i) for result in results for i in range(len(result.values))]
-    figure = new(9.4, 3.05 * len(rows) + 0.5)
+    legend = overlay.legend(results)
+    figure = new(9.4, 3.05 * len(rows) + 0.5 + 0.16 * legend.count("\n"))
     axes = figure.subplots(len(rows), 3, squeeze=False)
     for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
         values, picture, made = result.values[i], result.batch.pictures[i], result.provenance
         low, high = overlay.limits(values, result.signed)
         cmap = overlay.DIVERGING if result.signed else COLOURS
-        panel(left, picture, f"{result.batch.names[i]}: {result.labels[i]}")
+        panel(left, picture, captioned(result.batch.names[i], result.labels[i], WIDTH))
         drawn = panel(middle, values, _technique(made, result.layer), cmap=cmap, vmin=low, vmax=high)
-        figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02).ax.tick_params(labelsize=7)
+        extend = overlay.beyond(values, (low, high))
+        bar = figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02, extend=extend, extendfrac=0.03)
+        bar.ax.tick_params(labelsize=7)
+        bar.ax.yaxis.get_offset_text().set_size(7)
         panel(
             right, overlay.blend(picture, values, (low, high), signed=result.signed, alpha=0.8), "laid over the picture"
         )
         left.set_ylabel(wrapped(origin(result)), fontsize=8, color=GRAY)
-    figure.supxlabel(overlay.legend(results), fontsize=8, color=GRAY)
+    figure.supxlabel(legend, fontsize=8, color=GRAY)
     return figure
 
 
@@ -57,8 +63,13 @@ def _technique(made: Mapping[str, Any], layer: str | None) -> str:
     settings = made["settings"]
     where = f" at {layer}" if layer else ""
     mode = settings.get("mode", "inference")
-    rest = "" if mode == "inference" else f", {mode} mode, input {settings['input_range']}"
-    return f"{made['technique']}{where}{rest}"
+    rest = "" if mode == "inference" else f"{mode} mode, input {settings['input_range']}"
+    parts = [f"{made['technique']}{where}", *([rest] if rest else [])]
+    whole = ", ".join(parts)
+    if shortened(whole, WIDTH) == whole:
+        return whole
+    lines = [f"{made['technique']} at", layer, rest] if layer else parts
+    return "\n".join(shortened(one, WIDTH) for one in lines if one)
 
 
 def slices(result: Attribution) -> Figure:

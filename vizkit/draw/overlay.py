@@ -53,6 +53,13 @@ def limits(values: Array, signed: bool, high: float | None = None) -> tuple[floa
     return (low, top) if top > low else (low, low + 1.0)
 
 
+def beyond(values: Array, ends: tuple[float, float]) -> str:
+    """On which sides a map goes on where its colours end, as a colour bar shows it: "neither", "min", "max", "both"."""
+    known = values[np.isfinite(values)]
+    below, above = (bool(known.size) and one for one in ((known < ends[0]).any(), (known > ends[1]).any()))
+    return "both" if below and above else "min" if below else "max" if above else "neither"
+
+
 def overlay(
     result: Attribution, *, on: str = "network", alpha: float = 0.8, threshold: float = 0.0, cmap: str | None = None
 ) -> Overlay:
@@ -157,4 +164,6 @@ def legend(results: Sequence[Attribution]) -> str:
     words, blind = meaning(results)
     signed = any(result.signed for result in results)
     plain = MEANING[signed, any(_knows(result) for result in results if result.signed == signed)][1]
-    return f"{'; '.join(words)}{blind}; where the photo is plain, {plain}"
+    cut = any(beyond(one, limits(one, result.signed)) != "neither" for result in results for one in result.values)
+    end = f"\ncolours end at the {PERCENTILE}th percentile of a map's size" if cut else ""
+    return f"{'; '.join(words)}{blind}; where the photo is plain, {plain}{end}"
