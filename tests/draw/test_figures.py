@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import vizkit
-from vizkit.draw.base import folded, shortened
+from vizkit.draw.base import captioned, ending, folded, shortened
 
 pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
 
@@ -54,6 +54,9 @@ def test_texts_as_they_fit() -> None:
     assert shortened("features.12.expand3x3_activation", 1.2) == "…d3x3_activation"
     assert shortened("a label of many words", 1.2, start=True) == "a label of many…"
     assert shortened("四" * 20, 1.0) == "…" + "四" * 6
+    assert captioned("a.png", "tabby", 2.0) == "a.png: tabby"
+    assert captioned("a_photo_of_a_cat_on_a_sofa.png", "tabby", 1.2) == "…t_on_a_sofa.png\ntabby"
+    assert ending("features.12.expand3x3_activation", 1.2) == "features.12.expa\nnd3x3_activation"
     assert folded("car in the box 10, 10, 40, 40", 1.2) == "car in the box\n10, 10, 40, 40"
     assert folded("one two three four five six", 0.75, lines=2) == "one two\nthree…"
 
@@ -99,3 +102,18 @@ def test_a_colour_bar_shows_where_colours_end(segmenter: Any, photo: Any) -> Non
         (bar,) = [one for one in (image.colorbar for axes in figure.axes for image in axes.images) if one is not None]
         assert bar.extend == arrows
         assert any("99.5th percentile" in text for text in said(figure)) == bool(peaks)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "saliency"])
+def test_long_names_stay_in_their_place(segmenter: Any, photo: Any, method: str) -> None:
+    from dataclasses import replace
+
+    found = getattr(vizkit, method)(segmenter, photo, target="car")
+    batch = replace(found.batch, names=("a_photo_with_a_name_" * 4 + "end.png",))
+    long = {"batch": batch, "labels": ("a label of many words, " * 4,), "layer": "a.very.long.layer." * 5 + "last"}
+    figure = replace(found, **long).figure()
+    assert not outside(figure)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[0].startswith("…")
+    assert "end.png\na label of many words" in titles[0]
+    assert titles[1].endswith("layer.last")

@@ -82,6 +82,12 @@ def folded(text: str, inches: float, size: float = 9.0, lines: int = 2) -> str:
     return "\n".join(textwrap.wrap(text, max(letters, 4), max_lines=lines, placeholder="…"))
 
 
+def ending(name: str, inches: float, size: float = 9.0) -> str:
+    """A layer's name, whose end says what it is and whose middle which one, on two lines where one is too short."""
+    most = room(inches, size)
+    return name if len(name) <= most else f"{shortened(name[:-most], inches, size)}\n{name[-most:]}"
+
+
 def captioned(name: str, label: str, inches: float, size: float = 9.0) -> str:
     """A picture's name and what stands beside it: on one line where both fit, else on two."""
     whole = f"{name}: {label}"

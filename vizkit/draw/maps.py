@@ -39,14 +39,20 @@ def attributions(results: Sequence[Attribution]) -> Figure:
     map on its own scale, which its bar shows; what colour means stands below, in words."""
     rows = [(result, i) for result in results for i in range(len(result.values))]
     legend = overlay.legend(results)
-    figure = new(9.4, 3.05 * len(rows) + 0.5 + 0.16 * legend.count("\n"))
+    titles = [
+        (captioned(result.batch.names[i], result.labels[i], WIDTH), _technique(result.provenance, result.layer))
+        for result, i in rows
+    ]
+    # A panel stands in the middle of its place, so that a line more above it needs as much again below.
+    more = max(text.count("\n") for both in titles for text in both)
+    figure = new(9.4, (3.05 + 0.36 * more) * len(rows) + 0.5 + 0.16 * legend.count("\n"))
     axes = figure.subplots(len(rows), 3, squeeze=False)
-    for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
-        values, picture, made = result.values[i], result.batch.pictures[i], result.provenance
+    for (result, i), (name, method), (left, middle, right) in zip(rows, titles, axes, strict=True):
+        values, picture = result.values[i], result.batch.pictures[i]
         low, high = overlay.limits(values, result.signed)
         cmap = overlay.DIVERGING if result.signed else COLOURS
-        panel(left, picture, captioned(result.batch.names[i], result.labels[i], WIDTH))
-        drawn = panel(middle, values, _technique(made, result.layer), cmap=cmap, vmin=low, vmax=high)
+        panel(left, picture, name)
+        drawn = panel(middle, values, method, cmap=cmap, vmin=low, vmax=high)
         extend = overlay.beyond(values, (low, high))
         bar = figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02, extend=extend, extendfrac=0.03)
         bar.ax.tick_params(labelsize=7)

@@ -77,7 +77,7 @@ def field_picture(found: TopPatches, row: int) -> Figure:
     top, left, bottom, right = (int(side) for side in found.boxes[row, 0])
     figure = new(6.6, 3.3)
     whole, part = figure.subplots(1, 2)
-    panel(whole, picture, f"{found.names(row)[0]}, {picture.shape[1]} x {picture.shape[0]} px")
+    panel(whole, picture, f"{shortened(found.names(row)[0], 2.0)}, {picture.shape[1]} x {picture.shape[0]} px")
     box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#e11d48", linewidth=2)
     box.set_clip_on(False)
     whole.add_patch(box)
