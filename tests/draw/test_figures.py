@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import vizkit
-from vizkit.draw.base import captioned, ending, folded, shortened
+from vizkit.draw.base import captioned, ending, fallback, folded, shortened
 
 pytestmark = pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
 
@@ -117,3 +117,20 @@ def test_long_names_stay_in_their_place(segmenter: Any, photo: Any, method: str)
     assert titles[0].startswith("…")
     assert "end.png\na label of many words" in titles[0]
     assert titles[1].endswith("layer.last")
+
+
+def test_chinese_names_have_letters(segmenter: Any, photo: Any) -> None:
+    import warnings
+    from dataclasses import replace
+
+    if fallback() is None:
+        pytest.skip("no font with Chinese letters is installed")
+    found = vizkit.saliency(segmenter, photo, target="car")
+    plain = found.figure()
+    figure = replace(found, batch=replace(found.batch, names=("照片_猫和狗.png",))).figure()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib's of letters that are missing
+        plain.canvas.draw()
+        figure.canvas.draw()
+    assert fallback() in figure.axes[0].title.get_fontfamily()
+    assert fallback() not in plain.axes[0].title.get_fontfamily()

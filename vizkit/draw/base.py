@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 
 from ..contract.backend import Array
 
@@ -21,9 +25,53 @@ LETTER = 0.6
 """How wide a letter is, as a share of the font's size; most are narrower."""
 
 
+EAST_ASIAN = (
+    "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB",
+    "Microsoft YaHei", "Microsoft JhengHei", "SimHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "Noto Serif CJK SC", "Noto Serif CJK JP", "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts for what Matplotlib's own has no letters for; the first that is installed is taken."""
+LATIN = "\u2e80"
+"""Where East Asian letters begin."""
+
+
+@lru_cache(maxsize=1)
+def fallback() -> str | None:
+    """The first of :data:`EAST_ASIAN` that Matplotlib knows."""
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in EAST_ASIAN if name in known), None)
+
+
+class Page(Figure):
+    """A figure that has letters for the names in it."""
+
+    def draw(self, renderer: Any) -> None:
+        for text in _texts(self):
+            if any(letter >= LATIN for letter in text.get_text()) and (font := fallback()):
+                families = [one for one in text.get_fontfamily() if one != font]
+                text.set_fontfamily([*families, font])
+        super().draw(renderer)
+
+
+def _texts(figure: Any) -> Iterator[Text]:
+    """What may hold a name: titles, labels, legends, and ticks that are named."""
+    yield from figure.texts
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    for axes in figure.axes:
+        yield from (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_locator(), FixedLocator) and len(axis.get_major_locator().locs):
+                yield from axis.get_ticklabels()
+    for legend in legends:
+        if legend is not None:
+            yield from (legend.get_title(), *legend.get_texts())
+    for part in figure.subfigs:
+        yield from part.texts
+
+
 def new(width: float, height: float) -> Figure:
     """An empty figure, inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Page(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

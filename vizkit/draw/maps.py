@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WIDTH = 2.75
 """Of a picture beside its map, inches."""
+MOST_CHANNELS = 8
+"""Of a signal, whose lines have a colour and a name each."""
 MOST_SLICES = 6
 """Of a volume in a figure."""
 
@@ -85,13 +87,16 @@ def slices(result: Attribution) -> Figure:
     shown = np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int))
     figure = new(1.5 * len(shown) + 1.2, 3.4 * count + 0.4)
     axes = figure.subplots(2 * count, len(shown), squeeze=False)
-    tensor = result.batch.tensor.reshape(count, -1, *result.values.shape[1:])[:, 0]
-    for i, (volume, values) in enumerate(zip(tensor, result.values, strict=True)):
+    tensor = result.batch.tensor.reshape(count, -1, *result.values.shape[1:])
+    some = f", channel 0 of {tensor.shape[1]}" if tensor.shape[1] > 1 else ""
+    for i, (volume, values) in enumerate(zip(tensor[:, 0], result.values, strict=True)):
         low, high, cmap = _scale(values, result.signed)
         for k, at in enumerate(shown):
-            title = f"{result.batch.names[i]}, slice {at}" if k == 0 else f"slice {at}"
-            panel(axes[2 * i, k], volume[at], title, cmap="gray", vmin=volume.min(), vmax=volume.max())
+            panel(axes[2 * i, k], volume[at], f"slice {at}", cmap="gray", vmin=volume.min(), vmax=volume.max())
             panel(axes[2 * i + 1, k], values[at], cmap=cmap, vmin=low, vmax=high)
+        name = shortened(f"{result.batch.names[i]}{some}", 1.5 * len(shown), 8)
+        axes[2 * i, 0].set_title(f"{name}\nslice {shown[0]}", fontsize=8, loc="left")
+        axes[2 * i, 0].set_title("")
         axes[2 * i + 1, 0].set_title(_said(result, i, low, high), fontsize=8, loc="left")
     figure.suptitle(origin(result), fontsize=9, color=GRAY)
     return figure
@@ -105,10 +110,15 @@ def curves(result: Attribution) -> Figure:
     tensor = result.batch.tensor.reshape(count, -1, samples)
     for i, (signal, values) in enumerate(zip(tensor, result.values, strict=True)):
         low, high, _ = _scale(values, result.signed)
-        for c, channel in enumerate(signal):
-            axes[2 * i].plot(channel, linewidth=0.9, label=f"channel {c}")
-        axes[2 * i].set_title(result.batch.names[i], fontsize=9)
-        axes[2 * i].legend(fontsize=7, loc="upper right", ncols=4, frameon=False)
+        name = result.batch.names[i]
+        if len(signal) <= MOST_CHANNELS:
+            for c, channel in enumerate(signal):
+                axes[2 * i].plot(channel, linewidth=0.9, label=f"channel {c}")
+            axes[2 * i].legend(fontsize=7, loc="upper right", ncols=4, frameon=False)
+        else:
+            axes[2 * i].plot(signal.T, linewidth=0.4, alpha=0.4, color="C0")
+            name = f"{name}, {len(signal)} channels"
+        axes[2 * i].set_title(shortened(name, 8.0), fontsize=9)
         axes[2 * i + 1].fill_between(np.arange(samples), values, step="mid", linewidth=0, alpha=0.7, color="C3")
         axes[2 * i + 1].axhline(0, linewidth=0.6, color=GRAY)
         axes[2 * i + 1].set_ylim(low, high)
