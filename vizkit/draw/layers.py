@@ -158,6 +158,8 @@ def top_units(results: Sequence[TopUnits]) -> Figure:
             axes.annotate(str(one), (rank, value), fontsize=6, rotation=60)
         axes.set_xlabel(f"units of {shortened(result.layer, 4.0)}, strongest first")
         axes.set_ylabel("mean activation")
+        said = f"{origin(result)}: the first {len(result.units)} of {len(result.every)} units"
+        axes.set_title(said, fontsize=9, color=GRAY)
     return figure
 
 
