@@ -58,7 +58,7 @@ def attributions(results: Sequence[Attribution]) -> Figure:
         extend = overlay.beyond(values, (low, high))
         bar = figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02, extend=extend, extendfrac=0.03)
         bar.ax.tick_params(labelsize=7)
-        bar.ax.yaxis.get_offset_text().set_size(7)
+        bar.ax.yaxis.get_offset_text().set_fontsize(7)
         panel(
             right, overlay.blend(picture, values, (low, high), signed=result.signed, alpha=0.8), "laid over the picture"
         )
