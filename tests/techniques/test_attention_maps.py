@@ -14,6 +14,7 @@ from kits.again import Again
 from kits.attention import CLASSES, HEADS, LAST, METHODS, photo, tiny, vit, wrapped
 
 import vizkit
+from vizkit.techniques.common.blind import CLASS_BLIND
 
 # A Vision Transformer by other means: PyTorch's weights of each attention, by hooks, and its gradients by autograd
 # through attention that is spelt out.
@@ -85,6 +86,13 @@ def test_attention_of_a_layer(agree: Any) -> None:
     assert not found.signed
     assert found.values.shape == (1, 64, 64)
     assert found.values[0, 8, 8] == pytest.approx(found.extra["cam"][0, :2, :2].mean(), rel=0.2)
+
+
+def test_which_know_the_target() -> None:
+    model = wrapped(vit())
+    for name in METHODS:
+        one, other = (getattr(vizkit, name)(model, photo(), target=target, fit="squash").values for target in (0, 1))
+        assert np.array_equal(one, other) == (name in CLASS_BLIND), name
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])

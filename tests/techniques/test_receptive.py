@@ -206,6 +206,19 @@ def test_a_field_at_a_place(name: str) -> None:
         vizkit.receptive_field(model, None, "features.9", at=(0, 48))
 
 
+@pytest.mark.quick
+def test_the_middle_is_recorded_as_asked(name: str) -> None:
+    """What the provenance says gives the same fields once more: each layer's middle, and not the last layer's."""
+    model = vizkit.load("shapes", backend=name)
+    found = vizkit.receptive_field(model, None, ["features.2", "features.23"], noise=1)
+    settings = found.provenance["settings"]
+    assert settings["at"] is None
+    assert "the middle unit" in found.figure().get_suptitle()
+    again = vizkit.receptive_field(model, None, **settings)
+    assert (again.boxes, again.units) == (found.boxes, found.units)
+    np.testing.assert_array_equal(again.values, found.values)
+
+
 @both()
 def test_effective_fields_are_equal_in_both_backends() -> None:
     one, other = (

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.patches import Patch
 
 from ..contract.backend import Array
-from .base import GRAY, columns_for, new, origin, panel, spaces, tile, wrapped
+from .base import GRAY, columns_for, folded, new, origin, panel, shortened, spaces, tile, wrapped
 from .dreams import by_layer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def tcav(results: Sequence[Tcav]) -> Figure:
         for k, row in enumerate(rows):
             axes.plot(np.linspace(k - 0.25, k + 0.25, len(row)), np.sort(row), ".", color="black", markersize=4)
         named = [
-            f"{name}\np {p:.2g}, told {told.mean():.0%}"
+            f"{folded(name, 1.1, 8)}\np {p:.2g}, told {told.mean():.0%}"
             for name, p, told in zip(result.concepts, result.p_values, result.accuracy, strict=True)
         ]
         axes.set_xticks(range(len(rows)), [*named, "random"], fontsize=8)
@@ -75,7 +75,7 @@ def concept_maps(results: Sequence[ConceptMaps]) -> Figure:
     figure = new(1.7 * wide + 0.3, 2.0 * len(rows) + 0.4)
     for (result, i), line in zip(rows, spaces(figure, len(rows), wide), strict=True):
         photo = result.batch.pictures[i]
-        panel(line[0], photo, result.batch.names[i])
+        panel(line[0], photo, shortened(result.batch.names[i], 1.6))
         if i == 0:
             line[0].set_ylabel(wrapped(origin(result)), fontsize=6, color=GRAY, loc="top")
         high = float(result.values[i].max()) or 1.0
@@ -137,10 +137,10 @@ def factorization(results: Sequence[Factorization]) -> Figure:
     axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(1, 1, 1.15))
     large = {id(result): result.enlarged() for result in results}
     for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
-        panel(left, result.batch.pictures[i], result.batch.names[i])
+        panel(left, result.batch.pictures[i], shortened(result.batch.names[i], 3.0))
         left.set_ylabel(wrapped(origin(result)), fontsize=8, color=GRAY)
         colours = palette(len(result.tops))
-        title = f"{len(colours)} concepts of {result.layer}"
+        title = shortened(f"{len(colours)} concepts of {result.layer}", 3.0)
         panel(middle, coloured(result.batch.pictures[i], large[id(result)][i], colours), title)
         right.set_axis_off()
         named = [Patch(color=one, label=f"{k}: {result.label(k)}") for k, one in enumerate(colours)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from .base import GRAY, blocks, new, origin, panel, spaces, wrapped
+from .base import GRAY, blocks, ending, new, origin, panel, shortened, spaces, wrapped
 
 if TYPE_CHECKING:
     from ..results.dreams import DeepDream, Dream, Inversion, Rendering
@@ -25,7 +25,8 @@ def dream(results: Sequence[Dream]) -> Figure:
             title = f"stage {stage.index}: {stage.size} px\nactivation {stage.activation[i]:.3g}"
             panel(axis, picture(stage.pictures[i]), title, smooth=True)
         clipped = result.clipped()[i]
-        label = f"{result.layer} unit {result.units[i]}, {clipped:.0%} clipped\n{wrapped(origin(result))}"
+        of = f"{shortened(result.layer, 1.2, 7)} unit {result.units[i]}"
+        label = f"{of}, {clipped:.0%} clipped\n{wrapped(origin(result))}"
         row[0].set_ylabel(label, fontsize=7, color=GRAY)
     return figure
 
@@ -37,7 +38,7 @@ def rendering(results: Sequence[Rendering], columns: int = 6) -> Figure:
     for part, result in zip(parts, results, strict=True):
         titles = result.titles or [""] * len(result.values)
         for item, (axis, one) in enumerate(zip(part.ravel(), result.pictures(), strict=False)):
-            panel(axis, one, titles[item], smooth=True)
+            panel(axis, one, shortened(titles[item], 2.2), smooth=True)
             failed = bool(result.evidence.failed[item])
             axis.set_xlabel(result.evidence.text(item), fontsize=7, color="firebrick" if failed else GRAY)
             if failed:
@@ -56,10 +57,12 @@ def by_layer(results: Sequence[Any], width: float, height: float, said: Callable
     columns = 1 + max(len(result.layers) for result in results)
     figure = new(width * columns + 0.3, height * len(results))
     for row, result in zip(spaces(figure, len(results), columns), results, strict=True):
+        for axis in row:
+            axis.set_anchor("N")  # So that the layout counts all of a title.
         panel(row[0], result.photo, "photo")
         row[0].set_ylabel(wrapped(origin(result)), fontsize=7, color=GRAY)
         for k, (axis, one) in enumerate(zip(row[1:], result.pictures(), strict=False)):
-            panel(axis, one, f"{result.layers[k]}\n{said(result, k)}", smooth=True)
+            panel(axis, one, f"{ending(result.layers[k], width)}\n{said(result, k)}", smooth=True)
     return figure
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..techniques.controls import CONTROLS
-from .base import GRAY, new, panel, spaces
-from .overlay import DIVERGING, PERCENTILE, blend, limits
+from .base import GRAY, folded, new, panel, room, shortened, spaces
+from .overlay import DIVERGING, PERCENTILE, blend, limits, meaning
 from .overlay import end as end_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ COLUMNS = 6
 """Of methods in a row."""
 SIDE = 1.85
 """Of a map, inches."""
+LINE, BELOW = 0.16, 0.19
+"""Of a line of text, and of what stands below a map: inches."""
+LOWEST = 0.6
+"""Height of a wide map's place, which a label stands beside, as a share of its width."""
 HIDDEN = 0.85
 """How much of the photo the strongest places of a map hide."""
 
@@ -41,8 +45,12 @@ def explanation(results: Sequence[Explanation]) -> Figure:
     rows = [(i, block) for i in range(shown.values.shape[3]) for target in shown.results for block in target]
     ends = [end_of(shown.values[:, :, k]) for k in range(len(names))]
     columns = 1 + max(len(methods) for methods, _ in bands)
-    figure = new(0.5 + SIDE * columns, len(bands) * (0.4 + (SIDE + 0.1) * len(rows)) + 0.55)
-    parts = figure.subfigures(len(bands), 1, squeeze=False)[:, 0]
+    width = 0.5 + SIDE * columns
+    legend = "\n".join(textwrap.fill(line, room(width, 8)) for line in _legend(shown).splitlines())
+    above = [max(titles[k].count("\n") + 1 for k in methods) + (2 if heading else 0) for methods, heading in bands]
+    heights = [LINE * lines + 0.1 + (_high(shown) + BELOW) * len(rows) for lines in above]
+    figure = new(width, sum(heights) + LINE * (legend.count("\n") + 1) + 0.1)
+    parts = figure.subfigures(len(bands), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, (methods, heading) in zip(parts, bands, strict=True):
         axes = spaces(part, len(rows), columns)
         if heading:
@@ -51,10 +59,15 @@ def explanation(results: Sequence[Explanation]) -> Figure:
             _picture(row[0], shown, i, block, name=r % (len(rows) // shown.values.shape[3]) == 0)
             for k, axis in zip(methods, row[1:], strict=False):
                 _map(axis, shown, block[k], i, ends[k], titles[k] if r == 0 else "")
-    fits = round(figure.get_figwidth() * 13)
-    legend = "\n".join(textwrap.fill(line, fits) for line in _legend(shown).splitlines())
+            for axis in row:
+                axis.set_anchor("N")  # What is above a panel is then outside its place, which the layout counts.
     figure.supxlabel(legend, fontsize=8, color=GRAY)
     return figure
+
+
+def _high(shown: Explanation) -> float:
+    """Of a panel, inches: as the pictures, as far as a label stands beside them."""
+    return SIDE * min(1.0, max(LOWEST, shown.values.shape[-2] / shown.values.shape[-1]))
 
 
 def _bands(names: Sequence[str]) -> list[tuple[Sequence[int], str]]:
@@ -68,11 +81,11 @@ def _bands(names: Sequence[str]) -> list[tuple[Sequence[int], str]]:
 
 def _picture(axis: Any, shown: Explanation, i: int, block: Sequence[Any], name: bool) -> None:
     first = block[0]
-    panel(axis, first.batch.pictures[i], _short(first.batch.names[i], 24) if name else "")
+    panel(axis, first.batch.pictures[i], shortened(first.batch.names[i], SIDE) if name else "")
     made = first.provenance
     dtype = "" if made["dtype"] == "float32" else f", {made['dtype']}"
-    label = _short(first.labels[i].split(",")[0], 24)
-    axis.set_ylabel(f"{label}\n{_short(made['model'], 24)}\n{made['backend']}{dtype}", fontsize=8)
+    label, model = folded(first.labels[i], _high(shown), 8), shortened(made["model"], _high(shown), 8)
+    axis.set_ylabel(f"{label}\n{model}\n{made['backend']}{dtype}", fontsize=8)
 
 
 def _map(axis: Any, shown: Explanation, result: Any, i: int, common: float, title: str) -> None:
@@ -97,20 +110,13 @@ def _titles(results: Sequence[Attribution]) -> list[str]:
         name, own = one.provenance["technique"], one.provenance["settings"]
         others = [other.provenance["settings"] for other in results if other.provenance["technique"] == name]
         differing = [key for key in own if key not in MADE and any(other.get(key) != own[key] for other in others)]
-        lines = [name, *([_short(one.layer)] if one.layer else []), *(_short(f"{k}={own[k]}") for k in differing)]
-        titles.append("\n".join(lines))
+        lines = [name, *([one.layer] if one.layer else []), *(f"{k}={own[k]}" for k in differing)]
+        titles.append("\n".join(shortened(line, SIDE) for line in lines))
     return titles
 
 
-def _short(text: str, most: int = 28) -> str:
-    """A name as it fits over a column: its end tells most."""
-    return text if len(text) <= most else "…" + text[1 - most :]
-
-
 def _legend(shown: Explanation) -> str:
-    signed = {result.signed for target in shown.results for block in target for result in block}
-    words = ["the brighter a place, the more it counts for the target"] if False in signed else []
-    words += ["red speaks for the target, blue against it"] if True in signed else []
+    words, blind = meaning([result for target in shown.results for block in target for result in block])
     scale = "each map on its own scale" if shown.scale == "each" else "one scale for each method"
     end = f"below it, from where to where its colours go: to the {PERCENTILE}th percentile of its size"
-    return f"{'; '.join(words)}\n{scale}: {end}"
+    return f"{'; '.join(words)}{blind}\n{scale}: {end}"

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
-from .base import GRAY, columns_for, new, origin, panel, spaces, tile
+from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile
 from .overlay import DIVERGING
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def filters(results: Sequence[Filters]) -> Figure:
         rest = f", first {len(grid)} shown, {total - len(grid)} more" if len(grid) < total else ""
         kind = {"colour": "colour, each on its own scale", "mean": f"mean |w| over {inputs} input channels"}
         what = kind.get(str(result.channel), f"input channel {result.channel} of {inputs}")
-        title = f"{origin(result)}\n{result.layer}: {total} filters {result.values.shape[2]}x{result.values.shape[3]}"
+        size = "x".join(map(str, result.values.shape[2:4]))
+        title = f"{origin(result)}\n{shortened(result.layer, 3.0)}: {total} filters {size}"
         if colour:
             panel(axes, np.clip(tiled, 0, 1), f"{title}, {what}{rest}")
         else:
@@ -59,14 +60,14 @@ def feature_maps(results: Sequence[FeatureMaps], scale: str = "each") -> Figure:
     axes = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(2.3, wide), height_ratios=heights)
     for (result, i), (left, right), (tiled, blank, low, high) in zip(rows, axes, tiles, strict=True):
         maps = result.values[i]
-        panel(left, result.batch.pictures[i], result.batch.names[i])
+        panel(left, result.batch.pictures[i], shortened(result.batch.names[i], 2.2))
         left.set_anchor("N")
         left.set_xlabel(textwrap.fill(origin(result), 28), fontsize=8, color=GRAY)
         stated = f"one scale, {low:.3g} to {high:.3g}" if scale == "common" else "each map on its own scale"
         size = "x".join(map(str, maps.shape[1:])) or "1x1"
         some = result.provenance["settings"].get("unit")
         what = f"{len(maps)} channels" if some is None else f"channel {', '.join(map(str, some))}"
-        title = f"{result.layer}: {what} {size}, {blank} blank; {stated}"
+        title = f"{shortened(result.layer, 4.0)}: {what} {size}, {blank} blank; {stated}"
         panel(right, tiled, title, cmap="viridis", vmin=0, vmax=1)
         right.set_anchor("N")
     return figure
@@ -132,7 +133,8 @@ def _by_depth(names: Sequence[str], width: float, height: float) -> tuple[Figure
     above.set_ylim(-0.02, 1.02)
     above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
     every = max(1, len(names) // 60)
-    below.set_xticks(np.arange(len(names))[::every], names[::every], rotation=90, fontsize=6)
+    shown = [shortened(one, 2.4, 6) for one in names[::every]]
+    below.set_xticks(np.arange(len(names))[::every], shown, rotation=90, fontsize=6)
     for axes in (above, below):
         axes.grid(alpha=0.3)
     return figure, above, below
@@ -154,8 +156,10 @@ def top_units(results: Sequence[TopUnits]) -> Figure:
         axes.plot(result.values, "o", ms=3)
         for rank, (one, value) in enumerate(zip(result.units, result.values, strict=True)):
             axes.annotate(str(one), (rank, value), fontsize=6, rotation=60)
-        axes.set_xlabel(f"units of {result.layer}, strongest first")
+        axes.set_xlabel(f"units of {shortened(result.layer, 4.0)}, strongest first")
         axes.set_ylabel("mean activation")
+        said = f"{origin(result)}: the first {len(result.units)} of {len(result.every)} units"
+        axes.set_title(said, fontsize=9, color=GRAY)
     return figure
 
 
@@ -169,7 +173,7 @@ def top_patches(results: Sequence[TopPatches]) -> Figure:
     for row, (layer, unit) in enumerate(shown):
         for axis, patch in zip(axes[row], result.patches(row), strict=False):
             panel(axis, patch)
-        text = f"{layer}\nunit {unit}\n{result.values[row, 0]:.3g}"
+        text = f"{shortened(layer, 1.2, 7)}\nunit {unit}\n{result.values[row, 0]:.3g}"
         axes[row, 0].set_axis_on()
         axes[row, 0].set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", color=GRAY)
     more = f", the first {len(shown)} of {len(result.units)} units" if len(shown) < len(result.units) else ""

@@ -13,12 +13,16 @@ from ..evaluate.ranking import places
 from ..evaluate.statistics import ranks
 from ..results.overlay import COLOURS
 from . import overlay
-from .base import GRAY, new, origin, panel, wrapped
+from .base import GRAY, captioned, new, origin, panel, shortened, wrapped
 
 if TYPE_CHECKING:
     from ..evaluate.ranking import Ranking
     from ..results.attribution import Attribution
 
+WIDTH = 2.75
+"""Of a picture beside its map, inches."""
+MOST_CHANNELS = 8
+"""Of a signal, whose lines have a colour and a name each."""
 MOST_SLICES = 6
 """Of a volume in a figure."""
 
@@ -36,20 +40,30 @@ def attributions(results: Sequence[Attribution]) -> Figure:
     """Three panels a row: the picture, its map, and the map laid over it; a row for every image of every result. Each
     map on its own scale, which its bar shows; what colour means stands below, in words."""
     rows = [(result, i) for result in results for i in range(len(result.values))]
-    figure = new(9.4, 3.05 * len(rows) + 0.5)
+    legend = overlay.legend(results)
+    titles = [
+        (captioned(result.batch.names[i], result.labels[i], WIDTH), _technique(result.provenance, result.layer))
+        for result, i in rows
+    ]
+    # A panel stands in the middle of its place, so that a line more above it needs as much again below.
+    more = max(text.count("\n") for both in titles for text in both)
+    figure = new(9.4, (3.05 + 0.36 * more) * len(rows) + 0.5 + 0.16 * legend.count("\n"))
     axes = figure.subplots(len(rows), 3, squeeze=False)
-    for (result, i), (left, middle, right) in zip(rows, axes, strict=True):
-        values, picture, made = result.values[i], result.batch.pictures[i], result.provenance
+    for (result, i), (name, method), (left, middle, right) in zip(rows, titles, axes, strict=True):
+        values, picture = result.values[i], result.batch.pictures[i]
         low, high = overlay.limits(values, result.signed)
         cmap = overlay.DIVERGING if result.signed else COLOURS
-        panel(left, picture, f"{result.batch.names[i]}: {result.labels[i]}")
-        drawn = panel(middle, values, _technique(made, result.layer), cmap=cmap, vmin=low, vmax=high)
-        figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02).ax.tick_params(labelsize=7)
+        panel(left, picture, name)
+        drawn = panel(middle, values, method, cmap=cmap, vmin=low, vmax=high)
+        extend = overlay.beyond(values, (low, high))
+        bar = figure.colorbar(drawn, ax=middle, shrink=0.82, pad=0.02, extend=extend, extendfrac=0.03)
+        bar.ax.tick_params(labelsize=7)
+        bar.ax.yaxis.get_offset_text().set_fontsize(7)
         panel(
             right, overlay.blend(picture, values, (low, high), signed=result.signed, alpha=0.8), "laid over the picture"
         )
         left.set_ylabel(wrapped(origin(result)), fontsize=8, color=GRAY)
-    figure.supxlabel(overlay.legend(results), fontsize=8, color=GRAY)
+    figure.supxlabel(legend, fontsize=8, color=GRAY)
     return figure
 
 
@@ -57,8 +71,13 @@ def _technique(made: Mapping[str, Any], layer: str | None) -> str:
     settings = made["settings"]
     where = f" at {layer}" if layer else ""
     mode = settings.get("mode", "inference")
-    rest = "" if mode == "inference" else f", {mode} mode, input {settings['input_range']}"
-    return f"{made['technique']}{where}{rest}"
+    rest = "" if mode == "inference" else f"{mode} mode, input {settings['input_range']}"
+    parts = [f"{made['technique']}{where}", *([rest] if rest else [])]
+    whole = ", ".join(parts)
+    if shortened(whole, WIDTH) == whole:
+        return whole
+    lines = [f"{made['technique']} at", layer, rest] if layer else parts
+    return "\n".join(shortened(one, WIDTH) for one in lines if one)
 
 
 def slices(result: Attribution) -> Figure:
@@ -68,13 +87,16 @@ def slices(result: Attribution) -> Figure:
     shown = np.unique(np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(int))
     figure = new(1.5 * len(shown) + 1.2, 3.4 * count + 0.4)
     axes = figure.subplots(2 * count, len(shown), squeeze=False)
-    tensor = result.batch.tensor.reshape(count, -1, *result.values.shape[1:])[:, 0]
-    for i, (volume, values) in enumerate(zip(tensor, result.values, strict=True)):
+    tensor = result.batch.tensor.reshape(count, -1, *result.values.shape[1:])
+    some = f", channel 0 of {tensor.shape[1]}" if tensor.shape[1] > 1 else ""
+    for i, (volume, values) in enumerate(zip(tensor[:, 0], result.values, strict=True)):
         low, high, cmap = _scale(values, result.signed)
         for k, at in enumerate(shown):
-            title = f"{result.batch.names[i]}, slice {at}" if k == 0 else f"slice {at}"
-            panel(axes[2 * i, k], volume[at], title, cmap="gray", vmin=volume.min(), vmax=volume.max())
+            panel(axes[2 * i, k], volume[at], f"slice {at}", cmap="gray", vmin=volume.min(), vmax=volume.max())
             panel(axes[2 * i + 1, k], values[at], cmap=cmap, vmin=low, vmax=high)
+        name = shortened(f"{result.batch.names[i]}{some}", 1.5 * len(shown), 8)
+        axes[2 * i, 0].set_title(f"{name}\nslice {shown[0]}", fontsize=8, loc="left")
+        axes[2 * i, 0].set_title("")
         axes[2 * i + 1, 0].set_title(_said(result, i, low, high), fontsize=8, loc="left")
     figure.suptitle(origin(result), fontsize=9, color=GRAY)
     return figure
@@ -88,10 +110,15 @@ def curves(result: Attribution) -> Figure:
     tensor = result.batch.tensor.reshape(count, -1, samples)
     for i, (signal, values) in enumerate(zip(tensor, result.values, strict=True)):
         low, high, _ = _scale(values, result.signed)
-        for c, channel in enumerate(signal):
-            axes[2 * i].plot(channel, linewidth=0.9, label=f"channel {c}")
-        axes[2 * i].set_title(result.batch.names[i], fontsize=9)
-        axes[2 * i].legend(fontsize=7, loc="upper right", ncols=4, frameon=False)
+        name = result.batch.names[i]
+        if len(signal) <= MOST_CHANNELS:
+            for c, channel in enumerate(signal):
+                axes[2 * i].plot(channel, linewidth=0.9, label=f"channel {c}")
+            axes[2 * i].legend(fontsize=7, loc="upper right", ncols=4, frameon=False)
+        else:
+            axes[2 * i].plot(signal.T, linewidth=0.4, alpha=0.4, color="C0")
+            name = f"{name}, {len(signal)} channels"
+        axes[2 * i].set_title(shortened(name, 8.0), fontsize=9)
         axes[2 * i + 1].fill_between(np.arange(samples), values, step="mid", linewidth=0, alpha=0.7, color="C3")
         axes[2 * i + 1].axhline(0, linewidth=0.6, color=GRAY)
         axes[2 * i + 1].set_ylim(low, high)

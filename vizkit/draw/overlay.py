@@ -14,6 +14,7 @@ from ..contract.backend import Array
 from ..contract.errors import SettingError, unknown
 from ..inputs import images
 from ..results.overlay import COLOURS, Overlay
+from ..techniques.common.blind import CLASS_BLIND
 
 if TYPE_CHECKING:
     from ..results.attribution import Attribution
@@ -24,6 +25,14 @@ DIVERGING = "RdBu_r"
 without."""
 PERCENTILE = 99.5
 """Of a map's absolute values: where its colours end, so that a single pixel does not darken the rest."""
+
+MEANING = {
+    (False, True): ("the brighter a place, the more it counts for the target", "nothing does"),
+    (True, True): ("red speaks for the target, blue against it", "neither does"),
+    (False, False): ("the brighter a place, the larger the map", "it is small"),
+    (True, False): ("red is above zero, blue below", "the map is near zero"),
+}
+"""What colour means, and where there is none: of maps with a sign or without, that know the target or do not."""
 
 
 def end(values: Array) -> float:
@@ -42,6 +51,13 @@ def limits(values: Array, signed: bool, high: float | None = None) -> tuple[floa
         return (-top, top) if top else (-1.0, 1.0)
     low = 0.0 if high is not None else float(np.nanmin(np.where(np.isfinite(values), values, np.nan), initial=top))
     return (low, top) if top > low else (low, low + 1.0)
+
+
+def beyond(values: Array, ends: tuple[float, float]) -> str:
+    """On which sides a map goes on where its colours end, as a colour bar shows it: "neither", "min", "max", "both"."""
+    known = values[np.isfinite(values)]
+    below, above = (bool(known.size) and one for one in ((known < ends[0]).any(), (known > ends[1]).any()))
+    return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
 def overlay(
@@ -126,8 +142,28 @@ def _colours(signed: bool) -> str:
     return DIVERGING if signed else COLOURS
 
 
+def meaning(results: Sequence[Attribution]) -> tuple[list[str], str]:
+    """What colour means, in words, for maps without a sign, then for those with one; and which do not know the
+    target, if there are such."""
+    found = []
+    for signed in (False, True):
+        knows = {_knows(result) for result in results if result.signed == signed}
+        found += [MEANING[signed, True in knows][0]] if knows else []
+    blind = dict.fromkeys(result.provenance["technique"] for result in results if not _knows(result))
+    do = "do" if len(blind) > 1 else "does"
+    return found, f" ({', '.join(blind)} {do} not know the target)" if blind else ""
+
+
+def _knows(result: Attribution) -> bool:
+    """Whether a map is another one for another target."""
+    return result.provenance["technique"] not in CLASS_BLIND
+
+
 def legend(results: Sequence[Attribution]) -> str:
     """What colour means, in words."""
-    if any(result.signed for result in results):
-        return "red speaks for the target, blue against it; where the photo is plain, neither does"
-    return "the brighter a place, the more it counts for the target; where the photo is plain, nothing does"
+    words, blind = meaning(results)
+    signed = any(result.signed for result in results)
+    plain = MEANING[signed, any(_knows(result) for result in results if result.signed == signed)][1]
+    cut = any(beyond(one, limits(one, result.signed)) != "neither" for result in results for one in result.values)
+    end = f"\ncolours end at the {PERCENTILE}th percentile of a map's size" if cut else ""
+    return f"{'; '.join(words)}{blind}; where the photo is plain, {plain}{end}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..techniques.network.receptive_field import REACH
-from .base import GRAY, new, origin, panel, spaces
+from .base import GRAY, new, origin, panel, shortened, spaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..results.fields import ReceptiveFields
 
 COLUMNS = 4
+WIDTH = 3.3
+"""Of a panel, inches."""
 FRAME = "#ffd21f"
 
 
@@ -24,7 +26,7 @@ def receptive_fields(results: Sequence[ReceptiveFields]) -> Figure:
     effective field as a glow, with a line round the pixels that count."""
     rows = [-(-len(one.layers) // COLUMNS) for one in results]
     columns = max(min(COLUMNS, len(one.layers)) for one in results)
-    figure = new(3.3 * columns, 3.75 * sum(rows) + 0.5)
+    figure = new(WIDTH * columns, 3.75 * sum(rows) + 0.5)
     axes = spaces(figure, sum(rows), columns)
     start = 0
     for result, count in zip(results, rows, strict=True):
@@ -76,4 +78,4 @@ def _title(result: ReceptiveFields, k: int) -> str:
     height, width = result.values.shape[1:]
     larger = field.size is not None and (field.size[0] > height or field.size[1] > width)
     beyond = ", larger than the picture" if larger else ""
-    return f"{result.layers[k]}\n{size}{beyond}\neffective {result.sizes[k]:.0f} px"
+    return f"{shortened(result.layers[k], WIDTH)}\n{size}{beyond}\neffective {result.sizes[k]:.0f} px"

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from ..contract.backend import Array
 from ..results.folders import TopPatches, crop
-from .base import new, panel, spaces, tile
+from .base import new, panel, shortened, spaces, tile
 from .overlay import DIVERGING
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def field_picture(found: TopPatches, row: int) -> Figure:
     top, left, bottom, right = (int(side) for side in found.boxes[row, 0])
     figure = new(6.6, 3.3)
     whole, part = figure.subplots(1, 2)
-    panel(whole, picture, f"{found.names(row)[0]}, {picture.shape[1]} x {picture.shape[0]} px")
+    panel(whole, picture, f"{shortened(found.names(row)[0], 2.0)}, {picture.shape[1]} x {picture.shape[0]} px")
     box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#e11d48", linewidth=2)
     box.set_clip_on(False)
     whole.add_patch(box)
@@ -143,7 +143,7 @@ def votes_picture(found: Votes, labels: Sequence[str]) -> Figure:
     axes = figure.subplots()
     colours = np.where(found.values >= 0, "#1a7f5a", "#b2182b")
     axes.barh(np.arange(len(found.values)), found.values, color=colours)
-    names = [label.split(",")[0][:34] for label in labels]
+    names = [shortened(label, 2.3, 8, start=True) for label in labels]
     axes.set_yticks(np.arange(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="0.3", linewidth=0.8)

@@ -78,11 +78,13 @@ def volumes(found: Sequence[Step], title: str) -> Scene:
     boxes += _cuboid(x, middle, 4, high, "#ffffff", high, "input")
     words += _caption(x + 2, floor, "input", size_text(found[0].shape), str(found[0].shape[1]))
     x += 4 + high * SLANT[0] + 14
-    before = found[0].shape
+    before, face = found[0].shape, 0.0
     for step in shown(found):
         high, thick = _height(step.shape, first), _thickness(step)
         deep = 10.0 if _flat(step.shape) else high
         changed = step.shape[2:] != before[2:]
+        if _flat(step.shape):
+            x = max(x, face + 16)  # Small beside the face of a map before it, which would hide it.
         if changed and step.kind not in ("max_pool", "avg_pool"):
             x += 12
         boxes += _cuboid(x, middle, thick, high, colour(step), deep, tooltip(step))
@@ -92,6 +94,7 @@ def volumes(found: Sequence[Step], title: str) -> Scene:
         extent = size_text(step.shape) if changed and not _flat(step.shape) else ""
         channels = str(step.shape[1])
         words += _caption(x + thick / 2, floor, _words(step), extent, channels)
+        face = x + thick + deep * SLANT[0]
         last = step.kind in ("max_pool", "avg_pool")
         x += thick + (deep * SLANT[0] + 16 if last or _flat(step.shape) else max(9.0, 22 - thick))
         before = step.shape

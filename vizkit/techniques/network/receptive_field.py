@@ -82,13 +82,13 @@ def receptive_field(
     units = tuple(place(name, graph[graph.layers[name]].shape, at) for name in names)
     values = []
     with steps_bar("receptive fields", len(names)) as advance:
-        for name, at in zip(names, units, strict=True):
-            values.append(effective(model, replace(batch, tensor=tensor), name, at, unit))
+        for name, one in zip(names, units, strict=True):
+            values.append(effective(model, replace(batch, tensor=tensor), name, one, unit))
             advance(len(values), name)
     maps = np.stack(values)
     height, width = tensor.shape[-2:]
-    boxes = tuple(field.box(*at, (height, width)) for field, at in zip(theoretical, units, strict=True))
-    sizes = tuple(float(np.sqrt((one > REACH).sum())) for one in maps)
+    boxes = tuple(field.box(*one, (height, width)) for field, one in zip(theoretical, units, strict=True))
+    sizes = tuple(float(np.sqrt((field > REACH).sum())) for field in maps)
     settings = {
         "layer": names, "unit": unit, "at": at, "noise": noise, "seed": seed, "input_range": input_range, "fit": fit,
     }  # fmt: skip
