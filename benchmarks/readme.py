@@ -301,7 +301,7 @@ def pictures(weights: Path) -> None:
     results.save_figure(hero(maps), folder / "gradcam.png", made, dpi=84)
     names = ["smoothgrad", "integrated_gradients", "guided_backprop", "gradcam", "layercam", "occlusion"]
     figure = vizkit.explain(models, photo, names, ["Egyptian cat"])
-    results.save_figure(figure.figure(), folder / "explain.png", figure.provenance, dpi=58)
+    results.save_figure(figure.figure(), folder / "explain.png", figure.provenance, dpi=84)
     layer = "features.7"
     units = vizkit.top_units(models[0], photo, layer, 10).units
     sheet = vizkit.render(
