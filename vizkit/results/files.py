@@ -128,8 +128,9 @@ def _metadata(suffix: str, made: Mapping[str, Any]) -> dict[str, str]:
     return {"Keywords": text} if suffix == ".pdf" else {"Description": text}
 
 
-def save_figure(figure: Figure, target: Path, made: Mapping[str, Any], dpi: int = 150) -> None:
+def save_figure(figure: Figure, target: str | Path, made: Mapping[str, Any], dpi: int = 150) -> None:
     """Write a figure with its provenance inside, whole or not at all."""
+    target = Path(target)
     if target.suffix not in FIGURE_SUFFIXES:
         raise SettingError(f"Cannot save {str(target)!r}: the suffix must be .npz or {', '.join(FIGURE_SUFFIXES)}.")
     drawn = figure_bytes(figure, made, dpi, target.suffix)  # at once: on a full disk Matplotlib's PDF loses its way
