@@ -178,7 +178,7 @@ def test_they_are_methods_like_others(tmp_path: Path, capsys: pytest.CaptureFixt
         shown.values[1, 0, 3], vizkit.attention_relevance(model, photo(), target=3).values, strict=True
     )
     titles = [axes.get_title() for axes in shown.figure().axes]
-    assert "attention\n…_2.self_attention:attention" in titles
+    assert "attention\n…elf_attention:attention" in titles
     shown.save(tmp_path / "x.png")
     made = shown.results[0][0][2].provenance
     assert made["technique"] == "attention_rollout"
