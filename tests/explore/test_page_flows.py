@@ -44,9 +44,15 @@ def test_an_uploaded_picture_is_predicted_and_a_bad_file_refused(
 
 def test_a_frame_of_the_camera(screen: Open) -> None:
     shown = screen(permissions=["camera"])
+    hold = "HTMLVideoElement.prototype.addEventListener = function () { window.late = arguments[1]; }"
+    shown.page.evaluate(f"() => {{ {hold}; }}")  # no frame has come, says the page
     shown.page.get_by_role("button", name="Camera…").click()
+    taking = shown.page.get_by_role("button", name="Take this picture")
+    assert taking.is_disabled()
     shown.expect("dialog video").to_have_js_property("paused", False)
-    shown.page.get_by_role("button", name="Take this picture").click()
+    shown.page.wait_for_function("() => document.querySelector('dialog video').videoWidth > 0")
+    shown.page.evaluate("() => window.late()")
+    taking.click()
     shown.expect("#gallery .option >> nth=0").to_have_attribute("title", "camera.png")
     shown.expect("dialog").to_be_hidden()
     assert shown.pixels("#photo").std() > 10

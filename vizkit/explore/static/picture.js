@@ -103,13 +103,15 @@ async function camera() {
   const video = el("video", { muted: true, playsInline: true, "aria-label": t("camera") });
   video.srcObject = stream;
   const stop = () => stream.getTracks().forEach((one) => one.stop());
-  const close = openDialog(t("camera"), el("div", {}, video, button(t("take"), () => {
+  const shoot = button(t("take"), () => {
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => take(blob, "camera.png"), "image/png");
     close();
-  })), stop);
-  await video.play();
+  }, { disabled: true });
+  video.addEventListener("loadeddata", () => { shoot.disabled = false; });  // before, there is nothing to take
+  const close = openDialog(t("camera"), el("div", {}, video, shoot), stop);
+  await video.play().catch(() => {});  // closed before it began
 }
 
 export function startPicture() {
