@@ -145,7 +145,7 @@ def test_a_folder_of_photos_becomes_a_folder_of_pictures(command: str, capsys: A
 
 
 def test_many_photos_need_a_folder(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vizkit.cli.options.MOST", 2)
+    monkeypatch.setattr("vizkit.cli.photos.MOST", 2)
     folder_of(3)
     code, _, err = call(capsys, "saliency", "photos", "-m", "shapes", "-o", "x.png")
     assert code == 2

@@ -10,7 +10,7 @@ from conftest import INSTALLED, call
 from PIL import Image
 
 from vizkit import cli
-from vizkit.cli.options import mirrored
+from vizkit.cli.photos import mirrored
 from vizkit.zoo import loading, shapes
 
 

@@ -153,7 +153,7 @@ def test_the_commands(
     lent: list[Lent], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder of figures, predictions and a table, with the same bytes and words; no file says who worked."""
-    monkeypatch.setattr("vizkit.cli.options.TOGETHER", 1)
+    monkeypatch.setattr("vizkit.cli.photos.TOGETHER", 1)
     monkeypatch.setattr("vizkit.cli.pictures.PHOTOS", 1)
     one = ["-m", "shapes", "--dtype", "float64", "-b", INSTALLED[0]]
     every = [*one, *(part for name in INSTALLED[1:] for part in ("-b", name))]

@@ -10,7 +10,7 @@ import typer
 from typer import Option
 
 from ..contract.errors import SettingError
-from . import options
+from . import options, photos
 from .network import Model
 from .options import CREW, Call, Fit, LayerName, Out, Photo, Seed, Targets, command, tell
 
@@ -213,7 +213,7 @@ def deepdream(
     results = []
     for one in call.load():
         aim = layer if unit is None else channel(layer or default_layer(one), unit)
-        results.append(technique(one, photo or options.photos(None)[0], aim, **call.settings(technique)))
+        results.append(technique(one, photo or photos.given(None)[0], aim, **call.settings(technique)))
     options.write(results, plotting.deepdream, out, f"deepdream-{call.name}.png")
 
 
@@ -235,6 +235,6 @@ def invert(
     from .. import draw as plotting
     from ..techniques import invert as technique
 
-    given = photo or options.photos(None)[0]
+    given = photo or photos.given(None)[0]
     results = [technique(one, given, layer or None, **call.settings(technique)) for one in call.load()]
     options.write(results, plotting.inversion, out, f"invert-{call.name}.png")

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from ..contract.errors import SettingError
-from . import options
+from . import options, photos
 from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def explain(
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
     from ..reports.explain import explain as technique
 
-    work = options.Work(photo, None, out, f"explain-{call.name}")
+    work = photos.Work(photo, None, out, f"explain-{call.name}")
     if save_npz is not None and work.folder is not None:
         raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
     models = call.load()
@@ -144,9 +144,9 @@ def evaluate(
             typer.echo(f"wrote {found.save(options.apart(out, one.backend, len(networks)))}")
 
 
-def _given(photos: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:
-    if not photos:
+def _given(photo: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:
+    if not photo:
         from ..zoo import shapes
 
         return shapes.sample(samples, seed=seed)
-    return options.photos([str(path) for path in photos])
+    return photos.given([str(path) for path in photo])

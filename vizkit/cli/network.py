@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from . import options
+from . import options, photos
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, app, command
 
 Model = Annotated[str, Argument(help=options.MODEL)]
@@ -70,7 +70,7 @@ def receptive(
     from ..draw import receptive_fields
     from ..techniques import receptive_field
 
-    given = options.photos(photo)
+    given = photos.given(photo)
     results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
     for result in results:
         typer.echo(result.table())

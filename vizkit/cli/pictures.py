@@ -16,7 +16,7 @@ from typer import Option
 from ..contract.errors import SettingError
 from ..support.crew import crew
 from ..support.files import replacing
-from . import options
+from . import options, photos
 from .options import (
     Call,
     Fit,
@@ -57,7 +57,7 @@ def saliency(
     from .. import draw as plotting
     from ..techniques import saliency as technique
 
-    work = options.Work(photo, target, out, f"saliency-{call.name}")
+    work = photos.Work(photo, target, out, f"saliency-{call.name}")
     work.write(call.load(), partial(_maps, call, technique), plotting.attributions)
 
 
@@ -78,12 +78,12 @@ def gradcam(
 
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
-    work = options.Work(photo, target, out, f"gradcam-{call.name}") if on is None else None
+    work = photos.Work(photo, target, out, f"gradcam-{call.name}") if on is None else None
     loaded, run = call.load(), partial(_maps, call, technique)
     if work is not None:
         work.write(loaded, run, plotting.attributions)
         return
-    results = run(loaded, options.photos(photo), options.target(target))
+    results = run(loaded, photos.given(photo), photos.target(target))
     path = out or Path(f"gradcam-{call.name}.png")
     for result in results:
         one = options.apart(path, result.provenance["backend"], len(results))
@@ -157,7 +157,7 @@ def features(
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
     if (statistics or noise) and out is not None and not out.suffix:
         raise SettingError(f"--out {out}: this is one figure of all photos; give a file, such as {out}.png.")
-    work = options.Work(photo, None, out, f"features-{call.name}")
+    work = photos.Work(photo, None, out, f"features-{call.name}")
     loaded = call.load()
     settings = {"fit": "squash" if noise else "crop"} | call.settings(techniques.feature_maps)
 
@@ -190,22 +190,22 @@ def predict(
     scheduler: Scheduler = None,
 ) -> None:
     """The most probable classes of each photo."""
-    photos = options.photos(photo)
+    listed = photos.given(photo)
     table: list[dict[str, Any]] = []
     loaded = call.load()
-    starts = [(which, start) for which in range(len(loaded)) for start in range(0, len(photos), PHOTOS)]
-    tasks = [((which, start), (which, photos[start : start + PHOTOS])) for which, start in starts]
+    starts = [(which, start) for which in range(len(loaded)) for start in range(0, len(listed), PHOTOS)]
+    tasks = [((which, start), (which, listed[start : start + PHOTOS])) for which, start in starts]
     with crew(loaded, workers, scheduler) as team:
         for (which, start), found in team.ordered(partial(_predicted, top=top, fit=fit or "crop"), tasks):
             one = loaded[which]
-            for name, rows in zip(photos[start : start + PHOTOS], found, strict=True):
-                typer.echo(f"{one.backend}: {options.place(name).name}")
+            for name, rows in zip(listed[start : start + PHOTOS], found, strict=True):
+                typer.echo(f"{one.backend}: {photos.place(name).name}")
                 for place, row in enumerate(rows):
                     typer.echo(f"  {row.probability:8.4f}  {row.index:4d}  {row.label}")
                     told = {
                         "backend": one.backend,
                         "model": one.name,
-                        "photo": str(options.place(name)),
+                        "photo": str(photos.place(name)),
                         "place": place + 1,
                     }
                     numbers = {"probability": float(row.probability), "logit": float(row.logit)}
