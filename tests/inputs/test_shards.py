@@ -242,6 +242,13 @@ def test_folders_that_are_no_state(root: Path, tmp_path: Path) -> None:
     (state / "manifest.json").write_text(json.dumps(manifest | {"settings": {"k": 1}}))
     with pytest.raises(SettingError, match="the settings changed since"):
         run(model, root, state=state)
+    (state / "manifest.json").write_text(json.dumps(manifest))
+    brighter = vizkit.wrap(model.native, input_size=16, mean=(0.4,) * 3, std=(0.25,) * 3)
+    with pytest.raises(SettingError, match="the preparation of inputs changed since"):
+        run(brighter, root, state=state)
+    model.file_sha256 = "of a file that says what the network does"
+    with pytest.raises(SettingError, match="the network changed since"):
+        run(model, root, state=state)
     (state / "manifest.json").write_text("{")
     with pytest.raises(SettingError, match="no manifest that vizkit wrote"):
         run(model, root, state=state)

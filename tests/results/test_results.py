@@ -52,6 +52,22 @@ def test_a_result_has_places(model: Any) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize("resize", [None, 2 * TRAPS_SIZE])
+def test_a_map_is_made_again_from_what_it_says_of_its_input(tmp_path: Path, resize: int | None) -> None:
+    native, way = kit(INSTALLED[0]).sequential(TRAPS), {"mean": (0.5, 0.4, 0.3), "std": (0.25, 0.5, 1.0)}
+    made = vizkit.wrap(native, input_size=TRAPS_SIZE, resize=resize, **way)
+    found = vizkit.saliency(made, photos(1, (TRAPS_SIZE + 4, TRAPS_SIZE)), target=1)
+    found.save(tmp_path / "map.png")
+    said = read_provenance(tmp_path / "map.png")["input"]
+    shape = said.pop("shape")
+    again = vizkit.wrap(native, input_size=shape[1:], **said)
+    assert shape == [3, TRAPS_SIZE, TRAPS_SIZE]
+    again_found = vizkit.saliency(again, photos(1, (TRAPS_SIZE + 4, TRAPS_SIZE)), target=1)
+    np.testing.assert_array_equal(again_found.values, found.values)
+    assert again_found.provenance == found.provenance
+
+
+@pytest.mark.quick
 def test_feature_maps_and_numbers_have_places(model: Any) -> None:
     found = vizkit.feature_maps(model, photos(3), "2")
     alone = [one.values[0] for one in found]

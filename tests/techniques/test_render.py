@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +283,13 @@ def test_a_foreign_or_broken_checkpoint_is_refused(model: Any, tmp_path: Path, r
     for changed in foreign:
         with pytest.raises(SettingError, match="other settings"):
             run(**changed)
+    means = model.spec.mean
+    prepared = {"spec": replace(model.spec, mean=tuple(one / 2 for one in means))}
+    for attribute, changed in (*prepared.items(), ("file_sha256", "of another file")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(model, attribute, changed)
+            with pytest.raises(SettingError, match="other settings"):
+                run()
     whole = file.read_bytes()
     for broken in (b"", b"nonsense", whole[: len(whole) // 2], whole[:-30]):
         file.write_bytes(broken)

@@ -49,6 +49,13 @@ class InputSpec:
         """Of one input, (C, H, W), (C, T) or (C, D, H, W), as the network takes it."""
         return (self.channels, *(self.extent or self.size))
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """How pictures become inputs, ready for JSON: of these channels and sides, by what :func:`vizkit.wrap` calls
+        ``resize``, ``mean`` and ``std``."""
+        mean, std = list(self.mean), list(self.std)
+        return {"shape": list(self.shape), "resize": self.resize or None, "mean": mean, "std": std}
+
     def label(self, index: int) -> str:
         """The name of an output, ``class 7`` where there is none."""
         if self.labels is not None and 0 <= index < len(self.labels):

@@ -49,8 +49,8 @@ def provenance(
     sha256: str | None = None,
     digests: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """How a result was made, ready for JSON: model, backend and versions, the weights' SHA-256 and the pictures'
-    (``sha256``, ``digests`` where they were taken before), and every setting."""
+    """How a result was made, ready for JSON: model, backend and versions, how inputs are prepared, the weights' SHA-256
+    and the pictures' (``sha256``, ``digests`` where they were taken before), and every setting."""
     made: dict[str, Any] = {
         "technique": technique,
         "model": model.name,
@@ -63,6 +63,7 @@ def provenance(
         },
         "device": model.device,
         "dtype": model.dtype,
+        "input": model.spec.said,
         "weights": {"source": model.weights.source, "note": model.weights.note, "sha256": sha256 or model.sha256()},
         "settings": dict(settings),
     }

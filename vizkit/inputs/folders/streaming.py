@@ -296,7 +296,8 @@ def _folder(
 def _belongs(model: Model, pictures: Pictures, way: Way, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a state depends on, each under the words of the message that refuses another."""
     return {
-        "network": [model.name, model.backend, model.dtype],
+        "network": [model.name, model.backend, model.dtype, model.file_sha256],
+        "preparation of inputs": model.spec.said,
         "weights": [model.sha256(), model.weights.note],  # which tells of edits
         "folder of images": pictures.fingerprint(),
         "pictures of a shard": shard_length(len(pictures)),

@@ -20,7 +20,8 @@ from .parametrisations import Fourier, Parametrisation
 
 def key_of(made: dict[str, Any]) -> str:
     """What must be equal for a checkpoint to go on."""
-    kept = {name: made[name] for name in ("model", "backend", "dtype", "weights", "settings")}
+    of = ("model", "model_file", "backend", "dtype", "input", "weights", "settings")
+    kept = {name: made[name] for name in of if name in made}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
