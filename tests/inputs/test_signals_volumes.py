@@ -226,16 +226,40 @@ def test_pictures_of_the_maps(kind: str, tmp_path: Path) -> None:
 
 TECHNIQUES = (
     "rise", "lime", "kernel_shap", "shapley_sampling", "feature_ablation", "feature_permutation", "sobol", "hsic",
-    "extremal_perturbation", "edge_map", "centre_map", "invert", "receptive_field", "feature_maps",
+    "extremal_perturbation", "edge_map", "centre_map", "invert", "receptive_field",
 )  # fmt: skip
 
 
 @both_kinds
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_what_makes_no_sense_is_refused(kind: str, technique: str) -> None:
-    more = {"layer": "act2"} if technique == "feature_maps" else {}
     with pytest.raises(VizkitError):
-        getattr(vizkit, technique)(wrapped(kind), given(kind), **more)
+        getattr(vizkit, technique)(wrapped(kind), given(kind))
+
+
+@both_kinds
+def test_units_over_time_and_in_space(kind: str, tmp_path: Path) -> None:
+    network, x = native(kind), given(kind, 6)
+    model, listed = wrapped(kind, network), list(x)
+    at = network.act2.register_forward_hook(lambda _, given, out: kept.append(out.detach().numpy()))
+    kept: list[Any] = []
+    network(torch.tensor(x))
+    at.remove()
+    maps = kept[0]
+    flat = maps.reshape(6, 6, -1)
+    found = vizkit.feature_maps(model, x, "act2")
+    np.testing.assert_array_equal(found.values.reshape(maps.shape), maps)
+    assert found.save(tmp_path / "maps.png").exists()
+    means = vizkit.top_units(model, listed, "act2", k=6)
+    np.testing.assert_allclose(means.values, np.sort(flat.mean((0, 2)))[::-1], rtol=1e-12)
+    (health,) = vizkit.health(model, listed, ["act2"]).layers
+    np.testing.assert_allclose(health.zeros, (flat == 0).mean((0, 2)), rtol=1e-12)
+    best = vizkit.top_patches(model, listed, "act2", [1], k=2)
+    np.testing.assert_allclose(best.values[0], np.sort(flat[:, 1].max(1))[::-1][:2], rtol=1e-12)
+    np.testing.assert_array_equal(best.places[0], np.argsort(-flat[:, 1].max(1))[:2])
+    assert best.save(tmp_path / "patches.png").exists()
+    embedded = vizkit.embed(model, listed, layer="act2", method="pca")
+    np.testing.assert_allclose(embedded.features, flat.mean(2), rtol=1e-12)
 
 
 @pytest.mark.quick

@@ -149,7 +149,7 @@ def test_dream_settings_are_checked(kit: Any) -> None:
             vizkit.dream(model, "2", 0, **options)
     with pytest.raises(SettingError, match="units 0 to 5; there is no 6, 9"):
         vizkit.dream(model, "2", [1, 6, 9])
-    with pytest.raises(SettingError, match="empty"):
+    with pytest.raises(SettingError, match="name at least one"):
         vizkit.dream(model, "2", [])
     assert default_layer(model) == "8"
 

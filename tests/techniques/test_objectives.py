@@ -16,7 +16,7 @@ from vizkit import regularisers as r
 from vizkit.errors import ImageError, SettingError, ShapeError
 from vizkit.objectives import Objective, Seen
 
-MAPS = "maps"
+MAPS = "2"
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_errors_when_made(make: Any, message: str) -> None:
     [
         (o.unit(MAPS, 4), "units 0 to 3; there is no 4"),
         (o.unit(MAPS, -1), "there is no -1"),
-        (o.unit(MAPS, [1, 2, 3]), "3 units of 'maps' for 2 pictures"),
+        (o.unit(MAPS, [1, 2, 3]), "3 units of '2' for 2 pictures"),
         (o.neuron(MAPS, 1, at=(3, 0)), "3 x 5 positions"),
         (o.unit(MAPS, 1).on(2), "the batch has 2 pictures"),
         (o.direction(MAPS, [1.0, 2.0]), "has 4 units; the direction has 2"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED, both
+from kits import TRAPS, TRAPS_SIZE
 from PIL import Image
 
 import vizkit
@@ -49,6 +50,14 @@ def test_deepdream_keeps_the_photos_shape_and_ascends(name: str) -> None:
     assert (per_octave[:, -1] > per_octave[:, 0]).all()
     assert 0.0 <= found.values.min() <= found.values.max() <= 1.0
     assert not np.array_equal(found.pictures()[0], found.photo)
+
+
+def test_deepdream_of_a_network_that_has_one_size(kit: Any) -> None:
+    """Its layers behind a flattening take no other, and some networks refuse it at their door."""
+    model = vizkit.wrap(kit.sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+    behind = [one for one, layer in model.layers.items() if len(layer.shape) == 2][-1]
+    with pytest.raises(SettingError, match=r"deepdream\(\) shows .* at several sizes, and at .* cannot be computed"):
+        vizkit.deepdream(model, images.sample(), behind, size=96, steps=1)
 
 
 @both()

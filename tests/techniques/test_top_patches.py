@@ -156,7 +156,7 @@ def test_stopped_and_resumed(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.quick
 def test_bad_requests(kit: Any) -> None:
     model = small(kit)
-    with pytest.raises(SettingError, match=r"units 0 to 5; there is no \[9\]"):
+    with pytest.raises(SettingError, match=r"units 0 to 5; there is no 9"):
         vizkit.top_patches(model, PIXELS, "2", 9)
     with pytest.raises(UnknownNameError, match="layer of"):
         vizkit.top_patches(model, PIXELS, "22")

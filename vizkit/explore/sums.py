@@ -34,6 +34,7 @@ import numpy as np
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
 from ..contract.graph import INPUT, SILENT, Graph, Node
+from ..contract.units import units_of
 from .engine import Engine
 from .passes import Passes
 from .protocol import View, pack
@@ -58,7 +59,10 @@ def sum_at(engine: Engine, view: View) -> bytes:
     layer, value = view.text("layer"), float(maps[unit, y, x])
     passes, picture = engine.of(view), engine.picture(view)
     reading = Reading(passes, lambda name: passes.value(picture.batch, picture.digest, view.edits, name))
-    header, arrays = _explained(reading, layer, Place(unit, y, x))
+    if units_of(passes.model, layer).axis == 1:
+        header, arrays = _explained(reading, layer, Place(unit, y, x))
+    else:
+        header, arrays = {"operation": "other", "text": "Parts are shown where channels come first."}, {}
     if any(one.layer == layer and one.unit == unit for one in view.edits):
         header, arrays = {"operation": "other", "text": "This unit is edited, so that it is no sum."}, {}
     if "sum" in header:

@@ -51,9 +51,9 @@ def effective(engine: Engine, view: View) -> bytes:
     """The effective receptive field of a place of a unit's map, on this picture."""
     layer, model = view.text("layer"), engine.of(view).network(view.edits)
     at = (view.number("y", 0), view.number("x", 0))
-    shape = model.layer(layer).shape
+    placed = model.grid(layer) is not None
     found = receptive_field(
-        model, engine.picture(view).batch, layer, unit=view.number("unit"), noise=0, at=at if len(shape) == 4 else None
+        model, engine.picture(view).batch, layer, unit=view.number("unit"), noise=0, at=at if placed else None
     )
     return pack({"size": found.sizes[0]}, {"field": found.values[0]})
 

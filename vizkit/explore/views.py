@@ -64,7 +64,7 @@ def save(engine: Engine, view: View) -> bytes:
             unit = None if view.given.get("tab") == "layer" or "unit" not in view.given else view.number("unit")
             results.append(feature_maps(model, picture.batch, layer, unit=unit))
         else:
-            at = (view.number("y"), view.number("x")) if len(model.layer(layer).shape) == 4 else None
+            at = (view.number("y"), view.number("x")) if model.grid(layer) is not None else None
             results.append(receptive_field(model, picture.batch, layer, unit=view.number("unit"), at=at, noise=0))
     made = [one.provenance for one in results]
     return figure_bytes(figure(results), made[0] if len(made) == 1 else {"results": made})

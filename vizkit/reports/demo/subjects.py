@@ -10,6 +10,7 @@ import numpy as np
 
 from ...contract.backend import Array, Model
 from ...contract.errors import SettingError
+from ...contract.units import find_units, units_of
 from ...techniques import feature_maps
 from ...techniques.dreams.recipe import default_layer
 from ...zoo import shapes
@@ -157,15 +158,14 @@ def shared_layers(models: Sequence[Model]) -> list[str]:
     first, *others = models
     return [
         name
-        for name, layer in first.layers.items()
-        if len(layer.shape) in (2, 4) and all(name in other.layers for other in others)
+        for name in first.layers
+        if find_units(first, name) is not None and all(name in other.layers for other in others)
     ]
 
 
 def spread(models: Sequence[Model]) -> list[str]:
     """Three layers with feature maps: an early one, one halfway, a late one."""
-    known = models[0].layers
-    deep = [name for name in shared_layers(models) if len(known[name].shape) == 4 and known[name].shape[2] > 1]
+    deep = [name for name in shared_layers(models) if units_of(models[0], name).places[0] > 1]
     if not deep:
         raise SettingError(f"{models[0].name} has no layer with feature maps that every backend can show.")
     return [deep[round(share * (len(deep) - 1))] for share in (0.1, 0.5, 0.95)]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import SettingError, VizkitError
+from ...contract.units import units_of
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import Batch, ImageInput
 from ...results.dreams import Rendering
 from ...results.files import provenance
 from ...support.progress import Advance, steps_bar
+from ...techniques.common.layers import by_unit
 from ...techniques.common.relu import NAMED
 from ...techniques.dreams.objectives import unit as channel
 from ...techniques.dreams.parametrisations import Fourier
 from ...techniques.dreams.render import render as optimise
-from ...techniques.features.best import Best, assemble, units_of
+from ...techniques.features.best import Best, assemble
 from ...techniques.units.filter import filter_of
 from ...techniques.units.histogram import Histogram
 from ...techniques.units.neuron import neuron_maps
@@ -99,7 +102,7 @@ def make(
     if layer == OUTPUT:
         raise SettingError("layer='output' is no unit's place; name the last layer instead, for example 'fc'.")
     for model in models:
-        units_of(model, layer, unit)
+        units_of(model, layer).chosen(unit)
     listed = collect(pictures)
     crew: dict[str, Any] = {"workers": workers, "scheduler": scheduler}
     with steps_bar("unit", 5 * len(models)) as advance:
@@ -123,7 +126,7 @@ def _fires(
     best, histogram = Best({layer: [unit]}, k, model.ops.dtype), Histogram(layer, unit)
     passed = stream(
         model, listed, [layer], _Both(best, histogram), label="patches", fit=fit, input_range=input_range,
-        batch_size=batch_size, **where, settings={"unit": unit, "k": k},
+        batch_size=batch_size, **where, settings={"unit": unit, "k": k}, looking=partial(by_unit, layers=[layer]),
     )  # fmt: skip
     settings = {"layer": layer, "unit": unit, "k": k, "input_range": input_range, "fit": fit}
     made = provenance(model, "top_patches", settings) | {"images": passed.described()}
@@ -169,7 +172,7 @@ def _page(seen: Sequence[Seen], layer: str, unit: int, done: Sequence[Chapter]) 
     )
     facts = [
         ("network", f"{name}, weights {Path(first.model.weights.source).name}"),
-        ("unit", f"{unit} of {first.model.layers[layer].shape[1]} in {layer}"),
+        ("unit", f"{unit} of {units_of(first.model, layer).count} in {layer}"),
         backends([one.model for one in seen]),
         ("weights’ SHA-256", first.model.sha256()),
         ("pictures", f"{found['count']} read, {len(found['skipped'])} not"),

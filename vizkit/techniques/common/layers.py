@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ...contract.backend import OUTPUT, Leaves, Model, Tensor
 from ...contract.errors import LayerError
-from ...contract.grid import Grid, undecided
+from ...contract.grid import Grid
+from ...contract.units import check_order, find_units, units_of
 
 PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
 """Kinds of layers that hand on what they get; some frameworks have them where others have nothing."""
@@ -28,7 +29,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         return layer, grids[layer]
     if layer is not None:
         model.check_layer(layer)
-        _check_order(model, layer)
+        check_order(model, layer)
         shape = model.layers[layer].shape if layer in model.layers else model.output_shape
         last = f" The last such layer is {list(grids)[-1]!r}." if grids else ""
         raise LayerError(
@@ -37,7 +38,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         )
     behind = list(model.layers)
     for name in behind[behind.index(list(grids)[-1]) + 1 :] if grids else behind:
-        _check_order(model, name)
+        check_order(model, name)
     if not grids:
         twice = ", ".join(sorted(model.reused)[:8])
         which = f" Layers that run more than once in a pass cannot be used, here {twice}." if twice else ""
@@ -50,17 +51,6 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     if grids[name].order == "NTC" and grids[name].aside:
         name = _last_seen(model, [one for one in own if grids[one].aside]) or name
     return name, grids[name]
-
-
-def _check_order(model: Model, name: str) -> None:
-    """Raise LayerError where a layer covers the picture and nothing tells which of its axes holds the channels."""
-    shape, size = model.layer(name).shape, model.spec.extent or model.spec.size
-    if model.grid(name) is None and len(shape) == 2 + len(size) and undecided(shape, size):
-        raise LayerError(
-            f"Layer {name!r} of {model.name} gives {shape}, and neither its shape nor the operations before it tell "
-            f"which axis holds the channels. Say it: vizkit.wrap(..., layout={{{name!r}: 'NCHW'}}) where they come "
-            "first, 'NHWC' where they come last; or name another layer."
-        )
 
 
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:
@@ -80,3 +70,18 @@ def _last_seen(model: Model, names: Sequence[str]) -> str | None:
         if grid is not None and float(ops.numpy(ops.sum(ops.abs(grid.maps(ops, gradients[name])), (1, 2, 3)))[0]) > 0:
             return name
     return None
+
+
+def by_unit(model: Model, layers: Sequence[str], whole: bool = False) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    """From a batch to the layers' outputs by unit, (N, C, h, w) or (N, C); with ``whole`` (N, C, ...) with every place,
+    and those without units as they are."""
+    ops, found = model.ops, {name: find_units(model, name) if whole else units_of(model, name) for name in layers}
+
+    def look(x: Tensor) -> Mapping[str, Tensor]:
+        made = model.forward(x, tuple(layers))
+        for name, units in found.items():
+            if units is not None:
+                made[name] = units.whole(ops, made[name]) if whole else units.first(ops, made[name])
+        return made
+
+    return look

@@ -91,8 +91,7 @@ class Directions(OfLayer):
         return len(self.vectors)
 
     def value(self, seen: Seen) -> Tensor:
-        ops, grid = seen.ops, seen.model.grid(self.layer)
-        maps = seen.activations[self.layer] if grid is None else grid.maps(ops, seen.activations[self.layer])
+        ops, maps = seen.ops, seen.maps(self.layer)
         unit = self.vectors / (np.linalg.norm(self.vectors, axis=1, keepdims=True) + FLOOR)
         dot = ops.sum(maps * ops.constant(_shaped, unit), 1)
         cosine = dot / ops.sqrt(ops.sum(maps * maps, 1) + FLOOR)

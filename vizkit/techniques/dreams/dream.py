@@ -11,7 +11,7 @@ from ...contract.errors import DivergedError, SettingError
 from ...results.dreams import Dream, Stage
 from ...results.files import provenance
 from ..common.checks import pictures_only
-from .recipe import GRADIENT_FILTERS, Recipe, default_layer, grown, lowered, units_of
+from .recipe import GRADIENT_FILTERS, Recipe, default_layer, grown, lowered, wanted_units
 
 
 def dream(
@@ -80,7 +80,7 @@ def dream(
         )
     if gradient_filter not in GRADIENT_FILTERS:
         raise SettingError(f"gradient_filter={gradient_filter!r}: expected {', '.join(map(repr, GRADIENT_FILTERS))}.")
-    units = units_of(model, layer, unit)
+    units = wanted_units(model, layer, unit)
     recipe = Recipe(layer, units, activation_weight, pixel_weight, gradient_weight, beta, gradient_filter)
     sides = grown(size, stages, scale)
     values, trace, strip = lowered(model, recipe, sides, steps=steps, lr=lr, seed=seed, on_stage=on_stage)

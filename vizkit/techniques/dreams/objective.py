@@ -10,6 +10,7 @@ import numpy as np
 
 from ...contract.backend import Array, Model, Ops, Tensor
 from ...contract.errors import SettingError
+from ...contract.units import units_of
 
 FLOOR = 1e-12
 """Added under each root and to each norm, so that silence has gradient zero and not NaN."""
@@ -31,6 +32,10 @@ class Seen:
     @property
     def ops(self) -> Ops:
         return self.model.ops
+
+    def maps(self, layer: str) -> Tensor:
+        """What it gave by unit, (N, C, h, w) or (N, C)."""
+        return units_of(self.model, layer).first(self.ops, self.activations[layer])
 
     def __len__(self) -> int:
         return int(self.picture.shape[0])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ...contract.backend import Array, Ops, Tensor
 from ...contract.errors import SettingError, ShapeError
+from ...contract.units import units_of
 from ...inputs import images
 from .objective import FLOOR, Objective, OfLayer, Seen, Sum
 
@@ -51,7 +52,7 @@ class OfUnits(OfLayer):
 
     def picked(self, seen: Seen) -> Tensor:
         """Each picture's unit, (N, ...)."""
-        maps = seen.activations[self.layer]
+        maps = seen.maps(self.layer)
         return seen.ops.pick(maps, indices(self.index, len(seen), maps.shape[1], self.layer))
 
 
@@ -77,7 +78,7 @@ class Neuron(OfUnits):
     at: tuple[int, int] | None = None
 
     def value(self, seen: Seen) -> Tensor:
-        maps = seen.activations[self.layer]
+        maps = seen.maps(self.layer)
         if len(maps.shape) != 4:
             raise ShapeError(f"A neuron has a place; {self.layer!r} gives {tuple(maps.shape)}. Take unit() or logit().")
         height, width = maps.shape[2:]
@@ -114,7 +115,7 @@ class Direction(OfLayer):
     cosine_power: float = 0.0
 
     def value(self, seen: Seen) -> Tensor:
-        ops, maps = seen.ops, seen.activations[self.layer]
+        ops, maps = seen.ops, seen.maps(self.layer)
         if maps.shape[1] != len(self.vector):
             raise ShapeError(f"Layer {self.layer!r} has {maps.shape[1]} units; the direction has {len(self.vector)}.")
         shape = (1, len(self.vector)) + (1,) * (len(maps.shape) - 2)
@@ -137,7 +138,7 @@ class Diversity(OfLayer):
         count = len(seen)
         if count < 2:
             raise SettingError("diversity() compares pictures of a batch; render at least two, with count=.")
-        grams = gram(seen.ops, seen.activations[self.layer])
+        grams = gram(seen.ops, seen.maps(self.layer))
         ops = seen.ops
         flat = ops.reshape(grams, (count, -1))
         flat = flat / ops.sqrt(ops.sum(flat * flat, 1, keepdims=True) + FLOOR)
@@ -166,20 +167,20 @@ class Match(OfLayer):
 
     def both(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """What the layer makes of the pictures, and of the reference, at which it looks once."""
-        ops, found = seen.ops, self._read(seen.ops, seen.activations[self.layer])
+        ops, found = seen.ops, self._read(seen, seen.activations[self.layer])
         key = (repr(self), tuple(seen.x.shape[2:]))
         if key not in seen.memory:
             spec = replace(seen.model.spec, size=tuple(seen.x.shape[2:]))
             batch = images.prepare(self.reference, spec, fit="squash")
             wanted = seen.model.forward(ops.asarray(batch.tensor), (self.layer,))[self.layer]
-            seen.memory[key] = ops.detach(self._read(ops, wanted))
+            seen.memory[key] = ops.detach(self._read(seen, wanted))
         wanted = seen.memory[key]
         if wanted.shape[0] not in (1, found.shape[0]):
             raise SettingError(f"{self.name}() has {wanted.shape[0]} pictures for {found.shape[0]} renderings.")
         return found, wanted
 
-    def _read(self, ops: Ops, maps: Tensor) -> Tensor:
-        return gram(ops, maps) if self.of_gram else maps
+    def _read(self, seen: Seen, found: Tensor) -> Tensor:
+        return gram(seen.ops, units_of(seen.model, self.layer).first(seen.ops, found)) if self.of_gram else found
 
     def __repr__(self) -> str:
         return f"{self.name}(layer={self.layer!r}, reference={self.digest!r})"

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...contract.backend import Model
 from ...contract.errors import LayerError, SettingError
+from ...contract.units import find_units
 from ...inputs import images
 from ...inputs.images import Batch
 from ..common.checks import pictures_only
@@ -25,8 +26,8 @@ def panels(models: Sequence[Model]) -> list[str]:
     spatial = [
         name
         for name, layer in first.layers.items()
-        if len(layer.shape) == 4
-        and layer.shape[2] > 1
+        if (units := find_units(first, name)) is not None
+        and units.places[0] > 1
         and not layer.kind.endswith("Sequential")
         and all(name in other.layers for other in others)
     ]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...contract.backend import Array, Leaves, Model, Ops, Tensor
-from ...contract.errors import DivergedError, LayerError, SettingError, ShapeError
+from ...contract.backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
+from ...contract.errors import DivergedError, LayerError, SettingError
+from ...contract.units import find_units, units_of
 from ...inputs import images
 from ...results.dreams import Stage
 from ...support.progress import steps_bar
-from .objectives import FLOOR, index_of, indices
+from .objectives import FLOOR
 from .optimise import Adam
 from .regularisers import derivative_kernels
 from .trace import Trace
@@ -43,7 +44,7 @@ class Recipe:
         """Loss and activation, both (units,): the unit's rms, or its value where it has a single position."""
         ops = model.ops
         kernels = derivative_kernels(ops, GRADIENT_FILTERS[self.gradient_filter], x.shape[1])
-        maps = model.forward(x, (self.layer,))[self.layer]
+        maps = units_of(model, self.layer).first(ops, model.forward(x, (self.layer,))[self.layer])
         picked = ops.pick(maps, self.units)
         axes = tuple(range(1, len(picked.shape)))
         if all(side == 1 for side in picked.shape[1:]):
@@ -64,24 +65,20 @@ def default_layer(model: Model) -> str:
     if DEFAULT_LAYER in model.layers:
         return DEFAULT_LAYER
     height = model.spec.size[0]
-    fitting = [name for name, layer in model.layers.items() if len(layer.shape) == 4 and layer.shape[2] * 16 >= height]
+    found = {name: find_units(model, name) for name in model.layers}
+    fitting = [name for name, units in found.items() if units and units.grid and units.places[0] * 16 >= height]
     if not fitting:
         raise LayerError(f"{model.name} has no layer with feature maps to dream of; name one with layer=.")
     return fitting[-1]
 
 
-def units_of(model: Model, layer: str, unit: int | Sequence[int] | None) -> tuple[int, ...]:
-    known = model.layers.get(layer)
-    if known is None:
+def wanted_units(model: Model, layer: str, unit: int | Sequence[int] | None) -> tuple[int, ...]:
+    if layer == OUTPUT:
         raise SettingError("layer='output' has no feature maps; name the last layer instead, for example 'fc'.")
-    if len(known.shape) not in (2, 4):
-        raise ShapeError(f"Layer {layer!r} gives shape {known.shape}; a unit is a channel of (N, C, H, W) or (N, C).")
-    count = known.shape[1]
+    units = units_of(model, layer)
     if unit is None:
-        unit = DEFAULT_UNIT if count > DEFAULT_UNIT else 0
-    index = index_of(unit)
-    units = (index,) if isinstance(index, int) else index
-    return tuple(indices(units, len(units), count, layer))
+        unit = DEFAULT_UNIT if units.count > DEFAULT_UNIT else 0
+    return tuple(units.chosen(unit))
 
 
 def _rms(ops: Ops, squared: Tensor, axes: tuple[int, ...]) -> Tensor:

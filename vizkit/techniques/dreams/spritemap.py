@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...contract.units import units_of
 from ...results.concepts import SpriteMap
 from ...results.files import provenance
 from ..common.checks import pictures_only
 from .objectives import unit as of_unit
-from .recipe import units_of
 from .sheet import VIEWS, in_batches
 
 
@@ -34,7 +34,7 @@ def spritemap(
 
     Args:
         model: a network.
-        layer: a layer that gives (N, C, H, W) or (N, C).
+        layer: a layer with units, channels over the picture or numbers (N, C).
         unit: a channel, several, or None for all.
         size: side of a sprite in pixels.
         steps, lr: of Adam.
@@ -58,8 +58,7 @@ def spritemap(
         (32, 64, 3)
     """
     pictures_only(model, "spritemap")
-    model.check_layer(layer)
-    units = tuple(range(model.layer(layer).shape[1])) if unit is None else units_of(model, layer, unit)
+    units = tuple(units_of(model, layer).chosen(unit))
     if columns is not None and columns < 1:
         raise SettingError(f"columns={columns}: expected at least one sprite in a row, or None.")
     values, activation, failed = in_batches(

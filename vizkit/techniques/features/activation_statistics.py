@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...inputs.images import ImageInput
 from ...results.features import ActivationStatistics
 from ...results.files import provenance
 from ...support import batching
+from ..common.layers import by_unit
 from .activity import Activity
 
 
@@ -68,13 +70,14 @@ def activation_statistics(
     options: dict[str, Any] = {"fit": fit, "input_range": input_range}
     if isinstance(image, Pictures) or is_folder(image) or any(one is not None for one in (state, workers, scheduler)):
         more: dict[str, Any] = {"batch_size": batch_size, "state": state, "workers": workers, "scheduler": scheduler}
-        passed = stream(model, collect(image), wanted, reader, label="activations", **options, **more)
+        looking = partial(by_unit, layers=wanted, whole=True)
+        passed = stream(model, collect(image), wanted, reader, label="activations", looking=looking, **options, **more)
         made = provenance(model, "activation_statistics", settings) | {"images": passed.described()}
     else:
-        batch = images.prepare(image, model.spec, **options)
+        batch, look = images.prepare(image, model.spec, **options), by_unit(model, wanted, whole=True)
 
         def step(start: int, stop: int) -> None:
-            kept = model.forward(model.ops.asarray(batch.tensor[start:stop]), wanted)
+            kept = look(model.ops.asarray(batch.tensor[start:stop]))
             reader.take(range(start, stop), batch, {name: model.ops.numpy(one) for name, one in kept.items()})
 
         batching.run(model, len(batch), batch_size, step, "activations")

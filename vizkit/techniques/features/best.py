@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array, Model
-from ...contract.errors import SettingError, ShapeError
 from ...inputs.folders import Pictures
 from ...inputs.images import Batch
 from ...results.folders import TopPatches
@@ -82,19 +81,3 @@ def assemble(model: Model, pictures: Pictures, best: Best, made: Mapping[str, An
         boxes[rows] = windows[name].boxes(positions[rows])
         start = rows.stop
     return TopPatches(best.values, made, named, best.places, positions, boxes, pictures, model.spec)
-
-
-def units_of(model: Model, layer: str, unit: int | Sequence[int] | None) -> list[int]:
-    """The channels of a layer that ``unit`` means. Raises SettingError, ShapeError, UnknownNameError."""
-    model.check_layer(layer)
-    known = model.layers.get(layer)
-    shape = model.output_shape if known is None else known.shape
-    if len(shape) not in (2, 4):
-        raise ShapeError(f"Layer {layer!r} gives shape {shape}; a unit is a channel of (N, C, H, W) or (N, C).")
-    if unit is None:
-        return list(range(shape[1]))
-    units = [int(unit)] if isinstance(unit, int | np.integer) else [int(one) for one in unit]
-    wrong = [one for one in units if not 0 <= one < shape[1]]
-    if wrong or not units:
-        raise SettingError(f"Layer {layer!r} has units 0 to {shape[1] - 1}; there is no {wrong or 'unit in []'}.")
-    return list(dict.fromkeys(units))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...contract.units import find_units
 
 MOST = 8192
 """Units of a layer beyond which they cannot be compared with one another."""
@@ -16,15 +17,15 @@ REPEATING = ("max_pool", "avg_pool", "dropout", "flatten", "identity")
 def layers_of(model: Model, layers: Sequence[str] | None) -> list[str]:
     for name in layers or ():
         model.check_layer(name)
-    known = {name: layer for name, layer in model.layers.items() if len(layer.shape) in (2, 4)}
+    known = {name: units.count for name in model.layers if (units := find_units(model, name)) is not None}
     if layers is None:
-        return [name for name in _distinct(model, known) if known[name].shape[1] <= MOST]
+        return [name for name in _distinct(model, known) if known[name] <= MOST]
     wanted = [name for name in known if name in layers]
-    large = [name for name in wanted if known[name].shape[1] > MOST]
+    large = [name for name in wanted if known[name] > MOST]
     if large or not wanted:
         raise SettingError(
-            f"{large or list(layers)}: name layers of shape (N, C, H, W) or (N, C) with at most {MOST} units; "
-            f"{model.listing} lists them."
+            f"{large or list(layers)}: name layers with at most {MOST} units, channels over the picture or numbers "
+            f"(N, C); {model.listing} lists them."
         )
     return wanted
 

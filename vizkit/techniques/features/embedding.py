@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from ...contract.backend import Model
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
 from ...results.files import provenance
 from ...results.folders import Embedding
+from ..common.layers import by_unit
 from .placing import accuracies, check_settings, place, principal, trust
 from .pooled import Features, check_size, default_layer
 
@@ -70,12 +72,12 @@ def embed(
     check_settings(method, pool, components, perplexity)
     listed = collect(pictures, labels)
     layer = layer or default_layer(model)
-    model.check_layer(layer)
     check_size(model, layer, pool, len(listed))
     features = Features(layer, pool)
     passed = stream(
         model, listed, [layer], features, label="features", fit=fit, input_range=input_range, batch_size=batch_size,
         state=state, workers=workers, scheduler=scheduler, settings={"pool": pool},
+        looking=partial(by_unit, layers=[layer]),
     )  # fmt: skip
     found = features.state()
     reduced = principal(found["features"], components)

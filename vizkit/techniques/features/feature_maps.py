@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
+from ...contract.units import find_units, units_of
 from ...inputs import images
 from ...inputs.images import ImageInput
 from ...results.features import FeatureMaps
@@ -33,10 +33,12 @@ def feature_maps(
         fit: "crop" or "squash", see :func:`vizkit.images.prepare`.
 
     Returns:
-        :class:`FeatureMaps` with ``values`` (N, C, H, W), or (N, C) where the layer is dense.
+        :class:`FeatureMaps` with ``values`` (N, C, h, w), (N, C) where the layer is dense: by unit, also where the
+        layer has its channels last, or tokens; of signals (N, C, 1, T), of volumes as they lie in a picture.
 
     Raises:
-        ImageError, UnknownNameError, LayerError, SettingError.
+        ImageError, UnknownNameError, SettingError for a unit; ShapeError for a layer without units, LayerError where
+        nothing tells which of its axes holds them.
 
     Example:
         >>> import vizkit
@@ -46,13 +48,10 @@ def feature_maps(
     """
     layer = layer or next(iter(model.filter_layers()), next(iter(model.layers)))
     batch = images.prepare(image, model.spec, fit=fit, input_range=input_range)
-    values = model.ops.numpy(model.forward(model.ops.asarray(batch.tensor), (layer,))[layer])
-    if values.ndim not in (2, 4):
-        raise SettingError(f"Layer {layer!r} gives shape {values.shape}; maps need (N, C, H, W) or (N, C).")
+    units, ops = find_units(model, layer) or units_of(model, layer), model.ops
+    chosen = units.chosen(unit)
+    values = ops.numpy(units.first(ops, model.forward(ops.asarray(batch.tensor), (layer,))[layer]))
     settings: dict[str, Any] = {"layer": layer, "input_range": input_range, "fit": fit}
     if unit is not None:
-        chosen = [unit] if isinstance(unit, int) else list(unit)
-        if not chosen or not all(0 <= one < values.shape[1] for one in chosen):
-            raise SettingError(f"unit={unit}: layer {layer!r} has units 0 to {values.shape[1] - 1}; name at least one.")
         values, settings = values[:, chosen], {**settings, "unit": chosen}
     return FeatureMaps(values, provenance(model, "feature_maps", settings, batch), layer, batch)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...contract.units import units_of
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
 from ...results.files import provenance
 from ...results.health import Health
+from ..common.layers import by_unit
 from .distinct import layers_of
 from .tally import Tallies, judged
 
@@ -69,10 +72,11 @@ def health(
     if not 0 < threshold <= 1 or not 0 < saturation < 1:
         raise SettingError(f"threshold={threshold}, saturation={saturation}: expected shares between 0 and 1.")
     wanted = layers_of(model, layers)
-    tallies = Tallies({name: model.layers[name].shape[1] for name in wanted})
+    tallies = Tallies({name: units_of(model, name).count for name in wanted})
     passed = stream(
         model, collect(pictures), wanted, tallies, label="health", fit=fit, input_range=input_range,
         batch_size=batch_size, state=state, workers=workers, scheduler=scheduler,
+        looking=partial(by_unit, layers=wanted, whole=True),
     )  # fmt: skip
     found = tuple(judged(model, name, tallies.layers[name], threshold, saturation) for name in wanted)
     settings = {"layers": wanted, "threshold": threshold, "saturation": saturation}

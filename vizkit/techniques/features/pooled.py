@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from ...contract.backend import OUTPUT, Array, Model
-from ...contract.errors import SettingError, ShapeError
+from ...contract.backend import Array, Model
+from ...contract.errors import SettingError
+from ...contract.units import find_units, units_of
 from ...inputs.images import Batch
 from ...support.spill import Spilled
 
@@ -53,7 +54,7 @@ def default_layer(model: Model) -> str:
     deep = [
         name
         for name, one in model.layers.items()
-        if len(one.shape) == 4 and one.shape[2] * one.shape[3] > 1 and one.shape[1] != model.output_shape[1]
+        if (units := find_units(model, name)) and math.prod(units.places) > 1 and units.count != model.output_shape[1]
         if "dropout" not in one.kind.lower()
     ]
     return deep[-1] if deep else list(model.layers)[-1]
@@ -62,10 +63,8 @@ def default_layer(model: Model) -> str:
 def check_size(model: Model, layer: str, pool: str, count: int) -> None:
     """Raises ShapeError for a layer without features, SettingError for more than :data:`BUDGET` bytes of them or for
     too few pictures."""
-    shape = model.output_shape if layer == OUTPUT else model.layers[layer].shape
-    if len(shape) not in (2, 4):
-        raise ShapeError(f"Layer {layer!r} gives shape {shape}; features need (N, C, H, W) or (N, C).")
-    width = math.prod(shape[1:] if pool == "none" else shape[1:2])
+    units = units_of(model, layer)
+    width = units.count * (math.prod(units.places) if pool == "none" else 1)
     size = width * count * np.dtype(model.dtype).itemsize
     if width > count and size > BUDGET:
         raise SettingError(

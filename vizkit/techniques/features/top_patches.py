@@ -8,13 +8,15 @@ from functools import partial
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...contract.units import units_of
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
 from ...results.files import provenance
 from ...results.folders import TopPatches
+from ..common.layers import by_unit
 from ..relevance.composites import Composite
 from ..relevance.crp import unit_relevance
-from .best import Best, assemble, units_of
+from .best import Best, assemble
 
 BY = ("activation", "relevance")
 
@@ -80,14 +82,16 @@ def top_patches(
     if by not in BY:
         raise SettingError(f"by={by!r}: expected {' or '.join(map(repr, BY))}.")
     layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
-    wanted = {name: units_of(model, name, unit) for name in layers}
+    wanted = {name: list(dict.fromkeys(units_of(model, name).chosen(unit))) for name in layers}
     listed = collect(pictures)
     best = Best(wanted, k, model.ops.dtype)
     more = {} if by == "activation" else {"by": by, "target": target, "rules": str(rules)}
     passed = stream(
         model, listed, layers, best, label="patches", fit=fit, input_range=input_range, batch_size=batch_size,
         state=state, workers=workers, scheduler=scheduler, settings={"units": list(wanted.values()), "k": k, **more},
-        looking=partial(unit_relevance, layers=layers, target=target, rules=rules) if more else None,
+        looking=partial(unit_relevance, layers=layers, target=target, rules=rules)
+        if more
+        else partial(by_unit, layers=layers),
     )  # fmt: skip
     settings = {"layer": layers, "unit": unit, "k": k, "input_range": input_range, "fit": fit, **more}
     return assemble(model, listed, best, provenance(model, "top_patches", settings) | {"images": passed.described()})

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...contract.backend import Array, Model, Tensor
-from ...contract.errors import SettingError, ShapeError
+from ...contract.errors import SettingError
+from ...contract.units import Units, units_of
 from ...inputs.images import Batch
 from .receptive import fields
 
@@ -40,9 +41,9 @@ def ends(model: Model) -> tuple[str, ...]:
     return tuple(last.values()) or tuple(model.layers)[-1:]
 
 
-def place(layer: str, shape: tuple[int, ...], at: tuple[int, int] | None) -> tuple[int, int]:
+def place(layer: str, units: Units | None, at: tuple[int, int] | None) -> tuple[int, int]:
     """Row and column of a map: those given, else the middle. Raises SettingError for a place outside."""
-    height, width = shape[2:] if len(shape) == 4 else (1, 1)
+    height, width = (1, 1) if units is None else units.places
     row, column = (height // 2, width // 2) if at is None else at
     if not (0 <= row < height and 0 <= column < width):
         raise SettingError(f"at={at}: the maps of {layer!r} have rows 0 to {height - 1}, columns 0 to {width - 1}.")
@@ -51,16 +52,13 @@ def place(layer: str, shape: tuple[int, ...], at: tuple[int, int] | None) -> tup
 
 def effective(model: Model, batch: Batch, name: str, at: tuple[int, int], unit: int | None) -> Array:
     """(H, W) float64, its largest value 1."""
-    ops = model.ops
+    ops, units = model.ops, units_of(model, name)
+    chosen = None if unit is None else units.chosen(unit) * len(batch.tensor)
 
     def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
-        out = model.forward(leaves[INPUT], (name,))[name]
-        if len(out.shape) not in (2, 4):
-            raise ShapeError(f"Layer {name!r} gives shape {tuple(out.shape)}; expected (N, C, H, W) or (N, C).")
-        if unit is not None and not 0 <= unit < out.shape[1]:
-            raise SettingError(f"Layer {name!r} has units 0 to {out.shape[1] - 1}; there is no {unit}.")
+        out = units.first(ops, model.forward(leaves[INPUT], (name,))[name])
         values = out[:, :, at[0], at[1]] if len(out.shape) == 4 else out
-        return (ops.sum(values, 1) if unit is None else ops.pick(values, [unit] * len(batch.tensor))), None
+        return (ops.sum(values, 1) if chosen is None else ops.pick(values, chosen)), None
 
     _, gradients, _ = ops.value_and_grad(score, {INPUT: ops.asarray(batch.tensor)})
     found = np.abs(ops.numpy(gradients[INPUT]).astype(np.float64)).sum(axis=1).mean(axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...contract.backend import Model
 from ...contract.errors import SettingError
+from ...contract.units import find_units
 from ...inputs import images
 from ...inputs.images import ImageInput
 from ...results.fields import ReceptiveFields
@@ -79,7 +80,7 @@ def receptive_field(
     graph = model.graph()
     found = fields(graph)
     theoretical = tuple(found[graph.layers[name]] for name in names)
-    units = tuple(place(name, graph[graph.layers[name]].shape, at) for name in names)
+    units = tuple(place(name, find_units(model, name), at) for name in names)
     values = []
     with steps_bar("receptive fields", len(names)) as advance:
         for name, one in zip(names, units, strict=True):

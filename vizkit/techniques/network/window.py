@@ -8,6 +8,7 @@ import numpy as np
 
 from ...contract.backend import Array, Model
 from ...contract.errors import SettingError
+from ...contract.units import find_units
 from .receptive import fields
 
 
@@ -32,8 +33,8 @@ class Window:
 def window(model: Model, layer: str) -> Window:
     """The receptive field of a layer, by propagation through the graph; the whole picture where that is unknown, or
     where the framework cannot show the graph."""
-    known = model.layers.get(layer)
-    columns = known.shape[3] if known is not None and len(known.shape) == 4 else 1
+    units = find_units(model, layer)
+    columns = 1 if units is None else units.places[1]
     whole = Window((0.0, 0.0), model.spec.size, (0.0, 0.0), columns, True)
     try:
         graph = model.graph()

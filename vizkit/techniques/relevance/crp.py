@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ...contract.backend import Mode, Model, Tensor
+from ...contract.units import units_of
 from ...inputs.outputs import Dense
 from ..common.layers import choose_layer
 from ..common.method import Attribution, ImageInput, Job, SettingError, Target, held
@@ -84,8 +85,10 @@ def crp(
 def unit_relevance(
     model: Model, layers: Sequence[str], target: int | str | None, rules: str | Composite
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    """From a batch (N, C, H, W) to the relevance of the outputs of ``layers`` for the target, None each one's top-1."""
+    """From a batch (N, C, H, W) to the relevance of the outputs of ``layers`` for the target, None each one's top-1, by
+    unit: (N, C, h, w) or (N, C)."""
     mode = Mode(rules=composite(rules, model))
     index = None if target is None else model.spec.index(target, Dense.of(model).classes)
     look = looking(model, gradients_and_scores, layers, index, mode=mode, start=relevant)
-    return lambda x: {name: one for name, one in look(x).items() if name in layers}
+    units = {name: units_of(model, name) for name in layers}
+    return lambda x: {name: units[name].first(model.ops, one) for name, one in look(x).items() if name in units}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...contract.backend import Array, Model
+from ...contract.units import units_of
 
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "sigmoid", "tanh", "silu", "mish", "clip")
 KEEPS_CHANNELS = frozenset(
@@ -41,15 +42,17 @@ def filter_of(model: Model, layer: str, unit: int) -> Filter | None:
     """
     graph = model.graph()
     nodes = graph.by_name
-    node, channel = nodes[graph.layers[layer]], unit
+    node, channel, axis = nodes[graph.layers[layer]], unit, units_of(model, layer).axis
     while node.inputs:
         if node.kind in ("conv", "linear"):
             if f"{node.name}.weight" not in model.parameter_shapes():
                 return None
             return Filter(node.name, channel, model.weight(node.name)[channel])
         if node.kind == "concat":
-            for name in node.inputs:
-                width = nodes[name].shape[1]
+            widths = [nodes[name].shape[axis] for name in node.inputs]
+            if sum(widths) != node.shape[axis]:
+                return None
+            for name, width in zip(node.inputs, widths, strict=True):
                 if channel < width:
                     node = nodes[name]
                     break

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...contract.backend import Array, Mode, Model, Tensor
 from ...contract.errors import SettingError
+from ...contract.units import units_of
 from ...inputs.images import Batch
 from ...support import batching
 from ..common.relu import NAMED, relu_mode
@@ -34,17 +35,18 @@ def neuron_maps(
     """
     if rule not in RULES:
         raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
-    ops = model.ops
+    ops, units = model.ops, units_of(model, layer)
+    sides = () if units.grid is None else units.places
     mode = Mode() if rule == "gradient" else relu_mode(rule)
 
     def step(start: int, stop: int) -> Array:
-        chosen = np.zeros((stop - start, *model.layers[layer].shape[1:]))
+        chosen = np.zeros((stop - start, units.count, *sides))
         for row, (y, x) in enumerate(positions[start:stop]):
             chosen[(row, unit, y, x)[: chosen.ndim]] = 1
         mask = ops.asarray(chosen)
 
         def score(leaves: dict[str, Tensor]) -> tuple[Tensor, None]:
-            maps = model.forward(leaves["x"], (layer,), mode=mode)[layer]
+            maps = units.first(ops, model.forward(leaves["x"], (layer,), mode=mode)[layer])
             return ops.sum(maps * mask, tuple(range(1, chosen.ndim))), None
 
         return ops.numpy(ops.value_and_grad(score, {"x": ops.asarray(batch.tensor[start:stop])})[1]["x"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...contract.backend import OUTPUT, Array, Model, Tensor
 from ...contract.errors import ShapeError
+from ...contract.units import units_of
 from ...inputs.images import Batch
 from ...support import batching
 
@@ -45,12 +46,13 @@ def votes(model: Model, batch: Batch, layer: str, unit: int, *, most: int = 5, b
     if len(shape) != 2:
         raise ShapeError(f"{model.name} gives an output of shape {shape}; votes need classes, (N, classes).")
     activations, logits = _forward(model, batch, layer, batch_size)
-    direct = _direct(model, layer, unit, activations, logits)
+    axis = units_of(model, layer).axis
+    direct = _direct(model, unit, np.moveaxis(activations, axis, 1), logits)
     if direct is not None:
         chosen = _ends(direct, most)
         return Votes(chosen, direct[chosen], DIRECT)
     share = np.zeros_like(activations)
-    share[:, unit] = activations[:, unit]
+    np.moveaxis(share, axis, 1)[:, unit] = np.moveaxis(activations, axis, 1)[:, unit]
     wanted = np.arange(shape[1])
     if shape[1] > EVERY:
         wanted = _ends(_differences(model, batch, layer, share, batch_size), most)
@@ -75,7 +77,7 @@ def _forward(model: Model, batch: Batch, layer: str, batch_size: int | None) -> 
     return activations, logits
 
 
-def _direct(model: Model, layer: str, unit: int, activations: Array, logits: Array) -> Array | None:
+def _direct(model: Model, unit: int, activations: Array, logits: Array) -> Array | None:
     """The classifier's weights from the unit, where the logits are its dense layer's of these activations."""
     flat = activations.reshape(len(activations), -1)
     if flat.shape[1] != activations.shape[1]:
