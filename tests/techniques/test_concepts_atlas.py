@@ -200,3 +200,9 @@ def test_what_it_refuses(settings: dict[str, Any]) -> None:
     model, (name,) = vizkit.load("shapes", backend=INSTALLED[0]), settings
     with pytest.raises(SettingError, match=name):
         vizkit.activation_atlas(model, list(shapes.sample(6, seed=1).images), "features.16", **SMALL | settings)
+
+
+def test_too_few_pictures_for_neighbourhoods() -> None:
+    model, pictures = vizkit.load("shapes", backend=INSTALLED[0]), list(shapes.sample(2, seed=1).images)
+    with pytest.raises(SettingError, match=r"2 points have no neighbourhoods that tsne could show; give at least 5"):
+        vizkit.activation_atlas(model, pictures, "features.16", **SMALL | {"method": "tsne", "per_picture": 1})

@@ -51,6 +51,15 @@ def test_the_measures_see_a_bad_map(found: Any) -> None:
     assert manifold.trustworthiness(found.features, shuffled, n_neighbors=10) < 0.6
 
 
+def test_too_few_that_can_be_read(tmp_path: Path) -> None:
+    for i in range(6):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    for i in range(4):
+        Image.fromarray(SAMPLES.images[i]).save(tmp_path / f"{i}.png")
+    with pytest.raises(SettingError, match=r"4 points have no neighbourhoods that tsne could show"):
+        vizkit.embed(vizkit.load("shapes"), tmp_path)
+
+
 @pytest.mark.quick
 def test_neighbour_accuracy_by_hand(rng: Any) -> None:
     points, truth = rng.random((60, 3)), rng.integers(0, 4, 60)

@@ -11,7 +11,7 @@ from ...contract.backend import Array
 from ...contract.errors import BackendMissingError, SettingError
 from ...results.folders import NEIGHBOURS
 from ...support.packages import needed
-from .pooled import POOLS
+from .pooled import FEWEST, POOLS
 
 METHODS = ("tsne", "umap", "pca")
 JUDGED = 5000
@@ -67,6 +67,11 @@ def principal(features: Array, components: int) -> Array:
 def place(reduced: Array, method: str, perplexity: float, seed: int) -> Array:
     if method == "pca":
         return reduced[:, :2].copy()
+    if len(reduced) < FEWEST:
+        raise SettingError(
+            f"{len(reduced)} points have no neighbourhoods that {method} could show; give at least {FEWEST} pictures "
+            "that can be read, or take method='pca'."
+        )
     few = min(perplexity, (len(reduced) - 1) / 3)
     if method == "umap":
         fitted = umap_module().UMAP(n_neighbors=max(2, round(few)), random_state=seed, n_jobs=1)

@@ -15,6 +15,8 @@ from ...inputs.images import Batch
 from ...support.spill import Spilled
 
 POOLS = ("mean", "max", "none")
+FEWEST = 5
+"""Points of which neighbourhoods can be shown."""
 THUMBNAIL = 64
 """Side of a thumbnail in pixels."""
 BUDGET = 2 << 30
@@ -71,5 +73,5 @@ def check_size(model: Model, layer: str, pool: str, count: int) -> None:
             f"The features of {count} pictures at {layer!r} take {size / 2**30:.1f} GiB; {BUDGET >> 30} are "
             "allowed. Take pool='mean', a smaller layer, or fewer pictures."
         )
-    if count < 5:
-        raise SettingError(f"{count} pictures have no neighbourhoods worth a map; give at least 5.")
+    if count < FEWEST:
+        raise SettingError(f"{count} pictures have no neighbourhoods worth a map; give at least {FEWEST}.")
