@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kits.orders import ORDERS, SIDE, WIDTH, network
 
 import vizkit
 from vizkit.errors import SettingError, UnknownNameError
@@ -136,3 +137,14 @@ def test_a_place_outside_is_refused(shapes: Engine) -> None:
         parts(shapes, "features.3", 0, 48, 0)
     with pytest.raises(UnknownNameError, match="units 0 to 15"):
         parts(shapes, "features.3", 16, 0, 0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_units_where_channels_come_last(name: str, order: str) -> None:
+    engine, first = Engine([network(name, order)]), Engine([network(name, "NCHW")])
+    layer = {one["name"]: one for one in engine.session["layers"]}["act"]
+    assert (layer["units"], layer["places"], layer["maps"]) == (WIDTH, [SIDE // 2] * 2, True)
+    np.testing.assert_allclose(maps(engine, "act"), maps(first, "act"), rtol=1e-6, atol=1e-9)
+    header, _ = parts(engine, "act", 7, 2, 5)
+    assert "sum" not in header
+    assert header["value"] == pytest.approx(float(maps(first, "act")[7, 2, 5]), rel=1e-6, abs=1e-9)

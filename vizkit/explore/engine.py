@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, UnknownNameError, unknown
+from ..contract.units import find_units
 from ..inputs import folders
 from ..inputs.images import ImageInput
 from ..reports import explain, families
@@ -189,10 +190,11 @@ def check_unit(maps: Array, layer: str, unit: int) -> None:
 
 
 def _layer(model: Model, name: str) -> dict[str, Any]:
-    layer, grid = model.layers[name], model.grid(name)
-    dense = len(layer.shape) == 2 and layer.shape[0] == 1
-    units = layer.shape[1] if dense else 0 if grid is None else grid.channels
-    return {"name": name, "kind": layer.kind, "shape": list(layer.shape), "units": units, "maps": grid is not None}
+    layer, found = model.layers[name], find_units(model, name)
+    about = {"name": name, "kind": layer.kind, "shape": list(layer.shape)}
+    if found is None:
+        return {**about, "units": 0, "places": [1, 1], "maps": False}
+    return {**about, "units": found.count, "places": list(found.places), "maps": found.grid is not None}
 
 
 def _difference(ours: Array, theirs: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from .. import techniques
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, VizkitError
+from ..contract.units import find_units
 from ..evaluate import pointing_game, relevance_mass, relevance_rank
 from ..inputs import images
 from ..reports import explain as reports
@@ -76,8 +77,8 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
 
 
 def _units(model: Model, layer: str) -> int:
-    grid, shape = model.grid(layer), model.layer(layer).shape
-    return grid.channels if grid is not None else shape[1] if len(shape) == 2 else 0
+    found = find_units(model, layer)
+    return 0 if found is None else found.count
 
 
 def _explain(passes: Passes, picture: Picture, view: View, methods: Sequence[str], target: int | None) -> Task:

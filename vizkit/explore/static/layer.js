@@ -13,8 +13,7 @@ const COUNT = 64, SIZE = 64;
 let grid = null, place = null, shownFor = "", said = "";
 
 function facts(layer) {
-  const shape = layer.shape.filter((one, k) => k || layer.shape.length < 4);
-  const values = { units: layer.units, kind: layer.kind, height: shape.at(-2), width: shape.at(-1) };
+  const values = { units: layer.units, kind: layer.kind, height: layer.places[0], width: layer.places[1] };
   return t(layer.maps ? "layerFacts" : "layerFlat", values);
 }
 

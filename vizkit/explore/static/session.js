@@ -11,7 +11,7 @@ export const INPUT = "input";
 export async function begin() {
   Object.assign(session, await json("session"));
   const { channels, height, width } = session.input;
-  if (!session.layers.some((one) => one.name === INPUT)) session.layers.unshift({ name: INPUT, kind: INPUT, shape: [1, channels, height, width], units: channels, maps: true });
+  if (!session.layers.some((one) => one.name === INPUT)) session.layers.unshift({ name: INPUT, kind: INPUT, shape: [1, channels, height, width], units: channels, places: [height, width], maps: true });
   for (const layer of session.layers) byName.set(layer.name, layer);
 }
 
