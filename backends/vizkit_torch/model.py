@@ -45,12 +45,16 @@ class _Stop(BaseException):
     """Leaves the network's forward once all that is needed has been seen. Not an Exception: nobody's business."""
 
 
-def _of_shape(error: RuntimeError | AssertionError) -> bool:
+PLAIN_ERRORS = (RuntimeError, AssertionError, ValueError)
+"""By which networks refuse a picture of another size than their own, in words of their own."""
+
+
+def _of_shape(error: Exception) -> bool:
     """Whether this is PyTorch's way of saying that an input has the wrong shape; an exported network asserts it."""
     return type(error) in (RuntimeError, AssertionError) and any(word in str(error) for word in SHAPE_WORDS)
 
 
-def _said(error: RuntimeError | AssertionError) -> str:
+def _said(error: Exception) -> str:
     if "Guard failed" not in str(error):
         return str(error)
     return (
@@ -308,8 +312,9 @@ class TorchModel(Model):
                 output = self._caller.run(given)
             except _Stop:
                 output = None
-            except (RuntimeError, AssertionError) as error:
-                if _of_shape(error):
+            except (RuntimeError, AssertionError, ValueError) as error:
+                other = tuple(x.shape[2:]) != self.spec.size and type(error) in PLAIN_ERRORS
+                if other or _of_shape(error):
                     said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
                     raise ShapeError(said) from error
                 self._check_cast()

@@ -13,7 +13,7 @@ from PIL import Image
 
 import vizkit
 from vizkit import cli, images, objectives, results
-from vizkit.errors import SettingError, UnknownNameError
+from vizkit.errors import SettingError, ShapeError, UnknownNameError
 from vizkit.zoo import shapes
 
 
@@ -56,8 +56,32 @@ def test_deepdream_of_a_network_that_has_one_size(kit: Any) -> None:
     """Its layers behind a flattening take no other, and some networks refuse it at their door."""
     model = vizkit.wrap(kit.sequential(TRAPS), input_size=TRAPS_SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
     behind = [one for one, layer in model.layers.items() if len(layer.shape) == 2][-1]
-    with pytest.raises(SettingError, match=r"deepdream\(\) shows .* at several sizes, and at .* cannot be computed"):
+    with pytest.raises(ShapeError, match=r"cannot take .*, [67]\d, \d\d\)"):
         vizkit.deepdream(model, images.sample(), behind, size=96, steps=1)
+
+
+def test_a_network_that_asks_for_its_own_size() -> None:
+    """As vision transformers do, by errors of their own: it is rendered at that size."""
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self, error: type[Exception]) -> None:
+            super().__init__()
+            self.error, self.conv, self.norm = error, torch.nn.Conv2d(3, 4, 3), torch.nn.LayerNorm(4)
+
+        def forward(self, x: Any) -> Any:
+            if x.shape[2:] != (16, 16):
+                raise self.error("Input doesn't match the model")
+            return self.norm(self.conv(x).permute(0, 2, 3, 1)).mean((1, 2))
+
+    for error in (AssertionError, ValueError, RuntimeError):
+        model = vizkit.wrap(Network(error), input_size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
+        found = vizkit.render(model, objectives.unit("conv", 1), steps=2)
+        assert found.provenance["settings"]["input_size"] == [16, 16]
+        with pytest.raises(
+            ShapeError, match=r"cannot take an input of shape \(1, 3, \d\d, \d\d\): Input doesn't match"
+        ):
+            vizkit.deepdream(model, images.sample(), "conv", size=96, steps=1)
 
 
 @both()

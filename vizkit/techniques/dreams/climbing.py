@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...contract.backend import OUTPUT, Array, Model
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, ShapeError
 from ...inputs import images as pixels
 from ...support.progress import steps_bar
 from . import checkpoint as checkpoints
@@ -16,6 +16,9 @@ from .ascent import Ascent
 from .checkpoint import Checkpoint, Loop
 from .objectives import Objective
 from .parametrisations import Fourier, Parametrisation
+
+LARGER = 12
+"""Pixels by which a picture is larger that is shown to a network to see whether it takes other sizes than its own."""
 
 
 def key_of(made: dict[str, Any]) -> str:
@@ -36,9 +39,21 @@ def composite(values: Array, alpha: Array | None) -> Array:
     return values if alpha is None else values * alpha + (1.0 - alpha)
 
 
-def flat(model: Model, objective: Objective) -> bool:
-    """Whether the objective reads a layer that only exists at the network's own input size."""
-    return any(name == OUTPUT or len(model.layers[name].shape) != 4 for name in objective.layers())
+def flat(model: Model, objective: Objective, sides: tuple[int, int]) -> bool:
+    """Whether the objective reads a layer that only exists at the network's own input size; what works on tokens, or
+    with channels last, often asks for that size, so that such a network is shown a picture a little larger than
+    ``sides``."""
+    names = objective.layers()
+    if any(name == OUTPUT or len(model.layers[name].shape) != 4 for name in names):
+        return True
+    grids = [model.grid(name) for name in model.layers]
+    if not names or all(grid is None or grid.order == "NCHW" for grid in grids):
+        return False
+    try:
+        model.forward(model.ops.zeros((1, model.spec.channels, *(one + LARGER for one in sides))), names)
+    except ShapeError:
+        return True
+    return False
 
 
 def check(

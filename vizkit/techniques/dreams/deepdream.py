@@ -14,7 +14,7 @@ from ...results.files import provenance
 from ..common.checks import pictures_only
 from .objectives import Objective
 from .objectives import layer as whole_layer
-from .octaves import SMALLEST, check_sizes, climbed, octaves_of
+from .octaves import SMALLEST, climbed, octaves_of
 from .recipe import default_layer
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ def deepdream(
     shown = np.asarray(image.resize((final[1], final[0]), resample=3))
     channels = shown if model.spec.channels == 3 else shown.mean(axis=2, keepdims=True)
     base = pixels.normalise(channels.transpose(2, 0, 1)[None] / 255.0, model.spec)
-    check_sizes(model, aim, sizes)
     values, trace = climbed(model, aim, base, sizes, steps=steps, lr=lr, jitter=jitter, seed=seed)
     settings = {
         "objective": repr(aim), "octaves": octaves, "octave_scale": octave_scale, "steps": steps, "lr": lr,

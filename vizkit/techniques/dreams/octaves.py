@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Model, Step, Tensor
-from ...contract.errors import DivergedError, SettingError
+from ...contract.errors import DivergedError
 from ...inputs import images as pixels
 from ...support.progress import steps_bar
 from .objectives import Objective, Seen
@@ -24,19 +24,6 @@ def octaves_of(final: tuple[int, int], octaves: int, scale: float) -> list[tuple
     """Sizes from the smallest to ``final``; those with a side that is too small are left out."""
     sizes = [(round(final[0] / scale**k), round(final[1] / scale**k)) for k in reversed(range(octaves))]
     return [one for one in sizes if min(one) >= SMALLEST] or [final]
-
-
-def check_sizes(model: Model, aim: Objective, sizes: Sequence[tuple[int, int]]) -> None:
-    """Raise SettingError for a network, or a layer, that is not there for pictures of another size."""
-    sides = next((one for one in sizes if one != model.spec.size), sizes[0])
-    try:
-        model.forward(model.ops.zeros((1, model.spec.channels, *sides)), aim.layers())
-    except Exception as error:
-        raise SettingError(
-            f"deepdream() shows {model.name} the photo at several sizes, and at {sides[0]} x {sides[1]} pixels "
-            f"{', '.join(aim.layers())} cannot be computed ({str(error).splitlines()[0][:200]}). Take a layer before "
-            "any flattening, or vizkit.render, which stays at the network's own size."
-        ) from error
 
 
 def _views(width: int) -> tuple[Transform, ...]:

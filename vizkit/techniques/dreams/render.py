@@ -87,7 +87,7 @@ def render(
     pictures_only(model, "render")
     check(model, objective, steps, lr, every, on_frame)
     grown = through(model, parametrisation, sizes, steps)
-    seen_as = input_size or (model.spec.size if flat(model, objective) else None)
+    seen_as = input_size or (model.spec.size if flat(model, objective, grown[0].sides) else None)
     views = (*transforms, *([Resize(seen_as)] if seen_as else []))
     number = objective.items() if count is None else count
     settings = {
