@@ -15,6 +15,7 @@ from vizkit import objectives
 from vizkit.errors import SettingError
 from vizkit.parametrisations import Pixels
 from vizkit.results import Embedding
+from vizkit.techniques.network.window import window
 from vizkit.techniques.units.neuron import neuron_maps
 from vizkit.techniques.units.votes import votes
 
@@ -124,6 +125,15 @@ def test_counts_are_the_same(name: str, what: str) -> None:
     ours, theirs = (vizkit.activation_statistics(network(name, one), PICTURES, ["act"]) for one in ("NTC", "NCHW"))
     np.testing.assert_allclose(ours.column("zeros"), (theirs.column("zeros") * PLACES + 1) / (PLACES + 1), rtol=1e-12)
     np.testing.assert_array_equal(ours.column("blank"), theirs.column("blank"))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_field_that_nobody_knows_is_not_called_the_whole_picture(name: str, order: str) -> None:
+    seen = window(network(name, order), "act")
+    assert (seen.known, seen.whole) == ((False, True) if order == "NTC" else (True, False))
+    dense = window(network(name, order), "head")
+    assert (dense.known, dense.whole) == (order != "NTC", True)
 
 
 @pytest.mark.quick

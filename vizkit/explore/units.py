@@ -23,13 +23,18 @@ def unit(engine: Engine, view: View) -> dict[str, Any]:
     layer, model = view.text("layer"), engine.of(view).model
     if layer == INPUT:
         field = {"theoretical": [y, x, y + 1, x + 1]}
-        return {"field": field | {"size": [1, 1], "stride": [1, 1], "whole": False}, "parameters": None, "line": ""}
+        return {
+            "field": field | {"size": [1, 1], "stride": [1, 1], "whole": False, "known": True},
+            "parameters": None,
+            "line": "",
+        }
     seen = window(model, layer)
     height, width = model.spec.size
     box = [0, 0, height, width] if seen.whole else seen.boxes(np.array([y, x])).tolist()
     return {
         "field": {
             "theoretical": box, "size": list(seen.size), "stride": list(map(float, seen.stride)), "whole": seen.whole,
+            "known": seen.known,
         },
         "parameters": _parameters(model, layer, index),
         "line": views.line(engine, view),

@@ -44,7 +44,7 @@ export function onPhoto({ photo, map, height, width, current }) {
     const parts = [];
     if (out.field?.theoretical) {
       const [top, left, bottom, right] = out.field.theoretical;
-      parts.push(t("fieldFacts", { height: number(bottom - top), width: number(right - left), stride: [out.field.stride].flat().map((one) => number(one)).join(" × ") }));
+      parts.push(t(!out.field.known ? "fieldUnknown" : out.field.whole ? "fieldWhole" : "fieldFacts", { height: number(bottom - top), width: number(right - left), stride: [out.field.stride].flat().map((one) => number(one)).join(" × ") }));
     }
     if (mode === "effective" && out.effective) {
       const [top, left, bottom, right] = mass(out.effective, photo.height, photo.width);

@@ -27,6 +27,7 @@ export const en = {
   mapFacts: "{low} to {high}, mean {mean}", pixel: "row {y}, column {x}: {value}",
   onPicture: "On the picture", showMap: "map", showField: "what it sees", showEffective: "what counts",
   fieldFacts: "The pixel sees {height} × {width} pixels of the picture (dashed frame), a step of {stride}.",
+  fieldWhole: "The pixel sees the whole picture.", fieldUnknown: "Which part of the picture the pixel sees, the graph does not tell.",
   effectiveFacts: "What counts: 95 % of the gradient lies in {height} × {width} pixels (solid frame).",
   overlayLabel: "The picture with the map of unit {unit} and what the pixel sees",
   sum: "How this number comes about", weights: "Weights", noWeights: "This step has no weights.",

@@ -27,6 +27,7 @@ export const zh = {
   mapFacts: "{low} 到 {high}，平均 {mean}", pixel: "第 {y} 列第 {x} 行：{value}",
   onPicture: "疊在圖片上", showMap: "特徵圖", showField: "看到的範圍", showEffective: "真正有影響的部分",
   fieldFacts: "這個像素看到圖片的 {height} × {width} 像素（虛線框），步距 {stride}。",
+  fieldWhole: "這個像素看到整張圖片。", fieldUnknown: "這個像素看到圖片的哪一部分，從網路的圖看不出來。",
   effectiveFacts: "真正有影響的部分：95% 的梯度落在 {height} × {width} 像素內（實線框）。",
   overlayLabel: "圖片、單元 {unit} 的特徵圖，以及該像素看到的範圍",
   sum: "這個數字怎麼來的", weights: "權重", noWeights: "這一步沒有權重。",

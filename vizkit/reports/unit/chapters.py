@@ -106,7 +106,12 @@ def _patches(seen: Sequence[Seen]) -> Chapter:
 
 def _field(seen: Sequence[Seen], layer: str) -> Chapter:
     one = window(seen[0].model, layer)
-    if one.whole:
+    if not one.known:
+        text = (
+            "Which part of the picture a position of this layer sees, the network's graph does not tell: patches are "
+            "the whole picture."
+        )
+    elif one.whole:
         text = "Every position of this layer sees the whole picture."
     else:
         (height, width), (down, right) = one.size, one.stride

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,13 +15,15 @@ from .receptive import fields
 @dataclass(frozen=True)
 class Window:
     """The receptive field of a layer's position (0, 0): ``start`` its first row and column, ``size`` and ``stride`` in
-    pixels; ``columns`` of the layer's maps. ``whole``: every position sees the whole picture (or nobody knows)."""
+    pixels; ``columns`` of the layer's maps. ``whole``: every position sees the whole picture, or, where it is not
+    ``known``, may see it."""
 
     start: tuple[float, float]
     size: tuple[int, int]
     stride: tuple[float, float]
     columns: int
     whole: bool
+    known: bool = True
 
     def boxes(self, positions: Array) -> Array:
         """Top, left, bottom, right (..., 4) in pixels of the positions with these rows and columns (..., 2); may lie
@@ -39,8 +41,10 @@ def window(model: Model, layer: str) -> Window:
     try:
         graph = model.graph()
     except SettingError:
-        return whole
+        return replace(whole, known=False)
     field = fields(graph)[graph.layers[layer]]
+    if not field.known:
+        return replace(whole, known=False)
     if field.size is None or field.start is None or field.stride is None or columns == 1:
         return whole
     return Window(field.start, field.size, field.stride, columns, False)
