@@ -16,6 +16,7 @@ from vizkit.errors import SettingError
 from vizkit.parametrisations import Pixels
 from vizkit.results import Embedding
 from vizkit.techniques.network.window import window
+from vizkit.techniques.units.filter import filter_of
 from vizkit.techniques.units.neuron import neuron_maps
 from vizkit.techniques.units.votes import votes
 
@@ -151,3 +152,27 @@ def test_units_that_are_not_there(name: str, order: str) -> None:
     for ask in asked:
         with pytest.raises(SettingError, match="Layer 'act' has units 0 to 9; there is no 10"):
             ask()
+
+
+def test_a_unit_of_branches_that_lie_beside_each_other_has_no_filter() -> None:
+    """Where their channels are joined it has that of its branch, also with channels last; where their places are, each
+    channel has two."""
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self, axis: int) -> None:
+            super().__init__()
+            self.axis, self.one, self.two = axis, torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+            self.act, self.head = torch.nn.ReLU(), torch.nn.LazyLinear(5)
+
+        def forward(self, x: Any) -> Any:
+            x = x.permute(0, 2, 3, 1)
+            y = self.act(torch.cat([self.one(x), self.two(x)], self.axis))
+            return self.head(y.mean((1, 2)))
+
+    for axis, layer in ((3, "two"), (1, None)):
+        module = Network(axis)
+        module(torch.zeros(1, 3, 6, 6))
+        model = vizkit.wrap(module, input_size=6, mean=(0.5,) * 3, std=(0.5,) * 3, layout={"act": "NHWC"})
+        found = filter_of(model, "act", 5 if layer else 1)
+        assert (None if found is None else (found.layer, found.channel)) == (None if layer is None else (layer, 1))
