@@ -129,7 +129,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is about the CPU is not run elsewhere."""
+    """Files of the full-size networks are begun first: begun last, they would run beside nothing. What is about the CPU
+    is not run elsewhere."""
+    long = {item.path for item in items if item.get_closest_marker("full_size")}
+    items.sort(key=lambda item: item.path not in long)
     if kits.DEVICE != "cpu":
         for item in items:
             if item.get_closest_marker("cpu"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import both
+from kits.drawn import drawn
 
 import vizkit
 from vizkit.zoo import weights
@@ -17,19 +18,10 @@ from vizkit.zoo.names import gluon_paths
 
 SIDE, ANY_SIZE = 64, ("resnet", "googlenet", "shapes")
 """Of the picture, for networks that take any; others take their own."""
-ROWS = 64
 UNSEEN = {"avgpool"}
 """What torchvision's networks have as a layer, and some of Gluon's do without."""
 TOLERANCE = 1e-5
 """Of float32, as a share of a layer's largest value; the worst of 1400 layers was 2e-6."""
-
-
-def drawn(shapes: weights.Shapes) -> weights.Parameters:
-    """Random weights; of a dense layer a few rows, again and again, since to draw a VGG's takes as long as to run it
-    twice."""
-    few = {name: (ROWS, *shape[1:]) if len(shape) == 2 else shape for name, shape in shapes.items()}
-    made = weights.draw(few, 7)
-    return replace(made, arrays={name: np.resize(one, shapes[name]) for name, one in made.arrays.items()})
 
 
 def loaded(network: str, backend: str) -> Any:
@@ -40,6 +32,7 @@ def loaded(network: str, backend: str) -> Any:
 
 
 @both()
+@pytest.mark.full_size
 @pytest.mark.parametrize("network", CATALOG)
 def test_every_layer_is_the_same_in_both_frameworks(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = drawn(parameter_shapes(network))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import both
+from kits.drawn import drawn
 
 import vizkit
 from vizkit import images
@@ -64,10 +65,10 @@ def measured(name: str, model: Any) -> dict[str, Any]:
 def found(request: pytest.FixtureRequest) -> dict[Any, Any]:
     """All that is known of one network in both frameworks and both dtypes, and its name; its weights are drawn once."""
     name = request.param
-    drawn = weights.draw(parameter_shapes(name), 7)
+    given = drawn(parameter_shapes(name))
     facts: dict[Any, Any] = {"name": name}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "draw", lambda shapes, seed: drawn)
+        patch.setattr(weights, "draw", lambda shapes, seed: given)
         for backend in BACKENDS:
             exact = load(name, backend, "float64")
             facts["float64", backend] = measured(name, exact) | {"sha256": exact.sha256()}

@@ -65,10 +65,10 @@ def test_stored_weights_name_fresh_pictures() -> None:
 
     network = ShapesNet()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in load_file(WEIGHTS).items()})
-    fresh = shapes.sample(480, seed=20_260)
+    fresh = shapes.sample(240, seed=20_260)
     answer = scores(network, fresh.images).argmax(1)
     assert (answer == fresh.labels).mean() >= 0.97
-    pair = shapes.sample(240, seed=20_260, objects=2)
+    pair = shapes.sample(120, seed=20_260, objects=2)
     best = scores(network, pair.images).argmax(1)
     assert (pair.labels == best[:, None]).any(1).mean() >= 0.8
 

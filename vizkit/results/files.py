@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+EFFORT = 4
+"""Of a PNG's compression: half of the time of Pillow's 6, for two in a hundred more bytes."""
 DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 """Of an SVG's metadata."""
 
@@ -145,7 +147,7 @@ def _draw_png(figure: Figure, stream: io.BytesIO, made: Mapping[str, Any], dpi: 
     before = figure.dpi
     figure.dpi = dpi
     try:
-        canvas.print_png(stream, metadata=_metadata(".png", made))
+        canvas.print_png(stream, metadata=_metadata(".png", made), pil_kwargs={"compress_level": EFFORT})
     finally:
         figure.dpi = before
 
@@ -154,7 +156,7 @@ def write_png(picture: Array, target: Path | IO[bytes], made: Mapping[str, Any])
     """A picture uint8 (H, W, 3), pixel by pixel, with its provenance inside."""
     info = PngInfo()
     info.add_text(PROVENANCE, json.dumps(made))
-    Image.fromarray(picture).save(target, "PNG", pnginfo=info)
+    Image.fromarray(picture).save(target, "PNG", pnginfo=info, compress_level=EFFORT)
 
 
 def figure_bytes(figure: Figure, made: Mapping[str, Any], dpi: int = 110, suffix: str = ".png") -> bytes:
