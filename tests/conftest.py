@@ -108,6 +108,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--oracles", metavar="FILE", help="write every method's deviation from its oracle as JSON")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are processors, and as memory allows: a full-size network takes 6 GiB."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return max(1, min(processors, (memory >> 30) // 6 or 2))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """All that vizkit loads or wraps in PyTorch goes to the device; what tests compute by other means stays here."""
     kits.DEVICE = config.getoption("--device")

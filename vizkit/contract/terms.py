@@ -123,7 +123,7 @@ def digest(parameters: Iterable[tuple[str, Array]]) -> str:
     for name, value in parameters:
         plain = np.ascontiguousarray(value, dtype="<f4")
         found.update(f"{name}:{plain.shape}:".encode())
-        found.update(plain.reshape(-1).view(np.uint8))
+        found.update(plain.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 

@@ -59,13 +59,15 @@ def _strongest(gram: Array) -> Array:
     """``sqrt(l) u`` for the largest eigenvalue ``l`` of a symmetric matrix and its vector, by Lanczos' steps, each made
     orthogonal to all before it: of a few thousand positions all eigenvectors take 30 times as long."""
     start = np.random.default_rng(0).normal(size=len(gram))
-    steps, diagonal, beside = [start / np.linalg.norm(start)], [], []
+    steps: list[Array] = [start / np.linalg.norm(start)]
+    diagonal: list[float] = []
+    beside: list[float] = []
     while True:
         basis = np.array(steps)
         found = gram @ steps[-1]
         diagonal.append(float(found @ steps[-1]))
         for _ in range(2):  # what rounding left of the first time
-            found -= basis.T @ (basis @ found)
+            found = found - basis.T @ (basis @ found)
         rest = float(np.linalg.norm(found))
         strengths, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
         if len(steps) == len(gram) or abs(rest * vectors[-1, -1]) <= 1e-15 * np.abs(strengths).max():
