@@ -9,6 +9,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+from mxnet import autograd
 from mxnet.base import _LIB, c_str, check_call
 from mxnet.ndarray._internal import _imperative_invoke
 
@@ -21,7 +22,7 @@ from .operations import describe
 from .ops import GluonOps, first_line
 from .prepare import Folds
 from .rules import GluonEvaluated, adjoint, ruled
-from .trace import NORMS, Entry, Graph, Node
+from .trace import NORMS, Entry, Graph, Node, infer
 
 NDArray = Any
 SELU, SELU_BELOW = 1.0507009873554804934193349852946, 1.7580993408473768599402175208123
@@ -52,8 +53,9 @@ def is_relu(node: Node) -> bool:
 
 
 def settings(node: Node) -> tuple[str, dict[str, str]]:
-    """Operator and settings for inference: batch norm on stored statistics, no random slopes, the faster ReLU,
-    and of a SELU, whose gradient MXNet gets wrong below zero, the ELU that :func:`_invoke` stretches."""
+    """Operator and settings for inference: batch norm on stored statistics, no random slopes, no dropout between
+    recurrent layers, the faster ReLU, and of a SELU, whose gradient MXNet gets wrong below zero, the ELU that
+    :func:`_invoke` stretches."""
     op, attrs = node.op, dict(node.attrs)
     if op in NORMS:
         op = "BatchNorm"
@@ -64,6 +66,8 @@ def settings(node: Node) -> tuple[str, dict[str, str]]:
         attrs = {"act_type": "leaky", "slope": repr(middle)}
     if op == "LeakyReLU" and attrs.get("act_type") == "selu":
         attrs = {"act_type": "elu", "slope": "1.0"}
+    if op == "RNN":
+        attrs["p"] = "0"
     if op == "relu":  # The same, but on one core and in plain memory.
         op, attrs = "Activation", {"act_type": "relu"}
     return op, attrs
@@ -174,6 +178,8 @@ def execute(
                 done[i] = [x]
             elif i in folds:
                 done[i] = inputs[:1]
+            elif _begins(node):
+                done[i] = _invoke(node, {"shape": _shape(graph, i, parameter, x)}, [])
             else:
                 compute = partial(_value, node, parameter, mode)
                 if i in folded:
@@ -203,6 +209,19 @@ def execute(
     return kept
 
 
+def _begins(node: Node) -> bool:
+    """Whether this is the state in which a recurrent layer begins, of as many rows as the layer gets."""
+    return not node.inputs and "0" in node.attrs.get("shape", "").strip("()").replace(" ", "").split(",")
+
+
+def _shape(graph: Graph, i: int, parameter: Callable[[str], NDArray], x: NDArray) -> str:
+    """The shape of a node's result that only the whole graph tells."""
+    read = {node.name for node in graph.nodes if node.op == "null"} - {"data"}
+    inner = graph.symbol.get_internals()
+    found = infer(inner, {"data": tuple(x.shape), **{name: tuple(parameter(name).shape) for name in read}})
+    return str(found[inner.list_outputs().index(f"{graph.nodes[i].name}_output")])
+
+
 def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: list[NDArray]) -> list[NDArray]:
     if node.op == "null":
         return [parameter(node.name)]
@@ -210,12 +229,30 @@ def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: 
         return [_dropout(node, inputs[0], mode)]
     if node.op == "BlockGrad":
         return [inputs[0].detach()]
+    if node.op == "RNN":
+        inputs = _recurrent(node, inputs, mode)
     more = {}
     if mode.training is not None and node.op in NORMS:
         # The stored statistics go in as copies: in training mode MXNet writes them.
         inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
         more = {"use_global_stats": node.attrs.get("use_global_stats", "False")}
     return _invoke(node, more, inputs)
+
+
+def _recurrent(node: Node, inputs: list[NDArray], mode: Mode) -> list[NDArray]:
+    """What goes into recurrent layers so that MXNet differentiates them rightly: where nobody asks for the gradient of
+    their weights, those of GRUs and of tanh get the gradient of their input wrong."""
+    if mode.training is not None and float(node.attrs.get("p", 0)):
+        raise SettingError(f"Training mode knows dropout of single values only; {node.name} has it between its layers.")
+    if not autograd.is_recording():
+        return inputs
+    if node.attrs["mode"] == "rnn_relu":
+        raise SettingError(
+            f"{node.name} is a recurrent layer of ReLUs, whose gradient MXNet {mx.__version__} computes wrongly. Take "
+            "an LSTM, a GRU or activation='tanh', or a method without gradients (vizkit.occlusion, vizkit.rise)."
+        )
+    data, weights, *states = inputs
+    return [data, weights + 0 * data.sum(), *states]
 
 
 def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:

@@ -93,3 +93,51 @@ def test_another_network_than_was_traced_is_refused(change: Any) -> None:
     again = vizkit.wrap(model.native, input_size=(2, 3), mean=(0.0,), std=(1.0,))
     made, wanted = again.ops.numpy(again.forward(x)["output"]), model.native(x).asnumpy()
     np.testing.assert_allclose(made, wanted, rtol=ROUNDING)
+
+
+def recurrent(kind: str, **options: Any) -> Any:
+    """Recurrent layers over the rows of a picture of 5 by 4."""
+    network = nn.HybridSequential()
+    rows = nn.HybridLambda(lambda F, x: F.reshape(x, (0, -1, 4)))
+    network.add(rows, getattr(mx.gluon.rnn, kind)(3, layout="NTC", **options), nn.Dense(2))
+    mx.random.seed(3)
+    network.initialize(mx.init.Uniform(0.7))
+    network.cast("float64")
+    network(mx.nd.zeros((1, 1, 5, 4), dtype="float64"))
+    return vizkit.wrap(network, input_size=(5, 4), mean=(0.0,), std=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("LSTM", {}), ("GRU", {"bidirectional": True}), ("RNN", {"activation": "tanh"}), ("GRU", {"num_layers": 2})],
+)
+def test_recurrent_layers_by_finite_differences(kind: str, options: dict[str, Any]) -> None:
+    """MXNet's gradient of a GRU, and of tanh, is wrong where nobody asks for that of their weights."""
+    model = recurrent(kind, **options)
+    x = np.random.default_rng(0).normal(size=(2, 1, 5, 4))
+
+    def total(x: Any) -> Any:
+        return model.ops.numpy(model.forward(model.ops.asarray(x))["output"]).sum(1)
+
+    step = 1e-6 * np.eye(20).reshape(20, 1, 5, 4)
+    wanted = np.stack([(total(one + step) - total(one - step)) / 2e-6 for one in x]).reshape(x.shape)
+    np.testing.assert_allclose(gradient(model, x, Mode()), wanted, rtol=0, atol=1e-8 * np.abs(wanted).max())
+
+
+def test_recurrent_layers_drop_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 1, 5, 4))
+    model = recurrent("LSTM", num_layers=2, dropout=0.9)
+    first, again = (gradient(model, x, Mode()) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, gradient(recurrent("LSTM", num_layers=2), x, Mode()))
+    with pytest.raises(SettingError, match="dropout of single values only"):
+        model.forward(model.ops.asarray(x), mode=Mode(training=np.random.default_rng(0)))
+
+
+def test_recurrent_layers_of_relus_are_not_differentiated() -> None:
+    """MXNet's gradient of theirs is wrong in every case."""
+    model = recurrent("RNN", activation="relu")
+    x = np.random.default_rng(0).normal(size=(1, 1, 5, 4))
+    assert model.forward(model.ops.asarray(x))["output"].shape == (1, 2)
+    with pytest.raises(SettingError, match="recurrent layer of ReLUs"):
+        gradient(model, x, Mode())
