@@ -40,10 +40,15 @@ def _invoke(node: Node, more: Mapping[str, str], inputs: list[NDArray]) -> list[
     """What an operator gives in inference, with ``more`` settings."""
     op, attrs = settings(node)
     attrs |= more
+    shape = inputs[0].shape if attrs.pop("over", None) else None  # all values of a picture
+    if shape is not None:
+        inputs = [inputs[0].reshape((0, -1))]
     out = _imperative_invoke(_handle(op), inputs, list(attrs), list(attrs.values()), None, False, False)
     if node.attrs.get("act_type") == "selu":
         positive = mx.nd.relu(out)
         out = positive * SELU + (out - positive) * SELU_BELOW
+    if shape is not None:
+        out = out.reshape(shape)
     return out if isinstance(out, list) else [out]
 
 

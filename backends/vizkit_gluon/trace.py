@@ -27,6 +27,20 @@ Entry = tuple[int, int]
 Made = tuple[str, Any, Any]
 """A block that ran: its path, what it got, and what it returned."""
 NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
+SAME: tuple[str, dict[str, str]] = ("_copy", {})
+LOSSES: dict[str, tuple[str, dict[str, str]] | None] = {
+    "SoftmaxOutput": None,
+    "Softmax": None,
+    "LogisticRegressionOutput": ("sigmoid", {}),
+    "LinearRegressionOutput": SAME,
+    "MAERegressionOutput": SAME,
+    "SVMOutput": SAME,
+    "MakeLoss": SAME,
+    "make_loss": SAME,
+    "IdentityAttachKLSparseReg": SAME,
+}
+"""Ends of networks that are trained by MXNet's older means, and what they give: whatever is asked of them, their gradient
+is that of the loss with the labels beside, which are of no account here."""
 PRIVATE = ("forward", "_forward_hooks", "_forward_pre_hooks")
 
 
@@ -226,7 +240,19 @@ def _node(raw: dict[str, Any]) -> Node:
     if raw.get("subgraphs"):
         raise SettingError(f"The network holds {raw['op']} ({raw['name']}), a loop or branch that no graph can show.")
     attrs = {key: value for key, value in raw.get("attrs", {}).items() if not key.startswith("__")}
-    return Node(raw["op"], raw["name"], attrs, tuple((i, k) for i, k, *_ in raw["inputs"]))
+    op, inputs = raw["op"], tuple((i, k) for i, k, *_ in raw["inputs"])
+    if op in LOSSES:
+        (op, attrs), inputs = LOSSES[op] or _softmax(attrs), inputs[:1]
+    return Node(op, raw["name"], attrs, inputs)
+
+
+def _softmax(attrs: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """What a SoftmaxOutput gives: over all values of a picture, unless it is told another axis."""
+    if attrs.get("multi_output") in ("True", "1", "true"):
+        return "softmax", {"axis": "1"}
+    if attrs.get("preserve_shape") in ("True", "1", "true"):
+        return "softmax", {"axis": "-1"}
+    return "softmax", {"axis": "-1", "over": "all"}
 
 
 def resolve(graph: Graph, path: str) -> Entry:

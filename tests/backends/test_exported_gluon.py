@@ -169,3 +169,50 @@ def test_several_results() -> None:
     assert wrap(block, output=lambda result: result[-1]).output_shape == (1, 3)
     with pytest.raises(SettingError, match=r"a list of 0 an array, 1 an array.*output="):
         wrap(block)
+
+
+def shaped(block: Any, *inputs: Any) -> Any:
+    """The model of a block whose parameters have got their shapes from a pass."""
+    filled(block)(*(mx.nd.array(one, dtype="float64") for one in (np.zeros((1, 3, SIZE, SIZE)), *inputs)))
+    return wrap(values(block), inputs=list(inputs))
+
+
+@pytest.mark.parametrize(
+    ("end", "options", "plain"),
+    [
+        ("SoftmaxOutput", {}, lambda y: mx.sym.softmax(y, axis=1)),
+        ("SoftmaxOutput", {"multi_output": True}, lambda y: mx.sym.softmax(y, axis=1)),
+        ("SoftmaxOutput", {"preserve_shape": True, "grad_scale": 7.0}, lambda y: mx.sym.softmax(y, axis=-1)),
+        ("LogisticRegressionOutput", {}, mx.sym.sigmoid),
+        ("LinearRegressionOutput", {}, mx.sym.identity),
+        ("MAERegressionOutput", {}, mx.sym.identity),
+        ("SVMOutput", {}, mx.sym.identity),
+        ("MakeLoss", {}, mx.sym.identity),
+    ],
+)
+def test_ends_of_training_are_what_they_give(end: str, options: dict[str, Any], plain: Any) -> None:
+    """The gradient of MXNet's own is that of a loss, whatever is asked of them."""
+    x, y = convolved("data")
+    scores = mx.sym.mean(y, axis=(2, 3))
+    labels = [] if end == "MakeLoss" else [mx.sym.var("label")]
+    ended = gluon.SymbolBlock(getattr(mx.sym, end)(scores, *labels, name="end", **options), [x, *labels])
+    own = gluon.SymbolBlock(plain(scores), [x])
+    label = np.zeros(1 if end in ("SoftmaxOutput", "SVMOutput") else (1, 3))
+    found, wanted = (
+        vizkit.saliency(shaped(block, *inputs), [picture(1), picture(2)], target=[0, 2], fit="squash").values
+        for block, inputs in ((ended, [label] if labels else []), (own, []))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-13 * wanted.max())
+
+
+@pytest.mark.quick
+def test_a_softmax_output_of_maps_is_over_all_values() -> None:
+    """That is how MXNet has it where it is told no axis; of the maps of (2, 4) pictures, 3 channels."""
+    x, y = convolved("data")
+    label = mx.sym.var("label")
+    model = shaped(gluon.SymbolBlock(mx.sym.SoftmaxOutput(y, label), [x, label]), np.zeros((1, 3, SIZE)))
+    x = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE))
+    found = model.ops.numpy(model.forward(model.ops.asarray(x))["output"])
+    own = model.native(mx.nd.array(x, dtype="float64"), mx.nd.zeros((1, 3, SIZE), dtype="float64")).asnumpy()
+    np.testing.assert_allclose(found, own, rtol=1e-12)
+    assert found.sum() == pytest.approx(1.0)
