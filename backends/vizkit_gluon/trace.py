@@ -39,8 +39,8 @@ LOSSES: dict[str, tuple[str, dict[str, str]] | None] = {
     "make_loss": SAME,
     "IdentityAttachKLSparseReg": SAME,
 }
-"""Ends of networks that are trained by MXNet's older means, and what they give: whatever is asked of them, their gradient
-is that of the loss with the labels beside, which are of no account here."""
+"""Ends of networks that are trained by MXNet's older means, and what they give: whatever is asked of them, their own
+gradient is that of the loss with the labels beside, which are of no account here."""
 PRIVATE = ("forward", "_forward_hooks", "_forward_pre_hooks")
 
 
