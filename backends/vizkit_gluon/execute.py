@@ -18,7 +18,7 @@ from vizkit.contract.graph import AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .operations import describe
-from .ops import GluonOps, first_line
+from .ops import GluonOps, first_line, in_rows
 from .prepare import Folds
 from .rules import GluonEvaluated, adjoint, ruled
 from .trace import NORMS, Entry, Graph, Node
@@ -206,16 +206,30 @@ def execute(
 def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: list[NDArray]) -> list[NDArray]:
     if node.op == "null":
         return [parameter(node.name)]
+    if node.op in ("Convolution", "Deconvolution"):
+        _computable(node, inputs[0].context.device_type)
     if node.op == "Dropout":
         return [_dropout(node, inputs[0], mode)]
     if node.op == "BlockGrad":
         return [inputs[0].detach()]
+    if node.op in ("softmax", "log_softmax"):
+        inputs = [in_rows(inputs[0]), *inputs[1:]]
     more = {}
     if mode.training is not None and node.op in NORMS:
         # The stored statistics go in as copies: in training mode MXNet writes them.
         inputs = [*inputs[:3], *(statistic.copy() for statistic in inputs[3:])]
         more = {"use_global_stats": node.attrs.get("use_global_stats", "False")}
     return _invoke(node, more, inputs)
+
+
+def _computable(node: Node, device: str) -> None:
+    """SettingError for a convolution that MXNet cannot compute here: it says so later, and of something else."""
+    layout = node.attrs.get("layout", "None")
+    if device == "cpu" and layout in ("NHWC", "NDHWC"):
+        raise SettingError(
+            f"{node.op} ({node.name}) has layout={layout!r}, which MXNet computes on a GPU alone. Build the network "
+            f"with layout={layout.replace('C', '').replace('N', 'NC')!r}, or load it on a GPU."
+        )
 
 
 def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:
