@@ -19,7 +19,7 @@ from vizkit.contract.graph import AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .operations import describe
-from .ops import GluonOps, first_line
+from .ops import GluonOps, first_line, in_rows
 from .prepare import Folds
 from .rules import GluonEvaluated, adjoint, ruled
 from .trace import NORMS, Entry, Graph, Node, infer
@@ -230,12 +230,16 @@ def _shape(graph: Graph, i: int, parameter: Callable[[str], NDArray], x: NDArray
 def _value(node: Node, parameter: Callable[[str], NDArray], mode: Mode, inputs: list[NDArray]) -> list[NDArray]:
     if node.op == "null":
         return [parameter(node.name)]
+    if node.op in ("Convolution", "Deconvolution"):
+        _computable(node, inputs[0].context.device_type)
     if node.op == "Dropout":
         return [_dropout(node, inputs[0], mode)]
     if node.op == "BlockGrad":
         return [inputs[0].detach()]
     if node.op == "RNN":
         inputs = _recurrent(node, inputs, mode)
+    if node.op in ("softmax", "log_softmax"):
+        inputs = [in_rows(inputs[0]), *inputs[1:]]
     more = {}
     if mode.training is not None and node.op in NORMS:
         # The stored statistics go in as copies: in training mode MXNet writes them.
@@ -258,6 +262,16 @@ def _recurrent(node: Node, inputs: list[NDArray], mode: Mode) -> list[NDArray]:
         )
     data, weights, *states = inputs
     return [data, weights + 0 * data.sum(), *states]
+
+
+def _computable(node: Node, device: str) -> None:
+    """SettingError for a convolution that MXNet cannot compute here: it says so later, and of something else."""
+    layout = node.attrs.get("layout", "None")
+    if device == "cpu" and layout in ("NHWC", "NDHWC"):
+        raise SettingError(
+            f"{node.op} ({node.name}) has layout={layout!r}, which MXNet computes on a GPU alone. Build the network "
+            f"with layout={layout.replace('C', '').replace('N', 'NC')!r}, or load it on a GPU."
+        )
 
 
 def _dropout(node: Node, x: NDArray, mode: Mode) -> NDArray:

@@ -60,6 +60,50 @@ def test_selu_has_its_own_gradient(optimise: bool, rules: Any) -> None:
     np.testing.assert_allclose(gradient(model, x, Mode(rules=rules)), slopes, rtol=ROUNDING)
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("end", ["softmax", "log_softmax"])
+def test_a_softmax_of_joined_columns_has_a_gradient(end: str) -> None:
+    """More columns than rows, in float32: MXNet's own gradient of it ends the process."""
+
+    def heads(F: Any, x: Any) -> Any:
+        return getattr(F, end)(F.concat(*(F.reshape(k * x, (-1, 1)) for k in (1, 2, 3)), dim=1))
+
+    network = nn.HybridSequential()
+    network.add(nn.Conv2D(1, 1, in_channels=1, use_bias=False), nn.HybridLambda(heads))
+    network.initialize(mx.init.One())
+    model = vizkit.wrap(network, input_size=(1, 1), mean=(0.0,), std=(1.0,))
+    x, k = np.array([0.3, -0.7], np.float32).reshape(2, 1, 1, 1), np.arange(1.0, 4.0)
+    shares = np.exp(k * x.reshape(2, 1)) / np.exp(k * x.reshape(2, 1)).sum(1, keepdims=True)
+    slopes = k - shares @ k[:, None]  # of the logarithms
+    wanted = (k * slopes * (shares if end == "softmax" else 1.0)).sum(1)
+
+    def weighed(output: Any) -> Any:
+        return model.ops.sum(output * model.ops.asarray(k.astype(np.float32)[None]), axis=1), None
+
+    def through_functions(leaves: Any) -> Any:
+        joined = model.ops.concat([model.ops.reshape(float(one) * leaves["x"], (-1, 1)) for one in k], 1)
+        return weighed(model.ops.softmax(joined))
+
+    def through_network(leaves: Any) -> Any:
+        return weighed(model.forward(leaves["x"])["output"])
+
+    for score in [through_network, *[through_functions] * (end == "softmax")]:
+        found = model.ops.numpy(model.ops.value_and_grad(score, {"x": model.ops.asarray(x)})[1]["x"])
+        np.testing.assert_allclose(found.ravel(), wanted, rtol=2e-4)  # log_softmax: 5e-5
+
+
+@pytest.mark.quick
+def test_a_convolution_with_channels_last_is_refused_on_a_cpu() -> None:
+    """MXNet says so when a value is read, of a descriptor, and of whatever was read."""
+    network = nn.HybridSequential()
+    network.add(
+        nn.HybridLambda(lambda F, x: F.transpose(x, (0, 2, 3, 1))), nn.Conv2D(1, 1, layout="NHWC", in_channels=1)
+    )
+    network.initialize()
+    with pytest.raises(SettingError, match=r"layout='NHWC'.*GPU alone.*layout='NCHW'"):
+        vizkit.wrap(network, input_size=(2, 3), mean=(0.0,), std=(1.0,)).logits(np.zeros((1, 2, 3), np.float32))
+
+
 def test_lrn_is_refused_in_float64() -> None:
     """MXNet has no such kernel, and says it only where the result is read."""
     layers = nn.HybridLambda(lambda F, x: F.LRN(x, nsize=3)), nn.Flatten()

@@ -77,6 +77,14 @@ def test_the_brightest_are_those_that_sorting_finds(name: str) -> None:
     assert not ops.numpy(flat).any()  # of equal ones none is brighter
 
 
+def test_rounding_makes_no_pixel_brighter(name: str) -> None:
+    """The masks of ones at the start, whose cells are pixels, come out of sums in an order of each backend's own."""
+    ops = small(name).ops
+    rounding = np.random.default_rng(0).choice([-6e-8, 0.0, 6e-8], (1, 1, 9, 9)).astype(np.float32)
+    found = brightest(ops, ops.asarray(np.float32(0.9) + rounding), ops.asarray(np.full((1, 1, 1, 1), 0.5, np.float32)))
+    assert not ops.numpy(found).any()
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("baseline", ["blurred", "black"])
 def test_masks_mix_levels(name: str, baseline: str) -> None:

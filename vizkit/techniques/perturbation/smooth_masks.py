@@ -13,8 +13,9 @@ from ...inputs.references import blurred, reference
 
 COLDNESS = 20.0
 """Of the smooth maximum: the larger, the nearer to the largest value."""
-HALVINGS = 24
-"""Steps in which the threshold of an area is found: to 6e-8 of a mask's range."""
+HALVINGS = 14
+"""Steps in which the threshold of an area is found: to 6e-5 of a mask's range, so that pixels which rounding alone sets
+apart, as all are in the mask of ones at the start, are equally bright."""
 LEVELS = 8
 WIDEST = 20 / 224
 """Standard deviation of the widest blur, as a share of the shorter side."""
