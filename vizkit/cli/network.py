@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from ..support import columns
 from . import options, photos
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, app, command
 
@@ -28,7 +29,7 @@ def layers(
 
     for one in call.load():
         found = table.rows(one)
-        typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found))
+        typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found, columns.terminal()))
 
 
 @command(networks=False)
@@ -73,7 +74,7 @@ def receptive(
     given = photos.given(photo)
     results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
     for result in results:
-        typer.echo(result.table())
+        typer.echo(result.table(columns.terminal()))
     options.write(results, receptive_fields, out, f"receptive-{call.name}.png")
 
 
@@ -110,4 +111,4 @@ def weights(
     """What a weights file holds: format, hash, parameters, shapes, and the model that it is likely of."""
     from .. import zoo
 
-    typer.echo(zoo.describe(file).table())
+    typer.echo(zoo.describe(file).table(columns.terminal()))

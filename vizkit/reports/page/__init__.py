@@ -22,6 +22,7 @@ from PIL import Image
 from ...contract.backend import Array, Model
 from ...contract.errors import MapWarning
 from ...results.files import figure_bytes
+from ...support.columns import deviation
 from ...support.command import COMMAND
 from ...support.version import VERSION
 
@@ -49,8 +50,8 @@ class Difference:
 
     def text(self) -> str:
         """One line for the reader."""
-        share = f"largest difference {self.largest:.1e} of the maximum"
-        return f"{self.what}, {self.against}: relative L2 {self.l2:.1e}, {share}"
+        share = f"largest difference {deviation(self.largest)} of the maximum"
+        return f"{self.what}, {self.against}: relative L2 {deviation(self.l2)}, {share}"
 
 
 @dataclass(frozen=True)
