@@ -39,7 +39,7 @@ def diagram(
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
     style: Annotated[str, Option(help="auto; volumes, for networks in a row; or flow.")] = "auto",
-    collapse: Annotated[bool, Option(help="Draw equal blocks in a row once.")] = True,
+    collapse: Annotated[bool, Option(help="Draw equal parts in a row once, and huge blocks closed.")] = True,
     out: Annotated[Path | None, Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
 ) -> None:
     """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""

@@ -157,8 +157,8 @@ def _by_depth(
 def _mark(axes: Any, k: int, colour: str, depth: Array, values: Array, active: Array, label: str, room: float) -> None:
     """A result's values, pale where they may be negative, in marks that leave those of the next layer ``room``."""
     mark, fill, size = MARKS[k % len(MARKS)]
-    size = min(1.0, room / MARKS[1][2]) * size
-    marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
+    fitting = size * min(1.0, room / MARKS[1][2])
+    marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": fitting, "fillstyle": fill}
     axes.plot(depth[active], values[active], label=label, **marks)
     axes.plot(depth[~active], values[~active], alpha=0.3, **marks)
 
