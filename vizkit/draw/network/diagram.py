@@ -13,6 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ...contract.errors import SettingError
+from ...results.fields import Field
 from ...results.files import provenance, save_figure
 from ...support.files import write_text
 from ...support.version import VERSION
@@ -158,6 +159,10 @@ def _step(found: Sequence[Step], item: Item, rows: dict[str, table.Row]) -> str:
     return f'<li><div class="step" style="--fill:{colour(step)}">{head}{body}</div></li>'
 
 
+def _seen(field: Field) -> str:
+    return {"whole image": "the whole image", "unknown": "an unknown part"}.get(field.text(), field.text())
+
+
 def _facts(found: Sequence[Step], part: Sequence[int], rows: dict[str, table.Row], each: bool = False) -> str:
     """The result's shape, the parameters and the receptive field of a step or block."""
     nodes = [node for i in part for node in found[i].nodes]
@@ -165,5 +170,5 @@ def _facts(found: Sequence[Step], part: Sequence[int], rows: dict[str, table.Row
     shape = found[part[-1]].shape
     count = sum(node.parameters for node in nodes)
     parameters = f"{count:,} parameters{' each' if each else ''}" if count else ""
-    words = ["×".join(map(str, shape[1:])), parameters, f"{'the last ' if each else ''}sees {last.field.text()}"]
+    words = ["×".join(map(str, shape[1:])), parameters, f"{'the last ' if each else ''}sees {_seen(last.field)}"]
     return f"<i>{escape(' · '.join(word for word in words if word))}</i>"
