@@ -3,7 +3,8 @@ written, in every table alike."""
 
 from __future__ import annotations
 
-import shutil
+import os
+import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
@@ -15,7 +16,10 @@ FURTHER = "    "
 def terminal() -> int | None:
     """Characters in a line of the user's terminal, as ``COLUMNS`` says or it does itself; None where there is none, as
     in a pipe, whose lines may be of any length."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None if sys.stdout.isatty() else None
 
 
 def laid(
