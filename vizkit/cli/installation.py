@@ -62,7 +62,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=1))
     else:
-        show(found, Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH))
+        show(found, Console(file=sys.stdout, width=columns.terminal() or WIDTH))
     raise typer.Exit(0 if found.right else 1)
 
 

@@ -192,7 +192,7 @@ def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
 def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], words: Mapping[str, str]) -> str:
     source = _embedded(picture.png)
     width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
-    agreed = "".join(f"<li>{escape(found.text())}</li>" for found in differences)
+    agreed = "".join(f"<li>{prose(found.text())}</li>" for found in differences)
     label = escape(words["scrolls"].format(picture.title or one.title))
     caption = f'<p class="caption">{escape(picture.title)}</p>' if picture.title else ""
     return "\n".join(
