@@ -18,8 +18,9 @@ from PIL import Image
 
 import vizkit
 from vizkit import results
+from vizkit.contract.graph import Node
 from vizkit.draw.network.layout import layout
-from vizkit.draw.network.steps import items, steps
+from vizkit.draw.network.steps import items, joined_size, steps
 from vizkit.errors import SettingError
 from vizkit.network import scene
 from vizkit.network.diagram import Diagram, diagram
@@ -74,6 +75,78 @@ def test_a_collapsed_drawing_leaves_out_copies_alone(name: str) -> None:
     assert sorted(nodes) == sorted(node.name for node in graph.nodes if not node.name.startswith(hidden))
     shown = {edge for edge in graph.edges if not edge[0].startswith(hidden) and not edge[1].startswith(hidden)}
     assert shown <= set(edges) <= set(graph.edges)
+
+
+def tokens(layers: int) -> Any:
+    """A transformer's shape: patches and a class token, layers of two residual parts each, one dense layer."""
+    import torch
+    from torch import nn
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.up, self.down = nn.Linear(3, 3), nn.Linear(3, 12), nn.Linear(12, 3)
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.mix(x)
+            return x + self.down(torch.relu(self.up(x)))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(1, 1, 3))
+            self.layers, self.head = nn.Sequential(*(Layer() for _ in range(layers))), nn.Linear(3, 5)
+
+        def forward(self, x: Any) -> Any:
+            x = torch.cat([self.token.expand(len(x), 1, 3), x.flatten(2).transpose(1, 2)], 1)
+            return self.head(self.layers(x)[:, 0])
+
+    return vizkit.wrap(Network(), input_size=4, mean=(0,) * 3, std=(1,) * 3)
+
+
+@torch_only
+@pytest.mark.quick
+def test_parts_that_repeat_together_are_drawn_once_and_the_page_has_each(tmp_path: Path) -> None:
+    drawn = diagram(tokens(5))
+    (block,) = (item for item in drawn.items if item.is_block)
+    assert (block.name, block.copies) == ("layers.0", ("layers.1", "layers.2", "layers.3", "layers.4"))
+    assert block.last + 1 == block.steps[0] + 5 * len(block.steps)
+    text = scene.svg(drawn.scene)
+    assert "5 × this block" in text
+    assert ">dense, 12<" in text  # of the last axis, where tokens come before it
+    assert "layers.1.up" not in text
+    page = saved(drawn, tmp_path / "vit.html").read_text(encoding="utf-8")
+    assert page.count('<details class="block"') == 5
+    assert "layers.3.up" in page
+    assert sum(item.is_block for item in diagram(tokens(5), collapse=False).items) == 10
+
+
+@pytest.mark.quick
+def test_a_concatenation_says_how_long_it_is_along_its_own_axis() -> None:
+    def size(shape: tuple[int, ...], *parts: tuple[int, ...]) -> int | None:
+        node = Node("x", "concat", tuple(map(str, range(len(parts)))), shape)
+        return joined_size(node, {str(k): one for k, one in enumerate(parts)})
+
+    assert size((1, 14, 14, 384), *[(1, 14, 14, 96)] * 4) == 384
+    assert size((1, 256, 28, 28), (1, 192, 28, 28), (1, 64, 28, 28)) == 256
+    assert size((1, 197, 768), (1, 196, 768)) == 197  # the other part is a parameter, which is no node
+    assert size((1, 4), (1, 2, 2)) is None
+
+
+@torch_only
+def test_huge_blocks_are_closed_boxes_that_the_page_opens(tmp_path: Path) -> None:
+    drawn, whole = (diagram(load("densenet121"), collapse=one) for one in (True, False))
+    assert drawn.scene.width < 1800 < whole.scene.width
+    assert drawn.scene.height < 400 < whole.scene.height
+    text = scene.svg(drawn.scene)
+    assert "73 boxes inside" in text
+    assert "The HTML page opens them" in text
+    assert "boxes inside" not in scene.svg(whole.scene)
+    nodes = drawn_edges(text)[1]
+    assert sorted(nodes) == sorted(node.name for node in load("densenet121").graph().nodes)
+    page = saved(drawn, tmp_path / "dense.html").read_text(encoding="utf-8")
+    assert page.count('<details class="block"') == 4
+    assert "denselayer24" in page
 
 
 @torch_only

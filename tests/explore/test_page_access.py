@@ -55,6 +55,10 @@ def test_a_layer_and_a_unit_are_reached_by_keys_alone(screen: Open) -> None:
     assert focused(shown, "id") == "work"
     keys.press("/")
     assert focused(shown, "id") == "find"
+    shown.page.locator(".found li").first.wait_for()
+    keys.press("Tab")
+    assert focused(shown, "id") == "copy"  # the list below the field is no stop
+    keys.press("/")
     keys.type("features.7")
     shown.page.locator(".found li", has_text="features.7").wait_for()
     keys.press("Enter")
@@ -118,6 +122,11 @@ def test_a_narrow_window_is_one_column(screen: Open) -> None:
             shown.page.locator(DONE[name]).first.wait_for()
             width = shown.page.evaluate("document.documentElement.scrollWidth")
             assert width == 390, (name, width)
+            if name == "explain":  # every method by scrolling down alone, and its name beside its box
+                shown.page.locator(".methods:not([open]) summary").click()
+                parts = "[...document.querySelectorAll('.families, .families label')]"
+                over = f"{parts}.filter((one) => one.scrollWidth > one.clientWidth).length"
+                assert shown.page.evaluate(over) == 0
         lefts = {round(shown.page.locator(one).bounding_box()["x"]) for one in ("#seen", "#network", "#work")}
         assert lefts == {0}
 

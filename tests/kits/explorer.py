@@ -74,8 +74,8 @@ class Screen:
 
 
 def plain(text: str) -> float:
-    """The page's way to write a number, as a number; "< 0.1 %" is zero."""
-    return 0.0 if "<" in text else float(text.replace("−", "-").replace("%", "").strip())
+    """The page's way to write a number, as a number; "< 0.1 %" is zero, "> 99.9 %" a hundred."""
+    return 0.0 if "<" in text else 100.0 if ">" in text else float(text.replace("−", "-").replace("%", "").strip())
 
 
 @pytest.fixture(scope="session")

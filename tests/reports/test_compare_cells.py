@@ -201,4 +201,4 @@ def test_fail_over(picture: Path, capsys: Any) -> None:
     with pytest.raises(cli.compare.typer.Exit) as stopped:
         _judge([row] * 12, 0.1, 0)
     assert stopped.value.exit_code == 1
-    assert "beyond 0.1: net, saliency, a.png, values: gluon against torch: 5.00e-01" in capsys.readouterr().err
+    assert "beyond 0.1: net, saliency, a.png, values: gluon against torch: 5.0e-01" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import INSTALLED
+from rich.console import Console
 
 import vizkit
 from vizkit import backend as contract
@@ -20,7 +22,7 @@ from vizkit.contract.probes import Case, Part, Probe, Way, cases, inputs
 from vizkit.errors import SettingError, UnknownNameError
 from vizkit.reports.doctor import Check, Diagnosis, Examination, reference, run
 from vizkit.reports.doctor.examine import deviation, examinations, examine
-from vizkit.reports.doctor.result import COARSE, OWN, RIGHT, WRONG
+from vizkit.reports.doctor.result import COARSE, OWN, RIGHT, WRONG, show
 
 Spoil = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -255,3 +257,18 @@ def test_mistakes_are_told() -> None:
         vizkit.doctor(threads=0)
     (one,) = examinations(INSTALLED[0], ["cuda:99"], "float32", 0, None)
     assert "cuda:99" in str(one.error)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("width", [100, 60])
+def test_a_narrow_terminal_gets_a_table_a_way_and_no_cell_is_cut(width: int) -> None:
+    layers, ways = ("max-pool 3x3, stride 2, padded", "ReLU"), (OWN, "record(train_mode=False)", "the other one")
+    checks = tuple(Check(layer, way, "float32", 1e-7, 2e-8) for layer in layers for way in ways)
+    found = Examination("gluon", "cpu", {"mxnet": "1.9.1"}, 1, checks)
+    stream = io.StringIO()
+    show(Diagnosis((found,), {}, "a processor", 2, {}, "float32", 0), Console(file=stream, width=width))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.count("1e-07 ✓") for line in lines) == sum(line.count("2e-08 ✓") for line in lines) == 6
+    assert sum(line.strip().startswith("layer") for line in lines) == (1 if width == 100 else 3)
+    assert "…" not in stream.getvalue()

@@ -4,6 +4,7 @@ pixels."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_the_sheet_is_the_sprites_pixel_by_pixel(tmp_path: Path) -> None:
     found = vizkit.spritemap(model, "classifier.3", size=16, steps=1, columns=5)
     assert found.units == tuple(range(12))
     small = images.picture(found.values)
-    saved = found.save(tmp_path / "sheet.png")
+    saved = found.save(tmp_path / "sheet.png", sheet=True)
     with Image.open(saved) as opened:
         sheet, made = np.asarray(opened), json.loads(opened.info["vizkit"])
     assert sheet.shape == (48, 80, 3)
@@ -99,6 +100,22 @@ def test_the_sheet_is_the_sprites_pixel_by_pixel(tmp_path: Path) -> None:
     assert {"layer", "unit", "size", "steps", "lr", "columns", "seed", "transforms"} <= set(made["settings"])
     assert vizkit.spritemap(model, LAYER, range(5), size=16, steps=1).columns == 3
     assert found.save(tmp_path / "sheet.npz").exists()
+    with pytest.raises(SettingError, match="sheet is written as"):
+        found.save(tmp_path / "sheet.npz", sheet=True)
+
+
+@pytest.mark.quick
+def test_a_figure_of_sprites_says_which_unit_each_is_and_what_it_reached(tmp_path: Path) -> None:
+    model = vizkit.load("shapes", backend=INSTALLED[0])
+    found = vizkit.spritemap(model, "classifier.3", [7, 2], size=16, steps=1)
+    found = replace(found, activation=np.array([0.5, 12.0]), failed=np.array([False, True]))
+    figure = found.figure()
+    assert [axis.get_title() for axis in figure.axes] == ["7: 0.5", "2: 12"]
+    assert [axis.images[0].get_alpha() for axis in figure.axes] == [None, 0.25]
+    assert "pale: no response" in figure.get_supxlabel()
+    assert "pale" not in replace(found, failed=np.zeros(2, bool)).figure().get_supxlabel()
+    with Image.open(found.save(tmp_path / "a.png")) as opened:  # the figure, not the sheet of 16 pixels
+        assert opened.size[0] > 50
 
 
 @pytest.mark.quick

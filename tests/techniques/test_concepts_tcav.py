@@ -14,6 +14,7 @@ from kits import kit as kit_of
 
 import vizkit
 from vizkit.errors import SettingError, UnknownNameError
+from vizkit.results.concepts import Tcav
 from vizkit.zoo import shapes
 
 pytest.importorskip("sklearn")
@@ -215,3 +216,21 @@ def test_too_few_pictures_and_unknown_layers(rng: Any) -> None:
         vizkit.tcav(model, drawn(rng, 2, True), drawn(rng, 20, False), drawn(rng, 2, False), "1", target=0)
     with pytest.raises(UnknownNameError):
         vizkit.tcav(model, drawn(rng, 8, True), drawn(rng, 20, False), drawn(rng, 2, False), "none", target=0)
+
+
+@pytest.mark.quick
+def test_a_figure_has_a_line_for_each_concept_whose_name_is_whole() -> None:
+    names = ("striped and dotted texture", "zigzagged_pattern_of_one_web", "zigzagged_pattern_of_two_webs")
+    made = {"model": "m", "backend": "b", "weights": {"source": "w"}, "dtype": "float32"}
+    scores, splits = np.full((3, 4), 0.9), np.full(4, 0.5)
+    found = Tcav(
+        scores, made, names, scores, splits, scores, np.array([1e-9, 0.2, 1]), scores[..., None], "l", "x", 0.05
+    )
+    figure = found.figure()
+    (axes,) = figure.axes
+    assert [one.get_text() for one in axes.get_yticklabels()] == [*names, "random"]
+    assert [one.get_text() for one in axes.texts] == [f"p {p}, told apart 90%" for p in ("1e-09", "0.2", "1")]
+    figure.draw_without_rendering()
+    boxes = [one.get_window_extent() for one in (*axes.get_yticklabels(), *axes.texts)]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[k + 1 :])
+    assert all(figure.bbox.x0 <= one.x0 and one.x1 <= figure.bbox.x1 for one in boxes)

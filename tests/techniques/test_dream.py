@@ -160,3 +160,28 @@ def test_default_layer_needs_maps(kit: Any) -> None:
     model = vizkit.wrap(native, input_size=2, mean=(0.5,) * 3, std=(0.5,) * 3)
     with pytest.raises(LayerError, match="no layer with feature maps"):
         vizkit.dream(model)
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="a module of PyTorch")
+@pytest.mark.quick
+def test_default_layer_is_no_attention() -> None:
+    """A matrix of attention has as many places as there are pairs of places, and looks like maps of heads."""
+    import torch
+    from torch import nn
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop, self.bias = nn.Dropout(), nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: Any) -> Any:
+            flat = x.flatten(2)
+            weights = self.drop((flat.transpose(1, 2) @ flat)[:, None] + self.bias(torch.ones(1, 1, 16, 16)))
+            return x + (flat[:, None] @ weights)[:, 0].reshape(x.shape)
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 8, 8), Attention(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3))
+    model = vizkit.wrap(network, input_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert model.layers["1.drop"].shape == (1, 1, 16, 16)
+    assert model.graph().bottlenecks() >= {"input", "0", "2", "4"}
+    assert not {"1.drop", "1.bias"} & model.graph().bottlenecks()
+    assert default_layer(model) == "2"

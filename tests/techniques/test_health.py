@@ -15,6 +15,7 @@ from kits.photos import smaller
 import vizkit
 from vizkit import images
 from vizkit.errors import SettingError
+from vizkit.results.health import COLUMNS
 from vizkit.zoo import shapes
 
 PIXELS = np.random.default_rng(8).integers(0, 256, (17, TRAPS_SIZE, TRAPS_SIZE, 3), dtype=np.uint8)
@@ -150,12 +151,13 @@ def test_layers_are_marks_and_no_line_joins_them(kit: Any) -> None:
     """Side by side in a network they are no curve; those that are not rectified cannot be always on, and are pale."""
     found = vizkit.health(small(kit), PIXELS, fit="squash")
     rectified = np.array([layer.rectified for layer in found.layers])
-    above, below = found.figure().axes
-    for axes, columns in ((above, ("zeros",)), (below, ("dead", "always_on", "saturated", "duplicates"))):
-        assert len(axes.lines) == 2 * len(columns)
-        for column, line, dots in zip(columns, axes.lines[::2], axes.lines[1::2], strict=True):
-            assert (line.get_linestyle(), dots.get_linestyle()) == ("None", "None")
-            assert (line.get_alpha(), dots.get_alpha()) == (None, 0.3)
-            for drawn, which in ((line, rectified), (dots, ~rectified)):
-                np.testing.assert_array_equal(drawn.get_xdata(), np.flatnonzero(which))
-                np.testing.assert_array_equal(drawn.get_ydata(), found.column(column)[which])
+    figure = found.figure()
+    assert len(figure.axes) == len(COLUMNS)
+    for column, axes in zip(COLUMNS, figure.axes, strict=True):  # an axis each: none hides another's marks
+        line, dots = axes.lines
+        assert (line.get_linestyle(), dots.get_linestyle()) == ("None", "None")
+        assert (line.get_alpha(), dots.get_alpha()) == (None, 0.3)
+        for drawn, which in ((line, rectified), (dots, ~rectified)):
+            np.testing.assert_array_equal(drawn.get_xdata(), np.flatnonzero(which))
+            np.testing.assert_array_equal(drawn.get_ydata(), found.column(column)[which])
+        assert axes.get_ylim()[0] < 0 < axes.get_ylim()[1]

@@ -249,7 +249,11 @@ def test_activation_statistics(kit: Any) -> None:
     lines = found.table().splitlines()
     assert len(lines) == len(TRAPS) + 1
     assert lines[3].split()[0] == "2"
-    assert found.figure().axes
+    zeros, *others = plotting.activation_statistics([found, chosen]).axes  # an axis each: none hides another's marks
+    assert len(others) == 3
+    names = [*found.layers, "output"]  # of both: a layer is marked over its own name, wherever it stands in its result
+    places = sorted(x for line in zeros.lines[2:] for x in line.get_xdata())
+    assert places == sorted(names.index(name) for name in chosen.layers)
     with pytest.raises(UnknownNameError, match="'nowhere'"):
         vizkit.activation_statistics(model, listed, ["nowhere"])
 

@@ -19,6 +19,7 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import cli, zoo
 from vizkit.errors import WeightsError
+from vizkit.support import columns
 from vizkit.zoo import catalog, description, formats, naming
 from vizkit.zoo import weights as loading
 from vizkit.zoo.architecture import parameter_shapes
@@ -68,7 +69,7 @@ def test_describe(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str
     assert found.metadata["source"] == "random:4"
     code, out, _ = call(capsys, "weights", str(path))
     assert code == 0
-    assert out.strip() == found.table().strip()
+    assert out.strip() == found.table(columns.terminal()).strip()
     expected = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True).stdout.split()[0]
     for words in (expected, "1,235,496 in 52 tensors (float32)", "squeezenet1_1, every parameter fits", model.sha256()):
         assert words in out
@@ -233,3 +234,14 @@ def test_conversion_imports_no_framework(tmp_path: Path) -> None:
     code += "print(zoo.describe('2.safetensors').model)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.stdout.strip() == SMALL, done.stderr
+
+
+@pytest.mark.quick
+def test_a_narrow_terminal_gets_short_lines_and_every_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    formats.write(path, {"a.block.of.a.long.name.weight": np.zeros((4, 3, 2, 2)), "steps": np.array(7)})
+    text = zoo.describe(path).table(44)
+    lines = text.replace(str(path), "").splitlines()
+    assert max(len(line) for line in lines if len(line.strip()) != 64) <= 44
+    assert " ".join(text.split()) == " ".join(zoo.describe(path).table().split())
+    assert "\\n" not in text

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from ..support import columns
 from .options import Backends, Call, Photos, Scheduler, Workers, command, tell
 
 SHOWN = 10
@@ -68,7 +69,7 @@ def compare(
         typer.echo(f"failed: {cell}: {one['error']}", err=True)
     worst = found.results["worst_relative_l2_of_backends"]
     if worst is not None:
-        typer.echo(f"largest relative L2 between backends: {worst:.2e}")
+        typer.echo(f"largest relative L2 between backends: {columns.deviation(worst)}")
     typer.echo(f"wrote {found.index}; open it in a browser: {found.index.resolve().as_uri()}")
     if fail_over is not None:
         _judge(found.beyond(fail_over), fail_over, len(found.failures))
@@ -79,7 +80,7 @@ def _judge(beyond: list[Mapping[str, Any]], tolerance: float, failed: int) -> No
     for row in beyond[:SHOWN]:
         a, b, share = row["a"], row["b"], row["numbers"]["relative_l2"]
         where = f"{a['model']}, {row['technique']}, {row['image']}, {row['array']}"
-        size = "no number" if share is None else f"{share:.2e}"
+        size = "no number" if share is None else columns.deviation(share)
         typer.echo(f"beyond {tolerance:g}: {where}: {a['backend']} against {b['backend']}: {size}", err=True)
     if len(beyond) > SHOWN:
         typer.echo(f"beyond {tolerance:g}: {len(beyond) - SHOWN} more, in results.json", err=True)

@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from ..contract.errors import SettingError
+from ..support import columns
 from . import options
 from .checks import FIGURE
 from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
@@ -155,7 +156,7 @@ def health(
     from .. import draw as plotting
     from .. import techniques
 
-    results = each(call, techniques.health, layer or None, lambda result: result.table())
+    results = each(call, techniques.health, layer or None, lambda result: result.table(columns.terminal()))
     if csv is not None:
         options.save(results, csv)
     options.write(results, plotting.health, out, f"health-{call.name}.png")
@@ -174,7 +175,9 @@ def statistics(
     from .. import draw as plotting
     from .. import techniques
 
-    results = each(call, techniques.activation_statistics, layer or None, lambda result: result.table())
+    results = each(
+        call, techniques.activation_statistics, layer or None, lambda result: result.table(columns.terminal())
+    )
     options.write(results, plotting.activation_statistics, out, f"statistics-{call.name}.png")
 
 

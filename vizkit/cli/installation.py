@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from ..support import columns
 from .options import BackendNames, Backends, Dtype, Seed, Threads, app
 
 
@@ -20,9 +21,10 @@ def models(backend: BackendNames = None) -> None:
     for name in backend or [found.name for found in api.backends() if found.installed]:
         known = api.models(name)
         shared, own = ([one for one in known if (one in CATALOG) == there] for there in (True, False))
-        typer.echo(f"{name}: {' '.join(shared)}" if known else f"{name}: no networks of its own; wrap yours")
+        said = f"{name}: {' '.join(shared)}" if known else f"{name}: no networks of its own; wrap yours"
+        typer.echo(columns.folded(said, columns.terminal(), "  "))
         if own:
-            typer.echo(f"  under {name}'s own layer names: {' '.join(own)}")
+            typer.echo(columns.folded(f"  under {name}'s own layer names: {' '.join(own)}", columns.terminal(), "    "))
 
 
 @app.command()
@@ -33,9 +35,10 @@ def backends() -> None:
     for found in api.backends():
         if found.installed:
             versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-            typer.echo(f"{found.name}: {versions}; devices {', '.join(found.devices)}")
+            said = f"{found.name}: {versions}; devices {', '.join(found.devices)}"
         else:
-            typer.echo(f"{found.name}: not installed; {found.install}")
+            said = f"{found.name}: not installed; {found.install}"
+        typer.echo(columns.folded(said, columns.terminal(), "  "))
 
 
 @app.command()
@@ -59,7 +62,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=1))
     else:
-        show(found, Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH))
+        show(found, Console(file=sys.stdout, width=columns.terminal() or WIDTH))
     raise typer.Exit(0 if found.right else 1)
 
 

@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from ..contract.errors import SettingError
+from ..support import columns
 from . import options, photos
 from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
 
@@ -46,7 +47,7 @@ def _list(wanted: bool) -> None:
     if wanted:
         from ..reports.families import table
 
-        typer.echo(table())
+        typer.echo(table(columns.terminal()))
         raise typer.Exit
 
 
@@ -110,7 +111,7 @@ def _agreement(results: Sequence[Any]) -> list[str]:
     for k, first in enumerate(found.results[0][0]):
         named = [(row[k].provenance["backend"], found.values[:, m, k]) for m, row in enumerate(found.results[0])]
         for one in difference(first.provenance["technique"], named):
-            lines.append(f"{one.against}: {one.what}: relative L2 {one.l2:.2e}")
+            lines.append(f"{one.against}: {one.what}: relative L2 {columns.deviation(one.l2)}")
     return lines
 
 
@@ -139,7 +140,7 @@ def evaluate(
         wanted = {"metrics": metric or None, "target": target, "seed": seed, **call.crew}
         found = judge.rank(one, given, _methods(method, [one]), **wanted)
         typer.echo(f"{one.name} in {one.backend}")
-        typer.echo(found.table())
+        typer.echo(found.table(columns.terminal()))
         if out is not None:
             typer.echo(f"wrote {found.save(options.apart(out, one.backend, len(networks)))}")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from ..support import columns
 from . import options, photos
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, app, command
 
@@ -28,7 +29,7 @@ def layers(
 
     for one in call.load():
         found = table.rows(one)
-        typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found))
+        typer.echo(json.dumps(table.as_json(one, found)) if as_json else table.text(one, found, columns.terminal()))
 
 
 @command(networks=False)
@@ -38,7 +39,7 @@ def diagram(
     backend: BackendNames = None,
     weights: WeightsName = "random:0",
     style: Annotated[str, Option(help="auto; volumes, for networks in a row; or flow.")] = "auto",
-    collapse: Annotated[bool, Option(help="Draw equal blocks in a row once.")] = True,
+    collapse: Annotated[bool, Option(help="Draw equal parts in a row once, and huge blocks closed.")] = True,
     out: Annotated[Path | None, Option("--out", "-o", help="SVG, PNG, PDF, or HTML with blocks to open.")] = None,
 ) -> None:
     """A drawing of a network's real graph, as papers draw it; in HTML its blocks open and close."""
@@ -73,7 +74,7 @@ def receptive(
     given = photos.given(photo)
     results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
     for result in results:
-        typer.echo(result.table())
+        typer.echo(result.table(columns.terminal()))
     options.write(results, receptive_fields, out, f"receptive-{call.name}.png")
 
 
@@ -110,4 +111,4 @@ def weights(
     """What a weights file holds: format, hash, parameters, shapes, and the model that it is likely of."""
     from .. import zoo
 
-    typer.echo(zoo.describe(file).table())
+    typer.echo(zoo.describe(file).table(columns.terminal()))

@@ -14,6 +14,7 @@ from typer import Argument, Option
 from typer.models import ArgumentInfo
 
 from ..contract.errors import UnknownNameError
+from ..support import columns
 
 if TYPE_CHECKING:
     from ..contract.backend import Model
@@ -234,8 +235,8 @@ def differences(results: Sequence[Result]) -> None:
     what, first = results[0].comparable()
     named = [(str(result.provenance["backend"]), result.comparable()[1]) for result in results]
     for one in difference(what, [(name, values) for name, values in named if values.shape == first.shape]):
-        sizes = f"relative L2 {one.l2:.2e}, largest difference {one.largest:.2e} of the maximum"
-        typer.echo(f"{one.against}, {what}: {sizes}")
+        l2, largest = columns.deviation(one.l2), columns.deviation(one.largest)
+        typer.echo(f"{one.against}, {what}: relative L2 {l2}, largest difference {largest} of the maximum")
 
 
 def tell(note: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from typer import Option
 
 from ..contract.errors import SettingError
+from ..support import columns
 from ..support.crew import crew
 from ..support.files import replacing
 from . import options, photos
@@ -168,7 +169,7 @@ def features(
         chosen = [layer] if layer else None
         found = [techniques.activation_statistics(one, source(one), chosen, **settings) for one in loaded]
         for result in found:
-            typer.echo(result.table())
+            typer.echo(result.table(columns.terminal()))
         options.write(found, plotting.activation_statistics, out, f"statistics-{call.name}.png")
         return
 
@@ -201,7 +202,7 @@ def predict(
             for name, rows in zip(listed[start : start + PHOTOS], found, strict=True):
                 typer.echo(f"{one.backend}: {photos.place(name).name}")
                 for place, row in enumerate(rows):
-                    typer.echo(f"  {row.probability:8.4f}  {row.index:4d}  {row.label}")
+                    typer.echo(f"  {columns.share(row.probability):>6}  {row.index:4d}  {row.label}")
                     told = {
                         "backend": one.backend,
                         "model": one.name,

@@ -91,6 +91,27 @@ class Graph:
         """Pairs (from, to), in order of computation."""
         return [(source, node.name) for node in self.nodes for source in node.inputs]
 
+    def bottlenecks(self) -> set[str]:
+        """Nodes through which everything passes on its way from the input to the output: none inside a branch, such
+        as a residual block's, and none that looks at parameters alone."""
+        fed, places = {INPUT}, {node.name: i for i, node in enumerate(self.nodes)}
+        for node in self.nodes:
+            fed |= {node.name} if fed.intersection(node.inputs) else set()
+        last = self.layers["output"]
+        needed = {last}
+        for node in reversed(self.nodes):
+            needed |= set(node.inputs) if node.name in needed else set()
+        way = [node for node in self.nodes if node.name in fed & needed]
+        reach = {node.name: places[node.name] for node in way}
+        for node in way:
+            reach |= {name: places[node.name] for name in node.inputs if name in reach}
+        found, furthest = set(), 0
+        for node in way:
+            if furthest <= places[node.name]:
+                found.add(node.name)
+            furthest = max(furthest, reach[node.name])
+        return found
+
 
 @dataclass(frozen=True)
 class Operation:

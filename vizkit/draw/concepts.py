@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.patches import Patch
 
 from ..contract.backend import Array
-from .base import GRAY, columns_for, folded, new, origin, panel, shortened, spaces, tile, wrapped
+from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile, wrapped
 from .dreams import by_layer
 
 if TYPE_CHECKING:
@@ -22,29 +22,36 @@ if TYPE_CHECKING:
 COLOUR, PLAIN = "#1f77b4", "#b0b0b0"
 PHOTO = 0.35
 """How much of a picture shows through where a concept is strongest."""
+LEGEND = "score: share of the pictures whose class gains along the concept; a dot: one split"
+SPRITES = "over each: its unit, and the activation reached"
+"""What there is to see in a figure of TCAV, and in one of sprites."""
 CROPS = 8
 """Crops of a concept that a figure shows at most."""
 
 
 def tcav(results: Sequence[Tcav]) -> Figure:
-    """A bar for each concept, its splits as dots, and beside them random concepts; gray where the test sees none."""
-    figure = new(1.1 * max(len(one.concepts) for one in results) + 3.0, 3.4 * len(results) + 0.3)
-    for axes, result in zip(figure.subplots(len(results), 1, squeeze=False)[:, 0], results, strict=True):
+    """A bar for each concept, its splits as dots, and below them random concepts; gray where the test sees none."""
+    high = [0.42 * (len(one.concepts) + 1) + 0.75 for one in results]
+    figure = new(9.0, sum(high) + 0.55)
+    axes_of = figure.subplots(len(results), 1, squeeze=False, height_ratios=high)[:, 0]
+    for axes, result in zip(axes_of, results, strict=True):
         rows = [*result.values, result.random]
         found = [*result.significant, False]
-        axes.bar(range(len(rows)), [row.mean() for row in rows], color=[COLOUR if one else PLAIN for one in found])
+        axes.barh(range(len(rows)), [row.mean() for row in rows], color=[COLOUR if one else PLAIN for one in found])
         for k, row in enumerate(rows):
-            axes.plot(np.linspace(k - 0.25, k + 0.25, len(row)), np.sort(row), ".", color="black", markersize=4)
-        named = [
-            f"{folded(name, 1.1, 8)}\np {p:.2g}, told {told.mean():.0%}"
-            for name, p, told in zip(result.concepts, result.p_values, result.accuracy, strict=True)
-        ]
-        axes.set_xticks(range(len(rows)), [*named, "random"], fontsize=8)
-        axes.axhline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
-        axes.set_ylim(0, 1.04)
-        axes.set_ylabel("TCAV score")
+            axes.plot(np.sort(row), np.linspace(k - 0.25, k + 0.25, len(row)), ".", color="black", markersize=4)
+        axes.set_yticks(range(len(rows)), [*(shortened(one, 2.6, 8) for one in result.concepts), "random"], fontsize=8)
+        for k, (p, told) in enumerate(zip(result.p_values, result.accuracy, strict=True)):
+            said = f"p {p:.2g}, told apart {told.mean():.0%}"
+            axes.text(1.02, k, said, transform=axes.get_yaxis_transform(), fontsize=8, va="center")
+        axes.axvline(0.5, color=GRAY, linewidth=0.8, linestyle=":")
+        axes.set_xlim(0, 1.02)
+        axes.invert_yaxis()
+        axes.set_xlabel("TCAV score", fontsize=8)
         axes.set_title(f"{result.label}, {result.layer}: {wrapped(origin(result))}", fontsize=9, color=GRAY)
         axes.spines[["top", "right"]].set_visible(False)
+    levels = ", ".join(dict.fromkeys(f"{one.alpha:g}" for one in results))
+    figure.supxlabel(f"{LEGEND}; gray: no other than random ones, p at least {levels}", fontsize=8, color=GRAY)
     return figure
 
 
@@ -92,7 +99,7 @@ def caricature(results: Sequence[Caricature]) -> Figure:
 
 
 def spritemap(results: Sequence[SpriteMap]) -> Figure:
-    """The sprites of each result under their units' numbers; those of units that never responded are pale."""
+    """The sprites of each result under their units' numbers and what they reached; pale those that never responded."""
     from ..inputs.images import picture
 
     wide = max(columns_for(len(one.units), one.values.shape[2:]) for one in results)
@@ -100,13 +107,15 @@ def spritemap(results: Sequence[SpriteMap]) -> Figure:
     figure = new(0.95 * wide + 0.3, 1.12 * sum(high) + 0.5)
     grid = spaces(figure, sum(high), wide)
     for start, result in zip(np.cumsum([0, *high]), results, strict=False):
-        for axis, one, unit, failed in zip(
-            grid[start:].flat, picture(result.values), result.units, result.failed, strict=False
+        for axis, one, unit, reached, failed in zip(
+            grid[start:].flat, picture(result.values), result.units, result.activation, result.failed, strict=False
         ):
             panel(axis, one, smooth=True, alpha=0.25 if failed else None)
-            axis.set_title(str(unit), fontsize=7, pad=2)
+            axis.set_title(f"{unit}: {reached:.2g}", fontsize=7, pad=2)
     said = [f"{one.layer}: {wrapped(origin(one))}" for one in results]
     figure.suptitle("\n".join(said), fontsize=9, color=GRAY)
+    pale = "; pale: no response" if any(one.failed.any() for one in results) else ""
+    figure.supxlabel(f"{SPRITES}{pale}", fontsize=8, color=GRAY)
     return figure
 
 

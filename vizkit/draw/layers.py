@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,17 @@ SHOWN = 24
 MARKS = (("o", "full", 4), ("s", "none", 8), ("D", "none", 11), ("^", "none", 14))
 """Shape, filling and size for each result in one figure: those of one place lie around one another. Layers are marked,
 never joined: side by side in a network, they are no curve."""
+ALL = (-0.04, 1.04)
+"""Where an axis of shares ends, so that marks of none and of all are whole."""
+SIZES = {"mean": "mean", "max": "maximum"}
+UNITS = {
+    "zeros": "zero activations",
+    "dead": "dead units",
+    "always_on": "always on",
+    "saturated": "saturated units",
+    "duplicates": "near duplicates",
+}
+"""The columns of statistics that are no shares, and those of a network's health, under the names of their axes."""
 
 
 def filters(results: Sequence[Filters]) -> Figure:
@@ -88,62 +99,66 @@ def _tiled(maps: Array, scale: str) -> tuple[Array, int, float, float]:
 
 
 def activation_statistics(results: Sequence[ActivationStatistics]) -> Figure:
-    """Shares of zeros and of blank channels by depth above, mean and maximum below; marks for each result."""
-    longest = max(results, key=lambda result: len(result.layers))
-    figure, above, below = _by_depth(longest.layers, 7.0, 6.5)
-    below.set_yscale("symlog", linthresh=1e-2)
-    curves = ((above, "zeros", "zero activations"), (above, "blank", "blank channels"), (below, "mean", "mean"))
-    for k, result in enumerate(results):
-        active, depth = np.array(result.rectified), np.arange(len(result.layers))
-        for colour, (axes, name, what) in enumerate((*curves, (below, "max", "maximum"))):
-            _mark(axes, k, f"C{colour}", depth, result.column(name), active, f"{what}, {origin(result)}")
-    above.set_ylabel("share")
-    below.set_ylabel("activation")
-    for axes in (above, below):
-        axes.legend(fontsize=7)
+    """By depth, one below the other: shares of zeros and of blank channels, mean and maximum; pale where a layer is not
+    rectified. Marks for each result."""
+    figure, axes = _by_depth(
+        [(one.layers, one.rectified, one) for one in results],
+        {"zeros": "zero activations", "blank": "blank channels", **SIZES},
+    )
+    for name in ("zeros", "blank"):
+        axes[name].set_ylim(*ALL)
+    axes["max"].set_ylim(bottom=min(0.0, axes["max"].get_ylim()[0]))
     return figure
 
 
 def health(results: Sequence[Health]) -> Figure:
-    """Share of zeros by depth above, shares of dead, always-on, saturated and near-duplicate units below; pale where a
-    layer is not rectified. Marks for each result."""
-    names = [layer.name for layer in max(results, key=lambda result: len(result.layers)).layers]
-    figure, above, below = _by_depth(names, 7.5, 6.8)
-    kinds = (("dead", "C3"), ("always_on", "C2"), ("saturated", "C1"), ("duplicates", "C4"))
-    for k, result in enumerate(results):
-        shown = [i for i, layer in enumerate(result.layers) if layer.name in names]
-        depth = np.array([names.index(result.layers[i].name) for i in shown])
-        active = np.array([result.layers[i].rectified for i in shown])
-        _mark(above, k, "C0", depth, result.column("zeros")[shown], active, f"zeros, {origin(result)}")
-        for kind, colour in kinds:
-            label = kind.replace("_", " ").replace("duplicates", "near-duplicates") if k == 0 else None
-            _mark(below, k, colour, depth, result.column(kind)[shown], active, label)
-    above.set_ylabel("share of zero activations", fontsize=8)
-    below.set_ylabel("share of units", fontsize=8)
-    below.set_ylim(bottom=-0.01)
-    for axes in (above, below):
-        axes.legend(fontsize=7)
+    """By depth, one below the other: the share of zeros, and shares of dead, always-on, saturated and near-duplicate
+    units; pale where a layer is not rectified. Marks for each result."""
+    of = [([layer.name for layer in one.layers], [layer.rectified for layer in one.layers], one) for one in results]
+    figure, axes = _by_depth(of, UNITS)
+    axes["zeros"].set_ylim(*ALL)
+    for name in list(UNITS)[1:]:
+        top = max(0.1, axes[name].get_ylim()[1])
+        axes[name].set_ylim(-0.06 * top, top)
     return figure
 
 
-def _by_depth(names: Sequence[str], width: float, height: float) -> tuple[Figure, Any, Any]:
-    """Two axes over a network's layers by depth, the upper one of shares."""
-    figure = new(max(width, min(18.0, 2.5 + 0.16 * len(names))), height)
-    above, below = figure.subplots(2, 1, sharex=True)
-    above.set_ylim(-0.02, 1.02)
-    above.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
+def _by_depth(
+    results: Sequence[tuple[Sequence[str], Sequence[bool], Any]], columns: Mapping[str, str]
+) -> tuple[Figure, dict[str, Any]]:
+    """Axes over a network's layers for each column of the results, each of which comes with its layers' names and with
+    which of them are rectified: one axis for two columns would hide the marks of one behind those of the other."""
+    longest = sorted(results, key=lambda one: -len(one[0]))
+    names = list(dict.fromkeys(name for listed, *_ in longest for name in listed))
+    width = max(7.5, min(18.0, 2.5 + 0.16 * len(names)))
+    figure = new(width, 1.35 * len(columns) + 1.6)
+    axes = dict(zip(columns, figure.subplots(len(columns), 1, sharex=True), strict=True))
+    room = max(2.5, 0.8 * 72 * (width - 1) / len(names))
+    for colour, (name, title) in enumerate(columns.items()):
+        axes[name].margins(y=0.1)
+        if name in SIZES:
+            axes[name].set_yscale("symlog", linthresh=1e-2)
+        for k, (listed, active, result) in enumerate(results):
+            depth = np.array([names.index(one) for one in listed])
+            _mark(axes[name], k, f"C{colour}", depth, result.column(name), np.array(active), origin(result), room)
+        axes[name].set_ylabel(title.replace(" ", "\n"), fontsize=8)
+        axes[name].tick_params(axis="y", labelsize=8)
+        axes[name].grid(alpha=0.3)
+    first, last = axes[next(iter(columns))], axes[list(columns)[-1]]
+    first.set_title("pale: layers with negative activations", fontsize=9, color=GRAY)
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", fontsize=8, ncols=2, frameon=False)
     every = max(1, len(names) // 60)
     shown = [shortened(one, 2.4, 6) for one in names[::every]]
-    below.set_xticks(np.arange(len(names))[::every], shown, rotation=90, fontsize=6)
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-    return figure, above, below
+    last.set_xticks(np.arange(len(names))[::every], shown, rotation=90, fontsize=6)
+    return figure, axes
 
 
-def _mark(axes: Any, k: int, colour: str, depth: Array, values: Array, active: Array, label: str | None) -> None:
-    """A result's values, pale where they may be negative."""
+def _mark(axes: Any, k: int, colour: str, depth: Array, values: Array, active: Array, label: str, room: float) -> None:
+    """A result's values, pale where they may be negative, in marks that leave those of the next layer ``room``."""
     mark, fill, size = MARKS[k % len(MARKS)]
-    marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": size, "fillstyle": fill}
+    fitting = size * min(1.0, room / MARKS[1][2])
+    marks = {"color": colour, "marker": mark, "linestyle": "", "markersize": fitting, "fillstyle": fill}
     axes.plot(depth[active], values[active], label=label, **marks)
     axes.plot(depth[~active], values[~active], alpha=0.3, **marks)
 

@@ -25,6 +25,8 @@ DIVERGING = "RdBu_r"
 without."""
 PERCENTILE = 99.5
 """Of a map's absolute values: where its colours end, so that a single pixel does not darken the rest."""
+THIN = 200
+"""How many times wider a photo is than the line around what the network saw, by its shorter side."""
 
 MEANING = {
     (False, True): ("the brighter a place, the more it counts for the target", "nothing does"),
@@ -81,12 +83,24 @@ def overlay(
         photo, (left, top, right, bottom) = original(result.batch, i)
         x0, y0, x1, y1 = (round(one) for one in (left, top, right, bottom))
         large = Image.fromarray(values.astype(np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
-        part = photo.copy()
+        part = framed(photo, (x0, y0, x1, y1))
         part[y0:y1, x0:x1] = draw(photo[y0:y1, x0:x1], np.asarray(large, np.float64), limits(values, result.signed))
         found.append(part)
     made = {"on": on, "alpha": alpha, "threshold": threshold, "cmap": cmap or _colours(result.signed)}
     settings = {**result.provenance["settings"], "overlay": made}
     return Overlay(tuple(found), result.batch.names, {**result.provenance, "settings": settings})
+
+
+def framed(photo: Array, part: tuple[int, int, int, int]) -> Array:
+    """A copy with a line around a part (left, top, right, bottom), black around white so that it stands out of any
+    photo; outside of the part, which stays as it is, so that a side that is the photo's own has none."""
+    line = max(1, round(min(photo.shape[:2]) / THIN))
+    left, top, right, bottom = part
+    out = photo.copy()
+    for width, gray in ((2 * line, 0), (line, 255)):
+        out[max(top - width, 0) : bottom + width, max(left - width, 0) : right + width] = gray
+    out[top:bottom, left:right] = photo[top:bottom, left:right]
+    return out
 
 
 def original(batch: images.Batch, i: int) -> tuple[Array, tuple[float, float, float, float]]:

@@ -22,6 +22,7 @@ from ..inputs.images import Batch, ImageInput
 from ..inputs.targets import Target, Wanted
 from ..results.base import Result
 from ..results.files import provenance
+from ..support import columns
 from ..support.crew import crew
 from ..support.files import replacing
 from ..support.progress import steps_bar
@@ -63,22 +64,15 @@ class Ranking(Result):
         arrows = [f"{name} {'↑' if METRICS[name].higher else '↓'}" for name in self.metrics]
         heads = [head if METRICS[name].judges else f"({head})" for head, name in zip(arrows, self.metrics, strict=True)]
         body = [
-            [name, f"{rank:.2f}", *(f"{value:.4g}" for value in row)]
+            [name, f"{rank:.2f}", *(columns.number(value) for value in row)]
             for name, rank, row in zip(self.methods, self.mean_rank, self.values, strict=True)
         ]
         return [["method", "mean rank ↓", *heads], *body]
 
-    def table(self) -> str:
-        """The table as text in columns."""
+    def table(self, width: int | None = None) -> str:
+        """The table as text in columns; several lines a method where one is longer than ``width``."""
         rows = self.rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+        return "\n".join(columns.laid(rows, range(1, len(rows[0])), width, ruled=(0,)))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """As every result, and the table as ``.csv`` (full precision) or ``.txt``."""

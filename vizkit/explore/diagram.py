@@ -10,7 +10,7 @@ from ..contract.backend import Model
 from ..contract.errors import SettingError
 from ..contract.graph import INPUT
 from ..draw.network.boxes import WORDS
-from ..draw.network.steps import Step, label
+from ..draw.network.steps import Step, joined_size, label
 from .passes import observed
 
 
@@ -23,12 +23,12 @@ def diagram(model: Model) -> dict[str, Any]:
         return _row(model)
     layers = observed(model)
     nodes: list[dict[str, Any]] = []
-    depth = {INPUT: 0}
+    depth, shapes = {INPUT: 0}, {node.name: node.shape for node in graph.nodes}
     for node in graph.nodes:
         depth[node.name] = max((depth[one] + 1 for one in node.inputs), default=0)
         scope = node.scope.rpartition(".")[0] if node.scope == node.name else node.scope
         layer = INPUT if node.name == INPUT else layers.get(node.name)
-        said = label(Step((node,), ()), WORDS)
+        said = label(Step((node,), (), joined_size(node, shapes)), WORDS)
         nodes.append(_node(node.name, layer, said, node.kind, node.shape, scope, depth[node.name]))
     return {"nodes": nodes, "edges": [list(one) for one in graph.edges], "blocks": _blocks(model, nodes)}
 

@@ -7,6 +7,7 @@ import re
 from importlib import import_module
 
 from .. import techniques
+from ..support import columns
 
 SECTION = re.compile(r"^Believe:\n((?:[ ]+.*\n?)+)", re.MULTILINE)
 
@@ -31,10 +32,12 @@ def families() -> dict[str, dict[str, str]]:
     return dict(sorted(found.items()))
 
 
-def table() -> str:
-    """:func:`families` as text."""
-    width = max(len(name) for family in families().values() for name in family)
+def table(width: int | None = None) -> str:
+    """:func:`families` as text, what is longer than ``width`` in several lines."""
+    longest = max(len(name) for family in families().values() for name in family)
     blocks = []
     for family, members in families().items():
-        blocks.append("\n".join([family, *(f"  {name:<{width}}  {text}" for name, text in members.items())]))
+        said = [f"  {name:<{longest}}  {text}" for name, text in members.items()]
+        lines = [columns.folded(family, width), *(columns.folded(one, width, " " * (longest + 4)) for one in said)]
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

@@ -67,7 +67,7 @@ class Attribution(Result):
 
         Args:
             on: "network", the picture as the network sees it; "original", the photo in its own size, of which the part
-                that the network saw carries the map.
+                that the network saw carries the map, in a frame.
             alpha: how much of the photo the strongest places hide, in 0..1.
             threshold: leave places out whose share of ``end`` is below, in 0..1.
             cmap: matplotlib's colour map; None takes "inferno", for signed maps "RdBu_r", white at zero.

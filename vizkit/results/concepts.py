@@ -140,11 +140,15 @@ class SpriteMap(Result):
         grid = out.reshape(rows, self.columns, side, side, 3).transpose(0, 2, 1, 3, 4)
         return np.ascontiguousarray(grid).reshape(rows * side, self.columns * side, 3)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """As every result; a ``.png`` is the :meth:`sheet` itself, with the provenance inside."""
+    def save(self, path: str | os.PathLike[str], *, sheet: bool = False) -> Path:
+        """As every result: the figure, with the units' numbers. With ``sheet`` a ``.png`` of the :meth:`sheet` alone,
+        for programs that cut it by :meth:`records`; the provenance is inside. Raises SettingError for a sheet with
+        another suffix."""
         target = Path(path)
-        if target.suffix != ".png":
+        if not sheet:
             return super().save(target)
+        if target.suffix != ".png":
+            raise SettingError(f"Cannot save {str(target)!r}: a sheet is written as .png; take sheet=False for others.")
         with replacing(target) as temporary:
             write_png(self.sheet(), temporary, self.provenance)
         return target

@@ -11,6 +11,7 @@ import numpy as np
 from ..contract.backend import Array
 from ..contract.errors import SettingError
 from ..inputs.images import Batch
+from ..support import columns
 from .base import Result, chosen, drawing
 
 if TYPE_CHECKING:
@@ -81,14 +82,20 @@ class ActivationStatistics(Result):
         named = zip(self.layers, self.shapes, self.rectified, self.values.tolist(), strict=True)
         return [{"layer": n, "shape": s, "rectified": r, **dict(zip(COLUMNS, v, strict=True))} for n, s, r, v in named]
 
-    def table(self) -> str:
-        """The table as text, one layer a line, in order of depth."""
-        width = max(len("layer"), *(len(name) for name in self.layers))
-        lines = [f"{'layer':<{width}}  {'shape':>14}  {'zeros':>7}  {'blank':>7}  {'mean':>10}  {'max':>10}"]
-        for name, shape, (zeros, blank, mean, high) in zip(self.layers, self.shapes, self.values, strict=True):
-            size = " x ".join(map(str, shape[1:]))
-            lines.append(f"{name:<{width}}  {size:>14}  {zeros:7.2%}  {blank:7.2%}  {mean:10.4g}  {high:10.4g}")
-        return "\n".join(lines)
+    def table(self, width: int | None = None) -> str:
+        """The table as text, one layer a line, in order of depth; several lines a layer where one is longer than
+        ``width``."""
+        rows = [
+            (
+                name,
+                " x ".join(map(str, shape[1:])),
+                *map(columns.share, (zeros, blank)),
+                *map(columns.number, (mean, high)),
+            )
+            for name, shape, (zeros, blank, mean, high) in zip(self.layers, self.shapes, self.values, strict=True)
+        ]
+        head = ("layer", "shape", *COLUMNS)
+        return "\n".join(columns.laid([head, *rows], range(1, len(head)), width))
 
 
 @dataclass(frozen=True, repr=False)

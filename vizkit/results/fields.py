@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ..contract.backend import Array
 from ..inputs.images import Batch
+from ..support import columns
 from .base import Result
 
 
@@ -111,19 +112,15 @@ class ReceptiveFields(Result):
             for name, field, box, size in zip(self.layers, self.theoretical, self.boxes, self.sizes, strict=True)
         ]
 
-    def table(self) -> str:
-        """A line for each layer: the theoretical size, the stride, the middle unit's pixels, the effective size."""
-        made = self.provenance
-        width = max(len("layer"), *(len(name) for name in self.layers))
-        lines = [
-            f"{made['model']} in {made['backend']}: the unit in the middle of each layer",
-            f"  {'layer':<{width}}  {'theoretical':<14}  {'stride':<8}  {'rows':<11}  {'columns':<11}  effective",
-        ]
+    def table(self, width: int | None = None) -> str:
+        """A line for each layer: the theoretical size, the stride, the middle unit's pixels, the effective size;
+        several where one is longer than ``width``."""
+        made, rows = self.provenance, []
         for name, field, box, size in zip(self.layers, self.theoretical, self.boxes, self.sizes, strict=True):
             stride = "" if field.stride is None else f"{field.stride[0]:g} x {field.stride[1]:g}"
             top, left, bottom, right = box
-            rows, columns = f"{top}..{bottom - 1}", f"{left}..{right - 1}"
-            lines.append(
-                f"  {name:<{width}}  {field.text():<14}  {stride:<8}  {rows:<11}  {columns:<11}  {size:.1f} px"
-            )
-        return "\n".join(lines)
+            seen = f"{top}..{bottom - 1}", f"{left}..{right - 1}"
+            rows.append((name, field.text(), stride, *seen, f"{size:.1f} px"))
+        head = ("layer", "theoretical", "stride", "rows", "columns", "effective")
+        title = f"{made['model']} in {made['backend']}: the unit in the middle of each layer"
+        return "\n".join([title, *columns.laid([head, *rows], (5,), width)])

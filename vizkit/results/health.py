@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..contract.backend import Array
+from ..support import columns
 from ..support.files import replacing
 from .base import Result
 
@@ -75,19 +76,21 @@ class Health(Result):
         """One column: "zeros", "dead", "always_on", "saturated" or "duplicates"."""
         return np.asarray(self.values[:, COLUMNS.index(name)])
 
-    def table(self) -> str:
-        """The table as text, one layer a line, in order of depth; counts of units behind the share of zeros."""
-        width = max(5, *(len(layer.name) for layer in self.layers))
-        head = "  ".join(f"{word:>{size}}" for word, size in zip(WORDS, (6, 7, 5, 9, 9, 9), strict=True))
-        lines = [f"{'layer':<{width}}  {head}"]
-        for layer, row in zip(self.layers, self.rows(), strict=True):
-            _, units, _, _, dead, on, saturated, duplicated, *_ = row
-            mark = "" if layer.rectified else "  not rectified"
-            zeros = f"{float(layer.zeros.mean()):7.2%}"
-            lines.append(
-                f"{layer.name:<{width}}  {units:>6}  {zeros}  {dead:>5}  {on:>9}  {saturated:>9}  {duplicated:>9}{mark}"
+    def table(self, width: int | None = None) -> str:
+        """The table as text, one layer a line, in order of depth; counts of units behind the share of zeros. A layer
+        takes several lines where one is longer than ``width``."""
+        rows = [
+            (
+                layer.name,
+                str(len(layer.zeros)),
+                columns.share(float(layer.zeros.mean())),
+                *(str(int(flags.sum())) for flags in (layer.dead, layer.always_on, layer.saturated, layer.duplicated)),
+                "" if layer.rectified else "not rectified",
             )
-        return "\n".join(lines)
+            for layer in self.layers
+        ]
+        head = ("layer", *WORDS, "")
+        return "\n".join(columns.laid([head, *rows], range(1, len(head) - 1), width))
 
     def records(self) -> list[dict[str, Any]]:
         """A row a layer: the shares of ``values``, beside the number of units."""

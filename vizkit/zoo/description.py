@@ -11,6 +11,7 @@ from typing import Any
 
 from ..contract.errors import WeightsError
 from ..contract.terms import digest
+from ..support import columns
 from . import formats, naming, weights
 from .architecture import parameter_shapes
 from .catalog import CATALOG
@@ -57,8 +58,8 @@ class Description:
         """Numbers in all tensors."""
         return sum(map(math.prod, self.shapes.values()))
 
-    def table(self) -> str:
-        """All of it as text, for people."""
+    def table(self, width: int | None = None) -> str:
+        """All of it as text, for people; what is longer than ``width`` in several lines."""
         types = ", ".join(sorted(set(self.types.values())))
         said = sorted(self.metadata.items())
         facts = {
@@ -71,12 +72,18 @@ class Description:
             "stride": self.stride and STRIDES[self.stride],
             "input": None if self.transform_input is None else TRANSFORMS[self.transform_input],
         }
-        lines = [str(self.path), *(f"  {key:<10}  {text}" for key, text in facts.items() if text)]
+        stated = [f"  {key:<10}  {text}" for key, text in facts.items() if text]
+        lines = [
+            str(self.path),
+            *(line for one in stated for line in columns.folded(one, width, " " * 14).splitlines()),
+        ]
         lines += [f"  {'says' if not i else '':<10}  {key}: {text[:90]}" for i, (key, text) in enumerate(said)]
         lines.append("")
-        width = max(map(len, self.shapes), default=0)
-        for name, shape in self.shapes.items():
-            lines.append(f"  {name:<{width}}  {self.types[name]:<8}  {' x '.join(map(str, shape)) or 'one number'}")
+        rows = [
+            (f"  {name}", self.types[name], " x ".join(map(str, shape)) or "one number")
+            for name, shape in self.shapes.items()
+        ]
+        lines += columns.laid(rows, width=width) if rows else []
         # A file decides neither on lines nor on colours of the terminal.
         return "\n".join(line if line.isprintable() else ascii(line)[1:-1] for line in lines)
 

@@ -22,7 +22,14 @@ COLOURS = {
 }
 OTHER = "#d5dee8"
 ACTIVE = "#e2832b"
-WORDS = {"input": "input", "max_pool": "max pool", "avg_pool": "avg pool", "linear": "dense"}
+WORDS = {
+    "input": "input",
+    "max_pool": "max pool",
+    "avg_pool": "avg pool",
+    "linear": "dense",
+    "multi_head_attention_forward": "attention",
+    "scaled_dot_product_attention": "attention",
+}
 ADDED = {"batch_norm": "norm", "dropout": "", "flatten": ""}
 LEGEND = (
     ("convolution", COLOURS["conv"]),

@@ -13,6 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ...contract.errors import SettingError
+from ...results.fields import Field
 from ...results.files import provenance, save_figure
 from ...support.files import write_text
 from ...support.version import VERSION
@@ -20,7 +21,7 @@ from ...techniques.network import table
 from .boxes import WORDS, added, colour, size_text
 from .flow import block_title, drawing, flow
 from .scene import Scene, figure, svg
-from .steps import Item, Step, items, label, steps
+from .steps import Item, Step, copies, items, label, steps
 from .volumes import is_sequential, volumes
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diag
         model: a network; one of your own from :func:`vizkit.wrap` as well.
         style: "volumes", boxes in perspective in a row, for networks without branches (Krizhevsky et al. 2012);
             "flow", blocks with the paths inside them; "auto" takes what fits.
-        collapse: draw blocks that are the same but for their weights, and follow each other, once.
+        collapse: draw parts that are the same but for their weights, and follow each other, once, and as a closed box,
+            which the HTML opens, blocks of more than 40 boxes or wider than a row.
 
     Returns:
         :class:`Diagram`; its ``save`` writes SVG, PNG, PDF or HTML.
@@ -88,7 +90,7 @@ def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diag
     operations = sum(one.kind != table.BLOCK for one in rows)
     counted = "uncounted" if products is None else _short(products)
     title = f"{model.name}: {operations} operations, {_short(parameters)} parameters, {counted} multiply-adds"
-    draw = volumes(found, title) if sequential and style != "flow" else flow(found, row, title)
+    draw = volumes(found, title) if sequential and style != "flow" else flow(found, row, title, collapse)
     made = provenance(model, "diagram", {"style": style, "collapse": collapse})
     return Diagram(found, row, draw, rows, made)
 
@@ -105,12 +107,9 @@ def page(drawn: Diagram) -> str:
     """The page of a drawn network as text; nothing in it is loaded from anywhere."""
     steps, shown, scene, made = drawn.steps, drawn.items, drawn.scene, drawn.provenance
     rows = {row.name: row for row in drawn.rows}
-    single = items(steps, collapse=False)
-    by_name = {item.name: item for item in single}
     parts: list[str] = []
     for item in shown:
-        copies = [by_name[name] for name in (item.name, *item.copies)] if item.is_block else []
-        parts.append(_several(steps, item, copies, rows) if copies else _step(steps, item, rows))
+        parts.append(_several(steps, item, copies(item), rows) if item.is_block else _step(steps, item, rows))
     sequential = not any(item.is_block for item in shown)
     overview = f'<div class="scroller" tabindex="0" role="region" aria-label="Overview">{svg(scene)}</div>'
     template = Template((files("vizkit.draw.network") / "diagram.html").read_text(encoding="utf-8"))
@@ -160,6 +159,10 @@ def _step(found: Sequence[Step], item: Item, rows: dict[str, table.Row]) -> str:
     return f'<li><div class="step" style="--fill:{colour(step)}">{head}{body}</div></li>'
 
 
+def _seen(field: Field) -> str:
+    return {"whole image": "the whole image", "unknown": "an unknown part"}.get(field.text(), field.text())
+
+
 def _facts(found: Sequence[Step], part: Sequence[int], rows: dict[str, table.Row], each: bool = False) -> str:
     """The result's shape, the parameters and the receptive field of a step or block."""
     nodes = [node for i in part for node in found[i].nodes]
@@ -167,5 +170,5 @@ def _facts(found: Sequence[Step], part: Sequence[int], rows: dict[str, table.Row
     shape = found[part[-1]].shape
     count = sum(node.parameters for node in nodes)
     parameters = f"{count:,} parameters{' each' if each else ''}" if count else ""
-    words = ["×".join(map(str, shape[1:])), parameters, f"{'the last ' if each else ''}sees {last.field.text()}"]
+    words = ["×".join(map(str, shape[1:])), parameters, f"{'the last ' if each else ''}sees {_seen(last.field)}"]
     return f"<i>{escape(' · '.join(word for word in words if word))}</i>"

@@ -10,13 +10,18 @@ from ...contract.graph import ACTIVATIONS, INPUT, Graph, Node
 FOLLOW = ACTIVATIONS | {"batch_norm", "local_response_norm", "dropout", "softmax", "flatten"}
 """Kinds that are drawn as part of the step before them when nothing else reads that step."""
 
+LONGEST = 6
+"""Items that may repeat together."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """Operations in a row of which only the last is read by others; ``inputs`` are the steps that the first reads."""
+    """Operations in a row of which only the last is read by others; ``inputs`` are the steps that the first reads, and
+    ``joined`` is how long a concatenation is along the axis that it joins, None where it is none or nobody can tell."""
 
     nodes: tuple[Node, ...]
     inputs: tuple[int, ...]
+    joined: int | None = None
 
     @property
     def kind(self) -> str:
@@ -31,8 +36,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Item:
-    """One step, or a block: steps between two through which everything passes. ``copies`` are the names of further
-    blocks in a row that are the same but for their weights, drawn once; ``last`` is the last of their steps."""
+    """One step, or a block: steps between two through which everything passes, or some such that repeat together.
+    ``copies`` are the names of further ones in a row that are the same but for their weights, drawn once; ``last`` is
+    the last of their steps."""
 
     name: str
     steps: tuple[int, ...]
@@ -61,11 +67,25 @@ def steps(graph: Graph) -> list[Step]:
         else:
             at[node.name] = len(chains)
             chains.append([node])
-    return [Step(tuple(chain), tuple(dict.fromkeys(at[name] for name in chain[0].inputs))) for chain in chains]
+    shapes = {node.name: node.shape for node in graph.nodes}
+    return [
+        Step(tuple(chain), tuple(dict.fromkeys(at[name] for name in chain[0].inputs)), joined_size(chain[0], shapes))
+        for chain in chains
+    ]
+
+
+def joined_size(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """How long a concatenation's result is along its axis, the only one at which it is longer than what it joins."""
+    parts = [shapes[name] for name in node.inputs]
+    if node.kind != "concat" or not parts or len({len(one) for one in (node.shape, *parts)}) > 1:
+        return None
+    longer = [size for axis, size in enumerate(node.shape) if any(one[axis] != size for one in parts)]
+    return longer[0] if len(longer) == 1 else None
 
 
 def items(found: Sequence[Step], collapse: bool = True) -> list[Item]:
-    """Steps and blocks in a row. ``collapse`` draws equal blocks that follow each other once."""
+    """Steps and blocks in a row. ``collapse`` draws equal parts that follow each other once, where a block is among
+    them."""
     passes = _bottlenecks(found)
     out: list[Item] = []
     start = 0
@@ -137,14 +157,40 @@ def _signature(found: Sequence[Step], item: Item) -> object:
 
 
 def _collapsed(found: Sequence[Step], row: Sequence[Item]) -> list[Item]:
+    """Each run of equal blocks as one, or of equal parts of a few items, such as a transformer's attention and the
+    dense layers behind it."""
+    signs = [_signature(found, item) for item in row]
     out: list[Item] = []
-    for item in row:
-        before = out[-1] if out else None
-        if before and before.is_block and item.is_block and _signature(found, before) == _signature(found, item):
-            out[-1] = Item(before.name, before.steps, (*before.copies, item.name), item.last)
-        else:
-            out.append(item)
+    at = 0
+    while at < len(row):
+        runs = {period: _run(signs, at, period) for period in range(1, LONGEST + 1)}
+        period = max(runs, key=lambda one: (runs[one] * one if runs[one] > 1 else 0, -one))
+        parts = [row[k : k + period] for k in range(at, at + runs[period] * period, period)]
+        if runs[period] == 1 or not any(item.is_block for item in parts[0]):
+            period, parts = 1, [row[at : at + 1]]
+        joined = [tuple(i for item in part for i in item.steps) for part in parts]
+        names = [_title(found, steps) for steps in joined]
+        if len(set(names)) < len(names):
+            names = [" + ".join(dict.fromkeys(item.name for item in part)) for part in parts]
+        out.append(Item(names[0], joined[0], tuple(names[1:]), joined[-1][-1]))
+        at += period * len(parts)
     return out
+
+
+def _run(signs: Sequence[object], at: int, period: int) -> int:
+    """How often the next ``period`` items come, one time after the other."""
+    count = 1
+    while signs[at : at + period] == signs[at + count * period : at + (count + 1) * period]:
+        count += 1
+    return count
+
+
+def copies(item: Item) -> list[Item]:
+    """A block and its copies, one by one."""
+    size = len(item.steps)
+    starts = range(item.steps[0], item.last + 1, size)
+    parts = [tuple(range(start, start + size)) for start in starts]
+    return [Item(name, part, last=part[-1]) for name, part in zip((item.name, *item.copies), parts, strict=True)]
 
 
 def label(step: Step, words: Mapping[str, str]) -> str:
@@ -153,7 +199,8 @@ def label(step: Step, words: Mapping[str, str]) -> str:
     word = words.get(node.kind, node.kind.replace("_", " "))
     kernel = node.settings.get("kernel")
     if kernel is None:
-        return f"{word}, {node.shape[1]}" if node.kind in ("linear", "concat") else word
+        size = node.shape[-1] if node.kind == "linear" else step.joined
+        return word if size is None else f"{word}, {size}"
     if node.kind in ("max_pool", "avg_pool") and node.shape[2:] == (1, 1):
         return f"global {word}"
     channels = f", {node.shape[1]}" if node.kind in ("conv", "conv_transpose") else ""

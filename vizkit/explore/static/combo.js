@@ -8,7 +8,7 @@ let count = 0;
 /** `search(text)` gives rows {text, about, value}, or a promise of them; `choose(value)` takes one. */
 export function combo(input, { search, choose, keep = false }) {
   const id = `list-${++count}`;
-  const list = el("ul", { id, class: "found", role: "listbox", hidden: true });
+  const list = el("ul", { id, class: "found", role: "listbox", tabindex: "-1", hidden: true });  // a list that scrolls is no stop of its own
   const box = el("div", { class: "combo" });
   input.before(box);
   box.append(input, list);

@@ -47,7 +47,11 @@ export function number(value, digits = 4) {
 
 const minus = (text) => text.replace(/^-/, "−").replace("e-", "e−").replace("e+", "e");
 
-export const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+/** A share in percent: what is not quite none or all does not read as it. */
+export function percent(share) {
+  if (share > 0 && share < 0.0005) return "< 0.1 %";
+  return share < 1 && share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+}
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...support.columns import deviation
 from ..page import Chapter, Table
 from . import pairs
 from .numbers import METRICS
@@ -27,7 +28,7 @@ def network(found: Found, one: Mapping[str, str]) -> str:
 
 def small(value: float | None) -> str:
     """A difference, for a table."""
-    return UNDEFINED if value is None else ("0" if value == 0 else f"{value:.1e}")
+    return UNDEFINED if value is None else deviation(value)
 
 
 def near_one(value: float | None) -> str:

@@ -11,6 +11,7 @@ from ... import results
 from ...contract.backend import Model
 from ...contract.errors import VizkitError
 from ...inputs import images
+from ...support.columns import deviation
 from ...support.progress import steps_bar
 from ...zoo import loading as api
 from ..page import Chapter, Table, backends, loading, render
@@ -158,7 +159,7 @@ def agreement(done: Sequence[Chapter]) -> Chapter:
     """The last chapter: every difference between the backends in one table."""
     head = ("technique", "numbers", "backends", "relative L2", "largest, of the maximum")
     rows = [
-        (one.title, found.what, found.against, f"{found.l2:.1e}", f"{found.largest:.1e}")
+        (one.title, found.what, found.against, deviation(found.l2), deviation(found.largest))
         for one in done
         for found in one.differences
     ]

@@ -13,6 +13,7 @@ from ...contract.backend import OUTPUT, Array, Model
 from ...contract.errors import ShapeError
 from ...draw import pages
 from ...inputs import images
+from ...support.columns import number, share
 from ...techniques.dreams.class_pictures import DECAY, views
 from ...techniques.dreams.objectives import unit
 from ...techniques.dreams.parametrisations import Fourier
@@ -63,7 +64,7 @@ def predict(run: Run) -> Chapter:
     else:
         text = "The network looks at the photo and names what it may show, most probable first."
         order = np.argsort(-found[0].values[0], kind="stable")[:5]
-        rows = [(spec.label(int(c)), *(f"{result.values[0, c]:.2%}" for result in found)) for c in order]
+        rows = [(spec.label(int(c)), *(share(result.values[0, c]) for result in found)) for c in order]
         table, titles = Table("Most probable classes", ("class", *names), rows), [""]
     alt = (
         f"{len(shown)} pictures: {', '.join(titles)}." if view.truth else "The photo, cropped to what the network sees."
@@ -76,7 +77,7 @@ def predict(run: Run) -> Chapter:
 
 def _answer(odds: Array, label: Callable[[int], str]) -> str:
     best = int(odds.argmax())
-    return f"{label(best)} {odds[best]:.1%}"
+    return f"{label(best)} {share(odds[best])}"
 
 
 def saliency(run: Run) -> Chapter:
@@ -174,9 +175,7 @@ def statistics(run: Run) -> Chapter:
     def rows(names: Sequence[str]) -> list[tuple[str, ...]]:
         chosen = [one.layers.index(name) for name in names if name in one.layers]
         return [
-            (one.layers[i], f"{z:.1%}", f"{b:.1%}", f"{m:.3g}", f"{h:.3g}")
-            for i in chosen
-            for z, b, m, h in [one.values[i]]
+            (one.layers[i], share(z), share(b), number(m), number(h)) for i in chosen for z, b, m, h in [one.values[i]]
         ]
 
     three = run.subject.layers
@@ -240,7 +239,7 @@ def late(run: Run) -> Chapter:
     )
     head = ("class", "unit", "margin", *(f"activation, {result.provenance['backend']}" for result in found))
     rows = [
-        (one.label, str(one.unit), f"{one.margin:.2f}", *(f"{row[k]:.3g}" for row in reached))
+        (one.label, str(one.unit), f"{one.margin:.2f}", *(number(row[k]) for row in reached))
         for k, one in enumerate(chosen)
     ]
     table = Table("How much more a unit responds to its class than to any other", head, rows, folded=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,8 @@ def _print_examination(one: Examination, console: Console) -> None:
         return
     versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())
     _say(console, f"\n{where}: {versions}, {one.threads} thread{'s' if one.threads != 1 else ''}", "bold")
-    console.print(_table(one))
+    for table in _tables(one, console):
+        console.print(table)
     for check in one.checks:
         if check.error is not None:
             _say(console, f"{check.layer}, {check.way}: {check.error}", "red")
@@ -170,20 +171,31 @@ def _conclude(one: Examination, way: str, console: Console) -> None:
         _say(console, said, "yellow")
 
 
-def _table(one: Examination) -> Table:
+def _tables(one: Examination, console: Console) -> list[Table]:
+    """A table of all ways, or one for each where the console is too narrow for that: a cell that is cut has lost its
+    verdict."""
+    from rich.measure import Measurement
+
+    whole = _table(one, one.ways())
+    if Measurement.get(console, console.options.update(max_width=1000), whole).maximum <= console.width:
+        return [whole]
+    return [_table(one, [way]) for way in one.ways()]
+
+
+def _table(one: Examination, ways: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("layer", no_wrap=True)
-    for way in one.ways():
+    for way in ways:
         table.add_column(f"{_letter(one, way)}\nforward", justify="right", no_wrap=True)
         table.add_column("\ngradient", justify="right", no_wrap=True)
     found = {(check.layer, check.way): check for check in one.checks}
     for layer in dict.fromkeys(check.layer for check in one.checks):
         cells: list[Text] = []
-        for way in one.ways():
+        for way in ways:
             cells += [Text(*_cell(found.get((layer, way)), part)) for part in ("forward", "gradient")]
         table.add_row(layer, *cells)
     return table

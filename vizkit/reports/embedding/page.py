@@ -12,6 +12,7 @@ from ... import draw as plotting
 from ...contract.backend import Array
 from ...draw import scatter
 from ...results.folders import Embedding
+from ...support.columns import deviation
 from ...techniques.features.pooled import THUMBNAIL
 from ..page import Chapter, Table, difference, drawn, inline, not_read, render
 from ..page import widget as filled
@@ -73,7 +74,7 @@ def _scatter(found: Embedding, number: int) -> Chapter:
 
 def _agreement(found: list[Embedding]) -> Chapter:
     named = [(str(one.provenance["backend"]), one.features) for one in found]
-    rows = [(one.against, f"{one.l2:.1e}", f"{one.largest:.1e}") for one in difference("features", named)]
+    rows = [(one.against, deviation(one.l2), deviation(one.largest)) for one in difference("features", named)]
     text = (
         "The features are compared, not the places: t-SNE takes hundreds of steps, each of which magnifies the "
         "rounding of the first, so that equal features give equal maps only as far as their last digits agree."

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ from PIL import Image
 from ...contract.backend import Array, Model
 from ...contract.errors import MapWarning
 from ...results.files import figure_bytes
+from ...support.columns import deviation
 from ...support.command import COMMAND
 from ...support.version import VERSION
 
@@ -34,6 +36,9 @@ WORDS: Mapping[str, Mapping[str, str]] = json.loads(
     (files("vizkit.reports.page") / "words.json").read_text(encoding="utf-8")
 )
 """The page's own words; Chinese is that of Taiwan."""
+SCIENTIFIC = re.compile(r"\b\d+(?:\.\d+)?e-\d+\b")
+LISTED = 12
+"""Values of one setting that are all listed; the whole provenance below has the others."""
 LANGUAGES = {"en": "en", "zh": "zh-Hant-TW"}
 
 
@@ -49,8 +54,8 @@ class Difference:
 
     def text(self) -> str:
         """One line for the reader."""
-        share = f"largest difference {self.largest:.1e} of the maximum"
-        return f"{self.what}, {self.against}: relative L2 {self.l2:.1e}, {share}"
+        share = f"largest difference {deviation(self.largest)} of the maximum"
+        return f"{self.what}, {self.against}: relative L2 {deviation(self.l2)}, {share}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def render(
 
 def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
     parts = [f'<section class="card" id="{one.key}">', f"<h2>{escape(one.title)}</h2>"]
-    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in one.text.split("\n\n") if paragraph]
+    parts += [f"<p>{prose(paragraph)}</p>" for paragraph in one.text.split("\n\n") if paragraph]
     parts += [f'<p class="note" role="note">{escape(note)}</p>' for note in one.notes]
     if one.pre:
         parts.append(f'<pre tabindex="0">{escape(one.pre)}</pre>')
@@ -187,7 +192,7 @@ def _chapter(one: Chapter, words: Mapping[str, str]) -> str:
 def _picture(one: Chapter, picture: Picture, differences: Sequence[Difference], words: Mapping[str, str]) -> str:
     source = _embedded(picture.png)
     width, height = struct.unpack(">II", picture.png[16:24])  # the PNG's own header
-    agreed = "".join(f"<li>{escape(found.text())}</li>" for found in differences)
+    agreed = "".join(f"<li>{prose(found.text())}</li>" for found in differences)
     label = escape(words["scrolls"].format(picture.title or one.title))
     caption = f'<p class="caption">{escape(picture.title)}</p>' if picture.title else ""
     return "\n".join(
@@ -250,6 +255,11 @@ def loading(models: Sequence[Model]) -> list[str]:
     return [*(f"--backend {one.backend}" for one in models), *weights]
 
 
+def prose(text: str) -> str:
+    """Words of a page, whose numbers such as 1e-05 do not end a line after their hyphen."""
+    return SCIENTIFIC.sub(r'<span class="whole">\g<0></span>', escape(text))
+
+
 def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:
     rows = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in settings(picture.provenance)
@@ -264,19 +274,26 @@ def _settings(title: str, picture: Picture, words: Mapping[str, str]) -> str:
 
 
 def settings(made: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Technique, model, dtype and settings of a picture's first result, as text."""
+    """Technique, model, dtype and settings of a picture's results, as text: one value where all have the same, else
+    each."""
     several = made.get("results") or [made]
-    first = several[0]
-    fixed = [("technique", first["technique"]), ("model", first["model"]), ("dtype", first["dtype"])]
-    backends = ", ".join(f"{one['backend']} on {one['device']}" for one in several)
-    shown = [(name, _value(value)) for name, value in first["settings"].items()]
+    fixed = [(name, _each(one[name] for one in several)) for name in ("technique", "model", "dtype")]
+    mixed = len({one["dtype"] for one in several}) > 1
+    backends = [f"{one['backend']} on {one['device']}" + (f" in {one['dtype']}" if mixed else "") for one in several]
+    names = dict.fromkeys(name for one in several for name in one["settings"])
+    shown = [(name, _each(one["settings"][name] for one in several if name in one["settings"])) for name in names]
     pictures = [("pictures", str(made["subject"]))] if "subject" in made else []
-    return [*fixed, ("backends", backends), *pictures, *shown]
+    return [*fixed, ("backends", ", ".join(dict.fromkeys(backends))), *pictures, *shown]
+
+
+def _each(values: Iterable[Any]) -> str:
+    return "; ".join(dict.fromkeys(map(_value, values)))
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(dict.fromkeys(map(_value, value)))
+        parts = list(dict.fromkeys(map(_value, value)))
+        return ", ".join(parts if len(parts) <= LISTED else [*parts[:3], "…", f"{parts[-1]} ({len(parts)} in all)"])
     if isinstance(value, dict) and set(value) == {"index", "label"}:
         return f"{value['label']} ({value['index']})"
     return "default" if value is None else str(value)
@@ -285,7 +302,7 @@ def _value(value: Any) -> str:
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
     rows = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{prose(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in table.rows
     )
     drawn = (

@@ -47,7 +47,8 @@ def dream(
     Args:
         model: a network.
         layer: any layer; None takes "inception4a" where there is one, else the deepest layer that has at least one
-            position for every 16 x 16 pixels of input. Only layers up to it are computed.
+            position for every 16 x 16 pixels of input and through which everything passes (no attention). Only layers
+            up to it are computed.
         unit: a channel, or a list of channels that run as one batch from the same noise; None is 225, or 0 in a layer
             with fewer channels.
         stages, steps, size, scale, lr: the recipe's schedule. ``size`` is the first side in pixels.

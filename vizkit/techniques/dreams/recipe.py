@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...contract.backend import OUTPUT, Array, Leaves, Model, Ops, Tensor
-from ...contract.errors import DivergedError, LayerError, SettingError
+from ...contract.errors import DivergedError, LayerError, SettingError, VizkitError
 from ...contract.units import find_units, units_of
 from ...inputs import images
 from ...results.dreams import Stage
@@ -61,15 +61,24 @@ class Recipe:
 
 
 def default_layer(model: Model) -> str:
-    """ "inception4a", or the deepest layer with a position for every 16 x 16 pixels of the input."""
+    """ "inception4a", or the deepest layer with a position for every 16 x 16 pixels of the input, through which
+    everything passes, where the graph tells: it is no attention."""
     if DEFAULT_LAYER in model.layers:
         return DEFAULT_LAYER
-    height = model.spec.size[0]
     found = {name: find_units(model, name) for name in model.layers}
-    fitting = [name for name, units in found.items() if units and units.grid and units.places[0] * 16 >= height]
+    fitting = [
+        name
+        for name, units in found.items()
+        if units and units.grid and all(16 * n >= side for n, side in zip(units.places, model.spec.size, strict=False))
+    ]
     if not fitting:
         raise LayerError(f"{model.name} has no layer with feature maps to dream of; name one with layer=.")
-    return fitting[-1]
+    try:
+        graph = model.graph()
+    except VizkitError:  # Of a network whose graph its framework does not show.
+        return fitting[-1]
+    passed = graph.bottlenecks()
+    return next((name for name in reversed(fitting) if graph.layers.get(name) in passed), fitting[-1])
 
 
 def wanted_units(model: Model, layer: str, unit: int | Sequence[int] | None) -> tuple[int, ...]:

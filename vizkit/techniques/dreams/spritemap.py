@@ -44,7 +44,8 @@ def spritemap(
         batch_size: units that are optimised at once; None is 16.
 
     Returns:
-        :class:`vizkit.results.SpriteMap` with ``values`` (U, C, size, size); its ``save("x.png")`` writes the sheet.
+        :class:`vizkit.results.SpriteMap` with ``values`` (U, C, size, size); its ``save("x.png")`` writes
+        the figure with the units' numbers, ``save("x.png", sheet=True)`` the bare sheet.
 
     Raises:
         UnknownNameError, ShapeError for the layer, SettingError for a unit, DivergedError.

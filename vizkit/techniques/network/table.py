@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...contract.graph import multiply_adds
 from ...results.fields import Field
+from ...support import columns
 from .receptive import fields
 
 if TYPE_CHECKING:
@@ -95,31 +96,25 @@ def totals(found: Sequence[Row]) -> tuple[int, int | None]:
     return sum(row.parameters for row in single), None if None in products else sum(one or 0 for one in products)
 
 
-def text(model: Model, found: Sequence[Row]) -> str:
-    """The table in columns, with a head and the totals."""
+def text(model: Model, found: Sequence[Row], width: int | None = None) -> str:
+    """The table in columns, with a head and the totals; several lines an operation where one is longer than
+    ``width``."""
     parameters, products = totals(found)
     total = ("total", f"{len([row for row in found if row.kind != BLOCK])} operations", "")
     counted = f"{products:,}" if products is not None else "?"
     lines = [HEAD, *(row.cells() for row in found), (*total, f"{parameters:,}", counted, "", "")]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
-    right = (3, 4)
-    drawn = [
-        "  ".join(cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in row).rstrip()
-        for row in (enumerate(zip(line, widths, strict=True)) for line in lines)
-    ]
-    rule = "-" * max(map(len, drawn))
+    drawn = columns.laid(lines, (3, 4), width, ruled=(0, len(found)))
     size = " x ".join(map(str, model.spec.shape))
     head = f"{model.name} in {model.backend}: {len(model.layers)} layers, input {size}"
     note = NOTE if products is not None else f"{NOTE} {MISSING}"
-    return "\n".join([head, drawn[0], rule, *drawn[1:-1], rule, drawn[-1], note, *_attention(model)])
+    return "\n".join([head, *drawn, columns.folded(note, width), *_attention(model, width)])
 
 
-def _attention(model: Model) -> list[str]:
+def _attention(model: Model, width: int | None) -> list[str]:
     """Where attention is seen, under the table: not every one is an operation's result."""
-    width = max(map(len, model.attention), default=0)
-    shapes = (" x ".join(map(str, layer.shape)) for layer in model.attention.values())
-    found = [f"{name.ljust(width)}  {shape}" for name, shape in zip(model.attention, shapes, strict=True)]
-    return ["", "Attention, for vizkit.attention, feature_maps and model.forward:", *found] if found else []
+    found = [(name, " x ".join(map(str, layer.shape))) for name, layer in model.attention.items()]
+    title = "Attention, for vizkit.attention, feature_maps and model.forward:"
+    return ["", columns.folded(title, width), *columns.laid(found, width=width)] if found else []
 
 
 def as_json(model: Model, found: Sequence[Row]) -> dict[str, Any]:
