@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from vizkit.contract.backend import OUTPUT
 from vizkit.zoo import weights
 from vizkit.zoo.weights import Parameters
 
+ALIAS = f"{OUTPUT}:module"
+"""What a module is called whose name means the network's result, where it gives another."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -26,6 +29,11 @@ def floats(network: nn.Module) -> dict[str, torch.Tensor]:
 def names(network: nn.Module) -> dict[nn.Module, str]:
     """Every module but the network itself, by the first name that it has."""
     return {module: name for name, module in reversed(list(network.named_modules())) if name}
+
+
+def module_of(network: nn.Module, name: str) -> nn.Module:
+    """The module of a layer."""
+    return network.get_submodule(OUTPUT if name == ALIAS else name)
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -69,6 +77,31 @@ class Modules:
         self._held: bool | None = None
         """What :meth:`untouched` said when :meth:`held` began."""
         self.known = list(network.modules())
+        self.wrote = False
+        """Whether a pass was seen to write buffers, or to put something else into what the modules hold."""
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within the block the network writes copies of its buffers; afterwards all modules hold what they held before,
+        whatever it has put there meanwhile. ``wrote`` tells whether it has."""
+        own = [module for module in self.known if not isinstance(module, torch.jit.ScriptModule)]
+        held = [(vars(module), dict(vars(module))) for module in own]
+        buffers = [(module._buffers, dict(module._buffers)) for module in own]
+        copies = {id(one): one.clone() for _, found in buffers for one in found.values() if one is not None}
+        given = {key: one._version for key, one in copies.items()}
+        for now, before in buffers:
+            now.update({name: copies[id(one)] for name, one in before.items() if one is not None})
+        try:
+            yield
+        finally:
+            for now, before in buffers:
+                expected = {name: copies.get(id(one)) for name, one in before.items()}
+                self.wrote |= not _same(now, expected)
+                _put(now, before)
+            self.wrote |= any(one._version != given[key] for key, one in copies.items())
+            for now, before in held:
+                self.wrote |= not _same(now, before)
+                _put(now, before)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -103,6 +136,17 @@ class Modules:
     def scripted(self) -> bool:
         """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
         return any(isinstance(module, torch.jit.ScriptModule) for module in self.known)
+
+
+def _same(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    return some.keys() == others.keys() and all(one is others[name] for name, one in some.items())
+
+
+def _put(now: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Make a dictionary what it was before, if it is not."""
+    if not _same(now, before):
+        now.clear()
+        now.update(before)
 
 
 def same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@ that differ with the picture, operations that PyTorch hides. Its maps are right,
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,126 @@ def test_a_layer_may_have_any_name(name: str, pictures: np.ndarray) -> None:
     graph, plain = model.graph(), other.graph()
     assert [one.kind for one in graph.nodes] == [one.kind for one in plain.nodes]
     assert len(graph.by_name) == len(graph.nodes)
+
+
+class Ending(nn.Module):
+    """A module by the name of the result, and what follows it."""
+
+    def __init__(self, steps: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.output = nn.Conv2d(4, 4, 3, padding=1)
+        self.steps = steps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.steps(self.output(torch.relu(self.stem(x))))
+        return result
+
+
+def test_a_module_by_the_name_of_the_result_is_a_layer_of_its_own(pictures: np.ndarray) -> None:
+    network = Ending(lambda deep: deep.relu().mean((2, 3)))
+    model = wrapped(network)
+    with pytest.warns(vizkit.errors.MapWarning, match="has a module 'output'"):
+        _ = model.layers
+    assert list(model.layers) == ["stem", "output:module"]
+    found = vizkit.gradcam(model, pictures, target=1, relu=False)
+    deep = network.output(torch.relu(network.stem(torch.from_numpy(pictures))))
+    expected = deep[:, 1] * (deep[:, 1] > 0).float().mean((1, 2), keepdim=True) / SIDE**2
+    assert found.provenance["settings"]["layer"] == "output:module"
+    np.testing.assert_allclose(found.values, expected.detach(), rtol=1e-5, atol=1e-7)
+    shown = vizkit.feature_maps(model, pictures[:1], layer="output:module").values
+    np.testing.assert_allclose(shown, deep[:1].detach(), rtol=1e-5, atol=1e-6)
+    assert model.graph().layers["output:module"] != model.graph().layers["output"]
+
+
+def test_a_module_that_gives_the_result_is_called_as_before() -> None:
+    assert list(wrapped(Ending(lambda deep: deep)).layers) == ["stem", "output"]
+
+
+class Again(Named):
+    """A layer that runs once on a blank picture, and twice on any other; another that runs on others alone."""
+
+    def __init__(self) -> None:
+        super().__init__("deep")
+        self.more = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        deep = torch.relu(self.deep(self.stem(x)))
+        if x.abs().max() > 0:
+            return self.head(torch.relu(self.deep(deep)).mean((2, 3)))
+        return self.head(self.more(deep).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("layer", "says"), [("deep", "more than once on this input"), ("more", "did not run 'more'")])
+def test_layers_that_another_picture_reaches_otherwise(layer: str, says: str, pictures: np.ndarray) -> None:
+    with pytest.raises(vizkit.errors.LayerError, match=says):
+        vizkit.gradcam(wrapped(Again()), pictures, layer=layer)
+
+
+class Stateful(Named):
+    """Keeps something from pass to pass, and answers by it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("deep")
+        self.where = where
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.1))
+        self.last: Any = torch.zeros(1, 3, 1, 1)
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        deep = self.stem(x)
+        now = deep.detach().mean((0, 2, 3), keepdim=True)
+        if self.where == "buffer":
+            self.mean.mul_(0.9).add_(0.5 * now)
+        elif self.where == "another buffer":
+            self.mean = 0.9 * self.mean + 0.5 * now
+        else:
+            self.last = self.last + 0.5 * now
+        self.calls += 1
+        return self.head(torch.tanh(self.deep(deep - self.mean - self.last)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("where", ["buffer", "another buffer", "attribute"])
+def test_every_pass_begins_with_the_state_that_was_left(where: str, pictures: np.ndarray) -> None:
+    network, fresh = Stateful(where), Stateful(where)
+    mean, last = network.mean, network.last
+    model = wrapped(network)
+    found = [vizkit.saliency(model, pictures[:1], target=1).values for _ in range(2)]
+    x = torch.from_numpy(pictures[:1]).requires_grad_()
+    fresh(x)[0, 1].backward()
+    assert x.grad is not None
+    for values in found:
+        np.testing.assert_allclose(values, x.grad.abs().amax(1), rtol=1e-5, atol=1e-8)
+    assert (network.mean is mean, network.last is last, network.calls) == (True, True, 0)
+    np.testing.assert_array_equal(mean, np.full((1, 3, 1, 1), 0.1, "float32"))
+
+
+def drawing(which: str) -> nn.Module:
+    class Drawing(Named):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if which == "Python's":
+                return super().forward(x * random.random())
+            if which == "NumPy's":
+                return super().forward(x * float(np.random.rand()))  # noqa: NPY002
+            return super().forward(x * torch.rand((), generator=self.generator))
+
+    network = Drawing("deep")
+    network.generator = torch.Generator()
+    return network
+
+
+@pytest.mark.parametrize("which", ["Python's", "NumPy's", "its own"])
+def test_random_numbers_of_any_generator_are_noticed(which: str) -> None:
+    with pytest.warns(vizkit.errors.MapWarning, match="draws random numbers"):
+        assert wrapped(drawing(which)).layers
+
+
+def test_a_result_that_is_no_row_for_each_picture_is_refused(pictures: np.ndarray) -> None:
+    network = Ending(lambda deep: deep.mean((0, 2, 3))[None])
+    model = wrapped(network)
+    with pytest.warns(vizkit.errors.MapWarning, match="has a module"):
+        _ = model.layers
+    assert vizkit.saliency(model, pictures, target=1, batch_size=1).values.max() > 0
+    with pytest.raises(vizkit.errors.ShapeError, match=r"returns \(1, 4\) for 2 inputs"):
+        vizkit.saliency(model, pictures, target=1)
