@@ -21,10 +21,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from vizkit.contract.backend import Evaluated, Mode, Ops, Rule
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import ACTIVATIONS, AFFINE, nonnegative
-from vizkit.contract.rules import pulls
+from vizkit.contract.rules import Rules, pulls
 
 from .graph import tensors
-from .operations import ASKING, RELUS, kind_of
+from .operations import ASKING, kind_of, rectifies
 from .ops import TorchOps
 
 Place = tuple[Any, ...]
@@ -135,7 +135,7 @@ class TorchEvaluated(Evaluated):
 def target(call: Call) -> Place | None:
     """Where the tensor stands that a call writes, its first argument; None where it writes none."""
     name = str(getattr(call.func, "__name__", ""))
-    last = len(call.args) > 1 and call.args[-1] is True and kind_of(call.func) in ACTIVATIONS
+    last = len(call.args) > 1 and call.args[-1] is True and kind_of(call.func) in INPLACE
     inplace = call.kwargs.get("inplace", last)
     if (name.endswith("_") and not name.endswith("__")) or name.startswith(("__i", "__setitem")) or inplace is True:
         return next((place for place, _ in call.places() if place in ((0,), ("input",))), None)
@@ -158,6 +158,10 @@ class _Ruled(torch.autograd.Function):
             return None, None, *ctx.rule(done, gradients[0])
 
 
+INPLACE = (*ACTIVATIONS, "threshold")
+"""Kinds of functions whose last argument may say that they write what they read."""
+BEHIND = {"ReluBackward0": "relu", "ConvolutionBackward0": "conv", "AddmmBackward0": "linear"}
+"""Kinds of operations by the steps of autograd that stand for them where they follow no rule."""
 SHOWN = tuple(getattr(one, "_backward_cls") for one in (_Ruled, BackwardHookFunction))  # noqa: B009
 """Steps of autograd that hide none of a network's operations."""
 
@@ -254,7 +258,7 @@ class Follow(TorchFunctionMode):
             places = {place: self.written.now(one) for place, one in held.items()}
             call = call.put(places)
         data = {place: one for place, one in places.items() if one.requires_grad}
-        kind = "relu" if func in RELUS else kind_of(func)
+        kind = "relu" if rectifies(func, args, kwargs or {}) else kind_of(func)
         if not data or getattr(func, "__name__", "") in ASKING:
             return call({})
         sources = [one in self.nonnegative for one in places.values()]
@@ -307,8 +311,11 @@ def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
         yield follow.written
 
 
-def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> None:
-    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see."""
+def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str, rules: Rules) -> None:
+    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see, or by
+    operations that have one and were not shown: in a function of TorchScript's, under ``torch.vmap``, or inside of a
+    recurrent layer."""
+    ruled = {step for step, kind in BEHIND.items() if rules.rule(kind, 1, 1) is not None}
     waiting = [one.grad_fn for one in results]
     seen = {x.grad_fn}
     while waiting:
@@ -320,5 +327,11 @@ def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> 
             raise SettingError(
                 f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}: no "
                 "rule can see what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
+            )
+        if node.name() in ruled or "torch::jit" in node.name():
+            raise SettingError(
+                f"{name} computes a part where no rule can see it ({node.name().rpartition('::')[2]}): a function of "
+                "TorchScript's, torch.vmap, or a recurrent layer with ReLUs. Call PyTorch's operations one by one in "
+                "its place, or take vizkit.saliency."
             )
         waiting += [one for one, _ in node.next_functions]

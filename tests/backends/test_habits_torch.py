@@ -181,3 +181,66 @@ def test_a_result_that_is_no_row_for_each_picture_is_refused(pictures: np.ndarra
     assert vizkit.saliency(model, pictures, target=1, batch_size=1).values.max() > 0
     with pytest.raises(vizkit.errors.ShapeError, match=r"returns \(1, 4\) for 2 inputs"):
         vizkit.saliency(model, pictures, target=1)
+
+
+class Rectified(nn.Module):
+    """A ReLU, and another by any means."""
+
+    def __init__(self, relu: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.head, self.relu = nn.Linear(6, 4), relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.second(self.relu(self.first(x)))).mean((2, 3)))
+
+
+RELUS = {
+    "clamp": lambda h: h.clamp(min=0),
+    "clip, in place": lambda h: torch.clip(h, 0.0).clip_(0),
+    "clamp_min": lambda h: torch.clamp_min(h, 0),
+    "threshold": lambda h: torch.nn.functional.threshold(h, 0.0, 0.0),
+    "Threshold, in place": nn.Threshold(0, 0, inplace=True),
+    "an operator": torch.ops.aten.relu,
+}
+
+
+@pytest.mark.parametrize("kind", ["guided_backprop", "deconvnet", "lrp", "deeplift"])
+@pytest.mark.parametrize("means", RELUS)
+def test_a_relu_by_another_name_follows_the_rule(means: str, kind: str, pictures: np.ndarray) -> None:
+    found, expected = (
+        getattr(vizkit, kind)(wrapped(Rectified(relu)), pictures, target=1).values
+        for relu in (RELUS[means], torch.relu)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+class Bounded(nn.Module):
+    def __init__(self, bounds: dict[str, float]) -> None:
+        super().__init__()
+        self.bounds = bounds
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clamp(**self.bounds)
+
+
+@pytest.mark.parametrize("bounds", [{"min": 0, "max": 6}, {"min": -1}, {"max": 0}])
+def test_other_bounds_are_no_relu(bounds: dict[str, float]) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), Bounded(bounds), nn.Flatten(), nn.Linear(4 * SIDE**2, 2))
+    assert not wrapped(network).has_relu()
+
+
+def scripted(h: torch.Tensor) -> torch.Tensor:
+    return torch.relu(h)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("kind", ["guided_backprop", "deconvnet", "lrp"])
+@pytest.mark.parametrize("hides", ["TorchScript", "vmap"])
+def test_a_relu_that_is_hidden_beside_one_that_is_shown(hides: str, kind: str, pictures: np.ndarray) -> None:
+    relu: Any = torch.jit.script(scripted) if hides == "TorchScript" else torch.vmap(torch.relu)
+    model = wrapped(Rectified(relu))
+    assert vizkit.saliency(model, pictures, target=1).values.max() > 0
+    with pytest.raises(vizkit.errors.SettingError, match="where no rule can see it"):
+        getattr(vizkit, kind)(model, pictures, target=1)
