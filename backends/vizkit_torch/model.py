@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils.weight_norm import WeightNorm
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
@@ -28,7 +29,7 @@ from .call import Caller
 from .graph import trace
 from .inference import inference
 from .listing import versions
-from .modules import ALIAS, Modules, module_of, shapes
+from .modules import ALIAS, Modules, copied, module_of, shapes
 from .modules import names as names_of
 from .ops import HELD, TorchOps
 from .precision import settled
@@ -39,6 +40,7 @@ from .still import Still, generators
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
+TYPE_WORDS = ("dtype", "scalar type", "Input type")
 SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
 
@@ -196,7 +198,7 @@ class TorchModel(Model):
             runs[name] += 1
             finder.see(name, module, inputs, output)
             places[name] = sum(runs.values())
-            if isinstance(output, torch.Tensor):
+            if isinstance(output, torch.Tensor) and not is_functorch_wrapped_tensor(output):  # which only lives there
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
@@ -213,7 +215,7 @@ class TorchModel(Model):
             except (RuntimeError, AssertionError) as error:
                 if _of_shape(error):
                     raise wrong_size(self, _said(error)) from error
-                self._check_cast()
+                self._check_cast(error)
                 raise
         check_rows(self, self._output)
         if still.together:
@@ -243,15 +245,27 @@ class TorchModel(Model):
         once = {name: layer for name, layer in seen.items() if runs[name] == 1}
         return {called.get(name, name): replace(layer, name=called.get(name, name)) for name, layer in once.items()}
 
-    def _check_cast(self) -> None:
-        """SettingError where the network was cast to another type since it was wrapped."""
+    def _check_cast(self, error: Exception) -> None:
+        """SettingError where the network has parameters of several types, or of another than when it was wrapped, or
+        itself turns what it reads into the type of which a copy is read."""
+        wanted = HELD.get(self.dtype, self.dtype)
         now = {str(one.dtype).removeprefix("torch.") for one in self.native.parameters() if one.is_floating_point()}
-        others = now - {HELD.get(self.dtype, self.dtype)}
-        if others:
+        if wanted in now and len(now) > 1:
             raise SettingError(
-                f"{self.name} has parameters of {' and '.join(sorted(others))}; when it was wrapped they were "
-                f"{HELD.get(self.dtype, self.dtype)}. Convert it before vizkit.wrap, or wrap it again."
-            ) from None
+                f"{self.name} has parameters of {' and '.join(sorted(now))}, which do not fit each other. Convert it "
+                "to one type, with .float() or .double(), and wrap it again."
+            ) from error
+        if wanted not in now:
+            raise SettingError(
+                f"{self.name} has parameters of {' and '.join(sorted(now))}; when it was wrapped they were {wanted}. "
+                "Convert it before vizkit.wrap, or wrap it again."
+            ) from error
+        if self.weights.note and any(word in str(error) for word in TYPE_WORDS):
+            raise SettingError(
+                f"{self.name} is read as {self.weights.note}, and turns what it reads into another type itself: "
+                f"{error}. Let it take the type of its parameters, x.to(self.conv.weight.dtype), or wrap a float32 "
+                "network."
+            ) from error
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
@@ -345,7 +359,7 @@ class TorchModel(Model):
                 if other or _of_shape(error):
                     said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
                     raise ShapeError(said) from error
-                self._check_cast()
+                self._check_cast(error)
                 raise
         if OUTPUT in waiting:
             kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
@@ -417,7 +431,7 @@ class TorchModel(Model):
         return -1 if isinstance(module_of(self.native, layer), nn.Linear) else 1
 
     def _with_parameters(self, changes: Mapping[str, Array]) -> TorchModel:
-        network = copy.deepcopy(self.native)
+        network = copied(self.native)
         state = network.state_dict(keep_vars=True)
         with torch.no_grad():
             for name, value in changes.items():

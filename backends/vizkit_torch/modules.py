@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,14 @@ def names(network: nn.Module) -> dict[nn.Module, str]:
 def module_of(network: nn.Module, name: str) -> nn.Module:
     """The module of a layer."""
     return network.get_submodule(OUTPUT if name == ALIAS else name)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of its own memory; PyTorch copies nothing that was computed from parameters, such as a weight with
+    ``torch.nn.utils.weight_norm``."""
+    held = [one for module in network.modules() for kind in (vars(module), module._buffers) for one in kind.values()]
+    made = [one for one in held if isinstance(one, torch.Tensor) and not one.is_leaf]
+    return copy.deepcopy(network, {id(one): one.detach().clone() for one in made})
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

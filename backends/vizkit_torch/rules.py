@@ -7,8 +7,9 @@ is the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,6 +91,7 @@ class TorchEvaluated(Evaluated):
         self._call = call
         self._inputs = {place: one.detach().requires_grad_(kept) for place, one in inputs.items()}
         self._own = own
+        self._around = cast_as_now(next(iter(inputs.values())).device.type)
         with torch.set_grad_enabled(kept):
             given = {**own, **self._inputs}
             place = target(call)
@@ -129,7 +131,15 @@ class TorchEvaluated(Evaluated):
     def again(self, inputs: Sequence[torch.Tensor] = (), parameters: Sequence[torch.Tensor] = ()) -> TorchEvaluated:
         given = dict(zip(self._inputs, inputs or self.inputs, strict=True))
         own = dict(zip(self._own, (*parameters, *self.parameters[len(parameters) :]), strict=True))
-        return TorchEvaluated(self.ops, self.kind, self._call, given, own)
+        with self._around():
+            return TorchEvaluated(self.ops, self.kind, self._call, given, own)
+
+
+def cast_as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes blocks in which autocast does what it does now: a network may ask for it, and is left by then."""
+    if not torch.is_autocast_enabled(device):
+        return nullcontext
+    return partial(torch.autocast, device, torch.get_autocast_dtype(device), cache_enabled=False)
 
 
 def target(call: Call) -> Place | None:

@@ -244,3 +244,59 @@ def test_a_relu_that_is_hidden_beside_one_that_is_shown(hides: str, kind: str, p
     assert vizkit.saliency(model, pictures, target=1).values.max() > 0
     with pytest.raises(vizkit.errors.SettingError, match="where no rule can see it"):
         getattr(vizkit, kind)(model, pictures, target=1)
+
+
+def test_lazy_layers_are_refused_and_left_as_they_are() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(vizkit.errors.SettingError, match="Call it once"):
+        wrapped(network)
+    assert isinstance(network[2].weight, nn.parameter.UninitializedParameter)
+
+
+class Casting(Named):
+    """Turns what it reads into a type of its own, or asks for one within."""
+
+    def __init__(self, kind: torch.dtype | None = None) -> None:
+        super().__init__("deep")
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind is not None:
+            return super().forward(x.to(self.kind))
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_network_that_casts_to_the_type_it_no_longer_has(kind: torch.dtype) -> None:
+    with pytest.raises(vizkit.errors.SettingError, match=r"turns what it reads into another type.*conv\.weight\.dtype"):
+        _ = wrapped(Casting(kind).to(kind)).layers
+
+
+def test_a_network_of_parameters_that_do_not_fit() -> None:
+    network = Named("deep")
+    network.head.bfloat16()
+    with pytest.raises(vizkit.errors.SettingError, match="bfloat16 and float32, which do not fit each other"):
+        _ = wrapped(network).layers
+
+
+@pytest.mark.parametrize("kind", ["lrp", "deeplift", "guided_backprop"])
+def test_rules_where_a_network_asks_for_bfloat16_within(kind: str, pictures: np.ndarray) -> None:
+    found, expected = (
+        getattr(vizkit, kind)(wrapped(network), pictures, target=1).values for network in (Casting(), Named("deep"))
+    )
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
+def test_a_network_with_weights_that_are_computed_is_copied(pictures: np.ndarray) -> None:
+    """PyTorch's own copy refuses a weight that was computed in a pass with gradients."""
+    network = Named("deep")
+    nn.utils.weight_norm(network.stem)
+    network(torch.from_numpy(pictures)).sum().backward()
+    model = wrapped(network)
+    changed = model.with_parameters({"head.bias": np.ones(4)})
+    expected = model.logits(pictures) - network.head.bias.detach().numpy() + 1
+    np.testing.assert_allclose(changed.logits(pictures), expected, rtol=1e-5)
+    changed = model.with_parameters({"stem.weight_g": np.zeros((3, 1, 1, 1))})
+    assert np.abs(changed.logits(pictures) - model.logits(pictures)).max() > 1e-3
