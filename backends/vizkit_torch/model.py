@@ -381,7 +381,7 @@ class TorchModel(Model):
                 "one. Name a layer that every picture reaches."
             )
         if mode.rules is not None:
-            check_shown(begin, kept.values(), self.name, mode.rules)
+            check_shown(begin, kept.values(), self.name, written.ruled)
         return {name: kept[name] for name in keep}
 
     def _inference(self, mode: Mode, keep: bool = False) -> AbstractContextManager[Written]:

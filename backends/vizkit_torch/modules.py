@@ -91,8 +91,9 @@ class Modules:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Within the block the network writes copies of its buffers; afterwards all modules hold what they held before,
-        whatever it has put there meanwhile. ``wrote`` tells whether it has."""
+        """Within the block the network writes copies of its buffers; afterwards its modules hold the buffers, tensors,
+        numbers and the like that they held before, whatever of the same type it has put in their place. ``wrote`` tells
+        whether it has. What a first pass sets up for those that follow stays, a flag that says so, too."""
         own = [module for module in self.known if not isinstance(module, torch.jit.ScriptModule)]
         held = [(vars(module), dict(vars(module))) for module in own]
         buffers = [(module._buffers, dict(module._buffers)) for module in own]
@@ -104,13 +105,17 @@ class Modules:
             yield
         finally:
             for now, before in buffers:
-                expected = {name: copies.get(id(one)) for name, one in before.items()}
-                self.wrote |= not _same(now, expected)
-                _put(now, before)
+                for name, one in before.items():
+                    if one is not None:
+                        self.wrote |= now.get(name) is not copies[id(one)]
+                        now[name] = one
             self.wrote |= any(one._version != given[key] for key, one in copies.items())
             for now, before in held:
-                self.wrote |= not _same(now, before)
-                _put(now, before)
+                for name, one in before.items():
+                    other = now.get(name)
+                    if other is not one and not isinstance(one, bool) and type(other) is type(one):
+                        now[name] = one
+                        self.wrote = True
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -145,17 +150,6 @@ class Modules:
     def scripted(self) -> bool:
         """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
         return any(isinstance(module, torch.jit.ScriptModule) for module in self.known)
-
-
-def _same(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    return some.keys() == others.keys() and all(one is others[name] for name, one in some.items())
-
-
-def _put(now: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Make a dictionary what it was before, if it is not."""
-    if not _same(now, before):
-        now.clear()
-        now.update(before)
 
 
 def same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -7,7 +7,7 @@ is the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from vizkit.contract.backend import Evaluated, Mode, Ops, Rule
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import ACTIVATIONS, AFFINE, nonnegative
-from vizkit.contract.rules import Rules, pulls
+from vizkit.contract.rules import pulls
 
 from .graph import tensors
 from .operations import ASKING, kind_of, rectifies
@@ -137,7 +137,7 @@ class TorchEvaluated(Evaluated):
 
 def cast_as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:
     """Makes blocks in which autocast does what it does now: a network may ask for it, and is left by then."""
-    if not torch.is_autocast_enabled(device):
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         return nullcontext
     return partial(torch.autocast, device, torch.get_autocast_dtype(device), cache_enabled=False)
 
@@ -190,6 +190,8 @@ class Written:
         """By view what was written there, and the copy of the whole of which that is true."""
         self._kept: Any = WeakTensorKeyDictionary()
         """Tensors, none of them views, whose memory may not be written."""
+        self.ruled: set[str] = set()
+        """Kinds of operations that have followed a rule."""
 
     def __len__(self) -> int:
         return len(self._now)
@@ -298,6 +300,7 @@ class Follow(TorchFunctionMode):
             copied = places[place].clone()
             call({place: copied})
             return copied
+        self.written.ruled.add(kind)
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         done.nonnegative = all(one in self.nonnegative for one in data.values())
@@ -321,11 +324,10 @@ def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
         yield follow.written
 
 
-def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str, rules: Rules) -> None:
+def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str, ruled: Collection[str]) -> None:
     """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see, or by
-    operations that have one and were not shown: in a function of TorchScript's, under ``torch.vmap``, or inside of a
-    recurrent layer."""
-    ruled = {step for step, kind in BEHIND.items() if rules.rule(kind, 1, 1) is not None}
+    operations of the kinds that are ``ruled`` which were not shown: in a function of TorchScript's, under
+    ``torch.vmap``, or inside of a recurrent layer."""
     waiting = [one.grad_fn for one in results]
     seen = {x.grad_fn}
     while waiting:
@@ -338,7 +340,7 @@ def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str, rul
                 f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}: no "
                 "rule can see what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
             )
-        if node.name() in ruled or "torch::jit" in node.name():
+        if BEHIND.get(node.name()) in ruled or "torch::jit" in node.name():
             raise SettingError(
                 f"{name} computes a part where no rule can see it ({node.name().rpartition('::')[2]}): a function of "
                 "TorchScript's, torch.vmap, or a recurrent layer with ReLUs. Call PyTorch's operations one by one in "

@@ -300,3 +300,22 @@ def test_a_network_with_weights_that_are_computed_is_copied(pictures: np.ndarray
     np.testing.assert_allclose(changed.logits(pictures), expected, rtol=1e-5)
     changed = model.with_parameters({"stem.weight_g": np.zeros((3, 1, 1, 1))})
     assert np.abs(changed.logits(pictures) - model.logits(pictures)).max() > 1e-3
+
+
+def test_what_a_first_pass_sets_up_stays(pictures: np.ndarray) -> None:
+    class Late(Named):
+        ready, table, hooks = False, None, 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not self.ready:
+                self.ready, self.table, self.hooks = True, torch.ones(3, 1, 1), self.hooks + 1
+                self.register_buffer("scale", torch.full((3, 1, 1), 2.0))
+            return super().forward(x * self.table * self.scale)
+
+    network = Late("deep")
+    found = vizkit.saliency(wrapped(network), pictures, target=1).values
+    assert network.hooks == 1
+    x = torch.from_numpy(pictures).requires_grad_()
+    network(x)[:, 1].sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(found, x.grad.abs().amax(1), rtol=1e-5, atol=1e-7)

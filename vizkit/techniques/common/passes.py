@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import INFERENCE, Array, Evaluated, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.errors import PICTURE
 from ...inputs import targets
 from ...inputs.outputs import Dense, Table
 
 IMAGES, MARKS, BESIDE = ":images", ":marks", ":beside"
 """Under these names a step is given images, the marks of their targets and images beside them; beside these stand
 layers by their names, and no layer has such a one."""
-INPUT = ":input"
+INPUT = PICTURE
 """The leaf that stands for the image."""
 LOGITS = ":logits"
 """Under this name a pass gives the logits beside what was asked of it."""
