@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from vizkit.contract.backend import Layer, Ops
 from vizkit.contract.probabilities import is_attention, may_be, noted
 
+from .modules import module_of
 from .still import ATTENTION
 
 MARK = ":attention"
@@ -140,7 +141,7 @@ def _seen(calls: Calls, modules: Mapping[nn.Module, str]) -> Iterator[None]:
 def observed(network: nn.Module, names: Iterable[str], at: At, wanted: Collection[str]) -> Iterator[None]:
     """Within the block ``at`` is handed the attention that is ``wanted``. ``names``: all that :func:`probe` found."""
     owners = dict.fromkeys(name.rpartition(MARK)[0] for name in names if MARK in name)
-    with _seen(Calls(at, wanted), {network.get_submodule(name): name for name in owners if name}):
+    with _seen(Calls(at, wanted), {module_of(network, name): name for name in owners if name}):
         yield
 
 

@@ -7,7 +7,7 @@ tracing (torch.fx) refuses much of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,6 @@ from vizkit.contract.backend import OUTPUT
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import Graph, Operation, build
 
-from .modules import names as names_of
 from .operations import describe
 
 
@@ -83,12 +82,17 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors(one)
 
 
-def trace(network: nn.Module, blank: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> Graph:
-    """The graph of one pass over ``blank``; ``run`` calls the network and picks its result.
+def trace(
+    network: nn.Module,
+    names: Mapping[nn.Module, str],
+    blank: torch.Tensor,
+    run: Callable[[torch.Tensor], torch.Tensor],
+) -> Graph:
+    """The graph of one pass over ``blank``; ``names`` are its layers' by module, ``run`` calls the network and picks
+    its result.
 
     Raises SettingError when no operation leads from the input to the result.
     """
-    names = names_of(network)
     recorder = _Recorder(blank)
     runs: Counter[str] = Counter()
     layers: dict[str, int] = {}

@@ -24,15 +24,17 @@ DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
 @contextmanager
-def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps) -> Iterator[Written]:
+def inference(modules: Modules, mode: Mode, still: bool, ops: TorchOps, keep: bool = False) -> Iterator[Written]:
     """Inference semantics, but for what ``mode`` says, with frozen parameters and no compiled code, which calls no
     hooks; what checkpoints put off is computed at once. ``modules``: the network's; ``still``: it needs
-    :class:`Still`, too.
+    :class:`Still`, too; ``keep``: it writes into itself, so that each pass has to begin with what its user left.
 
     Gives what the network writes in place meanwhile, where that has to be asked. Raises SettingError for training
     semantics, or rules, of what PyTorch does not show.
     """
     with direct(), ExitStack() as stack:
+        if keep:
+            stack.enter_context(modules.kept())
         for module in modules.known:
             if module.training:
                 stack.callback(setattr, module, "training", True)

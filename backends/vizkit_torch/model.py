@@ -8,11 +8,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils.weight_norm import WeightNorm
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
@@ -27,7 +29,7 @@ from .call import Caller
 from .graph import trace
 from .inference import inference
 from .listing import versions
-from .modules import Modules, shapes
+from .modules import ALIAS, Modules, copied, module_of, shapes
 from .modules import names as names_of
 from .ops import HELD, TorchOps
 from .precision import settled
@@ -38,6 +40,7 @@ from .still import Still, generators
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
+TYPE_WORDS = ("dtype", "scalar type", "Input type")
 SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
 
@@ -62,6 +65,11 @@ def _said(error: Exception) -> str:
         "dynamic_shapes=({0: torch.export.Dim('batch')},) so that it takes any number of pictures, or with one picture "
         "and ask for batch_size=1."
     )
+
+
+def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether these are the same values in the same place."""
+    return one is other or (one.data_ptr() == other.data_ptr() and one.shape == other.shape)
 
 
 def _merges(mode: Mode) -> bool:
@@ -109,6 +117,8 @@ class TorchModel(Model):
         self._recorded_state: object = None
         self._graph: Graph | None = None
         self._output: tuple[int, ...] = ()
+        self._aliased = False
+        """Whether the module that is called as the result is gives something else."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -124,8 +134,9 @@ class TorchModel(Model):
         return step if self.device == "cpu" else self._recorder.step(step, key)
 
     def recordable(self) -> bool:
-        """Whether nobody's function would be left out where a recording is replayed: a hook, another ``forward``."""
-        return self._modules.untouched()
+        """Whether nothing would be left out where a recording is replayed: somebody's hook, another ``forward``, or
+        what the network keeps from pass to pass."""
+        return self._modules.untouched() and not self._modules.wrote
 
     def recorded_state(self) -> object:
         """What differs once a recording of the network is not what the network does; the same while it is held."""
@@ -154,7 +165,7 @@ class TorchModel(Model):
             _ = self.layers
             blank = self.ops.asarray(np.zeros((1, *self.spec.shape)))
             with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE):
-                self._graph = trace(self.native, blank, self._run)
+                self._graph = trace(self.native, self._names(), blank, self._run)
         return self._graph
 
     def check_layer(self, name: str) -> None:
@@ -166,39 +177,45 @@ class TorchModel(Model):
             )
         super().check_layer(name)
 
+    def _names(self) -> dict[nn.Module, str]:
+        """Every module but the network, by the layer that it is."""
+        return {one: ALIAS if self._aliased and name == OUTPUT else name for one, name in names_of(self.native).items()}
+
     def _probe(self) -> dict[str, Layer]:
         """One pass over a blank image: which modules run exactly once and return one tensor, and in what order."""
-        every = names_of(self.native).items()
+        self._aliased = True  # until it is seen what the result is
+        every = self._names().items()
         names = {module: name for module, name in every if not isinstance(module, torch.jit.ScriptModule)}
         runs: Counter[str] = Counter()
         seen: dict[str, Layer] = {}
         held: dict[str, tuple[torch.Tensor, int]] = {}
         places: dict[str, int] = {}
         finder = Finder()
-        drawn = generators(self.device)
+        drawn = generators(self.device, self._modules.known)
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
             runs[name] += 1
             finder.see(name, module, inputs, output)
             places[name] = sum(runs.values())
-            if isinstance(output, torch.Tensor):
+            if isinstance(output, torch.Tensor) and not is_functorch_wrapped_tensor(output):  # which only lives there
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
         blank = self.ops.asarray(np.zeros((1, *self.spec.shape)))
         with settled(self.device, self.dtype), ExitStack() as stack, torch.no_grad():
-            stack.enter_context(self._inference(INFERENCE))
+            stack.enter_context(self._inference(INFERENCE, keep=True))
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
             still = stack.enter_context(Still())
             try:
-                self._output = tuple(self._run(blank).clone().shape)  # read, as by whoever asks for it
+                result = self._run(blank)
+                self._output = tuple(result.clone().shape)  # read, as by whoever asks for it
             except (RuntimeError, AssertionError) as error:
                 if _of_shape(error):
                     raise wrong_size(self, _said(error)) from error
-                self._check_cast()
+                self._check_cast(error)
                 raise
         check_rows(self, self._output)
         if still.together:
@@ -207,28 +224,48 @@ class TorchModel(Model):
                 "pictures, noise samples or masks that happen to be computed with it. Explain pictures one by one, "
                 "with batch_size=1, or let it learn statistics (track_running_stats=True)."
             )
-        if any(not torch.equal(*pair) for pair in zip(drawn, generators(self.device), strict=True)):
+        if drawn != generators(self.device, self._modules.known):
             self._warn(
                 "draws random numbers though it is in inference mode, such as dropout that was traced in training: "
                 "maps differ from call to call, and so may the passes that one is made of. Trace it again after "
                 "network.eval(), or switch off what draws."
             )
+        self._aliased = ALIAS in seen and not _is(held[ALIAS][0], result)
+        if self._aliased:
+            self._warn(
+                f"has a module {OUTPUT!r} whose result is not the network's. Here {OUTPUT!r} means the network's "
+                f"result; the module's is the layer {ALIAS!r}."
+            )
+        called = {ALIAS: OUTPUT} if not self._aliased else {}
         self._places, self._relu, self._still = places, finder.relu, still.needed
         self._written = {name for name, (output, version) in held.items() if output._version != version}
-        self.reused = {name for name, count in runs.items() if count > 1}
+        self.reused = {called.get(name, name) for name, count in runs.items() if count > 1}
         pairs = finder.pairs({module for module, name in names.items() if runs[name] == 1})
         self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
-        return {name: layer for name, layer in seen.items() if name not in self.reused}
+        once = {name: layer for name, layer in seen.items() if runs[name] == 1}
+        return {called.get(name, name): replace(layer, name=called.get(name, name)) for name, layer in once.items()}
 
-    def _check_cast(self) -> None:
-        """SettingError where the network was cast to another type since it was wrapped."""
+    def _check_cast(self, error: Exception) -> None:
+        """SettingError where the network has parameters of several types, or of another than when it was wrapped, or
+        itself turns what it reads into the type of which a copy is read."""
+        wanted = HELD.get(self.dtype, self.dtype)
         now = {str(one.dtype).removeprefix("torch.") for one in self.native.parameters() if one.is_floating_point()}
-        others = now - {HELD.get(self.dtype, self.dtype)}
-        if others:
+        if wanted in now and len(now) > 1:
             raise SettingError(
-                f"{self.name} has parameters of {' and '.join(sorted(others))}; when it was wrapped they were "
-                f"{HELD.get(self.dtype, self.dtype)}. Convert it before vizkit.wrap, or wrap it again."
-            ) from None
+                f"{self.name} has parameters of {' and '.join(sorted(now))}, which do not fit each other. Convert it "
+                "to one type, with .float() or .double(), and wrap it again."
+            ) from error
+        if wanted not in now:
+            raise SettingError(
+                f"{self.name} has parameters of {' and '.join(sorted(now))}; when it was wrapped they were {wanted}. "
+                "Convert it before vizkit.wrap, or wrap it again."
+            ) from error
+        if self.weights.note and any(word in str(error) for word in TYPE_WORDS):
+            raise SettingError(
+                f"{self.name} is read as {self.weights.note}, and turns what it reads into another type itself: "
+                f"{error}. Let it take the type of its parameters, x.to(self.conv.weight.dtype), or wrap a float32 "
+                "network."
+            ) from error
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
@@ -236,7 +273,7 @@ class TorchModel(Model):
     def _find_attention(self) -> Mapping[str, Layer]:
         _ = self.layers
         once = self._places.keys() - self.reused
-        modules = {module: name for module, name in names_of(self.native).items() if name in once}
+        modules = {module: name for module, name in self._names().items() if name in once}
         picture = np.random.default_rng(0).normal(size=(1, *self.spec.shape))
         with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
             return probe(modules, self.ops, lambda: self._caller.run(self.ops.asarray(picture)))
@@ -272,6 +309,11 @@ class TorchModel(Model):
         lowered = preparation is not None and preparation.lowered
 
         def at(name: str, output: torch.Tensor) -> torch.Tensor:
+            if name not in waiting:
+                raise LayerError(
+                    f"Layer {name!r} of {self.name} runs more than once on this input, though not on a blank one, so "
+                    "its name does not mean one activation. Take the layer before or after it."
+                )
             with torch._C.DisableTorchFunction():  # What is added and kept is no operation of the network's.
                 output = written.now(output)
                 if name in add:
@@ -300,7 +342,7 @@ class TorchModel(Model):
                 fold, ruled = self.optimise or _merges(mode), mode.rules is not None
                 stack.enter_context(preparation.use(self._modules, self.looked, waiting, last, fold, ruled, apart))
             for name in sorted(waiting - inside - {OUTPUT}):
-                module = self.native.get_submodule(name)
+                module = module_of(self.native, name)
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
@@ -317,10 +359,15 @@ class TorchModel(Model):
                 if other or _of_shape(error):
                     said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
                     raise ShapeError(said) from error
-                self._check_cast()
+                self._check_cast(error)
                 raise
         if OUTPUT in waiting:
             kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
+            if len(kept[OUTPUT]) != len(x):
+                raise ShapeError(
+                    f"{self.name} returns {tuple(kept[OUTPUT].shape)} for {len(x)} inputs; expected a row for each. "
+                    "Take batch_size=1, or wrap a network that keeps pictures apart."
+                )
             if OUTPUT in add:
                 kept[OUTPUT] = kept[OUTPUT] + term_of(add[OUTPUT], kept[OUTPUT], OUTPUT)
             waiting.discard(OUTPUT)
@@ -329,14 +376,17 @@ class TorchModel(Model):
             self._written |= late
             return self._pass(x, keep, add, mode, preparation, apart)
         if waiting:
-            raise LayerError(f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input.")
+            raise LayerError(
+                f"{self.name} did not run {' and '.join(map(repr, sorted(waiting)))} on this input, though on a blank "
+                "one. Name a layer that every picture reaches."
+            )
         if mode.rules is not None:
-            check_shown(begin, kept.values(), self.name)
+            check_shown(begin, kept.values(), self.name, written.ruled)
         return {name: kept[name] for name in keep}
 
-    def _inference(self, mode: Mode) -> AbstractContextManager[Written]:
+    def _inference(self, mode: Mode, keep: bool = False) -> AbstractContextManager[Written]:
         self._modules.every()
-        return inference(self._modules, mode, self._still, self.ops)
+        return inference(self._modules, mode, self._still, self.ops, keep or self._modules.wrote)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return shapes(self.native)
@@ -366,7 +416,7 @@ class TorchModel(Model):
     def biases(self) -> dict[str, Array]:
         found: dict[str, Array] = {}
         for name in self.layers:
-            module = self.native.get_submodule(name)
+            module = module_of(self.native, name)
             bias = getattr(module, "bias", None)
             if isinstance(module, BATCH_NORMS):
                 stored = module.running_mean is not None and module.running_var is not None
@@ -378,10 +428,10 @@ class TorchModel(Model):
         return found
 
     def bias_axis(self, layer: str) -> int:
-        return -1 if isinstance(self.native.get_submodule(layer), nn.Linear) else 1
+        return -1 if isinstance(module_of(self.native, layer), nn.Linear) else 1
 
     def _with_parameters(self, changes: Mapping[str, Array]) -> TorchModel:
-        network = copy.deepcopy(self.native)
+        network = copied(self.native)
         state = network.state_dict(keep_vars=True)
         with torch.no_grad():
             for name, value in changes.items():
@@ -389,6 +439,7 @@ class TorchModel(Model):
         model = copy.copy(self)
         model.native = network
         model._modules, model._watch = Modules(network), Watch(self.device)
+        model._modules.wrote = self._modules.wrote
         model._recorder, model._caller = Recorder(model), self._caller.of(network)
         if self._preparation is not None:
             model._preparation = self._preparation.moved(model._modules.known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from vizkit.contract.backend import OUTPUT
 from vizkit.zoo import weights
 from vizkit.zoo.weights import Parameters
 
+ALIAS = f"{OUTPUT}:module"
+"""What a module is called whose name means the network's result, where it gives another."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -26,6 +30,19 @@ def floats(network: nn.Module) -> dict[str, torch.Tensor]:
 def names(network: nn.Module) -> dict[nn.Module, str]:
     """Every module but the network itself, by the first name that it has."""
     return {module: name for name, module in reversed(list(network.named_modules())) if name}
+
+
+def module_of(network: nn.Module, name: str) -> nn.Module:
+    """The module of a layer."""
+    return network.get_submodule(OUTPUT if name == ALIAS else name)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of its own memory; PyTorch copies nothing that was computed from parameters, such as a weight with
+    ``torch.nn.utils.weight_norm``."""
+    held = [one for module in network.modules() for kind in (vars(module), module._buffers) for one in kind.values()]
+    made = [one for one in held if isinstance(one, torch.Tensor) and not one.is_leaf]
+    return copy.deepcopy(network, {id(one): one.detach().clone() for one in made})
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -69,6 +86,36 @@ class Modules:
         self._held: bool | None = None
         """What :meth:`untouched` said when :meth:`held` began."""
         self.known = list(network.modules())
+        self.wrote = False
+        """Whether a pass was seen to write buffers, or to put something else into what the modules hold."""
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within the block the network writes copies of its buffers; afterwards its modules hold the buffers, tensors,
+        numbers and the like that they held before, whatever of the same type it has put in their place. ``wrote`` tells
+        whether it has. What a first pass sets up for those that follow stays, a flag that says so, too."""
+        own = [module for module in self.known if not isinstance(module, torch.jit.ScriptModule)]
+        held = [(vars(module), dict(vars(module))) for module in own]
+        buffers = [(module._buffers, dict(module._buffers)) for module in own]
+        copies = {id(one): one.clone() for _, found in buffers for one in found.values() if one is not None}
+        given = {key: one._version for key, one in copies.items()}
+        for now, before in buffers:
+            now.update({name: copies[id(one)] for name, one in before.items() if one is not None})
+        try:
+            yield
+        finally:
+            for now, before in buffers:
+                for name, one in before.items():
+                    if one is not None:
+                        self.wrote |= now.get(name) is not copies[id(one)]
+                        now[name] = one
+            self.wrote |= any(one._version != given[key] for key, one in copies.items())
+            for now, before in held:
+                for name, one in before.items():
+                    other = now.get(name)
+                    if other is not one and not isinstance(one, bool) and type(other) is type(one):
+                        now[name] = one
+                        self.wrote = True
 
     @contextmanager
     def held(self) -> Iterator[None]:

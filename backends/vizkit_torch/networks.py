@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from vizkit.contract.backend import AS_GIVEN, PLAIN, Call, Weights
@@ -21,7 +21,7 @@ from vizkit.zoo.catalog import CATALOG
 from . import timm
 from .listing import names
 from .model import TorchModel
-from .modules import obtain
+from .modules import copied, obtain
 from .ops import DTYPES, HELD
 from .precision import check_dtype
 from .shapes import ShapesNet
@@ -140,11 +140,16 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
     first = next(native.parameters(), None)
     if first is None:
         raise SettingError(f"{type(native).__name__} has no parameters, so nothing says on which device it computes.")
+    if any(map(is_lazy, (*native.parameters(), *native.buffers()))):
+        raise SettingError(
+            f"{type(native).__name__} has lazy layers, whose parameters are made in the first pass. Call it once, with "
+            "a batch of zeros, before vizkit.wrap."
+        )
     origin, told = Weights(AS_GIVEN), str(first.dtype).removeprefix("torch.")
     if first.dtype in (torch.float16, torch.bfloat16):
         origin = Weights(AS_GIVEN, note=f"a copy in float32 of {told} parameters")
         told += ", read as float32"
-        native = copy.deepcopy(native).float()
+        native = copied(native).float()
         first = next(native.parameters())
     held = {value: key for key, value in DTYPES.items()}.get(first.dtype)
     if held is None:

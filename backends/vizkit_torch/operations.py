@@ -71,6 +71,26 @@ def kind_of(func: Any) -> str:
     return KINDS.get(name, name).removeprefix("adaptive ")
 
 
+def rectifies(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call is a ReLU, max(0, x), by whatever name."""
+    if func in RELUS:
+        return True
+    name = _name(func).partition(".")[0]
+    if name in ("clamp", "clip"):
+        given = dict(zip(("input", "min", "max"), args, strict=False)) | kwargs
+        return given.get("max") is None and _zero(given.get("min"))
+    if name == "clamp_min":
+        return _zero(args[1] if len(args) > 1 else kwargs.get("min"))
+    if name == "threshold":
+        given = dict(zip(("input", "threshold", "value"), args, strict=False)) | kwargs
+        return _zero(given.get("threshold")) and _zero(given.get("value"))
+    return False
+
+
+def _zero(bound: Any) -> bool:
+    return isinstance(bound, int | float) and bound == 0
+
+
 def _name(func: Any) -> str:
     name = str(getattr(func, "__name__", type(func).__name__))
     return str(func.__self__.__name__) if name == "__get__" else name.strip("_")

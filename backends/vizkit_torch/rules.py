@@ -7,8 +7,9 @@ is the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from vizkit.contract.graph import ACTIVATIONS, AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .graph import tensors
-from .operations import ASKING, RELUS, kind_of
+from .operations import ASKING, kind_of, rectifies
 from .ops import TorchOps
 
 Place = tuple[Any, ...]
@@ -90,6 +91,7 @@ class TorchEvaluated(Evaluated):
         self._call = call
         self._inputs = {place: one.detach().requires_grad_(kept) for place, one in inputs.items()}
         self._own = own
+        self._around = cast_as_now(next(iter(inputs.values())).device.type)
         with torch.set_grad_enabled(kept):
             given = {**own, **self._inputs}
             place = target(call)
@@ -129,13 +131,21 @@ class TorchEvaluated(Evaluated):
     def again(self, inputs: Sequence[torch.Tensor] = (), parameters: Sequence[torch.Tensor] = ()) -> TorchEvaluated:
         given = dict(zip(self._inputs, inputs or self.inputs, strict=True))
         own = dict(zip(self._own, (*parameters, *self.parameters[len(parameters) :]), strict=True))
-        return TorchEvaluated(self.ops, self.kind, self._call, given, own)
+        with self._around():
+            return TorchEvaluated(self.ops, self.kind, self._call, given, own)
+
+
+def cast_as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes blocks in which autocast does what it does now: a network may ask for it, and is left by then."""
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return nullcontext
+    return partial(torch.autocast, device, torch.get_autocast_dtype(device), cache_enabled=False)
 
 
 def target(call: Call) -> Place | None:
     """Where the tensor stands that a call writes, its first argument; None where it writes none."""
     name = str(getattr(call.func, "__name__", ""))
-    last = len(call.args) > 1 and call.args[-1] is True and kind_of(call.func) in ACTIVATIONS
+    last = len(call.args) > 1 and call.args[-1] is True and kind_of(call.func) in INPLACE
     inplace = call.kwargs.get("inplace", last)
     if (name.endswith("_") and not name.endswith("__")) or name.startswith(("__i", "__setitem")) or inplace is True:
         return next((place for place, _ in call.places() if place in ((0,), ("input",))), None)
@@ -158,6 +168,10 @@ class _Ruled(torch.autograd.Function):
             return None, None, *ctx.rule(done, gradients[0])
 
 
+INPLACE = (*ACTIVATIONS, "threshold")
+"""Kinds of functions whose last argument may say that they write what they read."""
+BEHIND = {"ReluBackward0": "relu", "ConvolutionBackward0": "conv", "AddmmBackward0": "linear"}
+"""Kinds of operations by the steps of autograd that stand for them where they follow no rule."""
 SHOWN = tuple(getattr(one, "_backward_cls") for one in (_Ruled, BackwardHookFunction))  # noqa: B009
 """Steps of autograd that hide none of a network's operations."""
 
@@ -176,6 +190,8 @@ class Written:
         """By view what was written there, and the copy of the whole of which that is true."""
         self._kept: Any = WeakTensorKeyDictionary()
         """Tensors, none of them views, whose memory may not be written."""
+        self.ruled: set[str] = set()
+        """Kinds of operations that have followed a rule."""
 
     def __len__(self) -> int:
         return len(self._now)
@@ -254,7 +270,7 @@ class Follow(TorchFunctionMode):
             places = {place: self.written.now(one) for place, one in held.items()}
             call = call.put(places)
         data = {place: one for place, one in places.items() if one.requires_grad}
-        kind = "relu" if func in RELUS else kind_of(func)
+        kind = "relu" if rectifies(func, args, kwargs or {}) else kind_of(func)
         if not data or getattr(func, "__name__", "") in ASKING:
             return call({})
         sources = [one in self.nonnegative for one in places.values()]
@@ -284,6 +300,7 @@ class Follow(TorchFunctionMode):
             copied = places[place].clone()
             call({place: copied})
             return copied
+        self.written.ruled.add(kind)
         own = {place: places[place] for place in call.parameters(kind, list(data))}
         done = TorchEvaluated(self.ops, kind, call, data, own, kept=pulls(rule))
         done.nonnegative = all(one in self.nonnegative for one in data.values())
@@ -307,8 +324,10 @@ def followed(mode: Mode, ops: TorchOps) -> Iterator[Written]:
         yield follow.written
 
 
-def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> None:
-    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see."""
+def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str, ruled: Collection[str]) -> None:
+    """SettingError where ``results`` depend on ``x`` by a function of somebody's own, into which no rule can see, or by
+    operations of the kinds that are ``ruled`` which were not shown: in a function of TorchScript's, under
+    ``torch.vmap``, or inside of a recurrent layer."""
     waiting = [one.grad_fn for one in results]
     seen = {x.grad_fn}
     while waiting:
@@ -320,5 +339,11 @@ def check_shown(x: torch.Tensor, results: Iterable[torch.Tensor], name: str) -> 
             raise SettingError(
                 f"{name} calls an autograd.Function of its own, {type(node).__name__.removesuffix('Backward')}: no "
                 "rule can see what it computes. Call PyTorch's operations in its place, or take vizkit.saliency."
+            )
+        if BEHIND.get(node.name()) in ruled or "torch::jit" in node.name():
+            raise SettingError(
+                f"{name} computes a part where no rule can see it ({node.name().rpartition('::')[2]}): a function of "
+                "TorchScript's, torch.vmap, or a recurrent layer with ReLUs. Call PyTorch's operations one by one in "
+                "its place, or take vizkit.saliency."
             )
         waiting += [one for one, _ in node.next_functions]

@@ -5,10 +5,14 @@ No module's mode reaches such a call. Its maps would differ from pass to pass, a
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vizkit.contract.errors import SettingError
@@ -29,9 +33,14 @@ ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 STATISTICS = ("running_mean", "running_var")
 
 
-def generators(device: str) -> list[torch.Tensor]:
-    """Where PyTorch's random numbers stand."""
-    return [torch.get_rng_state(), *(() if device == "cpu" else (torch.cuda.get_rng_state(device),))]
+def generators(device: str, modules: Iterable[nn.Module]) -> list[Any]:
+    """Where random numbers stand, to be compared: PyTorch's, NumPy's and Python's, and those of generators that modules
+    keep."""
+    own = [one for module in modules for one in vars(module).values() if isinstance(one, torch.Generator)]
+    states = [torch.get_rng_state(), *(() if device == "cpu" else (torch.cuda.get_rng_state(device),))]
+    states += [one.get_state() for one in own]
+    _, keys, place, *_ = np.random.get_state()  # noqa: NPY002 - what a network of old draws from
+    return [*(one.numpy().tobytes() for one in states), np.asarray(keys).tobytes(), place, random.getstate()]
 
 
 class Still(TorchFunctionMode):

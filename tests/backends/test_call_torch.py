@@ -11,7 +11,7 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
-from vizkit.errors import SettingError
+from vizkit.errors import DisconnectedError, SettingError
 from vizkit.targets import Class, Detection
 
 if "torch" not in INSTALLED:
@@ -173,6 +173,30 @@ def test_one_of_several_results(form: str) -> None:
 def test_a_result_that_is_not_there(form: Any, output: Any, says: str) -> None:
     with pytest.raises(SettingError, match=says):
         _ = wrap(Several(form).double(), output=output).layers
+
+
+@pytest.mark.parametrize("output", [None, "logits"])
+def test_the_classes_of_queries_are_no_classes_of_places(output: str | None) -> None:
+    """Nine of them are not taken for a map of three by three."""
+
+    def form(a: torch.Tensor, _b: torch.Tensor) -> Any:
+        return {"logits": a.unsqueeze(1).expand(-1, 9, -1), "pred_boxes": a[:, :4]}
+
+    with pytest.raises(SettingError, match=r"of 9 queries.*output=lambda result"):
+        _ = wrap(Several(form).double(), output=output).layers
+    assert wrap(Several(form).double(), output=lambda result: result["logits"][:, 7]).output_shape == (1, 5)
+
+
+def test_a_number_without_an_axis() -> None:
+    model = wrap(Several(lambda a, _b: a[:, :1].squeeze()).double())
+    with pytest.raises(SettingError, match=r"a single number for one picture.*squeeze\(-1\)"):
+        _ = model.layers
+
+
+def test_a_picture_that_the_result_does_not_depend_on() -> None:
+    model = wrap(Several(lambda a, _b: a.detach() + 0).double())
+    with pytest.raises(DisconnectedError, match=r"does not depend on the picture.*no_grad"):
+        vizkit.saliency(model, picture(1))
 
 
 @pytest.mark.quick

@@ -14,7 +14,7 @@ from conftest import INSTALLED
 import vizkit
 from vizkit import objectives, targets
 from vizkit.targets import Dense, Table
-from vizkit.techniques.common.passes import INPUT, LOGITS, differentiate
+from vizkit.techniques.common.passes import IMAGES, INPUT, LOGITS, MARKS, differentiate
 from vizkit.techniques.dreams import trace as _trace
 
 if "torch" not in INSTALLED:
@@ -74,7 +74,7 @@ def given(model: Any, count: int, chosen: Any, side: int = 224) -> dict[str, Any
     """What a differentiating step is given."""
     x = model.ops.asarray(np.zeros((count, 3, side, side)))
     table = Table(Dense.of(model))
-    return {"x": x, "marks": model.ops.asarray(targets.marks(model, table, targets.listed(chosen, count)))}
+    return {IMAGES: x, MARKS: model.ops.asarray(targets.marks(model, table, targets.listed(chosen, count)))}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

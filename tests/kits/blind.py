@@ -129,7 +129,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(TorchOps, "memory", lambda _: 1 << 40)
     monkeypatch.setattr(TorchOps, "value_and_grad", value_and_grad)
     monkeypatch.setattr(TorchModel, "_forward", passed)
-    monkeypatch.setattr("vizkit_torch.model.generators", lambda _: [])
+    monkeypatch.setattr("vizkit_torch.model.generators", lambda *_: [])
     monkeypatch.setattr(Watch, "state", lambda _, tensors: len(tensors))
     monkeypatch.setattr(Recorder, "step", lambda recorder, step, key: device.step(recorder, step, key))
     return device

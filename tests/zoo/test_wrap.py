@@ -104,6 +104,15 @@ def test_maps_need_layers_that_run_once(name: str, rng: Any) -> None:
 
 
 @pytest.mark.quick
+def test_the_usual_layer_leads_to_the_result(kit: Any, rng: Any) -> None:
+    """And not to another: the last layer with maps is thrown away here."""
+    model = vizkit.wrap(kit.side(8), input_size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert list(model.layers)[:2] == ["conv", "side"]
+    found = vizkit.gradcam(model, rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), relu=False)
+    assert found.provenance["settings"]["layer"] == "conv"
+
+
+@pytest.mark.quick
 @pytest.mark.skipif("gluon" not in INSTALLED, reason="Gluon's float16")
 @pytest.mark.parametrize("norm", [True, False])
 def test_a_copy_of_float16_parameters_in_gluon(norm: bool, rng: Any) -> None:

@@ -15,6 +15,10 @@ FIELDS = ("logits", "out")
 torchvision's segmentation."""
 
 
+QUERIES = {"pred_boxes", "pred_masks", "masks_queries_logits"}
+"""What networks return beside the classes of their queries, which find objects wherever they are."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How a backend's results are told: ``single`` says whether something is one array, ``kind`` names it, ``parts``
@@ -39,7 +43,22 @@ class Choice:
         else:
             found, said = (choose or self._only)(result), ""
         if self.single(found):
+            if (
+                not callable(wanted)
+                and len(getattr(found, "shape", ())) == 3
+                and QUERIES & (fields_of(result) or {}).keys()
+            ):
+                raise SettingError(
+                    f"{name} returns {self.described(result)}: {self.kind(found)} is of {found.shape[1]} queries, each "
+                    "for an object anywhere, and none of them is a place of the picture. Choose one: vizkit.wrap(..., "
+                    "output=lambda result: ...[:, 7]) takes the classes of the eighth."
+                )
             return found
+        if wanted is None and str(self.kind(result)).endswith(" ()"):
+            raise SettingError(
+                f"{name} returns a single number for one picture; expected a row, (1, ...). Where squeeze() took that "
+                "away, leave the first axis alone, squeeze(-1), or say output=lambda result: result.reshape(-1, 1)."
+            )
         if wanted is None:
             raise SettingError(
                 f"{name} returns {self.described(result)}. Say which part of it counts: vizkit.wrap(..., output=) "

@@ -82,13 +82,23 @@ def warn(message: str) -> None:
     warnings.warn(message, MapWarning, stacklevel=level)
 
 
+PICTURE = ":input"
+"""The leaf that stands for the picture; no layer has such a name."""
+
+
 def disconnected(names: Iterable[str]) -> DisconnectedError:
     """The error for gradients at these leaves, which do not exist."""
     which = tuple(names)
-    error = DisconnectedError(
-        f"The score does not depend on {' and '.join(map(repr, which))}, so it has no gradient there. "
-        "Take a layer that lies before the score, or a score that comes after it."
-    )
+    said = " and ".join("the picture" if name == PICTURE else repr(name) for name in which)
+    if which == (PICTURE,):
+        advice = (
+            "Likely causes: a part of the network that runs without gradients (no_grad, detach, NumPy), or a result "
+            "that has none (argmax, round). Let them pass, or take a method without gradients: vizkit.occlusion, "
+            "vizkit.rise, vizkit.scorecam."
+        )
+    else:
+        advice = "Take a layer that lies before the score, or a score that comes after it."
+    error = DisconnectedError(f"The score does not depend on {said}, so it has no gradient there. {advice}")
     error.names = which
     return error
 

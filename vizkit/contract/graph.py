@@ -129,13 +129,13 @@ def build(operations: Sequence[Operation], layers: Mapping[str, int]) -> Graph:
     """The graph of what feeds the output, and names for its nodes.
 
     ``layers`` maps names, "output" among them, to positions. A layer without layers inside it gives its name to the
-    operation in its own scope that computes its result; every other operation is called by its scope and kind, with a
-    number where that name is taken.
+    operation in its own scope that computes its result, unless the input has that name; every other operation is called
+    by its scope and kind, with a number where that name is taken.
     """
     inner = {name.rpartition(".")[0] for name in layers}
     names = {0: INPUT}
     for name, at in layers.items():
-        if name not in inner and operations[at].scope == name:
+        if name not in (*inner, INPUT) and operations[at].scope == name:
             names[at] = name
     taken = {INPUT, *layers}
     for i, operation in enumerate(operations):

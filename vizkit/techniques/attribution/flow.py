@@ -8,7 +8,7 @@ from ...contract.backend import Array, Leaves, Step, Tensor
 from ...inputs import targets
 from ...inputs.targets import Neuron
 from ..common.job import Job, State
-from ..common.passes import INPUT, SCORES, activation_of, differentiate, everything, gradients_and_scores
+from ..common.passes import IMAGES, INPUT, SCORES, activation_of, differentiate, everything, gradients_and_scores
 from .place import Place
 from .quadrature import quadrature
 from .ways import Ways
@@ -63,7 +63,7 @@ def through(job: Job, neuron: Neuron) -> Step:
             value = model.forward(leaves[INPUT], (layer,))[layer]
             return column.of(ops, value * made[layer]), None
 
-        _, gradients, _ = ops.value_and_grad(score, {INPUT: given["x"]})
+        _, gradients, _ = ops.value_and_grad(score, {INPUT: given[IMAGES]})
         return {INPUT: gradients[INPUT], SCORES: made[SCORES]}
 
     return step

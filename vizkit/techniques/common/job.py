@@ -19,7 +19,19 @@ from ...results.attribution import Attribution
 from ...results.files import provenance
 from ...support import batching
 from .checks import check_maps
-from .passes import INPUT, LOGITS, VALUES, Inferred, Reduce, as_they_are, differentiate, gradients_and_scores
+from .passes import (
+    BESIDE,
+    IMAGES,
+    INPUT,
+    LOGITS,
+    MARKS,
+    VALUES,
+    Inferred,
+    Reduce,
+    as_they_are,
+    differentiate,
+    gradients_and_scores,
+)
 
 State = tuple[Tensor, ...]
 Make = Callable[[int, range], Tensor]
@@ -135,8 +147,8 @@ class Job:
         """What ``reduce`` makes of all images, differentiated in batches, with those ``beside`` them (N, C, H, W);
         ``options`` as :func:`differentiate` has them."""
         marks = self.model.ops.asarray(targets.marks(self.model, self.table, self.targets))
-        given = {"x": self.batch.tensor, "marks": marks}
-        given |= {} if beside is None else {"beside": beside}
+        given = {IMAGES: self.batch.tensor, MARKS: marks}
+        given |= {} if beside is None else {BESIDE: beside}
         found = self._each(differentiate(self.model, reduce, table=self.table, **options), given)
         self._choose([one.pop(LOGITS) for one in found])
         return {name: self._read([one[name] for one in found]) for name in found[0]}
@@ -150,10 +162,10 @@ class Job:
                 made = self.model.forward(leaves[INPUT], (layer,), mode=mode)[layer]
                 return ops.sum(made * given["gradients"], tuple(range(1, len(made.shape)))), None
 
-            return {VALUES: ops.value_and_grad(score, {INPUT: given["x"]})[1][INPUT]}
+            return {VALUES: ops.value_and_grad(score, {INPUT: given[IMAGES]})[1][INPUT]}
 
         run = self.model.recorded(pull, ("pulled", layer, mode.rules))
-        found = self._each(run, {"x": self.batch.tensor, "gradients": gradients})
+        found = self._each(run, {IMAGES: self.batch.tensor, "gradients": gradients})
         return self._read([one[VALUES] for one in found])
 
     def _each(
@@ -217,11 +229,11 @@ class Job:
         ops, names = self.model.ops, tuple(layers)
 
         def infer(given: Leaves) -> Leaves:
-            kept = self.model.forward(given["x"], (*names, *self.table.reads))
+            kept = self.model.forward(given[IMAGES], (*names, *self.table.reads))
             return {**reduce(ops, kept), LOGITS: self.table.scores(ops, kept)}
 
         run = self.model.recorded(infer, ("inferences", reduce, names, self.table))
-        return self._each(run, {"x": self.batch.tensor}, keep, what)
+        return self._each(run, {IMAGES: self.batch.tensor}, keep, what)
 
     def settle(self) -> None:
         """Resolve the targets, by inference only if one of them is None, the top-1."""
@@ -280,9 +292,9 @@ class Job:
         scores: list[Tensor] = []
 
         def score(given: Leaves) -> Leaves:
-            terms = {name: one for name, one in given.items() if name not in ("x", "marks")}
-            scores = self.table.scores(ops, model.forward(given["x"], self.table.reads, terms))
-            return {"scores": targets.score(ops, self.table, scores, given["marks"])}
+            terms = {name: one for name, one in given.items() if name not in (IMAGES, MARKS)}
+            scores = self.table.scores(ops, model.forward(given[IMAGES], self.table.reads, terms))
+            return {"scores": targets.score(ops, self.table, scores, given[MARKS])}
 
         run = model.recorded(score, ("forwards", self.table))
 
@@ -305,7 +317,7 @@ class Job:
             runs = list(split(start, stop, count))
             x = joined(ops, [make(i, which) for i, which in runs])
             rows = joined(ops, [ops.zeros((len(which), 1)) + marks[i : i + 1] for i, which in runs])
-            step(runs, {"x": x, "marks": rows})
+            step(runs, {IMAGES: x, MARKS: rows})
 
         self._run(len(self) * count, take)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ...contract.backend import OUTPUT, Leaves, Model, Tensor
-from ...contract.errors import LayerError
+from ...contract.errors import LayerError, SettingError
 from ...contract.grid import Grid
 from ...contract.units import check_order, find_units, units_of
 
@@ -16,8 +16,9 @@ PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
 
 
 def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
-    """The layer that is meant, and how its output becomes maps: ``layer``, or for None the last whose feature maps have
-    extent (more than 1x1) and are no logits, one channel a class; where all are, the last of those. Where that are
+    """The layer that is meant, and how its output becomes maps: ``layer``, or for None the last that leads to the
+    network's result, as far as the graph tells, whose feature maps have extent (more than 1x1) and are no logits, one
+    channel a class; where all are, the last of those. Where that are
     tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
     has seen all it ever will.
 
@@ -45,12 +46,27 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         raise LayerError(
             f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.{which}"
         )
+    grids = _leading(model, grids)
     own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
     classes = model.output_shape[-1]
     name = ([one for one in own if grids[one].channels != classes] or own)[-1]
     if grids[name].order == "NTC" and grids[name].aside:
         name = _last_seen(model, [one for one in own if grids[one].aside]) or name
     return name, grids[name]
+
+
+def _leading(model: Model, grids: dict[str, Grid]) -> dict[str, Grid]:
+    """The layers of which the graph, where there is one, does not deny that they lead to the network's result: heads of
+    other results do not."""
+    try:
+        graph = model.graph()
+    except SettingError:
+        return grids
+    reached = {graph.layers[OUTPUT]}
+    for node in reversed(graph.nodes):
+        if node.name in reached:
+            reached.update(node.inputs)
+    return {name: one for name, one in grids.items() if graph.layers.get(name, OUTPUT) in {*reached, OUTPUT}} or grids
 
 
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import INFERENCE, Array, Evaluated, Leaves, Mode, Model, Ops, Step, Tensor
+from ...contract.errors import PICTURE
 from ...inputs import targets
 from ...inputs.outputs import Dense, Table
 
-INPUT = ":input"
-"""The leaf that stands for the image; no layer has such a name."""
+IMAGES, MARKS, BESIDE = ":images", ":marks", ":beside"
+"""Under these names a step is given images, the marks of their targets and images beside them; beside these stand
+layers by their names, and no layer has such a one."""
+INPUT = PICTURE
+"""The leaf that stands for the image."""
 LOGITS = ":logits"
 """Under this name a pass gives the logits beside what was asked of it."""
 SCORES = ":scores"
@@ -52,24 +56,24 @@ def differentiate(
     mode: Mode = INFERENCE,
     start: Start | None = None,
 ) -> Step:
-    """A step from images "x" and the :func:`vizkit.targets.marks` of their targets to what ``reduce`` makes of the
+    """A step from :data:`IMAGES` and the :data:`MARKS` of their targets to what ``reduce`` makes of the
     gradient of the targets' scores at the input, at ``layers``, or at both, and to the scores of ``table``; None is
     that of the classes alone.
 
     At a layer the leaf is a zero tensor added to its output, or what is given under its name; without ``at_input``
     nothing before the first layer is differentiated, so that memory and time of the backward pass are those of the
-    tail. ``start`` comes between what is scored and the scores. Images "beside" those of "x", where they are given, go
+    tail. ``start`` comes between what is scored and the scores. Images :data:`BESIDE` them, where they are given, go
     through the network before them, for the same targets, and the rules of ``mode`` see what became of them.
     """
     ops, names = model.ops, tuple(layers)
     table = table or Table(Dense.of(model))
 
     def step(given: Leaves) -> Leaves:
-        x, marks = given["x"], given["marks"]
+        x, marks = given[IMAGES], given[MARKS]
         now, other = mode, None
-        if "beside" in given:
+        if BESIDE in given:
             noted: list[Evaluated] = []
-            found = model.forward(given["beside"], table.reads, {}, replace(mode, noted=noted))
+            found = model.forward(given[BESIDE], table.reads, {}, replace(mode, noted=noted))
             other = ops.detach(targets.score(ops, table, table.scores(ops, found), marks))
             now = replace(mode, beside=noted)
         shapes = {name: (len(x), *model.layer(name).shape[1:]) for name in names}
@@ -98,7 +102,7 @@ def looking(
     one's top-1, and to the logits; options as :func:`differentiate` has them."""
     table = Table(Dense.of(model))
     run = differentiate(model, reduce, table=table, layers=layers, at_input=False, **options)
-    return lambda x: run({"x": x, "marks": model.ops.asarray(targets.marks(model, table, [index] * len(x)))})
+    return lambda x: run({IMAGES: x, MARKS: model.ops.asarray(targets.marks(model, table, [index] * len(x)))})
 
 
 def gradients_and_scores(ops: Ops, done: Pass) -> Leaves:
