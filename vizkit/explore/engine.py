@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, UnknownNameError, unknown
+from ..contract.errors import SettingError, UnknownNameError, one_of, unknown
 from ..contract.units import find_units
 from ..inputs import folders
 from ..inputs.images import ImageInput
@@ -152,8 +152,7 @@ class Engine:
         found = self.values(view) if view.edits else plain
         strength = np.abs(found).mean(axis=(1, 2))
         sort = view.text("sort", "strength")
-        if sort not in ("strength", "number"):
-            raise SettingError(f"sort={sort[:40]!r}: expected 'strength' or 'number'.")
+        one_of("sort", sort[:40], ("strength", "number"))
         order = np.arange(len(found))
         if sort == "strength":
             order = np.argsort(-np.abs(plain).mean(axis=(1, 2)), kind="stable")

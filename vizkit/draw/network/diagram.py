@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, one_of
 from ...results.files import provenance, save_figure
 from ...support.files import write_text
 from ...support.version import VERSION
@@ -76,8 +76,7 @@ def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diag
         >>> [item.name for item in drawn.items][:4]
         ['input', 'features.0', 'features.2', 'features.3']
     """
-    if style not in STYLES:
-        raise SettingError(f"style={style!r}: expected {', '.join(map(repr, STYLES))}.")
+    one_of("style", style, STYLES)
     found = steps(model.graph())
     row = items(found, collapse)
     sequential = is_sequential(found)

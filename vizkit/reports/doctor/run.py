@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...contract import backend as contract
-from ...contract.errors import SettingError, unknown
+from ...contract.errors import SettingError, one_of, unknown
 from ...support.progress import steps_bar
 from ...support.version import VERSION
 from ..compare.machine import processor
@@ -59,8 +59,7 @@ def doctor(
         >>> vizkit.doctor(dtype="float64").right  # doctest: +SKIP
         True
     """
-    if dtype not in LIMITS:
-        raise SettingError(f"dtype={dtype!r}: expected {' or '.join(map(repr, LIMITS))}.")
+    one_of("dtype", dtype, LIMITS)
     if threads is not None and threads < 1:
         raise SettingError(f"threads={threads}: give a number of at least 1.")
     known = contract.registered()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array
-from ...contract.errors import BackendMissingError, SettingError
+from ...contract.errors import BackendMissingError, SettingError, one_of
 from ...results.folders import NEIGHBOURS
 from ...support.packages import needed
 from .pooled import FEWEST, POOLS
@@ -22,9 +22,8 @@ ROWS = 1 << 14
 
 
 def check_settings(method: str, pool: str, components: int, perplexity: float) -> None:
-    for name, value, known in (("method", method, METHODS), ("pool", pool, POOLS)):
-        if value not in known:
-            raise SettingError(f"{name}={value!r}: expected {', '.join(map(repr, known))}.")
+    one_of("method", method, METHODS)
+    one_of("pool", pool, POOLS)
     if components < 2 or perplexity < 1:
         raise SettingError(f"components={components}, perplexity={perplexity}: take at least 2 and at least 1.")
     needed(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, one_of
 from ...contract.units import units_of
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
@@ -79,8 +79,7 @@ def top_patches(
     """
     if k < 1:
         raise SettingError(f"k={k}: ask for at least one patch.")
-    if by not in BY:
-        raise SettingError(f"by={by!r}: expected {' or '.join(map(repr, BY))}.")
+    one_of("by", by, BY)
     layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
     wanted = {name: list(dict.fromkeys(units_of(model, name).chosen(unit))) for name in layers}
     listed = collect(pictures)
