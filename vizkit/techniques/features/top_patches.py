@@ -56,12 +56,7 @@ def top_patches(
         k: patches for each unit.
         by: "activation", or "relevance" for ``target``: an index, a label, or None for each picture's top-1; ``rules``
             as :func:`vizkit.lrp` has them.
-        state: a folder in which the run is kept, so that it goes on where it was stopped; refused when the network,
-            the pictures or a setting changed.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None takes as many as fit.
+        state, workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`TopPatches` with ``values`` (R, k), a row for each unit in the order of ``layer`` and ``unit``. Images
