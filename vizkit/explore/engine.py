@@ -138,7 +138,7 @@ class Engine:
         """The maps of the view's layer, its unit and a place: row and column. Raises UnknownNameError for a unit, and
         SettingError for a place, that is not there."""
         layer, unit, maps = view.text("layer"), view.number("unit"), self.values(view)
-        check_unit(maps, layer, unit)
+        check_unit(len(maps), layer, unit)
         y, x = view.number("y", 0), view.number("x", 0)
         if y >= maps.shape[1] or x >= maps.shape[2]:
             raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
@@ -172,7 +172,7 @@ class Engine:
     def map(self, view: View) -> bytes:
         """One unit's map, every value of it."""
         found, unit = self.values(view), view.number("unit")
-        check_unit(found, view.text("layer"), unit)
+        check_unit(len(found), view.text("layer"), unit)
         one = found[unit]
         header = {"low": float(one.min()), "high": float(one.max()), "mean": float(one.mean())}
         arrays = {"map": one}
@@ -182,10 +182,10 @@ class Engine:
         return pack(header, arrays)
 
 
-def check_unit(maps: Array, layer: str, unit: int) -> None:
+def check_unit(count: int, layer: str, unit: int) -> None:
     """Raise UnknownNameError for a unit that a layer does not have."""
-    if unit >= len(maps):
-        raise UnknownNameError(f"Layer {layer!r} has units 0 to {len(maps) - 1}; there is no {unit}.")
+    if unit >= count:
+        raise UnknownNameError(f"Layer {layer!r} has units 0 to {count - 1}; there is no {unit}.")
 
 
 def _layer(model: Model, name: str) -> dict[str, Any]:
