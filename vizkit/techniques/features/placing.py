@@ -26,23 +26,13 @@ def check_settings(method: str, pool: str, components: int, perplexity: float) -
     one_of("pool", pool, POOLS)
     if components < 2 or perplexity < 1:
         raise SettingError(f"components={components}, perplexity={perplexity}: take at least 2 and at least 1.")
-    needed(
-        "sklearn",
-        "An embedding needs scikit-learn, which this Python does not have. Install it with: "
-        "pip install 'vizkit[explain]'",
-        BackendMissingError,
-    )
+    needed("sklearn", "An embedding needs scikit-learn", "vizkit[explain]", BackendMissingError)
     if method == "umap":
         umap_module()
 
 
 def umap_module() -> Any:
-    return needed(
-        "umap",
-        "method='umap' needs umap-learn, which this Python does not have. Install it with: "
-        "pip install 'vizkit[umap]', or take method='tsne'.",
-        BackendMissingError,
-    )
+    return needed("umap", "method='umap' needs umap-learn", "vizkit[umap]", BackendMissingError, "take method='tsne'")
 
 
 def principal(features: Array, components: int) -> Array:

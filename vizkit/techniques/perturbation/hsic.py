@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import halves
 from .designs import dependence
 from .superpixels import Segments, Switches
@@ -62,9 +62,5 @@ def hsic(
     )  # fmt: skip
     switches = Switches.of(job, segments, baseline)
     rows = [halves(count, seed, range(samples)) for count in switches.counts]
-
-    def masked(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
-    scores = job.variants(samples, masked)
+    scores = job.variants(samples, switches.rows(rows))
     return switches.result([dependence(z, one) for z, one in zip(rows, scores, strict=True)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import all_coalitions, coalitions, shapley_weights
 from .superpixels import Segments, Switches, constrained, fill, superpixels
 
@@ -65,12 +65,8 @@ def kernel_shap(
     switches = Switches(job, labels, fill(baseline, job, labels))
     counts = [min(samples, all_coalitions(count)) for count in features]
     rows = [coalitions(k, samples, seed, range(count)) for k, count in zip(features, counts, strict=True)]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
     values = [
         constrained(z, scores, shapley_weights(z, samples), switches.empty(i), float(job.original[i]))
-        for i, (z, scores) in enumerate(zip(rows, job.variants(counts, switched), strict=True))
+        for i, (z, scores) in enumerate(zip(rows, job.variants(counts, switches.rows(rows)), strict=True))
     ]
     return switches.result(values, signed=True, segments=features, samples=counts)

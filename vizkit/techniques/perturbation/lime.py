@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import lime_samples, lime_weights
 from .superpixels import Segments, Switches, fill, ridge, superpixels
 
@@ -74,11 +74,7 @@ def lime(
     labels = superpixels(job.batch, segments)
     switches = Switches(job, labels, fill(baseline, job, labels))
     rows = [lime_samples(count, seed, range(samples)) for count in switches.counts]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
-    found = zip(rows, job.variants(samples, switched), strict=True)
+    found = zip(rows, job.variants(samples, switches.rows(rows)), strict=True)
     fits = [ridge(z, scores, lime_weights(z, kernel_width), alpha) for z, scores in found]
     result = switches.result([fit for fit, _ in fits], signed=True, segments=switches.counts)
     return replace(result, extra={**result.extra, "constant": np.array([constant for _, constant in fits])})
