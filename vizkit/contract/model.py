@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import answers
 from .axes import channel_axes
-from .errors import LayerError, SettingError, ShapeError, unknown
+from .errors import LayerError, SettingError, ShapeError, check_known, unknown
 from .grid import Grid, arranged, grid_of, undecided, unlikely
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
@@ -246,8 +246,7 @@ class Model(ABC):
         shapes = self.parameter_shapes()
         arrays = {name: np.asarray(value) for name, value in changes.items()}
         for name, value in arrays.items():
-            if name not in shapes:
-                raise unknown(f"parameter of {self.name}", name, shapes)
+            check_known(f"parameter of {self.name}", name, shapes)
             if value.shape != tuple(shapes[name]):
                 raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
         model = self._with_parameters(arrays)

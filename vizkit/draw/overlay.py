@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from ..contract.backend import Array
-from ..contract.errors import SettingError, unknown
+from ..contract.errors import SettingError, check_known
 from ..inputs import images
 from ..results.overlay import COLOURS, Overlay
 from ..techniques.common.blind import CLASS_BLIND
@@ -129,8 +129,7 @@ def blend(
 
 def check_colours(name: str) -> None:
     """Raise UnknownNameError where matplotlib has no such colour map."""
-    if name not in colormaps:
-        raise unknown("colour map", name, list(colormaps))
+    check_known("colour map", name, colormaps)
 
 
 def colour_maps() -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import techniques
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, one_of, unknown
+from ..contract.errors import SettingError, check_known, one_of
 from ..inputs.images import ImageInput
 from ..inputs.targets import Score, Target, Wanted
 from ..results.attribution import Attribution
@@ -166,6 +166,5 @@ def _one(
 def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any]]:
     name, own = (given, {}) if isinstance(given, str) else given
     known = {**methods(), **controls()}
-    if name not in known:
-        raise unknown("method", name, known)
+    check_known("method", name, known)
     return known[name], own

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...contract import backend as contract
-from ...contract.errors import SettingError, one_of, unknown
+from ...contract.errors import SettingError, check_known, one_of
 from ...support.progress import steps_bar
 from ...support.version import VERSION
 from ..compare.machine import processor
@@ -65,8 +65,7 @@ def doctor(
     known = contract.registered()
     named = list(dict.fromkeys([backend] if isinstance(backend, str) else backend or known))
     for name in named:
-        if name not in known:
-            raise unknown("backend", name, known)
+        check_known("backend", name, known)
     devices = [device] if isinstance(device, str) else list(device) if device else None
     present = [name for name in named if known[name].installed()]
     found: list[Examination] = []
