@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs.folders import Pictures
 from . import options
 from .checks import FIGURE
 from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model
-    from ..inputs.folders import Pictures
 
 ModelArgument = Annotated[str, Argument(metavar="MODEL", help=options.MODEL)]
 Images = Annotated[

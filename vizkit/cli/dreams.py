@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Option
 
+from ..contract.backend import Model as Network
 from ..contract.errors import SettingError
+from ..results.dreams import Rendering
 from . import options, photos
 from .network import Model
 from .options import CREW, Call, Fit, LayerName, Out, Photo, Seed, Targets, command, tell
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model as Network
-    from ..results.dreams import Rendering
 
 PUBLISHED = "published"
 RECIPES = ("fourier", "phase", "laplacian", "pixels")

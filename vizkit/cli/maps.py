@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs.images import ImageInput
+from ..zoo.shapes import Samples
 from . import options, photos
 from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..contract.backend import Model
-    from ..inputs.images import ImageInput
-    from ..zoo.shapes import Samples
 
 Methods = Annotated[
     list[str] | None, Option("--method", help="An attribution method, or `all`; give it once for each.")

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 from typer.models import ArgumentInfo
 
+from ..contract.backend import Model
 from ..contract.errors import UnknownNameError
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model
-    from ..results.base import Result
+from ..results.base import Result
 
 app = typer.Typer(
     name="vizkit",

@@ -6,15 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from ..contract.backend import Model
 from ..contract.errors import SettingError
 from .options import made, write
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model
 
 
 def given(photos: list[str] | None) -> list[Any]:

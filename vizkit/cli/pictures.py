@@ -8,12 +8,14 @@ from csv import DictWriter
 from functools import partial
 from json import dump
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer import Option
 
+from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..results.attribution import Attribution
 from ..support.crew import crew
 from ..support.files import replacing
 from . import options, photos
@@ -31,10 +33,6 @@ from .options import (
     Workers,
     command,
 )
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model
-    from ..results.attribution import Attribution
 
 PHOTOS = 32
 """Photos that are predicted at once."""

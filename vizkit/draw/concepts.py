@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..contract.backend import Array
+from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
+from ..results.factorization import Factorization
 from .base import GRAY, columns_for, folded, new, origin, panel, shortened, spaces, tile, wrapped
 from .dreams import by_layer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
-    from ..results.factorization import Factorization
 
 COLOUR, PLAIN = "#1f77b4", "#b0b0b0"
 PHOTO = 0.35

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..results.dreams import DeepDream, Dream, Inversion, Rendering
 from .base import GRAY, blocks, ending, new, origin, panel, shortened, spaces, wrapped
-
-if TYPE_CHECKING:
-    from ..results.dreams import DeepDream, Dream, Inversion, Rendering
 
 
 def dream(results: Sequence[Dream]) -> Figure:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
+from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+from ..results.folders import TopPatches
+from ..results.health import Health
 from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile
 from .overlay import DIVERGING
-
-if TYPE_CHECKING:
-    from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
-    from ..results.folders import TopPatches
-    from ..results.health import Health
 
 SHOWN = 24
 """Units whose patches are shown, at most."""

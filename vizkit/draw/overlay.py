@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,11 +12,9 @@ from PIL import Image
 from ..contract.backend import Array
 from ..contract.errors import SettingError, check_known
 from ..inputs import images
+from ..results.attribution import Attribution
 from ..results.overlay import COLOURS, Overlay
 from ..techniques.common.blind import CLASS_BLIND
-
-if TYPE_CHECKING:
-    from ..results.attribution import Attribution
 
 ON = ("network", "original")
 DIVERGING = "RdBu_r"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
+from ..results.attribution import Attribution
+from ..results.dreams import Dream, Rendering
+from ..results.features import FeatureMaps, Filters
 from .base import blocks, columns_for, new, panel, scaled, tile
 from .overlay import DIVERGING, PERCENTILE
-
-if TYPE_CHECKING:
-    from ..results.attribution import Attribution
-    from ..results.dreams import Dream, Rendering
-    from ..results.features import FeatureMaps, Filters
 
 SIDE = 1.55
 """Inches of a small square panel."""

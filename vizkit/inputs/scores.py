@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,8 @@ from ..contract.backend import OUTPUT, Model, Ops, Tensor
 from ..contract.errors import SettingError
 from ..contract.units import units_of
 from . import outputs
+from .images import ImageInput
 from .outputs import CORNERS, Column, Dense, Of
-
-if TYPE_CHECKING:
-    from .images import ImageInput
 
 PREDICTED = "predicted"
 

@@ -10,8 +10,9 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...contract.backend import Model
 from ...contract.errors import SettingError, one_of
 from ...results.files import provenance, save_figure
 from ...support.files import write_text
@@ -22,9 +23,6 @@ from .flow import block_title, drawing, flow
 from .scene import Scene, figure, svg
 from .steps import Item, Step, items, label, steps
 from .volumes import is_sequential, volumes
-
-if TYPE_CHECKING:
-    from ...contract.backend import Model
 
 STYLES = ("auto", "volumes", "flow")
 SUFFIXES = (".svg", ".png", ".pdf", ".html")
