@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 from vizkit.contract.backend import Weights
 from vizkit.contract.errors import BackendMissingError, WeightsError, unknown
 from vizkit.contract.spec import imagenet_labels, make_spec
+from vizkit.support.packages import needed
 from vizkit.zoo import weights as zoo
 
 from .modules import floats, obtain
@@ -23,13 +23,7 @@ HUB = "hf-hub:"
 
 def named(name: str) -> Any:
     """The library, and that it has this network. Raises BackendMissingError, UnknownNameError."""
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise BackendMissingError(
-            f"{name!r} is a network of timm, which this Python does not have. Install it with: pip install "
-            "'vizkit[timm]'"
-        ) from None
+    timm = needed("timm", f"{name!r} is a network of timm", "vizkit[timm]", BackendMissingError)
     own = name.removeprefix(PREFIX)
     if not own.startswith(HUB) and not timm.is_model(own):
         raise unknown("network of timm", own, timm.list_models(), "`timm.list_models()` lists all.")

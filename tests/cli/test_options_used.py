@@ -30,8 +30,10 @@ def unused(command: Callable[..., None]) -> set[str]:
         if isinstance(one, ast.Import | ast.ImportFrom):
             exec(ast.unparse(one), known)
     for one in every:
-        if isinstance(one, ast.Call) and ast.unparse(one.func) in beside:  # a helper may get the technique handed
-            for name, given in zip(inspect.signature(beside[ast.unparse(one.func)]).parameters, one.args, strict=False):
+        if isinstance(one, ast.Call):  # a helper may get the technique handed
+            helper, *handed = one.args if ast.unparse(one.func) == "partial" else [one.func, *one.args]
+            names = inspect.signature(beside[ast.unparse(helper)]).parameters if ast.unparse(helper) in beside else ()
+            for name, given in zip(names, handed, strict=False):
                 if isinstance(given, ast.Attribute) and ast.unparse(given).split(".")[0] in known:
                     known[name] = eval(ast.unparse(given), known)
     used = {one.id for one in ast.walk(own) if isinstance(one, ast.Name)}
@@ -43,8 +45,8 @@ def unused(command: Callable[..., None]) -> set[str]:
         elif isinstance(one, ast.Call) and ast.unparse(one.func).removesuffix(".get") in GIVEN:
             used |= {ast.unparse(one.args[0]).strip("'")}
         elif isinstance(one, ast.Call) and ast.unparse(one.func) == "call.settings":
-            handed = inspect.signature(eval(ast.unparse(one.args[0]), known))
-            used |= {name for name, one in handed.parameters.items() if one.kind is one.KEYWORD_ONLY}
+            takes = inspect.signature(eval(ast.unparse(one.args[0]), known))
+            used |= {name for name, one in takes.parameters.items() if one.kind is one.KEYWORD_ONLY}
     return {name for name, one in inspect.signature(command).parameters.items() if not seen_elsewhere(one)} - used
 
 

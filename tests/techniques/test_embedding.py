@@ -166,5 +166,5 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(BackendMissingError, match=r"scikit-learn.*vizkit\[explain\]"):
         vizkit.embed(model, PICTURES)
-    with pytest.raises(SettingError, match="'tsne', 'umap', 'pca'"):
+    with pytest.raises(SettingError, match="'tsne', 'umap' or 'pca'"):
         vizkit.embed(model, PICTURES, method="som")

@@ -180,13 +180,13 @@ def test_a_unit_needs_nothing_behind_its_layer(name: str, pictures: Any) -> None
     [
         ({"layer": "10"}, LayerError, "a map needs"),
         ({"layer": "nothing"}, UnknownNameError, "nothing"),
-        ({"neuron": ("5", 8)}, SettingError, "units 0 to 7; got 8"),
+        ({"neuron": ("5", 8)}, SettingError, "units 0 to 7; there is no 8"),
         ({"neuron": ("5", 3, 8, 0)}, SettingError, "8 x 8 places"),
         ({"neuron": ("10", 3, 0, 0)}, SettingError, "no places"),
         ({"neuron": "5"}, SettingError, "expected a layer and a unit"),
         ({"neuron": ("5", 3), "target": 1}, SettingError, "give one"),
         ({"neuron": ("5", 3), "layer": "7"}, DisconnectedError, ""),
-        ({"target": "unit:5:9"}, SettingError, "got 9"),
+        ({"target": "unit:5:9"}, SettingError, "there is no 9"),
     ],
 )
 def test_what_cannot_be(name: str, pictures: Any, settings: Any, error: Any, said: str) -> None:

@@ -176,7 +176,7 @@ def test_parts_of_units_add_up(name: str, rng: np.random.Generator) -> None:
         np.testing.assert_allclose(best.values[i], every[unit].values[i], atol=1e-12)
         kept = every[unit].values[i].sum()
         assert abs(kept) <= abs(relevance[i, unit]) * 1.5
-    with pytest.raises(SettingError, match="units=8: give one or several of the 8 units"):
+    with pytest.raises(SettingError, match="has units 0 to 7; there is no 8"):
         vizkit.crp(model, x, layer=layer, units=8)
 
 

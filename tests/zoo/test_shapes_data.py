@@ -240,7 +240,7 @@ def test_edges_are_antialiased_and_masks_are_half_covered_pixels() -> None:
         (lambda: shapes.sample(4, None), "seed is None"),
         (lambda: shapes.sample(4, 0, objects=3), "objects is 3; a picture of shapes holds 1 object or 2"),
         (lambda: shapes.sample(4, 0, objects=True), "objects is True"),
-        (lambda: shapes.sample(4, 0, split="val"), "split is 'val'; it is one of 'train', 'test'"),
+        (lambda: shapes.sample(4, 0, split="val"), "split='val': expected 'train' or 'test'"),
     ],
 )
 def test_bad_settings_are_refused(call: Callable[[], Any], message: str) -> None:

@@ -11,8 +11,13 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from ..contract import backend
 from ..contract.errors import ImageError, SettingError, WeightsError, unknown
+from ..inputs import images
+from ..reports.explain import controls, methods
 from ..support.crew import check as check_crew
+from ..techniques.dreams.recipe import GRADIENT_FILTERS
+from ..zoo import loading as api
 from ..zoo import own
 
 FIGURE = (".png", ".pdf", ".svg", ".npz")
@@ -120,20 +125,13 @@ WORDS: Mapping[tuple[str, str], Sequence[str]] = {
 
 def _choices(command: str, option: str) -> Sequence[str]:
     """The words of an option that has few; none where it takes anything."""
-    from ..contract import backend
-    from ..inputs import images
-    from ..zoo import loading as api
-
     if option == "cmap":
         from ..draw.overlay import colour_maps
 
         return colour_maps()
     if option == "method" and command in ("explain", "evaluate"):
-        from ..reports.explain import controls, methods
-
         return ["all", *methods(), *controls()]
     if command == "dream" and option in ("recipe", "gradient_filter"):
-        from ..techniques.dreams.recipe import GRADIENT_FILTERS
         from .dreams import PUBLISHED, RECIPES
 
         return (*RECIPES, PUBLISHED) if option == "recipe" else list(GRADIENT_FILTERS)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from .. import techniques
+from ..contract import backend as contract
+from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs import folders
+from ..inputs.folders import Pictures
 from ..support import columns
+from ..support.crew import crew
+from ..zoo import loading as api
+from ..zoo import shapes
 from . import options
 from .checks import FIGURE
 from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
-
-if TYPE_CHECKING:
-    from ..contract.backend import Model
-    from ..inputs.folders import Pictures
 
 ModelArgument = Annotated[str, Argument(metavar="MODEL", help=options.MODEL)]
 Images = Annotated[
@@ -48,9 +52,6 @@ Page = Annotated[Path | None, Option("--out", "-o", help="A folder for the page;
 
 def pictures(call: Call) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
-    from ..inputs import folders
-    from ..zoo import shapes
-
     if call.given["images"]:
         return folders.find(*call.given["images"], draft=call.given["draft"])
     drawn = shapes.sample(call.given["samples"], seed=call.given["seed"])
@@ -69,7 +70,6 @@ def unit(
     out: Page = None,
 ) -> None:
     """The page of one unit over a folder of images: weights, receptive field, top patches, histogram, dream, votes."""
-    from .. import techniques
     from ..reports.unit import make
 
     if unit is not None and out is not None and out.suffix in FIGURE:
@@ -94,8 +94,6 @@ def each(
 ) -> list[Any]:
     """A technique's result in each backend, every one with a state of its own, and what there is to ``say`` of it; or,
     of a dry run, only what it takes."""
-    from ..inputs import folders
-
     found, loaded = pictures(call), call.load()
     settings, state = call.settings(technique), call.given["state"]
     if call.given.get("dry_run"):
@@ -125,11 +123,6 @@ def _estimated(
     call: Call, loaded: Sequence[Model], run: Callable[[Model, dict[str, Any], Pictures], Any], found: Pictures
 ) -> None:
     """Say what the whole takes in each backend, measured on some of the pictures in this process, and leave."""
-    from ..contract import backend as contract
-    from ..inputs import folders
-    from ..support.crew import crew
-    from ..zoo import loading as api
-
     with crew(**call.crew) as team:
         size = team.size
     if size > 1 and call.given["threads"] is None and call.given["scheduler"] is None:
@@ -154,7 +147,6 @@ def health(
 ) -> None:
     """Dead, saturated and near-duplicate units of each layer over a folder of images, and sparsity by depth."""
     from .. import draw as plotting
-    from .. import techniques
 
     results = each(call, techniques.health, layer or None, lambda result: result.table(columns.terminal()))
     if csv is not None:
@@ -173,7 +165,6 @@ def statistics(
 ) -> None:
     """How active every layer is over a folder of images: zeros, blank channels, mean and maximum."""
     from .. import draw as plotting
-    from .. import techniques
 
     results = each(
         call, techniques.activation_statistics, layer or None, lambda result: result.table(columns.terminal())
@@ -195,7 +186,6 @@ def embed(
     out: Page = None,
 ) -> None:
     """A map of a folder's images by a layer's features: a page with thumbnails and search, and an image scatter."""
-    from .. import techniques
     from ..reports.embedding import write
 
     results = each(call, techniques.embed, layer, lambda one: f"{one.provenance['backend']}: {one.text()}")
@@ -228,9 +218,8 @@ def atlas(
 ) -> None:
     """An activation atlas of a layer over a folder of images: one page with a map to zoom into."""
     from ..reports.atlas import write
-    from ..techniques import activation_atlas as technique
 
-    target, results = out or Path(f"atlas-{call.name}.html"), each(call, technique, layer)
+    target, results = out or Path(f"atlas-{call.name}.html"), each(call, techniques.activation_atlas, layer)
     for result in results:
         file = options.apart(target, result.provenance["backend"], len(results))
         if file.suffix == ".html":

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from .. import evaluate as judge
+from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs.images import ImageInput
+from ..reports.explain import NEEDS, controls, methods
+from ..reports.explain import explain as technique
 from ..support import columns
+from ..zoo import shapes
+from ..zoo.shapes import Samples
 from . import options, photos
 from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..contract.backend import Model
-    from ..inputs.images import ImageInput
-    from ..zoo.shapes import Samples
 
 Methods = Annotated[
     list[str] | None, Option("--method", help="An attribution method, or `all`; give it once for each.")
@@ -28,8 +29,6 @@ DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
 def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
-    from ..reports.explain import NEEDS, controls, methods
-
     if not given:
         return DEFAULT_METHODS
     if given != ["all"]:
@@ -74,8 +73,6 @@ def explain(
     ] = False,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
-    from ..reports.explain import explain as technique
-
     work = photos.Work(photo, None, out, f"explain-{call.name}")
     if save_npz is not None and work.folder is not None:
         raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
@@ -94,8 +91,6 @@ def explain(
 
 
 def _explained(models: Sequence[Model], some: list[Any], _: Any, settings: Mapping[str, Any]) -> list[Any]:
-    from ..reports.explain import explain as technique
-
     return [technique(models, some, **settings)]
 
 
@@ -131,8 +126,6 @@ def evaluate(
     out: Out = None,
 ) -> None:
     """Rank methods by quality metrics, always beside a random map and an edge filter."""
-    from .. import evaluate as judge
-
     given = _given(photos, samples, seed)
     call.given["model"] = model or ("vgg19" if photos else "shapes")
     networks = call.load()
@@ -147,7 +140,5 @@ def evaluate(
 
 def _given(photo: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:
     if not photo:
-        from ..zoo import shapes
-
         return shapes.sample(samples, seed=seed)
     return photos.given([str(path) for path in photo])

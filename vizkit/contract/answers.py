@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import SettingError
+from .graph import Graph
 from .ops import Array
+from .spec import InputSpec
 from .terms import OUTPUT, Box, Prediction
-
-if TYPE_CHECKING:
-    from .graph import Graph
-    from .spec import InputSpec
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 SHAPING = ("reshape", "flatten", "identity", "dropout", "concat", "slice", "split", "transpose")

@@ -19,7 +19,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .errors import BackendMissingError, SettingError, VizkitError, unknown
+from .errors import BackendMissingError, SettingError, VizkitError, check_known, unknown
 from .model import Model
 from .ops import Array, Leaves, Ops, Scores, Step, Tensor, bilinear_matrix
 from .rules import Evaluated, Rule, Rules
@@ -187,8 +187,7 @@ def find(name: str | None = None) -> Backend:
             lines = "\n  ".join(backend.install for backend in known.values())
             raise BackendMissingError(f"No backend is installed. Install one:\n  {lines}")
         name = PREFERRED if PREFERRED in installed else installed[0]
-    if name not in known:
-        raise unknown("backend", name, known)
+    check_known("backend", name, known)
     if name in _started:
         return _started[name]
     if not known[name].installed():

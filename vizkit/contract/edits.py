@@ -9,10 +9,11 @@ from functools import partial
 
 import numpy as np
 
-from .errors import LayerError, SettingError
+from .errors import SettingError
 from .model import Changed, Model
 from .ops import Array, Step, Tensor
 from .terms import OUTPUT, Mode, Term, term_of
+from .units import Units, find_units, units_of
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,7 @@ def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int
     wanted = tuple(one if isinstance(one, Edit) else Edit(*one) for one in edits)
     by_layer: dict[str, dict[int, float | None]] = {}
     for one in wanted:
-        count = _units(model, one.layer)[1]
-        if not 0 <= one.unit < count:
-            raise SettingError(
-                f"Layer {one.layer!r} of {model.name} has units 0 to {count - 1}; there is no {one.unit}."
-            )
+        _units(model, one.layer).chosen(one.unit)
         if one.amount is not None and not math.isfinite(one.amount):
             raise SettingError(f"An edit adds {one.amount} to unit {one.unit}: give a finite number, or None for off.")
         units = by_layer.setdefault(one.layer, {})
@@ -82,15 +79,9 @@ def edited(model: Model, edits: Iterable[Edit | tuple[str, int] | tuple[str, int
     return found
 
 
-def _units(model: Model, layer: str) -> tuple[int, int]:
-    """The axis of a layer's units, and how many there are."""
-    shape = model.layer(layer).shape
-    grid = model.grid(layer)
-    if grid is not None:
-        return (1 if grid.order == "NCHW" else len(shape) - 1), grid.channels
-    if len(shape) == 2 and shape[0] == 1:
-        return 1, shape[1]
-    raise LayerError(f"Layer {layer!r} of {model.name} gives {shape}; an edit needs (1, C, h, w), (1, C) or tokens.")
+def _units(model: Model, layer: str) -> Units:
+    """Those of a layer, or the heads of attention; the error of a layer that has none."""
+    return find_units(model, layer) or units_of(model, layer)
 
 
 class _Edited(Model):
@@ -114,7 +105,7 @@ class _Edited(Model):
 
 def _changed(model: Model, layer: str, units: Mapping[int, float | None], term: Term | None, value: Tensor) -> Tensor:
     """What is to be added to a layer's value, to which ``term`` is added in any case."""
-    axis = _units(model, layer)[0]
+    axis = _units(model, layer).axis % len(value.shape)
     if term is None:
         return _change(model, value, axis, units)
     first = term_of(term, value, layer)

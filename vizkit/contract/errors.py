@@ -118,3 +118,16 @@ def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> Unkn
     else:
         offer = ""
     return UnknownNameError(f"Unknown {what} {given!r}.{offer}{' ' + hint if hint else ''}")
+
+
+def check_known(what: str, given: str, known: Iterable[str]) -> None:
+    """Raise :func:`unknown` for a name that is not among those ``known``."""
+    if given not in known:
+        raise unknown(what, given, known)
+
+
+def one_of(setting: str, given: object, known: Iterable[str]) -> None:
+    """Raise SettingError where a setting is none of the words that it may be."""
+    *words, last = known
+    if given not in (*words, last):
+        raise SettingError(f"{setting}={given!r}: expected {', '.join(map(repr, words))} or {last!r}.")

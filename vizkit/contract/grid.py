@@ -6,14 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from .errors import SettingError
 from .ops import Ops, Tensor, bilinear_matrix
-
-if TYPE_CHECKING:
-    from .spec import InputSpec
-    from .terms import Layer
+from .spec import InputSpec
+from .terms import Layer
 
 SET_ASIDE = (0, 1, 2, 5, 9)
 """Tokens before the picture's: a class token, with a distillation token, with four or eight registers."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from operator import methodcaller
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -18,15 +18,13 @@ import numpy.typing as npt
 
 from . import answers
 from .axes import channel_axes
-from .errors import LayerError, SettingError, ShapeError, unknown
+from .errors import LayerError, SettingError, ShapeError, check_known, unknown
+from .graph import Graph
 from .grid import Grid, arranged, grid_of, undecided, unlikely
 from .ops import Array, Ops, Step, Tensor
 from .probabilities import among
+from .spec import InputSpec
 from .terms import INFERENCE, OUTPUT, Box, Call, Layer, Mode, Prediction, Term, Weights, digest
-
-if TYPE_CHECKING:
-    from .graph import Graph
-    from .spec import InputSpec
 
 __all__ = ["Box", "Call", "Layer", "Mode", "Model", "Prediction", "Weights"]
 
@@ -246,8 +244,7 @@ class Model(ABC):
         shapes = self.parameter_shapes()
         arrays = {name: np.asarray(value) for name, value in changes.items()}
         for name, value in arrays.items():
-            if name not in shapes:
-                raise unknown(f"parameter of {self.name}", name, shapes)
+            check_known(f"parameter of {self.name}", name, shapes)
             if value.shape != tuple(shapes[name]):
                 raise ShapeError(f"{name} of {self.name} has shape {tuple(shapes[name])}; got {value.shape}.")
         model = self._with_parameters(arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
@@ -16,9 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
 from ..contract.backend import Array
-
-if TYPE_CHECKING:
-    from ..results.base import Result
+from ..results.base import Result
 
 GRAY = "0.35"
 LETTER = 0.6

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..contract.backend import Array
+from ..inputs.images import picture
+from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
+from ..results.factorization import Factorization
 from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile, wrapped
 from .dreams import by_layer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
-    from ..results.factorization import Factorization
 
 COLOUR, PLAIN = "#1f77b4", "#b0b0b0"
 PHOTO = 0.35
@@ -100,8 +97,6 @@ def caricature(results: Sequence[Caricature]) -> Figure:
 
 def spritemap(results: Sequence[SpriteMap]) -> Figure:
     """The sprites of each result under their units' numbers and what they reached; pale those that never responded."""
-    from ..inputs.images import picture
-
     wide = max(columns_for(len(one.units), one.values.shape[2:]) for one in results)
     high = [-(-len(one.units) // wide) for one in results]
     figure = new(0.95 * wide + 0.3, 1.12 * sum(high) + 0.5)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..contract.backend import Array
+from ..results.attribution import Attribution
+from ..results.explanation import Explanation
 from ..techniques.controls import CONTROLS
 from .base import GRAY, folded, new, panel, room, shortened, spaces
 from .overlay import DIVERGING, PERCENTILE, blend, limits, meaning
 from .overlay import end as end_of
-
-if TYPE_CHECKING:
-    from ..contract.backend import Array
-    from ..results.attribution import Attribution
-from ..results.explanation import Explanation
 
 COLUMNS = 6
 """Of methods in a row."""

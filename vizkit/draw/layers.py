@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
+from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
+from ..results.folders import TopPatches
+from ..results.health import Health
+from ..techniques.features.filters import pictures
 from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile
 from .overlay import DIVERGING
-
-if TYPE_CHECKING:
-    from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
-    from ..results.folders import TopPatches
-    from ..results.health import Health
 
 SHOWN = 24
 """Units whose patches are shown, at most."""
@@ -38,8 +37,6 @@ UNITS = {
 
 def filters(results: Sequence[Filters]) -> Figure:
     """One grid a result; colour filters each on their own scale, the rest on one common scale with its bar."""
-    from ..techniques.features.filters import pictures
-
     shown = [pictures(result) for result in results]
     figure = new(8.0, 6.2 * len(results))
     all_axes = figure.subplots(len(results), 1, squeeze=False)[:, 0]

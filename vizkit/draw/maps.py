@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
-from ..evaluate.ranking import places
+from ..evaluate.ranking import Ranking, places
 from ..evaluate.statistics import ranks
+from ..results.attribution import Attribution
 from ..results.overlay import COLOURS
 from . import overlay
 from .base import GRAY, captioned, new, origin, panel, shortened, wrapped
-
-if TYPE_CHECKING:
-    from ..evaluate.ranking import Ranking
-    from ..results.attribution import Attribution
 
 WIDTH = 2.75
 """Of a picture beside its map, inches."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
 from ..contract.backend import Array
-from ..contract.errors import SettingError, unknown
+from ..contract.errors import SettingError, check_known
 from ..inputs import images
+from ..results.attribution import Attribution
 from ..results.overlay import COLOURS, Overlay
 from ..techniques.common.blind import CLASS_BLIND
-
-if TYPE_CHECKING:
-    from ..results.attribution import Attribution
 
 ON = ("network", "original")
 DIVERGING = "RdBu_r"
@@ -143,8 +140,7 @@ def blend(
 
 def check_colours(name: str) -> None:
     """Raise UnknownNameError where matplotlib has no such colour map."""
-    if name not in colormaps:
-        raise unknown("colour map", name, list(colormaps))
+    check_known("colour map", name, colormaps)
 
 
 def colour_maps() -> list[str]:

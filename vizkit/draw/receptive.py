@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from ..results.fields import ReceptiveFields
 from ..techniques.network.receptive_field import REACH
 from .base import GRAY, new, origin, panel, shortened, spaces
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..results.fields import ReceptiveFields
 
 COLUMNS = 4
 WIDTH = 3.3

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
 from ..contract.backend import Array
+from ..results.folders import Embedding
 from .base import new, origin, panel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..results.folders import Embedding
 
 SIDE = 1800
 """Pixels of the scatter."""

@@ -123,8 +123,8 @@ def impute(image: Array, removed: Array, noise: float = 0.0, rng: np.random.Gene
         raise SettingError("All pixels are removed; nothing is left to impute them from.")
     if not removed.any():
         return out
-    said = "ROAD needs SciPy. Install it with: pip install 'vizkit[explain]'"
-    sparse, linalg = needed("scipy.sparse", said), needed("scipy.sparse.linalg", said)
+    modules = ("scipy.sparse", "scipy.sparse.linalg")
+    sparse, linalg = (needed(one, "ROAD needs SciPy", "vizkit[explain]") for one in modules)
     gone = removed.ravel()
     rows = _neighbours(*removed.shape)[gone]
     system = (sparse.diags(np.ravel(rows.sum(axis=1))) - rows[:, gone]).tocsc()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError
+from ..contract.errors import SettingError, one_of
 from ..inputs.images import ImageInput
 from ..inputs.targets import Target
 from ..support.progress import steps_bar
@@ -76,8 +76,7 @@ def parameter_randomisation(
         >>> found.layers, found.similarity.round(6).tolist()
         (('classifier.1',), [[1.0]])
     """
-    if order not in ORDERS:
-        raise SettingError(f"order={order!r}: expected {' or '.join(map(repr, ORDERS))}.")
+    one_of("order", order, ORDERS)
     compare = _similarity(similarity)
     owned = parameters_by_layer(model)
     names = list(reversed(owned)) if layers is None else list(layers)
@@ -163,6 +162,5 @@ def random_logit(
 
 
 def _similarity(name: str) -> Similarity:
-    if name not in SIMILARITIES:
-        raise SettingError(f"similarity={name!r}: expected {' or '.join(map(repr, SIMILARITIES))}.")
+    one_of("similarity", name, SIMILARITIES)
     return SIMILARITIES[name]

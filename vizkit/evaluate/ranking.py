@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .. import techniques
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, unknown
+from ..contract.errors import SettingError, check_known
 from ..inputs import targets
 from ..inputs.images import Batch, ImageInput
 from ..inputs.targets import Target, Wanted
@@ -197,8 +197,7 @@ def _judged(
 
 def _metrics(given: Sequence[str] | None, settings: Iterable[str], masks: bool) -> list[str]:
     for name in (*(given or ()), *settings):
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+        check_known("metric", name, METRICS)
     if given is None:
         return [name for name, metric in METRICS.items() if metric.default and (masks or not metric.masks)]
     for name in given:
@@ -221,8 +220,7 @@ def _methods(given: Methods, seed: int, masks: bool) -> dict[str, Method]:
 
 def _named(method: str | Method) -> tuple[str, Method]:
     if isinstance(method, str):
-        if method not in techniques.__all__:
-            raise unknown("technique", method, techniques.__all__)
+        check_known("technique", method, techniques.__all__)
         return method, getattr(techniques, method)
     name = getattr(method, "__name__", None)
     if name is None:

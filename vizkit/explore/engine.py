@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, UnknownNameError, unknown
+from ..contract.errors import SettingError, UnknownNameError, one_of, unknown
 from ..contract.units import find_units
 from ..inputs import folders
 from ..inputs.images import ImageInput
@@ -138,7 +138,7 @@ class Engine:
         """The maps of the view's layer, its unit and a place: row and column. Raises UnknownNameError for a unit, and
         SettingError for a place, that is not there."""
         layer, unit, maps = view.text("layer"), view.number("unit"), self.values(view)
-        check_unit(maps, layer, unit)
+        check_unit(len(maps), layer, unit)
         y, x = view.number("y", 0), view.number("x", 0)
         if y >= maps.shape[1] or x >= maps.shape[2]:
             raise SettingError(f"The maps of {layer!r} have {maps.shape[1]} rows and {maps.shape[2]} columns.")
@@ -152,8 +152,7 @@ class Engine:
         found = self.values(view) if view.edits else plain
         strength = np.abs(found).mean(axis=(1, 2))
         sort = view.text("sort", "strength")
-        if sort not in ("strength", "number"):
-            raise SettingError(f"sort={sort[:40]!r}: expected 'strength' or 'number'.")
+        one_of("sort", sort[:40], ("strength", "number"))
         order = np.arange(len(found))
         if sort == "strength":
             order = np.argsort(-np.abs(plain).mean(axis=(1, 2)), kind="stable")
@@ -173,7 +172,7 @@ class Engine:
     def map(self, view: View) -> bytes:
         """One unit's map, every value of it."""
         found, unit = self.values(view), view.number("unit")
-        check_unit(found, view.text("layer"), unit)
+        check_unit(len(found), view.text("layer"), unit)
         one = found[unit]
         header = {"low": float(one.min()), "high": float(one.max()), "mean": float(one.mean())}
         arrays = {"map": one}
@@ -183,10 +182,10 @@ class Engine:
         return pack(header, arrays)
 
 
-def check_unit(maps: Array, layer: str, unit: int) -> None:
+def check_unit(count: int, layer: str, unit: int) -> None:
     """Raise UnknownNameError for a unit that a layer does not have."""
-    if unit >= len(maps):
-        raise UnknownNameError(f"Layer {layer!r} has units 0 to {len(maps) - 1}; there is no {unit}.")
+    if unit >= count:
+        raise UnknownNameError(f"Layer {layer!r} has units 0 to {count - 1}; there is no {unit}.")
 
 
 def _layer(model: Model, name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..contract.backend import Model
 from ..contract.errors import BackendMissingError, SettingError
 from ..inputs.folders import Pictures
 from ..inputs.images import ImageInput
+from ..support.packages import needed
 
 if TYPE_CHECKING:
     from .jobs import Jobs
@@ -105,14 +106,8 @@ def explore(
         ...     running.url.startswith("http://127.0.0.1:")
         True
     """
-    try:
-        import starlette  # noqa: F401
-        import uvicorn
-    except ImportError:
-        raise BackendMissingError(
-            "vizkit.explore needs Starlette and Uvicorn, which this Python does not have. Install them with: pip "
-            "install 'vizkit[explore]'"
-        ) from None
+    for package in ("starlette", "uvicorn"):
+        uvicorn = needed(package, f"vizkit.explore needs {package}", "vizkit[explore]", BackendMissingError)
     if host not in LOCAL and not others_can_connect:
         raise SettingError(
             f"host={host!r}: others could connect to this machine, bring pictures and have them computed. Say "

@@ -13,7 +13,7 @@ import numpy as np
 from .. import techniques
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError, VizkitError
-from ..contract.units import find_units
+from ..contract.units import units_of
 from ..evaluate import pointing_game, relevance_mass, relevance_rank
 from ..inputs import images
 from ..reports import explain as reports
@@ -67,18 +67,12 @@ def task_of(engine: Engine, body: Mapping[str, Any]) -> Task:
         return _explain(engine.of(view), engine.picture(view), view, methods, engine.target(view))
     if kind in ("dream", "patches"):
         layer, unit, passes = view.text("layer"), view.number("unit"), engine.of(view)
-        passes.model.check_layer(layer)
-        check_unit(np.empty(_units(passes.model, layer)), layer, unit)
+        check_unit(units_of(passes.model, layer).count, layer, unit)
         if kind == "patches":
             return _patches(engine, passes.model, layer, unit, max(1, view.number("k", 9, MOST_PATCHES)))
         steps, size = max(1, view.number("steps", 128, MOST_STEPS)), max(16, view.number("size", 128, MOST_SIDE))
         return _dream(passes.model, layer, unit, steps, size, view.number("seed", 0))
     raise SettingError("kind is 'explain', 'dream' or 'patches'.")
-
-
-def _units(model: Model, layer: str) -> int:
-    found = find_units(model, layer)
-    return 0 if found is None else found.count
 
 
 def _explain(passes: Passes, picture: Picture, view: View, methods: Sequence[str], target: int | None) -> Task:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract.backend import Array, cpu_count
-from ..contract.errors import ImageError, SettingError, warn
+from ..contract.errors import ImageError, SettingError, one_of, warn
 from ..contract.model import Model
 from ..contract.spec import InputSpec, usual_resize
 from .batch import AS_GIVEN, Batch, ImageInput
@@ -38,8 +38,7 @@ def fit_image(image: Image.Image, spec: InputSpec, fit: str) -> Image.Image:
     image that has the network's size already, but of a network whose spec says nothing; "squash": straight to the size,
     which takes such an image as it is.
     """
-    if fit not in FITS:
-        raise SettingError(f"fit={fit!r}: expected {' or '.join(map(repr, FITS))}.")
+    one_of("fit", fit, FITS)
     height, width = spec.size
     if fit == "squash":
         return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
@@ -94,8 +93,7 @@ def prepare(image: ImageInput, spec: InputSpec, *, fit: str = "crop", input_rang
     """
     if isinstance(image, Batch):
         return image
-    if input_range not in RANGES:
-        raise SettingError(f"input_range={input_range!r}: expected {' or '.join(map(repr, RANGES))}.")
+    one_of("input_range", input_range, RANGES)
     named = list(each(image, spec))
     if not named:
         raise ImageError("The list of images is empty; give at least one.")

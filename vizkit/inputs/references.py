@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..contract.backend import Array
-from ..contract.errors import SettingError
+from ..contract.errors import one_of
 from ..contract.spec import InputSpec
 from .images import Batch, normalise
 
@@ -28,8 +28,7 @@ def reference(kind: str, batch: Batch, spec: InputSpec) -> Array:
             volume = tensor.reshape(len(tensor), *spec.shape)
             return blurred_along(volume, BLUR * min(spec.extent)).reshape(tensor.shape)
         return blurred(tensor, BLUR * min(tensor.shape[2:]))
-    if kind not in REFERENCES:
-        raise SettingError(f"baseline={kind!r}: expected {' or '.join(map(repr, REFERENCES))}.")
+    one_of("baseline", kind, REFERENCES)
     mean = np.asarray(spec.mean, dtype=tensor.dtype)[:, None, None]
     pixels = np.zeros_like(tensor) + (mean if kind == "mean" else np.zeros_like(mean))
     return normalise(pixels, spec) if batch.input_range != "unit" else pixels

@@ -8,18 +8,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contract.backend import OUTPUT, Model, Ops, Tensor
-from ..contract.errors import LayerError, SettingError
-from . import outputs
+from ..contract.errors import SettingError
+from ..contract.units import units_of
+from . import images, outputs
+from .images import ImageInput
 from .outputs import CORNERS, Column, Dense, Of
-
-if TYPE_CHECKING:
-    from .images import ImageInput
 
 PREDICTED = "predicted"
 
@@ -121,8 +119,6 @@ class Similarity(Score):
     fit: str = "crop"
 
     def bound(self, model: Model, logits: Tensor | None) -> Column:
-        from . import images
-
         batch = images.prepare(self.reference, model.spec, fit=self.fit)
         if len(batch) != 1:
             raise SettingError(f"Similarity to {len(batch)} pictures: give one.")
@@ -195,14 +191,10 @@ class Unit(Score):
     at: tuple[int, ...] | None = None
 
     def bound(self, model: Model, logits: Tensor | None) -> Column:
-        model.check_layer(self.layer)
-        shape, grid = model.layer(self.layer).shape, model.grid(self.layer)
-        if grid is None and len(shape) != 2:
-            raise LayerError(f"Layer {self.layer!r} of {model.name} gives {shape}; a unit needs channels over places.")
-        count = shape[1] if grid is None else grid.channels
+        units = units_of(model, self.layer)
+        units.chosen(self.index)
+        grid = units.grid
         places = () if grid is None else grid.extent or (grid.height, grid.width)
-        if not 0 <= self.index < count:
-            raise SettingError(f"Layer {self.layer!r} of {model.name} has units 0 to {count - 1}; got {self.index}.")
         name, at = f"unit {self.index} of {self.layer}", self.at
         if at is None:
             return Column(name, partial(outputs.neuron, grid, self.index, None), (self.layer,))

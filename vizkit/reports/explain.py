@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import techniques
 from ..contract.backend import Array, Model
-from ..contract.errors import SettingError, unknown
+from ..contract.errors import SettingError, check_known, one_of
 from ..inputs.images import ImageInput
 from ..inputs.targets import Score, Target, Wanted
 from ..results.attribution import Attribution
@@ -107,8 +107,7 @@ def explain(
         >>> vizkit.explain(model, vizkit.images.sample(), ["saliency", "gradcam"], ["tabby", 7])
         <explanation: 2 methods of 1 pictures, 2 targets, 1 models>
     """
-    if scale not in SCALES:
-        raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+    one_of("scale", scale, SCALES)
     from ..draw.overlay import check_colours
 
     check_colours(cmap)
@@ -167,6 +166,5 @@ def _one(
 def _method(given: Method) -> tuple[Callable[..., Attribution], Mapping[str, Any]]:
     name, own = (given, {}) if isinstance(given, str) else given
     known = {**methods(), **controls()}
-    if name not in known:
-        raise unknown("method", name, known)
+    check_known("method", name, known)
     return known[name], own

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from .. import results
 from ..contract.backend import Array, Model
 from ..contract.errors import SettingError
 from ..inputs.folders import collect
+from ..inputs.images import ImageInput
 from ..results.dreams import Evidence, Rendering
 from ..support.crew import crew
 from ..support.files import write_npz
@@ -30,9 +30,6 @@ from ..techniques.dreams.panels import panels
 from ..techniques.dreams.parametrisations import Fourier
 from .page import Chapter, backends, drawn, loading, render, settings
 from .page.folder import check, write
-
-if TYPE_CHECKING:
-    from ..inputs.images import ImageInput
 
 GENERATOR = "vizkit gallery"
 STATE = "pictures"

@@ -46,9 +46,9 @@ def _side_by_side(frame: Array, size: tuple[int, int]) -> Image.Image:
 
 
 def _mp4(shown: Sequence[Image.Image], path: Path, text: str, rate: int) -> None:
-    said = "An MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg. A GIF needs nothing."
     width, height = (side - side % 2 for side in shown[0].size)
-    writer = needed("imageio_ffmpeg", said, SettingError).write_frames(
+    ffmpeg = needed("imageio_ffmpeg", "An MP4 needs imageio-ffmpeg", "vizkit[video]", SettingError, "write a GIF")
+    writer = ffmpeg.write_frames(
         str(path),
         (width, height),
         fps=rate,

@@ -111,8 +111,7 @@ class Result:
         Raises SettingError where the result is no table, or pandas is not installed.
         """
         rows = self.records()
-        said = "to_frame() needs pandas: pip install pandas. records() gives plain rows."
-        return needed("pandas", said, SettingError).DataFrame(rows)
+        return needed("pandas", "to_frame() needs pandas", "pandas", SettingError, "take records()").DataFrame(rows)
 
     def arrays(self) -> dict[str, Array]:
         """What :meth:`save` writes into an ``.npz``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..contract.backend import Array
-from ..contract.errors import SettingError
+from ..contract.errors import SettingError, one_of
 from ..inputs.images import Batch
 from ..support import columns
 from .base import Result, chosen, drawing
@@ -36,8 +36,7 @@ class FeatureMaps(Result):
     def figure(self, scale: str = "each") -> Figure:
         """All channels of every image in one figure. ``scale``: "each" map from its own minimum to its maximum, or
         "common": one scale for all."""
-        if scale not in SCALES:
-            raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+        one_of("scale", scale, SCALES)
         drawn: Figure = drawing().feature_maps([self], scale)
         return drawn
 

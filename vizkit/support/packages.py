@@ -8,9 +8,11 @@ from typing import Any
 from ..contract.errors import VizkitError
 
 
-def needed(module: str, message: str, error: type[VizkitError] = VizkitError) -> Any:
-    """A module, or ``error`` with this message where its package is not installed."""
+def needed(module: str, who: str, install: str, error: type[VizkitError] = VizkitError, instead: str = "") -> Any:
+    """A module, or ``error`` where its package is not installed: ``who`` needs it, as in "An MP4 needs imageio-ffmpeg",
+    what to ``install``, and what to do ``instead``."""
     try:
         return import_module(module)
     except ImportError:
-        raise error(message) from None
+        had = f"which this Python does not have. Install it with: pip install '{install}'"
+        raise error(f"{who}, {had}{instead and f', or {instead}'}.") from None

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract.errors import SettingError, WeightsWarning, unknown
+from ..contract.errors import SettingError, WeightsWarning, check_known
 from . import formats, metadata, naming, store
 from .architecture import is_bottleneck, parameter_shapes
 from .catalog import CATALOG, spec_of
@@ -66,8 +66,7 @@ def convert(
     >>> done.count, done.tensors  # doctest: +SKIP
     (1248424, 52)
     """
-    if model not in CATALOG:
-        raise unknown("model with canonical names", model, CATALOG)
+    check_known("model with canonical names", model, CATALOG)
     if stride is not None and stride not in STRIDES:
         raise SettingError(f"stride={stride!r}: expected '1x1' (ResNet v1) or '3x3' (v1.5).")
     if stride is not None and not is_bottleneck(model):

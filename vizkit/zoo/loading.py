@@ -11,7 +11,7 @@ from typing import Any
 
 from ..contract import backend as contract
 from ..contract.backend import BackendInfo, Call, Model
-from ..contract.errors import SettingError
+from ..contract.errors import SettingError, one_of
 from ..contract.grid import Grid, laid_out
 from ..contract.spec import InputSpec, imagenet_labels, make_spec
 from ..inputs.outputs import Dense
@@ -71,8 +71,7 @@ def load(
 
 
 def _check_dtype(backend: contract.Backend, dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise SettingError(f"dtype={dtype!r}: expected {', '.join(map(repr, DTYPES[:-1]))} or {DTYPES[-1]!r}.")
+    one_of("dtype", dtype, DTYPES)
     if dtype not in backend.dtypes:
         able = " or ".join(name for name, one in contract.registered().items() if dtype in one.dtypes)
         raise SettingError(

@@ -10,9 +10,10 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...contract.errors import SettingError
+from ...contract.backend import Model
+from ...contract.errors import SettingError, one_of
 from ...results.fields import Field
 from ...results.files import provenance, save_figure
 from ...support.files import write_text
@@ -23,9 +24,6 @@ from .flow import block_title, drawing, flow
 from .scene import Scene, figure, svg
 from .steps import Item, Step, copies, items, label, steps
 from .volumes import is_sequential, volumes
-
-if TYPE_CHECKING:
-    from ...contract.backend import Model
 
 STYLES = ("auto", "volumes", "flow")
 SUFFIXES = (".svg", ".png", ".pdf", ".html")
@@ -78,8 +76,7 @@ def diagram(model: Model, *, style: str = "auto", collapse: bool = True) -> Diag
         >>> [item.name for item in drawn.items][:4]
         ['input', 'features.0', 'features.2', 'features.3']
     """
-    if style not in STYLES:
-        raise SettingError(f"style={style!r}: expected {', '.join(map(repr, STYLES))}.")
+    one_of("style", style, STYLES)
     found = steps(model.graph())
     row = items(found, collapse)
     sequential = is_sequential(found)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib.figure import Figure
 
 FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 INK, LINE, PAPER = "#1a1a1a", "#5b6470", "#ffffff"

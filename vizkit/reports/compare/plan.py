@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contract.backend import cpu_count, get, registered
-from ...contract.errors import BackendMissingError, SettingError, unknown
+from ...contract.errors import BackendMissingError, SettingError, check_known
 from ...inputs import images
 from ...inputs.images import FITS, RANGES
 from ...zoo.weights import seed_of
@@ -126,19 +126,16 @@ def _check(plan: Plan) -> None:
     if not plan.backend:
         get()  # says that no backend is installed, and what installs one
     for name in plan.backend:
-        if name not in known:
-            raise unknown("backend", name, known)
+        check_known("backend", name, known)
         if not known[name].installed():
             raise BackendMissingError(f"The backend {name!r} is not installed. Install it with: {known[name].install}")
     for name in {**dict.fromkeys(plan.technique), **plan.settings}:
-        if name not in techniques():
-            raise unknown("technique", name, techniques())
+        check_known("technique", name, techniques())
     for name, settings in plan.settings.items():
         run = techniques()[name]
         allowed = [] if run is None else list(inspect.signature(run).parameters)[2:]
         for setting in settings:
-            if setting not in allowed:
-                raise unknown(f"setting of {name}", setting, allowed)
+            check_known(f"setting of {name}", setting, allowed)
     for weights in plan.weights:
         seed_of(weights.rpartition("=")[2])
     if not plan.networks:
@@ -164,8 +161,7 @@ def read(path: Path) -> dict[str, Any]:
     known = [one.name for one in fields(Plan)]
     kinds = {"settings": dict, "repeats": int, "threads": int, "seed": int, "judge": bool, "tolerance": int | float}
     for name, value in found.items():
-        if name not in known:
-            raise unknown(f"option in '{path}'", name, known)
+        check_known(f"option in '{path}'", name, known)
         if not isinstance(value, kinds.get(name, list | str | int)):
             raise SettingError(f"{name} = {value!r} in '{path}' is no {getattr(kinds.get(name), '__name__', 'text')}.")
     folder = path.parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from ...techniques.dreams.objectives import unit
 from ...techniques.dreams.parametrisations import Fourier
 from ...techniques.dreams.regularisers import rms, total_variation
 from ..page import Chapter, Table
+from .run import Run
 from .subjects import LATE, Dreams, View, shared_layers
-
-if TYPE_CHECKING:
-    from .run import Run
 
 PENALTY = 0.5
 """Weight of both penalties of a late unit's picture, in units of its activation."""

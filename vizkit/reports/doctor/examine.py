@@ -13,10 +13,10 @@ import numpy as np
 
 from ...contract import backend as contract
 from ...contract.backend import OUTPUT, Array, Backend, Leaves, Model, Tensor
-from ...contract.errors import SettingError, VizkitError
+from ...contract.errors import VizkitError, one_of
 from ...contract.probes import Case, Run, cases, exact, inputs
 from . import reference
-from .result import OWN, Check, Examination
+from .result import LIMITS, OWN, Check, Examination
 
 DRAWS = 3
 """Inputs that every case is tried on; the worst counts, since garbage may agree once."""
@@ -29,8 +29,7 @@ def examine(backend: Backend, device: str, dtype: str = "float32", seed: int = 0
 
     Raises SettingError for a backend without probes.
     """
-    if dtype not in ("float32", "float64"):
-        raise SettingError(f"dtype={dtype!r}: expected 'float32' or 'float64'.")
+    one_of("dtype", dtype, LIMITS)
     checks: list[Check] = []
     advice: dict[str, str] = {}
     for case, draws in problems(seed):

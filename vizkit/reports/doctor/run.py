@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...contract import backend as contract
-from ...contract.errors import SettingError, unknown
+from ...contract.errors import SettingError, check_known, one_of
 from ...support.progress import steps_bar
 from ...support.version import VERSION
 from ..compare.machine import processor
@@ -59,15 +59,13 @@ def doctor(
         >>> vizkit.doctor(dtype="float64").right  # doctest: +SKIP
         True
     """
-    if dtype not in LIMITS:
-        raise SettingError(f"dtype={dtype!r}: expected {' or '.join(map(repr, LIMITS))}.")
+    one_of("dtype", dtype, LIMITS)
     if threads is not None and threads < 1:
         raise SettingError(f"threads={threads}: give a number of at least 1.")
     known = contract.registered()
     named = list(dict.fromkeys([backend] if isinstance(backend, str) else backend or known))
     for name in named:
-        if name not in known:
-            raise unknown("backend", name, known)
+        check_known("backend", name, known)
     devices = [device] if isinstance(device, str) else list(device) if device else None
     present = [name for name in named if known[name].installed()]
     found: list[Examination] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import results
 from ...contract.backend import Model
-from ...contract.errors import SettingError, unknown
+from ...contract.errors import SettingError, check_known
 from ...inputs import images
 from ...support.progress import steps_bar
 from ...zoo import loading as api
@@ -120,8 +120,7 @@ def weights_of(given: Sequence[str] | None) -> dict[str, str]:
 
 def _check(roles: Iterable[str]) -> None:
     for role in roles:
-        if role not in ROLES:
-            raise unknown("network of the homework", role, ROLES)
+        check_known("network of the homework", role, ROLES)
 
 
 def _preferred() -> str | None:

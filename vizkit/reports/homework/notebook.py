@@ -6,17 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...contract.backend import AS_GIVEN, Model
 from ...contract.errors import SettingError
 from ...support.files import write_text
 from ...support.version import VERSION
 from ..page import Chapter
-from .run import CORRECT, FIT, GENERATOR, PUBLISHED
-
-if TYPE_CHECKING:
-    from .run import Run
+from .run import CORRECT, FIT, GENERATOR, PUBLISHED, Run
 
 
 def check(path: Path) -> Path:

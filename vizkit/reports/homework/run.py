@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError, VizkitError
+from ...contract.errors import VizkitError, one_of
 from ...inputs.images import ImageInput
 from ..page import Chapter, Picture, drawn, heard
 
@@ -32,8 +32,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 
 def words_of(language: str) -> Mapping[str, str]:
     """The words of "en" or "zh" (Traditional Chinese, Taiwan). Raises SettingError for another language."""
-    if language not in WORDS:
-        raise SettingError(f"language={language!r}: expected {' or '.join(map(repr, WORDS))}.")
+    one_of("language", language, WORDS)
     return WORDS[language]
 
 

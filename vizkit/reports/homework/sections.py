@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +11,10 @@ from ... import results, techniques
 from ...contract.backend import Array, Model
 from ...draw import pages
 from ...inputs import images
+from ...results.attribution import Attribution
+from ...results.features import FeatureMaps
 from ..page import Chapter, Picture, Table
-from .run import CORRECT, FIT, PUBLISHED
-
-if TYPE_CHECKING:
-    from ...results.attribution import Attribution
-    from ...results.features import FeatureMaps
-    from .run import Run
+from .run import CORRECT, FIT, PUBLISHED, Run
 
 Section = tuple[str, str, "Callable[[Run], Chapter]"]
 """Key, title, and what makes it."""

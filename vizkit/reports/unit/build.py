@@ -84,11 +84,9 @@ def make(
         pictures: a folder, a list of files, or whatever :func:`vizkit.folders.collect` takes.
         out: a folder that does not exist, is empty, or holds an earlier page of a unit and nothing else.
         k: patches.
-        state: as :func:`vizkit.top_patches` has it; with several models each has its own, with the backend's name.
+        state: as :func:`vizkit.folders.stream` has it; with several models each has its own, with the backend's name.
         seed: of the optimised picture's noise.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit, batch_size: as for any technique.
+        workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         The path of ``index.html``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..common.checks import completeness
-from ..common.method import Attribution, ImageInput, Job, Model, SettingError, Target, held
+from ..common.method import Attribution, ImageInput, Job, Model, Target, held, one_of
 from ..common.passes import VALUES
 from .terms import SCORE, TOTAL, passes
 from .ways import reported
@@ -52,8 +52,7 @@ def full_gradient(
         >>> vizkit.full_gradient(model, vizkit.images.sample()).values.shape
         (1, 224, 224)
     """
-    if scale not in SCALES:
-        raise SettingError(f"scale={scale!r}: expected {' or '.join(map(repr, SCALES))}.")
+    one_of("scale", scale, SCALES)
     job = Job(
         "full_gradient", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size, scale=scale
     )

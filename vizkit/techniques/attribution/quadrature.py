@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...contract.backend import Array
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, one_of
 
 RULES = ("gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid")
 
 
 def quadrature(rule: str, steps: int) -> tuple[Array, Array]:
     """Nodes and weights on 0..1; the weights add up to 1. Raises SettingError."""
-    if rule not in RULES:
-        raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
+    one_of("rule", rule, RULES)
     least = 2 if rule == "riemann_trapezoid" else 1
     if steps < least:
         raise SettingError(f"steps={steps}: {rule} needs at least {least}.")

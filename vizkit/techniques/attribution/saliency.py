@@ -7,7 +7,7 @@ import numpy as np
 from ...contract.backend import Mode, Model
 from ...inputs import targets
 from ..common.job import Job, held, input_first
-from ..common.method import Attribution, ImageInput, Neuron, SettingError, Target
+from ..common.method import Attribution, ImageInput, Neuron, SettingError, Target, one_of
 from ..common.passes import VALUES, strongest, strongest_gradient
 from .place import Place
 
@@ -70,8 +70,7 @@ def saliency(
         >>> vizkit.saliency(model, vizkit.images.sample(), target="tabby").values.shape
         (1, 224, 224)
     """
-    if mode not in MODES:
-        raise SettingError(f"mode={mode!r}: expected {' or '.join(map(repr, MODES))}.")
+    one_of("mode", mode, MODES)
     published = mode == "published"
     if published and (target not in (None, targets.ALL) or neuron is not None):
         given = f"target={target!r}" if neuron is None else f"neuron={neuron!r}"

@@ -18,7 +18,7 @@ def factorise(activations: Array, components: int, seed: int, iterations: int) -
 
     Raises VizkitError without scikit-learn, SettingError for more components than positions or channels.
     """
-    needed("sklearn.decomposition", "Factorisation needs scikit-learn. Install it with: pip install 'vizkit[explain]'")
+    needed("sklearn.decomposition", "Factorisation needs scikit-learn", "vizkit[explain]")
     n, channels, height, width = activations.shape
     flat = activations.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
     if components > min(flat.shape):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...inputs import targets
 from ...inputs.targets import Target, Wanted
-from ..common.method import Attribution, ImageInput, Job, Model, Probe, SettingError, held
+from ..common.method import Attribution, ImageInput, Job, Model, Probe, SettingError, held, one_of
 from .combining import by_weights, choose_layer
 from .curvature import rest, slopes
 
@@ -55,8 +55,7 @@ def shapley_cam(
         >>> vizkit.shapley_cam(model, vizkit.images.sample(), target="tabby").extra["weights"].shape
         (1, 512)
     """
-    if utility not in UTILITIES:
-        raise SettingError(f"utility={utility!r}: expected {' or '.join(map(repr, UTILITIES))}.")
+    one_of("utility", utility, UTILITIES)
     how: dict[str, Any] = {"input_range": input_range, "fit": fit, "batch_size": batch_size}
     job = Probe("shapley_cam", model, image, target, utility=utility, **how)
     dense, (name, grid) = job.table.dense, choose_layer(model, layer)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...contract.answers import probabilities
 from ...contract.backend import Array, Model, Tensor
-from ...contract.errors import SettingError, warn
+from ...contract.errors import SettingError, one_of, warn
 from ...inputs import targets
 from ...inputs.images import ImageInput
 from ...inputs.targets import Target
@@ -43,8 +43,8 @@ class Probe(Job):
         output: str | None = "logit",
         **options: Any,
     ) -> None:
-        if output not in (None, *OUTPUTS):
-            raise SettingError(f"output={output!r}: expected {' or '.join(map(repr, OUTPUTS))}.")
+        if output is not None:
+            one_of("output", output, OUTPUTS)
         super().__init__(technique, model, image, target, **options)
         self.logits: Array = self.tables(self.batch.tensor, f"{technique}: targets")
         self.chosen = targets.choose(model, self.table, self.targets, self.logits)

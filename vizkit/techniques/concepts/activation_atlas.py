@@ -63,10 +63,7 @@ def activation_atlas(
         state: a folder in which the pass over the pictures is kept, and each batch of renderings under its number, so
             that the same call goes on where it was stopped.
         seed: of the positions, the layout and the renderings.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None takes as many as fit.
+        workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`vizkit.results.ActivationAtlas` with ``values`` (cells, C).

@@ -59,10 +59,7 @@ def concept_bank(
         designs: points of each Sobol sequence, a power of 2; a picture takes ``designs * (concepts + 2)`` passes.
         judged: pictures, evenly spread, on which the importance is measured.
         seed: of the factorisation and the sequences.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None fits the memory.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
+        workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`vizkit.results.ConceptBank` with ``values`` (concepts, C), the most important first.

@@ -68,9 +68,4 @@ def named(given: Named) -> dict[str, Pictures]:
 def needs_sklearn(technique: str) -> None:
     """BackendMissingError where scikit-learn and SciPy are not there."""
     for package in ("scipy", "sklearn"):
-        needed(
-            package,
-            f"vizkit.{technique} needs scikit-learn and SciPy, which this Python does not have. Install them with: pip "
-            "install 'vizkit[explain]'",
-            BackendMissingError,
-        )
+        needed(package, f"vizkit.{technique} needs {package}", "vizkit[explain]", BackendMissingError)

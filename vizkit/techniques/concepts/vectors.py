@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Ops, Tensor
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, one_of
 from ...support.progress import steps_bar
 from ..common.passes import Pass
 
@@ -88,8 +88,7 @@ def p_values(scores: Array, random: Array) -> Array:
 
 def check(name: str, splits: int, held_out: float, alpha: float, counts: Sequence[int], random: int) -> int:
     """How many pictures each set has. Raises SettingError for settings, or numbers of pictures, that make no test."""
-    if name not in CLASSIFIERS:
-        raise SettingError(f"classifier={name!r}: expected {' or '.join(map(repr, CLASSIFIERS))}.")
+    one_of("classifier", name, CLASSIFIERS)
     if splits < 2 or not 0 < held_out < 1 or not 0 < alpha < 1:
         raise SettingError(
             f"splits={splits}, held_out={held_out}, alpha={alpha}: take at least 2 splits, and shares between 0 and 1."

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from PIL import Image
 
 from ...contract.backend import Array, Model
 from ...contract.errors import SettingError
@@ -16,9 +15,6 @@ from .objectives import Objective
 from .objectives import layer as whole_layer
 from .octaves import SMALLEST, climbed, octaves_of
 from .recipe import default_layer
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 def deepdream(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...contract.backend import Model
-from ...contract.errors import DivergedError, SettingError
+from ...contract.errors import DivergedError, SettingError, one_of
 from ...results.dreams import Dream, Stage
 from ...results.files import provenance
 from ..common.checks import pictures_only
@@ -79,8 +79,7 @@ def dream(
             f"stages={stages}, steps={steps}, size={size}, scale={scale}, lr={lr}: stages, steps and size must be at "
             "least 1, scale at least 1.0, lr positive."
         )
-    if gradient_filter not in GRADIENT_FILTERS:
-        raise SettingError(f"gradient_filter={gradient_filter!r}: expected {', '.join(map(repr, GRADIENT_FILTERS))}.")
+    one_of("gradient_filter", gradient_filter, GRADIENT_FILTERS)
     units = wanted_units(model, layer, unit)
     recipe = Recipe(layer, units, activation_weight, pixel_weight, gradient_weight, beta, gradient_filter)
     sides = grown(size, stages, scale)

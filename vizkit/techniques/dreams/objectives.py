@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.backend import Array, Ops, Tensor
-from ...contract.errors import SettingError, ShapeError
+from ...contract.errors import SettingError, ShapeError, one_of
 from ...contract.units import units_of
 from ...inputs import images
 from .objective import FLOOR, Objective, OfLayer, Seen, Sum
@@ -231,8 +231,7 @@ def index_of(index: int | Sequence[int]) -> int | tuple[int, ...]:
 def unit(layer: str, index: int | Sequence[int], *, reduce: str = "mean") -> Objective:
     """The ``"mean"`` or ``"rms"`` over all positions of a channel, or the value of a unit of a dense layer; a list of
     units gives each picture of the batch its own (Erhan et al. 2009)."""
-    if reduce not in REDUCTIONS:
-        raise SettingError(f"reduce={reduce!r}: expected {' or '.join(map(repr, REDUCTIONS))}.")
+    one_of("reduce", reduce, REDUCTIONS)
     return Unit(layer, index_of(index), reduce)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from ...contract.backend import Ops, Tensor
-from ...contract.errors import unknown
+from ...contract.errors import check_known
 
 State = dict[str, Tensor]
 
@@ -95,6 +95,5 @@ OPTIMISERS: dict[str, Callable[[Ops, float], Optimiser]] = {"adam": Adam, "nadam
 
 def optimiser(name: str, ops: Ops, lr: float) -> Optimiser:
     """One of :data:`OPTIMISERS` by name; UnknownNameError for another."""
-    if name not in OPTIMISERS:
-        raise unknown("optimiser", name, OPTIMISERS)
+    check_known("optimiser", name, OPTIMISERS)
     return OPTIMISERS[name](ops, lr)

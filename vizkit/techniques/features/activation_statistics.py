@@ -39,11 +39,7 @@ def activation_statistics(
         image: path, Pillow image, uint8 (H, W, 3) array, or a list of them; or a folder of any size, of which what
             cannot be read is named in the provenance.
         layers: names, in any order; None takes every layer with channels. They are reported in order of depth.
-        state: a folder in which the run is kept, so that it goes on where it was stopped.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        fit, input_range: see :func:`vizkit.images.prepare`.
-        batch_size: images in memory at once; does not change the numbers. None takes as many as fit.
+        state, workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`ActivationStatistics` with ``values`` (layers, 4).

@@ -50,11 +50,7 @@ def embed(
         perplexity: of t-SNE, or the neighbours of UMAP; lowered to a third of the pictures where there are few.
         labels: one for each picture in place of those from the folders' names.
         seed: of the optimisation; the same seed gives the same places on one machine.
-        state: a folder in which the pass over the pictures is kept, so that it goes on where it was stopped.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None takes as many as fit.
+        state, workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`Embedding` with ``values`` (N, 2).

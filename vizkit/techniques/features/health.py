@@ -50,11 +50,8 @@ def health(
             an earlier one. Reported in order of depth.
         threshold: correlation in 0..1 from which two units are near-duplicates.
         saturation: share of positions, 0..1.
-        state: a folder in which the run is kept, so that it goes on where it was stopped.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None takes as many as fit. Memory does not depend on the number of images.
+        state, workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them;
+            memory does not depend on the number of pictures.
 
     Returns:
         :class:`Health` with ``values`` (layers, 5).

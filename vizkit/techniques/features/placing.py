@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.backend import Array
-from ...contract.errors import BackendMissingError, SettingError
+from ...contract.errors import BackendMissingError, SettingError, one_of
 from ...results.folders import NEIGHBOURS
 from ...support.packages import needed
 from .pooled import FEWEST, POOLS
@@ -22,28 +22,17 @@ ROWS = 1 << 14
 
 
 def check_settings(method: str, pool: str, components: int, perplexity: float) -> None:
-    for name, value, known in (("method", method, METHODS), ("pool", pool, POOLS)):
-        if value not in known:
-            raise SettingError(f"{name}={value!r}: expected {', '.join(map(repr, known))}.")
+    one_of("method", method, METHODS)
+    one_of("pool", pool, POOLS)
     if components < 2 or perplexity < 1:
         raise SettingError(f"components={components}, perplexity={perplexity}: take at least 2 and at least 1.")
-    needed(
-        "sklearn",
-        "An embedding needs scikit-learn, which this Python does not have. Install it with: "
-        "pip install 'vizkit[explain]'",
-        BackendMissingError,
-    )
+    needed("sklearn", "An embedding needs scikit-learn", "vizkit[explain]", BackendMissingError)
     if method == "umap":
         umap_module()
 
 
 def umap_module() -> Any:
-    return needed(
-        "umap",
-        "method='umap' needs umap-learn, which this Python does not have. Install it with: "
-        "pip install 'vizkit[umap]', or take method='tsne'.",
-        BackendMissingError,
-    )
+    return needed("umap", "method='umap' needs umap-learn", "vizkit[umap]", BackendMissingError, "take method='tsne'")
 
 
 def principal(features: Array, components: int) -> Array:

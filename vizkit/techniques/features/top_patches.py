@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ...contract.backend import Model
-from ...contract.errors import SettingError
+from ...contract.errors import SettingError, one_of
 from ...contract.units import units_of
 from ...inputs.folders import Pictures, collect, stream
 from ...inputs.images import ImageInput
@@ -56,12 +56,7 @@ def top_patches(
         k: patches for each unit.
         by: "activation", or "relevance" for ``target``: an index, a label, or None for each picture's top-1; ``rules``
             as :func:`vizkit.lrp` has them.
-        state: a folder in which the run is kept, so that it goes on where it was stopped; refused when the network,
-            the pictures or a setting changed.
-        workers, scheduler: processes on this machine, or the address of a Dask scheduler; see
-            :func:`vizkit.folders.stream`. They change no number.
-        input_range, fit: see :func:`vizkit.images.prepare`.
-        batch_size: images in one pass; None takes as many as fit.
+        state, workers, scheduler, input_range, fit, batch_size: as :func:`vizkit.folders.stream` has them.
 
     Returns:
         :class:`TopPatches` with ``values`` (R, k), a row for each unit in the order of ``layer`` and ``unit``. Images
@@ -79,8 +74,7 @@ def top_patches(
     """
     if k < 1:
         raise SettingError(f"k={k}: ask for at least one patch.")
-    if by not in BY:
-        raise SettingError(f"by={by!r}: expected {' or '.join(map(repr, BY))}.")
+    one_of("by", by, BY)
     layers = [layer] if isinstance(layer, str) else list(dict.fromkeys(layer))
     wanted = {name: list(dict.fromkeys(units_of(model, name).chosen(unit))) for name in layers}
     listed = collect(pictures)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...contract.backend import Model
 from ...contract.graph import multiply_adds
 from ...results.fields import Field
 from ...support import columns
 from .receptive import fields
-
-if TYPE_CHECKING:
-    from ...contract.backend import Model
 
 BLOCK = "block"
 HEAD = ("name", "kind", "output shape", "parameters", "multiply-adds", "receptive field", "stride")

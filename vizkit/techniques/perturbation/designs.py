@@ -8,7 +8,6 @@ from ...contract.backend import Array
 from ...contract.errors import SettingError
 from ...support.packages import needed
 from ..common.noise import generator
-from .superpixels import EXTRA
 
 
 def sobol_points(features: int, samples: int, seed: int) -> tuple[Array, Array]:
@@ -19,7 +18,7 @@ def sobol_points(features: int, samples: int, seed: int) -> tuple[Array, Array]:
     """
     if samples < 2 or samples & (samples - 1):
         raise SettingError(f"samples={samples}: a Sobol sequence needs a power of two, such as 16, 32 or 64.")
-    qmc = needed("scipy.stats", f"Sobol sequences need scipy. Install it with: {EXTRA}.").qmc
+    qmc = needed("scipy.stats", "A Sobol sequence needs SciPy", "vizkit[explain]").qmc
     points = qmc.Sobol(2 * features, scramble=True, seed=generator(seed, 0)).random(samples)
     return points[:, :features], points[:, features:]
 

@@ -35,11 +35,7 @@ def extremal_perturbation(
     ones; the rates of all steps add up to 8, and ``w`` grows from 300 to 16 times that, as over the authors' 800 steps.
     As theirs, the mask goes on beyond the picture, where its area counts, too; but ``a`` is a share of the picture.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
+    Args: as :func:`vizkit.occlusion` has them, without windows and output, and
         areas: the mask's size as a share of the picture, between 0 and 1, or several: a mask for each. What lies beyond
             the edge counts.
         variant: "preserve", the region that alone keeps the score high; "delete", the one without which it is lowest.
@@ -50,7 +46,6 @@ def extremal_perturbation(
         sigma: radius of the disks in pixels; None is three cells.
         jitter: mirror the picture left to right at every other step, so that the mask suits both.
         batch_size: masks that are sought together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) in 0..1, the mean of the masks over the areas;

@@ -26,17 +26,10 @@ def feature_ablation(
     ``M[p] = S(I) - S(I with the feature of p replaced by the baseline)``. As :func:`vizkit.occlusion`, with features in
     the place of windows: each pixel belongs to one. High where its absence hurts, negative where it helps.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
+    Args: as :func:`vizkit.occlusion` has them, without windows, and
         segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
             (H, W) or (N, H, W).
         baseline: what a feature is replaced by: "black", "mean", "blurred", or "segment" (its own mean colour).
-        output: "logit" or "probability".
-        batch_size: features scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with signed ``values`` (N, H, W): the loss of score, in the score's unit, on all pixels of

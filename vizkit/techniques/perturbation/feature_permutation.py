@@ -33,18 +33,11 @@ def feature_permutation(
     pictures, drawn for each feature. What replaces a feature is real, if out of place; no baseline has to be chosen.
     captum lets a picture keep its own feature, which then seems to do nothing; here ``q(i)`` is never i.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
+    Args: as :func:`vizkit.feature_ablation` has them, without a baseline, and
         image: a list of at least two different pictures, or a Batch of them: paths, Pillow images or uint8 (H, W, 3)
             arrays.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image.
-        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
-            (H, W) or (N, H, W). A feature takes over the same pixels of the other picture.
-        output: "logit" or "probability".
+        segments: a feature takes over the same pixels of the other picture.
         seed: of the orders; that of a feature depends on the seed, its number and the number of pictures alone.
-        batch_size: features scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with signed ``values`` (N, H, W): the loss of score, in the score's unit, on all pixels of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import halves
 from .designs import dependence
 from .superpixels import Segments, Switches
@@ -31,19 +31,10 @@ def hsic(
     estimate's noise. The authors' code takes the median of the scores themselves for ``s``, which may be negative for
     logits, a quasi-random design, and a factor of N.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
-        segments: (rows, columns) of a grid, about how many SLIC superpixels (needs scikit-image), or integer labels
-            (H, W) or (N, H, W).
+    Args: as :func:`vizkit.feature_ablation` has them, and
         samples: masks, at least 2. Time and memory beside the passes grow with their square.
         baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
-        output: "logit" or "probability".
         seed: of the masks; mask i depends on the seed, i and the number of features alone.
-        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) in 0..1/4, without a unit.
@@ -71,9 +62,5 @@ def hsic(
     )  # fmt: skip
     switches = Switches.of(job, segments, baseline)
     rows = [halves(count, seed, range(samples)) for count in switches.counts]
-
-    def masked(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
-    scores = job.variants(samples, masked)
+    scores = job.variants(samples, switches.rows(rows))
     return switches.result([dependence(z, one) for z, one in zip(rows, scores, strict=True)])

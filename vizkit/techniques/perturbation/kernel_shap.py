@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import all_coalitions, coalitions, shapley_weights
 from .superpixels import Segments, Switches, constrained, fill, superpixels
 
@@ -31,19 +31,10 @@ def kernel_shap(
     proportional to ``1 / (k (K - k))`` and z uniformly among those with k ones, each weighing the same. captum puts a
     weight of a million on the two end points where the constraint stands here; the limit of its weight is this.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
-        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
-            (H, W) or (N, H, W).
+    Args: as :func:`vizkit.feature_ablation` has them, and
         samples: evaluations of the network per image besides the two end points; at least the number of superpixels.
         baseline: what switched-off superpixels show: "black", "mean", "blurred", or "segment" (their mean colour).
-        output: "logit" or "probability".
         seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
-        batch_size: samples scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit: each superpixel's share of
@@ -74,12 +65,8 @@ def kernel_shap(
     switches = Switches(job, labels, fill(baseline, job, labels))
     counts = [min(samples, all_coalitions(count)) for count in features]
     rows = [coalitions(k, samples, seed, range(count)) for k, count in zip(features, counts, strict=True)]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
     values = [
         constrained(z, scores, shapley_weights(z, samples), switches.empty(i), float(job.original[i]))
-        for i, (z, scores) in enumerate(zip(rows, job.variants(counts, switched), strict=True))
+        for i, (z, scores) in enumerate(zip(rows, job.variants(counts, switches.rows(rows)), strict=True))
     ]
     return switches.result(values, signed=True, segments=features, samples=counts)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, Tensor, held, pictures_only
+from ..common.method import Attribution, ImageInput, Model, Probe, SettingError, Target, held, pictures_only
 from .coalitions import lime_samples, lime_weights
 from .superpixels import Segments, Switches, fill, ridge, superpixels
 
@@ -35,13 +35,7 @@ def lime(
     ``w_i = sqrt(exp(-d_i^2 / kernel_width^2))`` with ``d_i`` the cosine distance of ``z_i`` to all ones, 1 for none.
     The same ridge regression as scikit-learn's, solved from its moments, so memory does not grow with ``samples``.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
-        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
-            (H, W) or (N, H, W).
+    Args: as :func:`vizkit.feature_ablation` has them, and
         samples: evaluations of the network per image, the unchanged one included.
         kernel_width: of the weights; smaller stays nearer to the picture.
         alpha: strength of the ridge penalty; 0 is least squares.
@@ -49,8 +43,6 @@ def lime(
             or "blurred".
         output: "probability" or "logit"; None is the authors' probability, and the logit when a target is "all".
         seed: of the samples; sample i depends on the seed, i and the number of superpixels alone.
-        batch_size: samples scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit; ``extra["segments"]`` are the labels
@@ -82,11 +74,7 @@ def lime(
     labels = superpixels(job.batch, segments)
     switches = Switches(job, labels, fill(baseline, job, labels))
     rows = [lime_samples(count, seed, range(samples)) for count in switches.counts]
-
-    def switched(i: int, which: range) -> Tensor:
-        return switches.shown(i, rows[i][which.start : which.stop])
-
-    found = zip(rows, job.variants(samples, switched), strict=True)
+    found = zip(rows, job.variants(samples, switches.rows(rows)), strict=True)
     fits = [ridge(z, scores, lime_weights(z, kernel_width), alpha) for z, scores in found]
     result = switches.result([fit for fit, _ in fits], signed=True, segments=switches.counts)
     return replace(result, extra={**result.extra, "constant": np.array([constant for _, constant in fits])})

@@ -41,7 +41,7 @@ def occlusion(
         stride: as window, at most the window; None is half of the window.
         baseline: "black", "mean" or "blurred", see :func:`vizkit.references.reference`.
         output: "logit" or "probability".
-        batch_size: windows scored together; bounds memory, does not change the map. None takes as many as fit.
+        batch_size: changed pictures scored together; bounds memory, does not change the map. None takes as many as fit.
         input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:

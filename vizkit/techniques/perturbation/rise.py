@@ -32,19 +32,13 @@ def rise(
     random place. Masked pixels take the baseline. The authors' enlargement mirrors the outer half cell, this one (the
     project's ``resize``) repeats it; all else is theirs. The same masks serve every image.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
+    Args: as :func:`vizkit.occlusion` has them, without windows, and
         samples: masks; the paper takes 4000 to 8000, the map's noise falls with their square root.
         grid: cells on each side.
         keep: probability that a cell is kept, between 0 and 1.
         baseline: "mean" (the paper's), "black" or "blurred", see :func:`vizkit.references.reference`.
         output: "probability" or "logit"; None is the paper's probability, and the logit when a target is "all".
         seed: of the masks; mask i depends on the seed and i alone.
-        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W): the expected score where the pixel is kept, up to the masks'

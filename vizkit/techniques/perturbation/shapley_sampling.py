@@ -37,19 +37,10 @@ def shapley_sampling(
     S(baseline)`` whatever the samples. With ``samples="all"`` all ``2^K - 2`` subsets are scored, and the values are
     exact. Unlike :func:`vizkit.kernel_shap` the error is known: each order is an independent estimate.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
-        segments: about how many SLIC superpixels (needs scikit-image), (rows, columns) of a grid, or integer labels
-            (H, W) or (N, H, W).
+    Args: as :func:`vizkit.feature_ablation` has them, and
         samples: orders for each image, or "all" for exact values of at most 12 features.
         baseline: what switched-off features show: "black", "mean", "blurred", or "segment" (their mean colour).
-        output: "logit" or "probability".
         seed: of the orders; order i depends on the seed, i and the number of features alone.
-        batch_size: subsets scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with signed ``values`` (N, H, W), in the score's unit: each feature's share of

@@ -30,19 +30,12 @@ def sobol(
     of a scrambled Sobol sequence; ``N (K + 1)`` passes for K features. The authors' code also scores B, which this
     estimator does not read, and lays the cells' values on the pixels with a cubic filter; here a cell is a cell.
 
-    Args:
-        model: a network of :func:`vizkit.load` or :func:`vizkit.wrap`.
-        image: path, Pillow image, uint8 (H, W, 3) array, a list of them, or a Batch.
-        target: None (top-1), index, label, "all" (the sum of all logits), a score of :mod:`vizkit.targets`, or a list
-            with one per image; a list for a single image gives a map for each.
+    Args: as :func:`vizkit.feature_ablation` has them, and
         segments: (rows, columns) of a grid; the paper's is (11, 11). Or about how many SLIC superpixels (needs
             scikit-image), or integer labels (H, W) or (N, H, W).
         samples: rows of each design, a power of two.
         baseline: what a feature fades to: "black", "mean", "blurred", or "segment" (its own mean colour).
-        output: "logit" or "probability".
         seed: of the designs' scrambling; the same designs serve every image of as many features.
-        batch_size: masks scored together; bounds memory, does not change the map. None takes as many as fit.
-        input_range, fit: see :func:`vizkit.images.prepare`.
 
     Returns:
         :class:`Attribution` with ``values`` (N, H, W) >= 0: total indices, 1 for a feature that alone decides. They add

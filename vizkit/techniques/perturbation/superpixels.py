@@ -14,10 +14,10 @@ from ...contract.errors import SettingError, ShapeError
 from ...inputs.images import Batch
 from ...inputs.references import reference
 from ...support.packages import needed
+from ..common.job import Make
 from ..common.method import Array, Attribution, Probe, Tensor
 
 Segments = int | tuple[int, int] | Array
-EXTRA = "pip install 'vizkit[explain]'"
 
 
 def superpixels(batch: Batch, segments: Segments, compactness: float = 10.0) -> Array:
@@ -51,8 +51,8 @@ def _cells(grid: tuple[int, int], size: tuple[int, int]) -> Array:
 
 
 def _slic(picture: Array, count: int, compactness: float) -> Array:
-    said = f"Superpixels need scikit-image. Install it with: {EXTRA}, or give labels as segments."
-    slic = needed("skimage.segmentation", said).slic
+    said = "SLIC needs scikit-image"
+    slic = needed("skimage.segmentation", said, "vizkit[explain]", instead="give labels as segments").slic
     labels = slic(picture, n_segments=count, compactness=compactness, sigma=1.0, start_label=0, channel_axis=-1)
     return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(labels.shape))
 
@@ -115,6 +115,10 @@ class Switches:
         ops = self.job.model.ops
         keep = ops.reshape(ops.matmul(ops.asarray(z), self._members(i)), (len(z), 1, *self.job.size))
         return self.job.mixed(i, keep, self._fill(i) if instead is None else instead)
+
+    def rows(self, z: Sequence[Array]) -> Make:
+        """Image i as the rows of ``z[i]`` say, for :meth:`Probe.variants`."""
+        return lambda i, which: self.shown(i, z[i][which.start : which.stop])
 
     def empty(self, i: int) -> float:
         """The score of an image with every feature switched off."""

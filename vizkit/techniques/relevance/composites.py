@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...contract.backend import Model, Rule, Rules
-from ...contract.errors import SettingError, unknown
+from ...contract.errors import SettingError, check_known
 from ...contract.graph import ACTIVATIONS, AFFINE
 from .lrp_rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, ZBox
 
@@ -77,6 +77,5 @@ def composite(name: str | Composite, model: Model) -> Composite:
     """A composite by its name, for the pixels that ``model`` takes; raises UnknownNameError."""
     if isinstance(name, Composite):
         return name
-    if name not in COMPOSITES:
-        raise unknown("composite", name, COMPOSITES)
+    check_known("composite", name, COMPOSITES)
     return COMPOSITES[name](model)

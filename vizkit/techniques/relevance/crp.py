@@ -10,7 +10,7 @@ from ...contract.backend import Mode, Model, Tensor
 from ...contract.units import units_of
 from ...inputs.outputs import Dense
 from ..common.layers import choose_layer
-from ..common.method import Attribution, ImageInput, Job, SettingError, Target, held
+from ..common.method import Attribution, ImageInput, Job, Target, held
 from ..common.passes import gradients_and_scores, looking
 from .composites import Composite, composite
 from .lrp import relevant
@@ -59,13 +59,9 @@ def crp(
     mode = Mode(rules=composite(rules, model))
     if layer is None:
         layer, _ = choose_layer(model, None)
-    model.check_layer(layer)
-    grid = model.grid(layer)
-    axis = 1 if grid is None or grid.order == "NCHW" else -1
-    count = model.layer(layer).shape[axis]
-    asked = None if units is None else np.unique(np.atleast_1d(np.asarray(units, dtype=int)))
-    if asked is not None and (not asked.size or asked.min() < 0 or asked.max() >= count):
-        raise SettingError(f"units={units!r}: give one or several of the {count} units of {layer!r}, 0 to {count - 1}.")
+    known = units_of(model, layer)
+    axis, count = known.axis, known.count
+    asked = None if units is None else np.unique(known.chosen(units))
     job = Job(
         "crp", model, image, target, input_range=input_range, fit=fit, batch_size=batch_size,
         rules=rules if isinstance(rules, str) else repr(rules),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...contract.backend import Array, Leaves, Mode, Model, Ops
-from ...contract.errors import unknown
+from ...contract.errors import check_known
 from ..attribution.baselines import baseline_inputs, baseline_name
 from ..attribution.place import Place, total
 from ..attribution.ways import reported
@@ -78,8 +78,7 @@ def deeplift(
 
 def mean_of(job: Job, baselines: Sequence[Array], rule: str) -> Attribution:
     """The mean of the attributions by each of the baselines (N, C, H, W)."""
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
+    check_known("rule", rule, RULES)
     job.settle()
     job.targets = job.settled  # a picture's own, for its reference, too
     attribution, rise = np.zeros(job.x.shape), np.zeros(len(job))

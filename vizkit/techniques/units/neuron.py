@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...contract.backend import Array, Mode, Model, Tensor
-from ...contract.errors import SettingError
+from ...contract.errors import one_of
 from ...contract.units import units_of
 from ...inputs.images import Batch
 from ...support import batching
@@ -33,8 +33,7 @@ def neuron_maps(
     Fergus 2013, arXiv 1311.2901), or "gradient", the true one. Nothing after the layer is computed. Raises
     SettingError for another rule, or one that no ReLU of the network can follow.
     """
-    if rule not in RULES:
-        raise SettingError(f"rule={rule!r}: expected {', '.join(map(repr, RULES))}.")
+    one_of("rule", rule, RULES)
     ops, units = model.ops, units_of(model, layer)
     sides = () if units.grid is None else units.places
     mode = Mode() if rule == "gradient" else relu_mode(rule)

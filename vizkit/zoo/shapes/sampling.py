@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vizkit.contract.errors import SettingError
+from vizkit.contract.errors import SettingError, one_of
 from vizkit.zoo.shapes import backgrounds
 from vizkit.zoo.shapes.draws import SIZE, Floats, Ints, apart, from_hsv, pick, uniform
 from vizkit.zoo.shapes.forms import CLASSES, HUES, TEXTURED, Objects, rasterise
@@ -78,8 +78,7 @@ def sample(n: int, seed: int, *, objects: int = 1, split: Split = "test") -> Sam
     _check("seed", seed)
     if objects not in _RADII or isinstance(objects, bool):
         raise SettingError(f"objects is {objects!r}; a picture of shapes holds 1 object or 2.")
-    if split not in get_args(Split):
-        raise SettingError(f"split is {split!r}; it is one of {', '.join(map(repr, get_args(Split)))}.")
+    one_of("split", split, get_args(Split))
     found = Samples(
         images=np.empty((n, SIZE, SIZE, 3), np.uint8),
         labels=np.empty((n, objects), np.int64),
