@@ -189,7 +189,8 @@ def test_the_command_prints_equal_numbers(capsys: Any) -> None:
     assert first["total"] == {"parameters": 1235496, "multiply_adds": 349151936}
 
 
-def test_the_table(capsys: Any, name: str) -> None:
+def test_the_table(capsys: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # a line of any length
     code, out, _ = call(capsys, "layers", "squeezenet1_1", "-b", name)
     lines = out.splitlines()
     assert code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from vizkit import page as pages
 from vizkit.draw import pages as pages_drawn
 from vizkit.reports.demo.run import GENERATOR
 from vizkit.reports.page import prose
+from vizkit.support.columns import deviation, share
 from vizkit.zoo import shapes
 
 SMALL = demo.Scale(
@@ -141,8 +142,8 @@ def test_differences_are_those_of_the_numbers(text: str) -> None:
             assert np.linalg.norm(a - b) < 1e-5 * np.linalg.norm(a)
             l2 = np.linalg.norm(a - b) / np.linalg.norm(a)
             largest = np.abs(a - b).max() / np.abs(a).max()
-            line = f"{what}, gluon against torch: relative L2 {l2:.1e}, largest difference {largest:.1e} of the maximum"
-            assert prose(line) in text
+            sizes = f"relative L2 {deviation(l2)}, largest difference {deviation(largest)} of the maximum"
+            assert prose(f"{what}, gluon against torch: {sizes}") in text
 
 
 @pytest.mark.quick
@@ -159,7 +160,8 @@ def test_truth_and_answers_are_right(text: str) -> None:
     model = vizkit.load("shapes", backend=INSTALLED[-1])
     for i, label in enumerate(sample.labels):
         best = model.predict(sample.images[i])[0]
-        assert f'<th scope="row">{i + 1}: {shapes.CLASSES[label]}</th><td>{best.label} {best.probability:.1%}' in text
+        answer = f"{best.label} {escape(share(best.probability))}"
+        assert f'<th scope="row">{i + 1}: {shapes.CLASSES[label]}</th><td>{answer}<' in text
 
 
 def test_dreams_of_classes_ascend_to_their_class() -> None:

@@ -180,7 +180,7 @@ def test_what_it_does_not_depend_on_and_what_it_does(name: str, rng: Any) -> Non
     assert made["random"]["count"] == 40
     assert {"splits", "classifier", "held_out", "alpha", "seed", "layer", "target", "fit"} <= set(made)
     assert first.records()[0]["concept"] == "red"
-    assert first.figure().axes[0].get_ylabel() == "TCAV score"
+    assert first.figure().axes[0].get_xlabel() == "TCAV score"
 
 
 def test_a_folder_of_folders_names_its_concepts(tmp_path: Path, rng: Any) -> None:
