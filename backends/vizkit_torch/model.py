@@ -199,7 +199,9 @@ class TorchModel(Model):
             runs[name] += 1
             finder.see(name, module, inputs, output)
             places[name] = sum(runs.values())
-            if isinstance(output, torch.Tensor) and not (output.dtype.is_complex or is_functorch_wrapped_tensor(output)):
+            if not isinstance(output, torch.Tensor) or output.dtype.is_complex:
+                return
+            if not is_functorch_wrapped_tensor(output):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
