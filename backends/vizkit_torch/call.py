@@ -51,6 +51,11 @@ class Caller:
         """The tensor that counts, at least (N, outputs)."""
         choose = partial(boxes, classes=self.classes) if self.classes else None
         found: torch.Tensor = CHOICE.output(result, self.call, name, choose)
+        if found.is_complex():
+            raise SettingError(
+                f"{name} returns complex numbers of shape {tuple(found.shape)}, and none of them is the larger one. "
+                "Say what of them counts: vizkit.wrap(..., output=lambda result: result.abs())."
+            )
         return found.unsqueeze(1) if found.ndim == 1 else found
 
 

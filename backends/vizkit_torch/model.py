@@ -24,6 +24,7 @@ from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.ops import Step
 from vizkit.contract.spec import InputSpec
 
+from .apart import Across, depends, examples
 from .attention import observed, probe
 from .call import Caller
 from .graph import trace
@@ -191,14 +192,16 @@ class TorchModel(Model):
         held: dict[str, tuple[torch.Tensor, int]] = {}
         places: dict[str, int] = {}
         finder = Finder()
-        drawn = generators(self.device, self._modules.known)
+        drawn, contents = generators(self.device, self._modules.known), self._modules.contents()
 
         def see(module: nn.Module, inputs: object, output: object) -> None:
             name = names[module]
             runs[name] += 1
             finder.see(name, module, inputs, output)
             places[name] = sum(runs.values())
-            if isinstance(output, torch.Tensor) and not is_functorch_wrapped_tensor(output):  # which only lives there
+            if not isinstance(output, torch.Tensor) or output.dtype.is_complex:
+                return
+            if not is_functorch_wrapped_tensor(output):
                 seen[name] = Layer(name, type(module).__name__, tuple(output.shape))
                 held[name] = (output, output._version)
 
@@ -208,7 +211,7 @@ class TorchModel(Model):
             for module in names:
                 stack.callback(module.register_forward_hook(see).remove)
             stack.enter_context(finder)
-            still = stack.enter_context(Still())
+            still, across = stack.enter_context(Still()), stack.enter_context(Across())
             try:
                 result = self._run(blank)
                 self._output = tuple(result.clone().shape)  # read, as by whoever asks for it
@@ -230,6 +233,8 @@ class TorchModel(Model):
                 "maps differ from call to call, and so may the passes that one is made of. Trace it again after "
                 "network.eval(), or switch off what draws."
             )
+        elif across.seen or contents != self._modules.contents():
+            self._check_apart()
         self._aliased = ALIAS in seen and not _is(held[ALIAS][0], result)
         if self._aliased:
             self._warn(
@@ -244,6 +249,28 @@ class TorchModel(Model):
         self._preparation = Preparation(self._modules.known, pairs, lowered=self.dtype == "bfloat16")
         once = {name: layer for name, layer in seen.items() if runs[name] == 1}
         return {called.get(name, name): replace(layer, name=called.get(name, name)) for name, layer in once.items()}
+
+    def _check_apart(self) -> None:
+        """Warn where the answer to a picture depends on others."""
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            with settled(self.device, self.dtype), self._inference(INFERENCE), torch.no_grad():
+                return self._run(x.clone())
+
+        found = depends(run, self.ops.asarray(examples(self.spec.shape)))
+        if found == "before":
+            self._warn(
+                "gives another answer to the same picture after it has seen others: it keeps something of them, in a "
+                "list or a dictionary, so that maps depend on what was computed before. Keep it in a buffer, with "
+                "which each pass begins anew, or switch it off."
+            )
+        elif found == "beside":
+            self._warn(
+                "gives another answer to a picture beside another one: it takes a mean, a maximum or the like over the "
+                "whole batch, so that a map depends on the pictures, noise samples or masks that happen to be computed "
+                "with it. Take it over each picture, such as x.amax((1, 2, 3), keepdim=True), or explain with "
+                "batch_size=1."
+            )
 
     def _check_cast(self, error: Exception) -> None:
         """SettingError where the network has parameters of several types, or of another than when it was wrapped, or

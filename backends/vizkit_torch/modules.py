@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from vizkit.zoo.weights import Parameters
 
 ALIAS = f"{OUTPUT}:module"
 """What a module is called whose name means the network's result, where it gives another."""
+PLAIN = frozenset(vars(nn.Module()))
+"""What every module holds."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -132,6 +135,12 @@ class Modules:
         """Look which modules there are now."""
         if self._held is None:
             self.known = list(self._network.modules())
+
+    def contents(self) -> Attributes:
+        """What lies in the lists and dictionaries that modules hold."""
+        held = [one for module in self.known for name, one in vars(module).items() if name not in PLAIN]
+        found = [one.values() if isinstance(one, dict) else one for one in held if isinstance(one, dict | list | deque)]
+        return Attributes([part for one in found for part in one])
 
     def attributes(self) -> Attributes:
         """All that the modules hold, settings included: a recording stays right as long as these are the same objects.

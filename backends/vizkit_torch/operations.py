@@ -67,7 +67,7 @@ FACTORS |= dict.fromkeys(("addmm", "baddbmm", "addmv", "addbmm"), 1)
 
 def kind_of(func: Any) -> str:
     """The kind of a function, as far as its name tells."""
-    name = _name(func)
+    name = _name(func).partition(".")[0]  # exported networks call "linear.default"
     return KINDS.get(name, name).removeprefix("adaptive ")
 
 

@@ -187,6 +187,34 @@ def test_the_classes_of_queries_are_no_classes_of_places(output: str | None) -> 
     assert wrap(Several(form).double(), output=lambda result: result["logits"][:, 7]).output_shape == (1, 5)
 
 
+def test_steps_of_which_nobody_says_what_they_are() -> None:
+    """Characters along a line, (N, T, C): a class is none of the steps."""
+    lines = Several(lambda a, _b: a.unsqueeze(1).expand(-1, 7, -1)).double()
+    for target in (None, 3, Class(3), "all"):
+        with pytest.raises(SettingError, match=r"shape \(1, 7, 5\).*output=lambda result"):
+            vizkit.saliency(wrap(lines), picture(1), target=target)
+    step = wrap(lines, output=lambda result: result[:, 6])
+    plain = wrap(Several(lambda a, _b: a).double())
+    for one in (None, 3):
+        found, expected = (vizkit.saliency(model, picture(1), target=one).values for model in (step, plain))
+        np.testing.assert_array_equal(found, expected)
+    whole = vizkit.targets.Function(lambda ops, output: output[:, 6, 3])
+    np.testing.assert_array_equal(vizkit.saliency(wrap(lines), picture(1), target=whole).values, found)
+
+
+def test_complex_numbers_are_no_scores() -> None:
+    model = wrap(Several(lambda a, _b: torch.fft.fft(a)).double())
+    with pytest.raises(SettingError, match=r"complex numbers.*result\.abs"):
+        _ = model.layers
+
+
+def test_the_usual_layer_of_a_segmentation_has_no_classes() -> None:
+    """Also where the result is as wide as another layer is deep."""
+    parts = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1)]
+    found = vizkit.gradcam(wrap(nn.Sequential(*parts).double(), 8), picture(1), target=1, fit="squash")
+    assert found.provenance["settings"]["layer"] == "1"
+
+
 def test_a_number_without_an_axis() -> None:
     model = wrap(Several(lambda a, _b: a[:, :1].squeeze()).double())
     with pytest.raises(SettingError, match=r"a single number for one picture.*squeeze\(-1\)"):

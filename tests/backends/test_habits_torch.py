@@ -319,3 +319,70 @@ def test_what_a_first_pass_sets_up_stays(pictures: np.ndarray) -> None:
     network(x)[:, 1].sum().backward()
     assert x.grad is not None
     np.testing.assert_allclose(found, x.grad.abs().amax(1), rtol=1e-5, atol=1e-7)
+
+
+class Beside(Named):
+    """Reads a picture in the light of others, or of itself alone."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("deep")
+        self.kind = kind
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "the largest of all":
+            return super().forward(x / x.max())
+        if self.kind == "the mean picture":
+            return super().forward(x - x.mean(0, keepdim=True) / 2)
+        if self.kind == "its own largest":
+            return super().forward(x / x.amax((1, 2, 3), keepdim=True))
+        self.seen.append(x.mean((0, 2, 3)).detach())
+        used = torch.stack(self.seen).mean(0) if self.kind == "those before" else torch.zeros(3)
+        return super().forward(x - used[:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("the largest of all", "beside another one"),
+        ("the mean picture", "beside another"),
+        ("those before", "it keeps"),
+    ],
+)
+def test_answers_that_depend_on_other_pictures_are_noticed(kind: str, says: str) -> None:
+    with pytest.warns(vizkit.errors.MapWarning, match=says):
+        assert wrapped(Beside(kind)).layers
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["its own largest", "what is kept and not used"])
+def test_answers_that_depend_on_the_picture_alone_are_not_warned_of(kind: str) -> None:
+    assert wrapped(Beside(kind)).layers
+
+
+def test_a_layer_of_complex_numbers_is_none(pictures: np.ndarray) -> None:
+    class Spectrum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fft.rfft2(x)
+
+    class Mixed(Named):
+        def __init__(self) -> None:
+            super().__init__("deep")
+            self.spectrum = Spectrum()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(torch.fft.irfft2(self.spectrum(x)))
+
+    model = wrapped(Mixed())
+    assert list(model.layers) == ["stem", "deep", "head"]
+    found = vizkit.saliency(model, pictures, target=1).values
+    np.testing.assert_allclose(found, vizkit.saliency(wrapped(Named("deep")), pictures, target=1).values, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["lrp", "deeplift"])
+def test_rules_in_an_exported_network(kind: str, pictures: np.ndarray) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    many = {0: torch.export.Dim("batch")}
+    network = torch.export.export(plain, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=({**many},)).module()
+    found, expected = (getattr(vizkit, kind)(wrapped(one), pictures, target=1).values for one in (network, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

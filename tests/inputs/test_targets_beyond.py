@@ -136,6 +136,7 @@ def options(method: str) -> dict[str, Any]:
         "rise": {"samples": 20}, "lime": {"samples": 40, "segments": 9}, "kernel_shap": {"samples": 40, "segments": 9},
         "shapley_sampling": {"samples": 2, "segments": (2, 3)}, "feature_permutation": {"segments": (2, 3)},
         "sobol": {"samples": 4, "segments": (2, 3)}, "extremal_perturbation": {"steps": 3, "cell": 1},
+        "ablationcam": {"relu": False},
     }  # fmt: skip
     return found.get(method, {})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
-from vizkit.contract.backend import Weights
+from vizkit.contract.backend import Model, Weights
 from vizkit.contract.probes import Case
 from vizkit.testing import Kit
 from vizkit.zoo.catalog import CATALOG, imagenet_spec
@@ -20,7 +21,9 @@ def without_values(name: str) -> GluonModel:
     vision = mx.gluon.model_zoo.vision
     native, paths = networks.build(name) if name in CATALOG else (vision.get_model(name), {})
     spec, made = imagenet_spec(), {"device": "cpu", "dtype": "float32", "paths": paths or None}
-    return GluonModel(native, spec, name=name, weights=Weights("none"), **made)
+    model = GluonModel(native, spec, name=name, weights=Weights("none"), **made)
+    model.graph = partial(Model.graph, model)  # type: ignore[method-assign] - which needs values
+    return model
 
 
 def parameter_shapes_of(name: str, found: Any = None) -> dict[str, tuple[int, ...]]:

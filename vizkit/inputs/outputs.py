@@ -51,11 +51,22 @@ class Dense:
         if len(shape) == 2:
             return cls(shape[1])
         grid = model.grid(OUTPUT)
-        if grid is not None:
+        if grid is not None and (not grid.aside or OUTPUT in model.layout):  # tokens set aside answer for no place
             return cls(grid.channels, (grid.height, grid.width), grid.order)
         if len(shape) < 3:
             raise ShapeError(f"{model.name} gives an output of shape {shape}; a target needs (N, classes, ...).")
         return cls(shape[1], (int(np.prod(shape[2:-1])), shape[-1]), "NC...")
+
+    def check_classes(self, model: Model) -> None:
+        """Raise SettingError where nothing tells which axis of a picture's output holds the classes."""
+        shape = model.output_shape
+        if self.order != "NC..." or model.spec.extent or len(shape) != 3 or len(model.spec.labels or ()) == shape[1]:
+            return
+        raise SettingError(
+            f"{model.name} gives an output of shape {shape}, and nothing tells which axis holds the classes. Say what "
+            "is meant when it is wrapped: output=lambda result: result[:, 3] of one step or query, (N, classes), or "
+            "labels= where the second axis has the classes; or take target=vizkit.targets.Function(...)."
+        )
 
     def places(self, ops: Ops, output: Tensor) -> Tensor:
         """(N, C, h * w)."""

@@ -93,6 +93,7 @@ class Class(Score):
 
     def bound(self, model: Model, logits: Tensor | None) -> Column:
         dense = Dense.of(model)
+        dense.check_classes(model)
         index = model.spec.index(self.target, dense.classes)
         label = model.spec.label(index)
         said = [one for one in (self.at, self.box, self.mask) if one is not None]

@@ -81,9 +81,11 @@ def look(model: Model, target: Target, batch: Batch) -> tuple[Table, list[int | 
         if one is None and dense.order == "boxes":
             score = Detection()
         elif one is None and dense.size is not None:
+            dense.check_classes(model)
             found.append(_most(model, dense, batch.tensor[i : i + 1]))
             continue
         if score is None:
+            dense.check_classes(model)
             found.append(one)  # type: ignore[arg-type]
             continue
         if score.own or id(score) not in known:

@@ -10,6 +10,7 @@ from ...contract.backend import OUTPUT, Leaves, Model, Tensor
 from ...contract.errors import LayerError, SettingError
 from ...contract.grid import Grid
 from ...contract.units import check_order, find_units, units_of
+from ...inputs.outputs import Dense
 
 PASSING = ("Dropout", "AdaptiveAvgPool", "Identity")
 """Kinds of layers that hand on what they get; some frameworks have them where others have nothing."""
@@ -48,7 +49,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         )
     grids = _leading(model, grids)
     own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
-    classes = model.output_shape[-1]
+    classes = Dense.of(model).classes
     name = ([one for one in own if grids[one].channels != classes] or own)[-1]
     if grids[name].order == "NTC" and grids[name].aside:
         name = _last_seen(model, [one for one in own if grids[one].aside]) or name
