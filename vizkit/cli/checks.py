@@ -11,8 +11,11 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from ..contract import backend
 from ..contract.errors import ImageError, SettingError, WeightsError, unknown
+from ..inputs import images
 from ..support.crew import check as check_crew
+from ..zoo import loading as api
 from ..zoo import own
 
 FIGURE = (".png", ".pdf", ".svg", ".npz")
@@ -120,10 +123,6 @@ WORDS: Mapping[tuple[str, str], Sequence[str]] = {
 
 def _choices(command: str, option: str) -> Sequence[str]:
     """The words of an option that has few; none where it takes anything."""
-    from ..contract import backend
-    from ..inputs import images
-    from ..zoo import loading as api
-
     if option == "cmap":
         from ..draw.overlay import colour_maps
 

@@ -10,9 +10,15 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from .. import techniques
+from ..contract import backend as contract
 from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs import folders
 from ..inputs.folders import Pictures
+from ..support.crew import crew
+from ..zoo import loading as api
+from ..zoo import shapes
 from . import options
 from .checks import FIGURE
 from .options import CREW, Call, Fit, InputRange, LayerName, Seed, command
@@ -45,9 +51,6 @@ Page = Annotated[Path | None, Option("--out", "-o", help="A folder for the page;
 
 def pictures(call: Call) -> Pictures:
     """The images that the user named, or labelled samples of shapes."""
-    from ..inputs import folders
-    from ..zoo import shapes
-
     if call.given["images"]:
         return folders.find(*call.given["images"], draft=call.given["draft"])
     drawn = shapes.sample(call.given["samples"], seed=call.given["seed"])
@@ -66,7 +69,6 @@ def unit(
     out: Page = None,
 ) -> None:
     """The page of one unit over a folder of images: weights, receptive field, top patches, histogram, dream, votes."""
-    from .. import techniques
     from ..reports.unit import make
 
     if unit is not None and out is not None and out.suffix in FIGURE:
@@ -91,8 +93,6 @@ def each(
 ) -> list[Any]:
     """A technique's result in each backend, every one with a state of its own, and what there is to ``say`` of it; or,
     of a dry run, only what it takes."""
-    from ..inputs import folders
-
     found, loaded = pictures(call), call.load()
     settings, state = call.settings(technique), call.given["state"]
     if call.given.get("dry_run"):
@@ -122,11 +122,6 @@ def _estimated(
     call: Call, loaded: Sequence[Model], run: Callable[[Model, dict[str, Any], Pictures], Any], found: Pictures
 ) -> None:
     """Say what the whole takes in each backend, measured on some of the pictures in this process, and leave."""
-    from ..contract import backend as contract
-    from ..inputs import folders
-    from ..support.crew import crew
-    from ..zoo import loading as api
-
     with crew(**call.crew) as team:
         size = team.size
     if size > 1 and call.given["threads"] is None and call.given["scheduler"] is None:
@@ -151,7 +146,6 @@ def health(
 ) -> None:
     """Dead, saturated and near-duplicate units of each layer over a folder of images, and sparsity by depth."""
     from .. import draw as plotting
-    from .. import techniques
 
     results = each(call, techniques.health, layer or None, lambda result: result.table())
     if csv is not None:
@@ -170,7 +164,6 @@ def statistics(
 ) -> None:
     """How active every layer is over a folder of images: zeros, blank channels, mean and maximum."""
     from .. import draw as plotting
-    from .. import techniques
 
     results = each(call, techniques.activation_statistics, layer or None, lambda result: result.table())
     options.write(results, plotting.activation_statistics, out, f"statistics-{call.name}.png")
@@ -190,7 +183,6 @@ def embed(
     out: Page = None,
 ) -> None:
     """A map of a folder's images by a layer's features: a page with thumbnails and search, and an image scatter."""
-    from .. import techniques
     from ..reports.embedding import write
 
     results = each(call, techniques.embed, layer, lambda one: f"{one.provenance['backend']}: {one.text()}")
@@ -223,9 +215,8 @@ def atlas(
 ) -> None:
     """An activation atlas of a layer over a folder of images: one page with a map to zoom into."""
     from ..reports.atlas import write
-    from ..techniques import activation_atlas as technique
 
-    target, results = out or Path(f"atlas-{call.name}.html"), each(call, technique, layer)
+    target, results = out or Path(f"atlas-{call.name}.html"), each(call, techniques.activation_atlas, layer)
     for result in results:
         file = options.apart(target, result.provenance["backend"], len(results))
         if file.suffix == ".html":

@@ -9,9 +9,18 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from .. import techniques
 from ..contract.backend import Model as Network
 from ..contract.errors import SettingError
+from ..inputs import folders
+from ..inputs import images as pixels
+from ..results import animation
 from ..results.dreams import Rendering
+from ..techniques import class_pictures, render
+from ..techniques.dreams import parametrisations as known
+from ..techniques.dreams.objectives import unit as channel
+from ..techniques.dreams.recipe import DEFAULT_UNIT, default_layer
+from ..techniques.dreams.regularisers import total_variation
 from . import options, photos
 from .network import Model
 from .options import CREW, Call, Fit, LayerName, Out, Photo, Seed, Targets, command, tell
@@ -29,7 +38,6 @@ def real_pictures(folder: Path | None) -> list[Any] | None:
     """The readable images of a folder; what cannot be read is told and left out."""
     if folder is None:
         return None
-    from ..inputs import folders
 
     found = folders.readable(folders.find(folder))
     for one in found.skipped:
@@ -70,9 +78,6 @@ def dream(
     It is rendered from Fourier coefficients; --recipe published grows it from noise as the homework does.
     """
     from .. import draw as plotting
-    from ..inputs import images as pixels
-    from ..results import animation
-    from ..techniques import dream as technique
 
     own = PUBLISHED_ONLY if recipe != PUBLISHED else RENDERED_ONLY
     foreign = [name for name in own if call.wrote(name)]
@@ -93,11 +98,11 @@ def dream(
     frames: list[Any] = []
     loaded = call.load()
     results = [
-        technique(
+        techniques.dream(
             one,
             layer,
             unit or None,
-            **call.settings(technique),
+            **call.settings(techniques.dream),
             on_stage=(lambda stage: frames.append(pixels.picture(stage.pictures))) if moving else None,
         )
         for one in loaded
@@ -115,7 +120,6 @@ def dream(
 def _render(call: Call, moving: bool, out: Path | None) -> None:
     """Render in every backend by :func:`vizkit.render`, say what was reached, and write the figure or the film."""
     from .. import draw as plotting
-    from ..techniques import class_pictures, render
 
     models, given = call.load(), call.given
     every = given["every"]
@@ -135,12 +139,6 @@ def _render(call: Call, moving: bool, out: Path | None) -> None:
 
 
 def _rendering(call: Call, model: Network, common: dict[str, Any]) -> Rendering:
-    from ..techniques import class_pictures, render
-    from ..techniques.dreams import parametrisations as known
-    from ..techniques.dreams.objectives import unit
-    from ..techniques.dreams.recipe import DEFAULT_UNIT, default_layer
-    from ..techniques.dreams.regularisers import total_variation
-
     given = call.given
     if given["checkpoint"] is not None:
         common = common | {"checkpoint": options.apart(given["checkpoint"], model.backend, 2)}
@@ -149,7 +147,7 @@ def _rendering(call: Call, model: Network, common: dict[str, Any]) -> Rendering:
     layer = given["layer"] or default_layer(model)
     model.check_layer(layer)
     units = list(given["unit"] or [DEFAULT_UNIT if model.layers[layer].shape[1] > DEFAULT_UNIT else 0])
-    objective = unit(layer, units)
+    objective = channel(layer, units)
     if given["tv_weight"]:
         objective = objective - given["tv_weight"] * total_variation()
     kinds = dict(zip(RECIPES, (known.Fourier, known.Phase, known.Laplacian, known.Pixels), strict=True))
@@ -204,14 +202,13 @@ def deepdream(
 ) -> None:
     """A photo in which a layer, or one unit, sees more of what it already sees."""
     from .. import draw as plotting
-    from ..techniques import deepdream as technique
-    from ..techniques.dreams.objectives import unit as channel
-    from ..techniques.dreams.recipe import default_layer
 
     results = []
     for one in call.load():
         aim = layer if unit is None else channel(layer or default_layer(one), unit)
-        results.append(technique(one, photo or photos.given(None)[0], aim, **call.settings(technique)))
+        results.append(
+            techniques.deepdream(one, photo or photos.given(None)[0], aim, **call.settings(techniques.deepdream))
+        )
     options.write(results, plotting.deepdream, out, f"deepdream-{call.name}.png")
 
 
@@ -231,8 +228,7 @@ def invert(
 ) -> None:
     """What each layer still knows of a photo: pictures that it cannot tell from it."""
     from .. import draw as plotting
-    from ..techniques import invert as technique
 
     given = photo or photos.given(None)[0]
-    results = [technique(one, given, layer or None, **call.settings(technique)) for one in call.load()]
+    results = [techniques.invert(one, given, layer or None, **call.settings(techniques.invert)) for one in call.load()]
     options.write(results, plotting.inversion, out, f"invert-{call.name}.png")

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from ..zoo import loading as api
+from ..zoo.catalog import CATALOG
 from .options import BackendNames, Backends, Dtype, Seed, Threads, app
 
 
 @app.command()
 def models(backend: BackendNames = None) -> None:
     """Names of all networks, those with canonical layer names in every backend first."""
-    from ..zoo import loading as api
-    from ..zoo.catalog import CATALOG
-
     for name in backend or [found.name for found in api.backends() if found.installed]:
         known = api.models(name)
         shared, own = ([one for one in known if (one in CATALOG) == there] for there in (True, False))
@@ -28,8 +27,6 @@ def models(backend: BackendNames = None) -> None:
 @app.command()
 def backends() -> None:
     """Which backends are installed, with versions and devices, and how to install the others."""
-    from ..zoo import loading as api
-
     for found in api.backends():
         if found.installed:
             versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())

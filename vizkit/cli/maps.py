@@ -10,9 +10,13 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from .. import evaluate as judge
 from ..contract.backend import Model
 from ..contract.errors import SettingError
 from ..inputs.images import ImageInput
+from ..reports.explain import NEEDS, controls, methods
+from ..reports.explain import explain as technique
+from ..zoo import shapes
 from ..zoo.shapes import Samples
 from . import options, photos
 from .options import CREW, Call, Fit, InputRange, LayerName, Out, Photos, Seed, command
@@ -24,8 +28,6 @@ DEFAULT_METHODS = ["saliency", "integrated_gradients", "gradcam"]
 
 
 def _methods(given: list[str] | None, models: Sequence[Model]) -> list[str]:
-    from ..reports.explain import NEEDS, controls, methods
-
     if not given:
         return DEFAULT_METHODS
     if given != ["all"]:
@@ -70,8 +72,6 @@ def explain(
     ] = False,
 ) -> None:
     """Many methods in one figure: at most six side by side, targets and backends as rows, controls apart."""
-    from ..reports.explain import explain as technique
-
     work = photos.Work(photo, None, out, f"explain-{call.name}")
     if save_npz is not None and work.folder is not None:
         raise SettingError(f"--save-npz {save_npz}: in a folder each photo has a file of its own; give --out x.npz.")
@@ -90,8 +90,6 @@ def explain(
 
 
 def _explained(models: Sequence[Model], some: list[Any], _: Any, settings: Mapping[str, Any]) -> list[Any]:
-    from ..reports.explain import explain as technique
-
     return [technique(models, some, **settings)]
 
 
@@ -127,8 +125,6 @@ def evaluate(
     out: Out = None,
 ) -> None:
     """Rank methods by quality metrics, always beside a random map and an edge filter."""
-    from .. import evaluate as judge
-
     given = _given(photos, samples, seed)
     call.given["model"] = model or ("vgg19" if photos else "shapes")
     networks = call.load()
@@ -143,7 +139,5 @@ def evaluate(
 
 def _given(photo: list[Path] | None, samples: int, seed: int) -> ImageInput | Samples:
     if not photo:
-        from ..zoo import shapes
-
         return shapes.sample(samples, seed=seed)
     return photos.given([str(path) for path in photo])

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from .. import zoo
+from ..techniques import receptive_field
 from . import options, photos
 from .options import BackendNames, Call, Fit, Out, Photos, Seed, WeightsName, app, command
 
@@ -68,7 +70,6 @@ def receptive(
 ) -> None:
     """What the middle unit of each layer can see (theoretical) and looks at (effective), drawn on a photo."""
     from ..draw import receptive_fields
-    from ..techniques import receptive_field
 
     given = photos.given(photo)
     results = [receptive_field(one, given, layer or None, **call.settings(receptive_field)) for one in call.load()]
@@ -87,8 +88,6 @@ def convert(
     ] = None,
 ) -> None:
     """Weights from one format to another, exactly: .pth (torchvision), .params (Gluon zoo), .safetensors (neutral)."""
-    from .. import zoo
-
     done = zoo.convert(model, source, out, stride=stride)
     typer.echo(f"{done.model}: {done.count:,} numbers in {done.tensors} tensors, from {done.source}")
     if done.stride:
@@ -108,6 +107,4 @@ def weights(
     file: Annotated[Path, Argument(help="A weights file: .safetensors, .pth or .params.")],
 ) -> None:
     """What a weights file holds: format, hash, parameters, shapes, and the model that it is likely of."""
-    from .. import zoo
-
     typer.echo(zoo.describe(file).table())

@@ -13,9 +13,12 @@ import typer
 from typer import Argument, Option
 from typer.models import ArgumentInfo
 
+from .. import results as writing
 from ..contract.backend import Model
 from ..contract.errors import UnknownNameError
 from ..results.base import Result
+from ..zoo import loading as api
+from ..zoo import own
 
 app = typer.Typer(
     name="vizkit",
@@ -100,24 +103,17 @@ class Call:
 
     def set_threads(self) -> None:
         """As many threads of one operator as the user asked for."""
-        from ..zoo import loading as api
-
         if self.given.get("threads") is not None:
             api.set_threads(self.given["threads"])
 
     @property
     def name(self) -> str:
         """What files are named after the network."""
-        from ..zoo import own
-
         found = own.of(self.given["model"])
         return self.given["model"].replace("/", "-") if found is None else found.stem
 
     def load(self) -> list[Model]:
         """The network in each backend that was named."""
-        from ..zoo import loading as api
-        from ..zoo import own
-
         self.set_threads()
         names: list[str | None] = list(dict.fromkeys(self.given["backend"] or [None]))
         weights = self.given["weights"]
@@ -212,8 +208,6 @@ def save(results: Sequence[Any], target: Path) -> None:
 
 def write(results: Sequence[Result], draw: Callable[[Any], Any], out: Path | None, default: str) -> None:
     """One figure of all results with all their provenances inside, or one ``.npz`` a result."""
-    from .. import results as writing
-
     target = out or Path(default)
     if target.suffix == ".npz":
         save(results, target)

@@ -8,18 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
+from PIL import Image
 
+from .. import results as writing
 from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs import folders, images
+from ..inputs.sources import SHARDS
+from ..support.crew import crew
+from ..support.progress import steps_bar
 from .options import made, write
 
 
 def given(photos: list[str] | None) -> list[Any]:
     """The files that the user named, folders with everything below them, the pictures within shards and tables; of
     these, what cannot be read is reported and left out. The bundled photo when nothing is named."""
-    from ..inputs import folders, images
-
     if not photos:
         return [str(images.sample())]
     out: list[Any] = []
@@ -36,8 +41,6 @@ def given(photos: list[str] | None) -> list[Any]:
 
 def _holds(photo: str) -> bool:
     """Whether there are pictures in it."""
-    from ..inputs.sources import SHARDS
-
     return Path(photo).is_dir() or Path(photo).suffix.lower() in SHARDS
 
 
@@ -103,9 +106,6 @@ class Work:
             write(found, draw, self.out, f"{self.default}.png")
             return
         from .. import draw as plotting
-        from .. import results as writing
-        from ..support.crew import crew
-        from ..support.progress import steps_bar
 
         tasks = {}
         for start in range(0, len(self.photos), TOGETHER):
@@ -142,8 +142,6 @@ def _drawn(
     say: Callable[[Sequence[Any]], list[str]] | None,
 ) -> tuple[list[str], Any]:
     """Write the file of each of these photos; what there is to say, and the provenance of them all."""
-    from .. import results as writing
-
     some, aims, files = task
     found = run(models, some, aims)
     for i, file in enumerate(files):
@@ -154,9 +152,6 @@ def _drawn(
 
 
 def _thumbnail(file: Path) -> Any:
-    import numpy as np
-    from PIL import Image
-
     with Image.open(file) as opened:
         small = opened.convert("RGB")
         small.thumbnail((3 * THUMBNAIL, THUMBNAIL))

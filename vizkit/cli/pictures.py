@@ -13,8 +13,10 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer import Option
 
+from .. import techniques
 from ..contract.backend import Model
 from ..contract.errors import SettingError
+from ..inputs import images
 from ..results.attribution import Attribution
 from ..support.crew import crew
 from ..support.files import replacing
@@ -53,10 +55,9 @@ def saliency(
 ) -> None:
     """Which pixels move a class's score: the photo, its map, and both in one, a row for each photo and backend."""
     from .. import draw as plotting
-    from ..techniques import saliency as technique
 
     work = photos.Work(photo, target, out, f"saliency-{call.name}")
-    work.write(call.load(), partial(_maps, call, technique), plotting.attributions)
+    work.write(call.load(), partial(_maps, call, techniques.saliency), plotting.attributions)
 
 
 @command("vgg19")
@@ -72,12 +73,11 @@ def gradcam(
 ) -> None:
     """Where in the photo the evidence for a class is: Grad-CAM, beside the photo and laid over it."""
     from .. import draw as plotting
-    from ..techniques import gradcam as technique
 
     if on is not None and out is not None and out.suffix != ".png":
         raise SettingError(f"--on {on} --out {out}: an overlay is a picture of its own; give a file that ends in .png.")
     work = photos.Work(photo, target, out, f"gradcam-{call.name}") if on is None else None
-    loaded, run = call.load(), partial(_maps, call, technique)
+    loaded, run = call.load(), partial(_maps, call, techniques.gradcam)
     if work is not None:
         work.write(loaded, run, plotting.attributions)
         return
@@ -116,16 +116,15 @@ def filters(
 ) -> None:
     """A layer's weights as one grid of pictures; with --text, as numbers."""
     from .. import draw as plotting
-    from ..techniques import filters as technique
 
     loaded = call.load()
     if text:
         for one in loaded:
             typer.echo(one.architecture())
             for name in [layer] if layer else one.filter_layers():
-                typer.echo(technique(one, name).text(unit))
+                typer.echo(techniques.filters(one, name).text(unit))
         return
-    results = [technique(one, layer, **call.settings(technique)) for one in loaded]
+    results = [techniques.filters(one, layer, **call.settings(techniques.filters)) for one in loaded]
     options.write(results, plotting.filters, out, f"filters-{call.name}.png")
 
 
@@ -148,8 +147,6 @@ def features(
 ) -> None:
     """What a layer makes of a photo: all its channels in one figure; with --statistics, how active every layer is."""
     from .. import draw as plotting
-    from .. import techniques
-    from ..inputs import images
 
     if noise and photo:
         raise SettingError(f"--noise and the photo {photo[0]!r} exclude each other; give one of them.")
