@@ -14,7 +14,9 @@ from typer.core import TyperCommand
 from ..contract import backend
 from ..contract.errors import ImageError, SettingError, WeightsError, unknown
 from ..inputs import images
+from ..reports.explain import controls, methods
 from ..support.crew import check as check_crew
+from ..techniques.dreams.recipe import GRADIENT_FILTERS
 from ..zoo import loading as api
 from ..zoo import own
 
@@ -128,11 +130,8 @@ def _choices(command: str, option: str) -> Sequence[str]:
 
         return colour_maps()
     if option == "method" and command in ("explain", "evaluate"):
-        from ..reports.explain import controls, methods
-
         return ["all", *methods(), *controls()]
     if command == "dream" and option in ("recipe", "gradient_filter"):
-        from ..techniques.dreams.recipe import GRADIENT_FILTERS
         from .dreams import PUBLISHED, RECIPES
 
         return (*RECIPES, PUBLISHED) if option == "recipe" else list(GRADIENT_FILTERS)

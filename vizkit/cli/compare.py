@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from ..reports.compare import compare as run
 from .options import Backends, Call, Photos, Scheduler, Workers, command, tell
 
 SHOWN = 10
@@ -60,8 +61,6 @@ def compare(
     ] = Path("vizkit-compare"),
 ) -> None:
     """Models x backends x weights x techniques x images, measured and compared in one report folder."""
-    from ..reports.compare import compare as run
-
     found = run(list(photo) if photo else None, **call.settings(run), tell=tell)
     for one in found.failures:
         cell = f"{one['model']}, {one['weights']}, {one['backend']} {one['dtype']}, {one['technique']}, {one['image']}"

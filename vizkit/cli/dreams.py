@@ -206,9 +206,8 @@ def deepdream(
     results = []
     for one in call.load():
         aim = layer if unit is None else channel(layer or default_layer(one), unit)
-        results.append(
-            techniques.deepdream(one, photo or photos.given(None)[0], aim, **call.settings(techniques.deepdream))
-        )
+        settings = call.settings(techniques.deepdream)
+        results.append(techniques.deepdream(one, photo or photos.given(None)[0], aim, **settings))
     options.write(results, plotting.deepdream, out, f"deepdream-{call.name}.png")
 
 

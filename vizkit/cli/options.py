@@ -17,6 +17,7 @@ from .. import results as writing
 from ..contract.backend import Model
 from ..contract.errors import UnknownNameError
 from ..results.base import Result
+from ..support.version import VERSION
 from ..zoo import loading as api
 from ..zoo import own
 
@@ -35,8 +36,6 @@ def _root(
     version: Annotated[bool, Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from ..support.version import VERSION
-
         typer.echo(f"vizkit {VERSION}")
         raise typer.Exit
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..contract.backend import Array
+from ..inputs.images import picture
 from ..results.concepts import ActivationAtlas, Caricature, ConceptBank, ConceptMaps, SpriteMap, Tcav
 from ..results.factorization import Factorization
 from .base import GRAY, columns_for, folded, new, origin, panel, shortened, spaces, tile, wrapped
@@ -89,8 +90,6 @@ def caricature(results: Sequence[Caricature]) -> Figure:
 
 def spritemap(results: Sequence[SpriteMap]) -> Figure:
     """The sprites of each result under their units' numbers; those of units that never responded are pale."""
-    from ..inputs.images import picture
-
     wide = max(columns_for(len(one.units), one.values.shape[2:]) for one in results)
     high = [-(-len(one.units) // wide) for one in results]
     figure = new(0.95 * wide + 0.3, 1.12 * sum(high) + 0.5)

@@ -7,14 +7,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..inputs.images import picture
 from ..results.dreams import DeepDream, Dream, Inversion, Rendering
 from .base import GRAY, blocks, ending, new, origin, panel, shortened, spaces, wrapped
 
 
 def dream(results: Sequence[Dream]) -> Figure:
     """Six stages a row, a row for each unit of each result, with the size and the activation reached."""
-    from ..inputs.images import picture
-
     rows = [(result, i) for result in results for i in range(len(result.units))]
     width = max(len(result.strip) for result in results)
     figure = new(2.1 * width + 0.4, 2.5 * len(rows))

@@ -13,6 +13,7 @@ from ..contract.backend import Array
 from ..results.features import ActivationStatistics, FeatureMaps, Filters, TopUnits
 from ..results.folders import TopPatches
 from ..results.health import Health
+from ..techniques.features.filters import pictures
 from .base import GRAY, columns_for, new, origin, panel, shortened, spaces, tile
 from .overlay import DIVERGING
 
@@ -25,8 +26,6 @@ never joined: side by side in a network, they are no curve."""
 
 def filters(results: Sequence[Filters]) -> Figure:
     """One grid a result; colour filters each on their own scale, the rest on one common scale with its bar."""
-    from ..techniques.features.filters import pictures
-
     shown = [pictures(result) for result in results]
     figure = new(8.0, 6.2 * len(results))
     all_axes = figure.subplots(len(results), 1, squeeze=False)[:, 0]

@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..contract.backend import Array
+from ..inputs.images import picture
 from ..results.attribution import Attribution
 from ..results.dreams import Dream, Rendering
 from ..results.features import FeatureMaps, Filters
+from ..techniques.features.filters import pictures as filter_pictures
 from .base import blocks, columns_for, new, panel, scaled, tile
 from .overlay import DIVERGING, PERCENTILE
 
@@ -97,8 +99,6 @@ def first_filters(result: Filters) -> Figure:
 
 def _tiled(result: Filters, columns: int) -> tuple[Array, bool, Array]:
     """A layer's filters, whether they are colours, and one grid of them."""
-    from ..techniques.features.filters import pictures as filter_pictures
-
     grid, colour = filter_pictures(result)
     tiled = tile(grid, columns, fill=1.0 if colour else np.nan)
     return grid, colour, np.clip(tiled, 0, 1) if colour else tiled
@@ -160,7 +160,5 @@ def dreams(results: Sequence[Dream | Rendering], titles: Sequence[Sequence[str]]
 
 def strip(result: Dream) -> Figure:
     """The stages of a dream's first unit, each under its size and the activation reached."""
-    from ..inputs.images import picture
-
     titles = [f"{stage.size} px: {stage.activation[0]:.3g}" for stage in result.strip]
     return row_of([picture(stage.pictures[0]) for stage in result.strip], titles, 1.9, 2.3)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..contract.backend import OUTPUT, Model, Ops, Tensor
 from ..contract.errors import SettingError
 from ..contract.units import units_of
-from . import outputs
+from . import images, outputs
 from .images import ImageInput
 from .outputs import CORNERS, Column, Dense, Of
 
@@ -119,8 +119,6 @@ class Similarity(Score):
     fit: str = "crop"
 
     def bound(self, model: Model, logits: Tensor | None) -> Column:
-        from . import images
-
         batch = images.prepare(self.reference, model.spec, fit=self.fit)
         if len(batch) != 1:
             raise SettingError(f"Similarity to {len(batch)} pictures: give one.")

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..contract.backend import OUTPUT, Array, Model, Ops, Tensor
 from ..contract.errors import ImageError, SettingError
-from .images import Batch
+from .images import Batch, read
 from .outputs import Column, Dense, Table
 from .scores import PREDICTED as PREDICTED
 from .scores import Class as Class
@@ -159,11 +159,9 @@ def _term_of(text: str) -> Score:
 
 
 def _mask_file(path: str) -> Array:
-    from . import images
-
     if not Path(path).is_file():
         raise ImageError(f"There is no mask {path!r} (looked in {Path(path).resolve().parent}).")
-    return np.asarray(np.asarray(images.read(path).convert("L")) / 255.0)
+    return np.asarray(np.asarray(read(path).convert("L")) / 255.0)
 
 
 def choose(model: Model, table: Table, asked: Sequence[int | str | None], scores: Array) -> list[int | None]:
