@@ -117,8 +117,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """All that vizkit loads or wraps in PyTorch goes to the device; what tests compute by other means stays here. Tables
-    are as wide as they are, not as the terminal is from which the tests were started."""
+    """All that vizkit loads or wraps in PyTorch goes to the device; what tests compute by other means stays here.
+    Tables are as wide as they are, not as the terminal is from which the tests were started."""
     os.environ.pop("COLUMNS", None)
     kits.DEVICE = config.getoption("--device")
     if kits.DEVICE == "cpu" or "torch" not in INSTALLED:

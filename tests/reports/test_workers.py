@@ -72,7 +72,7 @@ def lent(two: Team, monkeypatch: pytest.MonkeyPatch) -> list[Lent]:
 
     for module in (explaining, gallery, ranking, streaming):
         monkeypatch.setattr(module, "crew", lending)
-    monkeypatch.setattr("vizkit.support.crew.crew", lending)
+    monkeypatch.setattr("vizkit.cli.photos.crew", lending)
     monkeypatch.setattr("vizkit.cli.pictures.crew", lending)
     return asked
 
