@@ -17,6 +17,7 @@ from PIL import Image
 import vizkit
 from vizkit.reports.compare import machine, worker
 from vizkit.reports.compare import run as running
+from vizkit.reports.compare.pictures import depth
 from vizkit.zoo import shapes
 
 LAYERS = ["features.0", "features.9", "features.16", "features.23", "classifier.3"]
@@ -139,3 +140,10 @@ def test_a_stopped_study_computes_only_what_is_missing(study: Any, photos2: list
     assert {path for path in before if before[path] == after[path]} == set(before) - {gone, cut}
     assert again.results["divergences"] == study.results["divergences"]
     recompute.check(folder)
+
+
+def test_a_chart_says_where_no_difference_is_drawn() -> None:
+    """A logarithmic scale has no place for zero."""
+    for least, said in ((0.0, True), (1e-7, False)):
+        (axes,) = depth(["a", "b"], {"gluon against torch": [least, 2e-7]}, 1e-5).axes
+        assert ("no difference: drawn at 1e-10" in axes.get_ylabel()) == said

@@ -34,6 +34,18 @@ def photos(count: int, size: tuple[int, int] = (40, 60)) -> list[Any]:
 
 
 @pytest.mark.quick
+def test_only_a_class_has_an_index_in_provenance(model: Any) -> None:
+    """A score's own column lies beyond the classes: there is no class of that number."""
+    difference = vizkit.targets.Class(0) - vizkit.targets.Class(1)
+    found = vizkit.saliency(model, photos(3), target=[1, difference, "all"])
+    ranked = vizkit.evaluate.rank(model, photos(1), ["saliency"], metrics=["sparseness"], target=difference)
+    told = found.provenance["settings"]["target"]
+    assert [one["index"] for one in told] == [1, None, None]
+    assert [one["label"] for one in told] == list(found.labels)
+    assert ranked.provenance["settings"]["target"] == told[1:2]
+
+
+@pytest.mark.quick
 def test_a_result_has_places(model: Any) -> None:
     found = vizkit.integrated_gradients(model, photos(3), target=[0, 1, 2], steps=4)
     assert len(found) == 3

@@ -123,7 +123,9 @@ def evaluate(
     model: Annotated[str | None, Option("--model", "-m", help="Default: shapes, or vgg19 with photos.")] = None,
     target: Annotated[str | None, Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
     seed: Seed = 0,
-    out: Out = None,
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="PNG, PDF or SVG; CSV or TXT for the table; NPZ with the raw values.")
+    ] = None,
 ) -> None:
     """Rank methods by quality metrics, always beside a random map and an edge filter."""
     given = _given(photos, samples, seed)

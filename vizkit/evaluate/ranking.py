@@ -158,11 +158,10 @@ def rank(
     values = per_image.mean(axis=2)
     mean_rank = _mean_rank(values, names)
     order = np.argsort(mean_rank, kind="stable")
-    named = targets.labels(model, job.table, job.chosen)
-    listed = [{"index": i, "label": t} for i, t in zip(job.chosen, named, strict=True)]
     asked = {
-        "methods": list(contenders), "metrics": names, "options": settings, "target": listed, "seed": seed,
-        "fit": fit, "input_range": job.batch.input_range,
+        "methods": list(contenders), "metrics": names, "options": settings,
+        "target": targets.told(model, job.table, job.chosen), "seed": seed, "fit": fit,
+        "input_range": job.batch.input_range,
     }  # fmt: skip
     made, ordered = provenance(model, "rank", asked, job.batch), tuple(list(contenders)[k] for k in order)
     return Ranking(values[order], made, ordered, tuple(names), per_image[order], mean_rank[order])

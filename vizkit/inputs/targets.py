@@ -211,6 +211,15 @@ def labels(model: Model, table: Table, chosen: Sequence[int | None]) -> list[str
     return ["all logits" if index is None else table.label(model, index) for index in chosen]
 
 
+def told(model: Model, table: Table, chosen: Sequence[int | None]) -> list[dict[str, Any]]:
+    """The chosen columns as provenance has them: a class by index and label, any other score by its label alone."""
+    classes = table.dense.classes
+    return [
+        {"index": None if index is None or index >= classes else index, "label": label}
+        for index, label in zip(chosen, labels(model, table, chosen), strict=True)
+    ]
+
+
 def marks(model: Model, table: Table, asked: Sequence[int | str | None]) -> Array:
     """What a device needs to find the targets' scores by itself: (N, K + 1), float64. A row has ones at the columns
     that are added up, or, where its target is None, a single one at its end.

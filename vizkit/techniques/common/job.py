@@ -339,9 +339,8 @@ class Job:
         **settings: Any,
     ) -> Attribution:
         """The result, in the model's dtype; warns of maps that are flat or not finite, with ``cause`` as the reason."""
-        names = targets.labels(self.model, self.table, self.chosen)
-        made = {**self.settings, **settings}
-        made["target"] = [{"index": i, "label": name} for i, name in zip(self.chosen, names, strict=True)]
+        told = targets.told(self.model, self.table, self.chosen)
+        made = {**self.settings, **settings, "target": told}
         if layer is not None:
             made["layer"] = layer
         values = values.astype(self.model.ops.dtype, copy=False)
@@ -355,7 +354,7 @@ class Job:
             provenance(self.model, self.technique, made, self.batch, self._sha256, self._digests),
             self.batch,
             tuple(self.chosen),
-            tuple(names),
+            tuple(one["label"] for one in told),
             signed,
             layer,
             {key: value.astype(self.model.ops.dtype, copy=False) for key, value in (extra or {}).items()},
