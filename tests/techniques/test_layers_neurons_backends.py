@@ -124,7 +124,7 @@ def test_several_baselines_are_their_mean(name: str, pictures: Any, method: str,
     found = getattr(vizkit, method)(model, pictures[:2], baselines=several, batch_size=4, **settings)
     mean = np.mean([one.extra["attribution"] for one in each], axis=0)
     np.testing.assert_allclose(found.extra["attribution"], mean, rtol=0, atol=1e-10 * np.abs(mean).max())
-    assert found.provenance["settings"]["baselines"] == "noise, mean, image of shape (16, 16, 3)"
+    assert found.provenance["settings"]["baselines"] == ["noise", "mean", "image of shape (16, 16, 3)"]
     if method != "internal_influence":  # everything passes the layer: both add up to the rise from the mean score
         x = model.ops.asarray(inputs(model, pictures[:2]))
         starts = [model.forward(x)["output"]]

@@ -124,9 +124,10 @@ def chosen_baselines(baseline: ImageInput, baselines: Sequence[ImageInput] | Non
     return list(baselines)
 
 
-def named(chosen: Sequence[ImageInput], several: bool) -> dict[str, str]:
-    """What the provenance says of them."""
-    return {"baselines" if several else "baseline": baseline_name(list(chosen))}
+def named(chosen: Sequence[ImageInput], several: bool) -> dict[str, Any]:
+    """What the provenance says of them, as they are given."""
+    names = [baseline_name(one) for one in chosen]
+    return {"baselines": names} if several else {"baseline": names[0]}
 
 
 def starts_of(job: Job, chosen: Sequence[ImageInput], seed: int) -> Array:
