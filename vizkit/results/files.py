@@ -9,6 +9,7 @@ import platform
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 PROVENANCE = "vizkit"
 """The PNG text chunk, and the ``.npz`` entry, that holds the provenance as JSON."""
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+PICTURES = re.compile(r'<pre [^>]*class="provenance" data-file="([^"]*)">([^<]*)</pre>')
+"""What a page says of its pictures."""
 EFFORT = 4
 """Of a PNG's compression: half of the time of Pillow's 6, for two in a hundred more bytes."""
 DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
@@ -87,8 +90,8 @@ def _plain(value: Any) -> Any:
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The provenance inside a PNG, SVG, PDF or ``.npz`` that :meth:`Result.save` wrote; SettingError where there is
-    none, or no file."""
+    """The provenance inside a PNG, SVG, PDF or ``.npz`` that :meth:`Result.save` wrote, or of each picture of a page,
+    by its file; SettingError where there is none, or no file."""
     source = Path(path)
     try:
         found: dict[str, Any] = json.loads(_READERS.get(source.suffix, _of_picture)(source))
@@ -121,7 +124,14 @@ def _of_pdf(source: Path) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-_READERS = {".npz": _of_arrays, ".svg": _of_svg, ".pdf": _of_pdf}
+def _of_page(source: Path) -> str:
+    found = PICTURES.findall(source.read_text(encoding="utf-8"))
+    if not found:
+        raise LookupError("no picture")
+    return json.dumps({unescape(file): json.loads(unescape(text)) for file, text in found})
+
+
+_READERS = {".html": _of_page, ".npz": _of_arrays, ".svg": _of_svg, ".pdf": _of_pdf}
 
 
 def _metadata(suffix: str, made: Mapping[str, Any]) -> dict[str, str]:
