@@ -92,6 +92,7 @@ def test_page_can_be_read_without_eyes_or_mouse(page: Page) -> None:
 
 
 def test_pictures_lie_beside_the_page_with_their_settings(index: Path, page: Page) -> None:
+    assert results.read_provenance(index) == page.provenance
     listed = [one["href"] for one in page.all("a") if one["href"].endswith(".png")]
     assert listed == [f"{key}.png" for key in KEYS]
     assert sorted(path.name for path in index.parent.iterdir()) == sorted([*listed, "index.html"])
@@ -99,7 +100,6 @@ def test_pictures_lie_beside_the_page_with_their_settings(index: Path, page: Pag
         made = results.read_provenance(index.parent / file)
         assert page.provenance[file] == made
         assert [one["backend"] for one in made["results"]] == sorted(INSTALLED, reverse=True)
-    assert results.read_provenance(index) == page.provenance
         assert Image.open(index.parent / file).format == "PNG"
         rows = dict(page.rows[key])
         assert rows["technique"] == made["results"][0]["technique"]
