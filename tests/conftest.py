@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the processors; threads would wait for each other
 
@@ -139,10 +140,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of the full-size networks are begun first: begun last, they would run beside nothing. What is about the CPU
-    is not run elsewhere."""
+    """Files of the full-size networks are begun first: begun last, they would run beside nothing. The others are mixed,
+    so that those which wait for a browser run beside those which compute. What is about the CPU is not run
+    elsewhere."""
     long = {item.path for item in items if item.get_closest_marker("full_size")}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (item.path not in long, crc32(item.nodeid.partition("::")[0].encode())))
     if kits.DEVICE != "cpu":
         for item in items:
             if item.get_closest_marker("cpu"):
