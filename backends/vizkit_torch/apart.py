@@ -22,6 +22,15 @@ OVER = frozenset(
 """Functions that bring together what lies along an axis."""
 TOLERANCE = 1e-3
 """How much of the largest value an answer may change by rounding."""
+ANSWERS = {
+    "before": "gives another answer to the same picture after it has seen others: it keeps something of them, in a "
+    "list or a dictionary, so that maps depend on what was computed before. Keep it in a buffer, with which each pass "
+    "begins anew, or switch it off.",
+    "beside": "gives another answer to a picture beside another one: it takes a mean, a maximum or the like over the "
+    "whole batch, so that a map depends on the pictures, noise samples or masks that happen to be computed with it. "
+    "Take it over each picture, such as x.amax((1, 2, 3), keepdim=True), or explain with batch_size=1.",
+}
+"""What a network does whose answer depends on something else, and what to do: by what :func:`depends` finds."""
 
 
 class Across(TorchFunctionMode):

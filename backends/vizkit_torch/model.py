@@ -18,13 +18,14 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils.weight_norm import WeightNorm
 
 from vizkit.contract.backend import INFERENCE, OUTPUT, PLAIN, Array, Call, Layer, Mode, Model, Term, Weights, term_of
-from vizkit.contract.errors import LayerError, MapWarning, SettingError, ShapeError
+from vizkit.contract.errors import LayerError, MapWarning, ShapeError
 from vizkit.contract.graph import Graph
-from vizkit.contract.model import check_rows, wrong_size
+from vizkit.contract.model import check_rows
 from vizkit.contract.ops import Step
 from vizkit.contract.spec import InputSpec
 
-from .apart import Across, depends, examples
+from . import refused
+from .apart import ANSWERS, Across, depends, examples
 from .attention import observed, probe
 from .call import Caller
 from .graph import trace
@@ -32,7 +33,7 @@ from .inference import inference
 from .listing import versions
 from .modules import ALIAS, Modules, copied, module_of, shapes
 from .modules import names as names_of
-from .ops import HELD, TorchOps
+from .ops import TorchOps
 from .precision import settled
 from .prepare import BATCH_NORMS, Finder, Pair, Preparation, ReadError, affine
 from .record import Recorder
@@ -41,31 +42,10 @@ from .still import Still, generators
 from .watch import Watch
 
 AFFINE = (nn.Linear, nn.modules.conv._ConvNd)
-TYPE_WORDS = ("dtype", "scalar type", "Input type")
-SHAPE_WORDS = ("shape", "size", "dimension", "channels")
 
 
 class _Stop(BaseException):
     """Leaves the network's forward once all that is needed has been seen. Not an Exception: nobody's business."""
-
-
-PLAIN_ERRORS = (RuntimeError, AssertionError, ValueError)
-"""By which networks refuse a picture of another size than their own, in words of their own."""
-
-
-def _of_shape(error: Exception) -> bool:
-    """Whether this is PyTorch's way of saying that an input has the wrong shape; an exported network asserts it."""
-    return type(error) in (RuntimeError, AssertionError) and any(word in str(error) for word in SHAPE_WORDS)
-
-
-def _said(error: Exception) -> str:
-    if "Guard failed" not in str(error):
-        return str(error)
-    return (
-        f"{error}. An exported network takes the shapes that it was exported with: export it with "
-        "dynamic_shapes=({0: torch.export.Dim('batch')},) so that it takes any number of pictures, or with one picture "
-        "and ask for batch_size=1."
-    )
 
 
 def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -216,10 +196,10 @@ class TorchModel(Model):
                 result = self._run(blank)
                 self._output = tuple(result.clone().shape)  # read, as by whoever asks for it
             except (RuntimeError, AssertionError) as error:
-                if _of_shape(error):
-                    raise wrong_size(self, _said(error)) from error
-                self._check_cast(error)
-                raise
+                meant = refused.of_probe(self, error)
+                if meant is None:
+                    raise
+                raise meant from error
         check_rows(self, self._output)
         if still.together:
             self._warn(
@@ -258,41 +238,8 @@ class TorchModel(Model):
                 return self._run(x.clone())
 
         found = depends(run, self.ops.asarray(examples(self.spec.shape)))
-        if found == "before":
-            self._warn(
-                "gives another answer to the same picture after it has seen others: it keeps something of them, in a "
-                "list or a dictionary, so that maps depend on what was computed before. Keep it in a buffer, with "
-                "which each pass begins anew, or switch it off."
-            )
-        elif found == "beside":
-            self._warn(
-                "gives another answer to a picture beside another one: it takes a mean, a maximum or the like over the "
-                "whole batch, so that a map depends on the pictures, noise samples or masks that happen to be computed "
-                "with it. Take it over each picture, such as x.amax((1, 2, 3), keepdim=True), or explain with "
-                "batch_size=1."
-            )
-
-    def _check_cast(self, error: Exception) -> None:
-        """SettingError where the network has parameters of several types, or of another than when it was wrapped, or
-        itself turns what it reads into the type of which a copy is read."""
-        wanted = HELD.get(self.dtype, self.dtype)
-        now = {str(one.dtype).removeprefix("torch.") for one in self.native.parameters() if one.is_floating_point()}
-        if wanted in now and len(now) > 1:
-            raise SettingError(
-                f"{self.name} has parameters of {' and '.join(sorted(now))}, which do not fit each other. Convert it "
-                "to one type, with .float() or .double(), and wrap it again."
-            ) from error
-        if wanted not in now:
-            raise SettingError(
-                f"{self.name} has parameters of {' and '.join(sorted(now))}; when it was wrapped they were {wanted}. "
-                "Convert it before vizkit.wrap, or wrap it again."
-            ) from error
-        if self.weights.note and any(word in str(error) for word in TYPE_WORDS):
-            raise SettingError(
-                f"{self.name} is read as {self.weights.note}, and turns what it reads into another type itself: "
-                f"{error}. Let it take the type of its parameters, x.to(self.conv.weight.dtype), or wrap a float32 "
-                "network."
-            ) from error
+        if found in ANSWERS:
+            self._warn(ANSWERS[found])
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"{self.name} {what}", MapWarning, stacklevel=2)
@@ -381,13 +328,11 @@ class TorchModel(Model):
                 output = self._caller.run(given)
             except _Stop:
                 output = None
-            except (RuntimeError, AssertionError, ValueError) as error:
-                other = tuple(x.shape[2:]) != self.spec.size and type(error) in PLAIN_ERRORS
-                if other or _of_shape(error):
-                    said = f"{self.name} cannot take an input of shape {tuple(x.shape)}: {_said(error)}"
-                    raise ShapeError(said) from error
-                self._check_cast(error)
-                raise
+            except refused.BY_PASSES as error:
+                meant = refused.of_pass(self, tuple(x.shape), error)
+                if meant is None:
+                    raise
+                raise meant from error
         if OUTPUT in waiting:
             kept[OUTPUT] = written.now(self._caller.output(output, self.name)).to(x.dtype)
             if len(kept[OUTPUT]) != len(x):
