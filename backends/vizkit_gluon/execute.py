@@ -52,11 +52,6 @@ def _invoke(node: Node, more: Mapping[str, str], inputs: list[NDArray]) -> list[
     return out if isinstance(out, list) else [out]
 
 
-def is_relu(node: Node) -> bool:
-    """Whether this operator is ``max(0, x)``."""
-    return node.op == "relu" or (node.op == "Activation" and node.attrs.get("act_type") == "relu")
-
-
 def settings(node: Node) -> tuple[str, dict[str, str]]:
     """Operator and settings for inference: batch norm on stored statistics, no random slopes, no dropout between
     recurrent layers, the faster ReLU, and of a SELU, whose gradient MXNet gets wrong below zero, the ELU that
@@ -106,7 +101,7 @@ class Following:
         data = [k for k, (source, _) in enumerate(node.inputs) if source in self._depends]
         if not data or node.op == "null":
             return compute(inputs)
-        kind = "relu" if is_relu(node) else describe(node.op, node.attrs, inputs[0].shape)[0]
+        kind = describe(node.op, node.attrs, inputs[0].shape)[0]
         if nonnegative(kind, [source in self._nonnegative for source, _ in node.inputs]):
             self._nonnegative.add(i)
         kind = "linear" if kind == "matmul" and len(data) == 1 else kind

@@ -18,10 +18,11 @@ from vizkit.contract.model import check_rows, wrong_size
 from vizkit.contract.spec import InputSpec
 
 from .call import given, output
-from .execute import execute, is_relu
+from .execute import execute
 from .graph import graph
 from .legacy import legacy
 from .listing import versions
+from .operations import rectifier
 from .ops import GluonOps, Watch, first_line
 from .prepare import Folding, affine
 from .trace import NORMS, Entry, parts, resolve, trace
@@ -164,7 +165,7 @@ class GluonModel(Model):
         return self._graph.kinds.get(path, type(getattr(self.native, path, None)).__name__)
 
     def has_relu(self) -> bool:
-        return any(map(is_relu, self._graph.nodes))
+        return any(rectifier(node.op, node.attrs) for node in self._graph.nodes)
 
     @legacy()
     def _forward(self, x: NDArray, keep: Sequence[str], add: Mapping[str, Term], mode: Mode) -> dict[str, NDArray]:

@@ -38,6 +38,13 @@ UNCOUNTED = ("RNN", "_contrib_DeformableConvolution", "_contrib_ModulatedDeforma
 LEAKY = {"leaky": "leaky_relu", "rrelu": "leaky_relu"}
 
 
+def rectifier(op: str, attrs: dict[str, str]) -> str:
+    """ "relu" of an operator that is max(0, x), "relu6" of one with an upper bound, else ""."""
+    if op == "relu" or (op == "Activation" and attrs.get("act_type") == "relu"):
+        return "relu"
+    return "relu6" if op == "clip" and float(attrs["a_min"]) == 0.0 < float(attrs["a_max"]) else ""
+
+
 def describe(op: str, attrs: dict[str, str], source: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
     """Kind and settings of an operator that reads an array of shape ``source`` first."""
     given = {key: _value(text) for key, text in attrs.items()}
@@ -48,7 +55,7 @@ def describe(op: str, attrs: dict[str, str], source: tuple[int, ...]) -> tuple[s
         return LEAKY.get(kind, kind), {}
     if op == "Pooling" and given.get("pool_type", "max") in ("max", "avg"):
         return f"{given.get('pool_type', 'max')}_pool", _pool(given, source)
-    kind = KINDS.get(op, op)
+    kind = rectifier(op, attrs) or KINDS.get(op, op)
     if kind in ("conv", "conv_transpose") and len(source) == 4:
         last = {"channels": -1} if str(given.get("layout")).endswith("C") else {}
         return kind, last | {

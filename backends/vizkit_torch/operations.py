@@ -12,6 +12,9 @@ ASKING = ("__get__", "dim", "ndimension", "size", "numel", "stride", "is_contigu
 """Calls that ask a tensor for its form and do not read its values."""
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_}
 RELUS |= {torch.ops.aten.relu.default, torch.ops.aten.relu_.default}  # as exported networks call it
+BOUNDED = dict.fromkeys(("clamp", "clip", "clamp_min"), ("min", "max")) | {"hardtanh": ("min_val", "max_val")}
+BOUNDED |= {"threshold": ("threshold", "value")}
+"""What can be a ReLU, and the names of its bounds."""
 ARGUMENTS = {
     "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
@@ -71,24 +74,22 @@ def kind_of(func: Any) -> str:
     return KINDS.get(name, name).removeprefix("adaptive ")
 
 
-def rectifies(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a call is a ReLU, max(0, x), by whatever name."""
+def rectifier(func: Any, args: Any, kwargs: Any) -> str:
+    """By whatever name it is called: "relu" of max(0, x), "relu6" of one with an upper bound, else ""."""
     if func in RELUS:
-        return True
+        return "relu"
     name = _name(func).partition(".")[0]
-    if name in ("clamp", "clip"):
-        given = dict(zip(("input", "min", "max"), args, strict=False)) | kwargs
-        return given.get("max") is None and _zero(given.get("min"))
-    if name == "clamp_min":
-        return _zero(args[1] if len(args) > 1 else kwargs.get("min"))
+    if name == "relu6":
+        return name
+    if name not in BOUNDED:
+        return ""
+    given = dict(zip(("input", *BOUNDED[name]), args, strict=False)) | kwargs
+    lower, upper = (given.get(bound) for bound in BOUNDED[name])
+    if not (isinstance(lower, int | float) and lower == 0):
+        return ""
     if name == "threshold":
-        given = dict(zip(("input", "threshold", "value"), args, strict=False)) | kwargs
-        return _zero(given.get("threshold")) and _zero(given.get("value"))
-    return False
-
-
-def _zero(bound: Any) -> bool:
-    return isinstance(bound, int | float) and bound == 0
+        return "relu" if upper == 0 else ""
+    return "relu" if upper is None else "relu6" if isinstance(upper, int | float) and upper > 0 else ""
 
 
 def _name(func: Any) -> str:
@@ -101,7 +102,7 @@ def describe(
 ) -> tuple[str, dict[str, Any]]:
     """Kind and settings of ``func(*args, **kwargs)`` on tensors of ``shapes``, with a result of ``shape``."""
     name = _name(func).partition(".")[0]  # exported networks call "linear.default"
-    kind = KINDS.get(name, name)
+    kind = rectifier(func, args, kwargs) or KINDS.get(name, name)
     adaptive = kind.startswith("adaptive ")
     kind = kind.removeprefix("adaptive ")
     given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs

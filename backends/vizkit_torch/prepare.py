@@ -23,7 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .graph import tensors
 from .modules import Modules, watched, watched_all
-from .operations import ASKING, rectifies
+from .operations import ASKING, rectifier
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -88,7 +88,7 @@ class Finder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self.relu = self.relu or rectifies(func, args, kwargs)
+        self.relu = self.relu or rectifier(func, args, kwargs) != ""
         read = [self._made.get(tensor, tensor) for tensor in tensors((args, kwargs))]
         result = func(*args, **kwargs)
         if getattr(func, "__name__", "") not in ASKING or isinstance(result, torch.Tensor):

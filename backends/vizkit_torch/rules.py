@@ -25,7 +25,7 @@ from vizkit.contract.graph import ACTIVATIONS, AFFINE, nonnegative
 from vizkit.contract.rules import pulls
 
 from .graph import tensors
-from .operations import ASKING, kind_of, rectifies
+from .operations import ASKING, kind_of, rectifier
 from .ops import TorchOps
 
 Place = tuple[Any, ...]
@@ -270,7 +270,7 @@ class Follow(TorchFunctionMode):
             places = {place: self.written.now(one) for place, one in held.items()}
             call = call.put(places)
         data = {place: one for place, one in places.items() if one.requires_grad}
-        kind = "relu" if rectifies(func, args, kwargs or {}) else kind_of(func)
+        kind = rectifier(func, args, kwargs or {}) or kind_of(func)
         if not data or getattr(func, "__name__", "") in ASKING:
             return call({})
         sources = [one in self.nonnegative for one in places.values()]

@@ -206,12 +206,31 @@ RELUS = {
 }
 
 
+RELUS6 = {
+    "relu6": torch.nn.functional.relu6,
+    "ReLU6, in place": nn.ReLU6(inplace=True),
+    "clip": lambda h: torch.clip(h, 0, 6.0),
+    "an operator": lambda h: torch.ops.aten.hardtanh.default(h, 0.0, 6.0),
+}
+
+
 @pytest.mark.parametrize("kind", ["guided_backprop", "deconvnet", "lrp", "deeplift"])
 @pytest.mark.parametrize("means", RELUS)
 def test_a_relu_by_another_name_follows_the_rule(means: str, kind: str, pictures: np.ndarray) -> None:
     found, expected = (
         getattr(vizkit, kind)(wrapped(Rectified(relu)), pictures, target=1).values
         for relu in (RELUS[means], torch.relu)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["guided_backprop", "deconvnet", "lrp"])
+@pytest.mark.parametrize("means", RELUS6)
+def test_a_relu_with_a_bound_follows_the_rule(means: str, kind: str, pictures: np.ndarray) -> None:
+    """Where the bound is out of reach it is a ReLU."""
+    found, expected = (
+        getattr(vizkit, kind)(wrapped(Rectified(relu)), pictures, target=1).values
+        for relu in (RELUS6[means], torch.relu)
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
@@ -225,7 +244,7 @@ class Bounded(nn.Module):
         return x.clamp(**self.bounds)
 
 
-@pytest.mark.parametrize("bounds", [{"min": 0, "max": 6}, {"min": -1}, {"max": 0}])
+@pytest.mark.parametrize("bounds", [{"min": 0, "max": -1}, {"min": -1}, {"max": 0}, {"min": -1, "max": 6}])
 def test_other_bounds_are_no_relu(bounds: dict[str, float]) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), Bounded(bounds), nn.Flatten(), nn.Linear(4 * SIDE**2, 2))
     assert not wrapped(network).has_relu()

@@ -23,8 +23,8 @@ BRANCH = [("conv", 4, 4, 3, 1), ("conv", 4, 4, 3, 1), ("relu",)]
 HEAD = [("flatten",), ("dense", 4 * 3 * 3, 3)]
 
 
-def residual(backend: str) -> Any:
-    """x = stem(x); y = relu(b(relu(a(x)))) with one relu; head(F.relu(x - y))."""
+def residual(backend: str, bound: float | None = None) -> Any:
+    """x = stem(x); y = relu(b(relu(a(x)))) with one relu; head(F.relu(x - y)), the last one as ReLU6 with a bound."""
     kit = kit_of(backend)
     stem, branch, head = (kit.sequential(layers, seed=i) for i, layers in enumerate((STEM, BRANCH, HEAD)))
     if backend == "torch":
@@ -39,6 +39,8 @@ def residual(backend: str) -> Any:
             def forward(self, x: Any) -> Any:
                 x = self.stem(x)
                 y = self.relu(self.b(self.relu(self.a(x))))
+                if bound:
+                    return self.head(nn.functional.hardtanh(x - y, 0.0, bound, inplace=True))
                 return self.head(torch.relu_(x - y) if x.requires_grad else nn.functional.relu(x - y))
 
         native: Any = Residual().double().train()
@@ -54,7 +56,7 @@ def residual(backend: str) -> Any:
             def hybrid_forward(self, F: Any, x: Any) -> Any:
                 x = self.stem(x)
                 y = self.relu(self.b(self.relu(self.a(x))))
-                return self.head(F.relu(x - y))
+                return self.head(F.clip(x - y, 0, bound) if bound else F.relu(x - y))
 
         native = Block()
     else:
@@ -65,8 +67,8 @@ def residual(backend: str) -> Any:
 class ByHand:
     """The same network in NumPy, forward and backward, with a rule at every ReLU."""
 
-    def __init__(self, rule: str | None) -> None:
-        self.rule = rule
+    def __init__(self, rule: str | None, bound: float = np.inf) -> None:
+        self.rule, self.bound = rule, bound
         self.stem, self.branch, self.head = (parameters(layers, i) for i, layers in enumerate((STEM, BRANCH, HEAD)))
 
     def conv(self, x: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
@@ -86,10 +88,10 @@ class ByHand:
         }
         return self.conv(g, flipped)
 
-    def relu_back(self, g: np.ndarray, z: np.ndarray) -> np.ndarray:
+    def relu_back(self, g: np.ndarray, z: np.ndarray, bound: float = np.inf) -> np.ndarray:
         if self.rule == "deconvnet":
             return np.maximum(g, 0)
-        return (np.maximum(g, 0) if self.rule == "guided" else g) * (z > 0)
+        return (np.maximum(g, 0) if self.rule == "guided" else g) * (z > 0) * (z < bound)
 
     def gradient(self, x: np.ndarray, target: int, eps: float) -> np.ndarray:
         norm = self.stem[1]
@@ -100,7 +102,7 @@ class ByHand:
         za = self.conv(s, self.branch[0])
         zb = self.conv(np.maximum(za, 0), self.branch[1])
         zs = s - np.maximum(zb, 0)
-        g = self.relu_back(self.head[1]["weight"][target].reshape(zs.shape), zs)
+        g = self.relu_back(self.head[1]["weight"][target].reshape(zs.shape), zs, self.bound)
         inner = self.relu_back(self.conv_back(self.relu_back(-g, zb), self.branch[1]), za)
         g = g + self.conv_back(inner, self.branch[0])
         spread = np.where(np.arange(4) == first[..., None], g[..., None], 0.0)
@@ -113,15 +115,16 @@ def picture() -> np.ndarray:
     return np.random.default_rng(8).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
+@pytest.mark.parametrize("bound", [None, 0.5])
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "gradient_x_input"])
 @pytest.mark.filterwarnings("ignore::vizkit.errors.MapWarning")
-def test_every_relu_follows_the_rule(name: str, picture: np.ndarray, method: str) -> None:
-    model = residual(name)
+def test_every_relu_follows_the_rule(name: str, picture: np.ndarray, method: str, bound: float | None) -> None:
+    model = residual(name, bound)
     rule = {"guided_backprop": "guided", "deconvnet": "deconvnet"}.get(method)
     x = vizkit.images.prepare(picture, model.spec, fit="squash").tensor[0].astype(np.float64)
     seen = 0
     for target in range(3):
-        expected = ByHand(rule).gradient(x, target, 1e-5)
+        expected = ByHand(rule, bound or np.inf).gradient(x, target, 1e-5)
         expected = expected * x if rule is None else expected
         found = getattr(vizkit, method)(model, picture, target=target, fit="squash").extra["attribution"][0]
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10 * max(np.abs(expected).max(), 1e-3))

@@ -154,8 +154,8 @@ class Model(ABC):
         return self._axes
 
     def has_relu(self) -> bool:
-        """Whether ReLUs are among the network's operations, so that another backward rule for them means something. A
-        backend that says so honours the rules of :class:`Mode`; here it shows none."""
+        """Whether ReLUs, also with an upper bound, are among the network's operations, so that another backward rule
+        for them means something. A backend that says so honours the rules of :class:`Mode`; here it shows none."""
         return False
 
     def graph(self) -> Graph:

@@ -1,4 +1,5 @@
-"""What a ReLU hands back of a gradient, in the place of ``g * (x > 0)``."""
+"""What a ReLU hands back of a gradient, in the place of ``g * (x > 0)``; one with an upper bound, as ReLU6, in that of
+``g * (0 < x < bound)``."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from ...contract.backend import Evaluated, Mode, Rule, Rules, Tensor
 
 def guided(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
     """``g * (x > 0) * (g > 0)`` (Springenberg et al. 2014)."""
-    return [relu.ops.where(relu.output, relu.ops.relu(gradient), 0.0 * gradient)]
+    return [_true(relu, relu.ops.relu(gradient))]
 
 
 def deconvnet(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
@@ -26,9 +27,15 @@ def redirected(relu: Evaluated, gradient: Tensor) -> Sequence[Tensor]:
     """The true gradient, except for pictures for which that is zero everywhere: they get the gradient where it would
     raise the input (Lucid's rescue of dead units)."""
     ops = relu.ops
-    true = ops.where(relu.output, gradient, 0.0 * gradient)
+    true = _true(relu, gradient)
     alive = ops.max(ops.abs(true), tuple(range(1, len(true.shape))), keepdims=True) + 0.0 * true
     return [ops.where(alive, true, ops.relu(gradient))]
+
+
+def _true(relu: Evaluated, gradient: Tensor) -> Tensor:
+    if relu.kind == "relu":
+        return relu.ops.where(relu.output, gradient, 0.0 * gradient)
+    return relu.pull(gradient)[0]
 
 
 RULES: dict[str, Rule] = {"guided": guided, "deconvnet": deconvnet, "redirected": redirected}
@@ -47,7 +54,7 @@ class ReluRule(Rules):
         return self.name in NAMED
 
     def rule(self, kind: str, inputs: int, affine: int) -> Rule | None:
-        return RULES[self.name] if kind == "relu" else None
+        return RULES[self.name] if kind in ("relu", "relu6") else None
 
     def __str__(self) -> str:
         return repr(self.name)

@@ -25,8 +25,9 @@ def guided_backprop(
 
     ``M[y, x] = max_c |G[c, y, x]|``, ``G`` the gradient of the target's logit at the input in which every ReLU ``y =
     max(z, 0)`` passes back ``max(dy, 0) * (z > 0)``. All ReLUs follow the rule: modules, in-place, used several times,
-    functions. Other activations pass their true gradient. The map hardly depends on the layers near the output (Adebayo
-    et al. 2018, arXiv 1810.03292): it shows edges, and is no explanation of the class.
+    functions; one with an upper bound, as ReLU6, passes back ``max(dy, 0) * (0 < z < bound)``. Other activations pass
+    their true gradient. The map hardly depends on the layers near the output (Adebayo et al. 2018, arXiv 1810.03292):
+    it shows edges, and is no explanation of the class.
 
     Args: as :func:`vizkit.saliency` has them, ``neuron`` too; defaults: top-1 target, normalised pixels, centre crop.
 
