@@ -17,6 +17,9 @@ from .trace import Graph as Trace
 STATISTICS = 3
 """The first input of a batch norm that is a stored statistic and no parameter."""
 
+VALUES_READ = {"zeros_like": 0, "ones_like": 0, "broadcast_like": 1, "reshape_like": 1}
+"""How many inputs give their values to operators that read the shape alone of the others."""
+
 
 def graph(
     trace: Trace,
@@ -40,7 +43,8 @@ def graph(
                 at[i] = len(operations)
                 operations.append(Operation("input", (), size))
             continue
-        sources = [(k, entry) for k, entry in enumerate(node.inputs) if entry[0] in at]
+        read = VALUES_READ.get(node.op, len(node.inputs))
+        sources = [(k, entry) for k, entry in enumerate(node.inputs[:read]) if entry[0] in at]
         own = [source for k, (source, _) in enumerate(node.inputs) if k < STATISTICS or node.op not in NORMS]
         fresh = {k for k in own if trace.nodes[k].op == "null" and trace.nodes[k].name in parameters} - charged
         charged |= fresh
@@ -52,6 +56,8 @@ def graph(
         inputs = tuple(at[entry[0]] for _, entry in sources)
         source = shapes[sources[0][1]]
         kind, settings = describe(node.op, node.attrs, source)
+        if kind == "matmul":
+            settings["fixed"] = sources[0][0] > 0
         settings |= products(node.op, node.attrs, [shapes[entry] for entry in node.inputs], shapes[i, 0])
         if node.op == "FullyConnected" and len(source) > 2 and node.attrs.get("flatten", "True") == "True":
             # MXNet's dense layer flattens on its own.

@@ -21,7 +21,7 @@ from vizkit.contract.backend import OUTPUT
 from vizkit.contract.errors import SettingError
 from vizkit.contract.graph import Graph, Operation, build
 
-from .operations import describe
+from .operations import QUERIED, describe, values_read
 
 
 class _Recorder(TorchFunctionMode):
@@ -41,7 +41,7 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = list(tensors((args, kwargs)))
+        given = list(tensors((args, kwargs)))[: values_read(func)]
         sources = [self.made.get(tensor) for tensor in given]
         shapes = [tuple(tensor.shape) for tensor in given if isinstance(tensor, torch.Tensor)]
         result = func(*args, **kwargs)
@@ -53,6 +53,8 @@ class _Recorder(TorchFunctionMode):
                 kind, settings = describe(func, args, kwargs, shapes, tuple(results[0].shape))
                 count = sum(self.counted[key].numel() for key in owned - self.charged)
                 self.charged |= owned
+                if kind in QUERIED:
+                    settings["fixed"] = sources[0] is None
                 self.operations.append(Operation(kind, inputs, tuple(results[0].shape), settings, count))
                 self.stacks.append(tuple(self.stack))
                 for tensor in results:

@@ -59,6 +59,8 @@ CALLED = {
 KINDS = {name: kind for kind, names in CALLED.items() for name in names}
 RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
 ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
+QUERIED = ("matmul", "mm", *ATTENTION)
+"""Whose first tensor says what the rows are."""
 FREE = ("einsum", "tensordot", "bilinear")
 """Products whose terms and axes are the caller's own."""
 UNCOUNTED = (*RECURRENT, *FREE, "convolution", "deform_conv2d", "native_multi_head_attention", "cdist")
@@ -72,6 +74,14 @@ def kind_of(func: Any) -> str:
     """The kind of a function, as far as its name tells."""
     name = _name(func).partition(".")[0]  # exported networks call "linear.default"
     return KINDS.get(name, name).removeprefix("adaptive ")
+
+
+def values_read(func: Any) -> int | None:
+    """How many tensors give their values to a call that reads the shape alone of the others; None for all."""
+    name = _name(func).partition(".")[0]
+    if name.startswith("new_") or name.endswith("_like"):
+        return 0
+    return 1 if name in ("expand_as", "view_as", "reshape_as", "type_as") else None
 
 
 def rectifier(func: Any, args: Any, kwargs: Any) -> str:

@@ -10,7 +10,7 @@ import pytest
 from conftest import INSTALLED
 
 import vizkit
-from vizkit.errors import LayerError
+from vizkit.errors import LayerError, ShapeError
 
 if "torch" not in INSTALLED:
     pytest.skip("most of these are PyTorch's", allow_module_level=True)
@@ -189,3 +189,78 @@ def test_gluons_layers_that_are_told_channels_come_last(kind: str) -> None:
     last, first = (vizkit.gradcam(model, x, layer=layer, target=0).values for layer in "23")
     assert np.ptp(first) > 0
     np.testing.assert_array_equal(last, first)
+
+
+class Decoder(nn.Module):
+    """As many learned queries as the picture has patches, of which one is classified."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.by, self.stem, self.queries = by, nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(16, 8))
+        self.first, self.second = (nn.TransformerDecoderLayer(8, 2, 16, batch_first=True) for _ in range(2))
+        self.key, self.value, self.normed = nn.Linear(8, 8), nn.Linear(8, 8), nn.LayerNorm(8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        memory, asked = self.stem(x).flatten(2).mT, self.queries.expand(len(x), -1, -1)
+        if self.by == "layers":
+            seen = self.second(self.first(asked, memory), memory)
+        elif self.by == "fused":
+            seen = asked + F.scaled_dot_product_attention(asked, self.key(memory), self.value(memory))
+        else:
+            seen = asked + torch.softmax(asked @ self.key(memory).mT / 8**0.5, 2) @ self.value(memory)
+        return self.head(self.normed(seen))[:, 7]
+
+
+@pytest.mark.parametrize("by", ["layers", "fused", "products"])
+def test_queries_are_no_places_of_the_picture(by: str) -> None:
+    model = vizkit.wrap(Decoder(by), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert model.layers["normed"].shape == (1, 16, 8)
+    assert vizkit.gradcam(model, photo).layer == ("stem" if by == "layers" else "value")
+    for call in (vizkit.gradcam, vizkit.feature_maps):
+        with pytest.raises((LayerError, ShapeError), match="cover the picture"):
+            call(model, photo, layer="normed")
+    told = vizkit.wrap(Decoder(by), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3, layout={"normed": "NTC"})
+    assert told.grid("normed").positions == 16
+
+
+@pytest.mark.skipif("gluon" not in INSTALLED, reason="needs MXNet")
+def test_gluons_queries_are_no_places() -> None:
+    from mxnet.gluon import HybridBlock
+    from mxnet.gluon import nn as gluon
+
+    class Asked(HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = gluon.Conv2D(8, 8, 8, in_channels=3)
+            self.queries = self.params.get("queries", shape=(1, 16, 8))
+            self.normed, self.head = gluon.LayerNorm(in_channels=8), gluon.Dense(5, in_units=8)
+
+        def hybrid_forward(self, F: Any, x: Any, queries: Any) -> Any:
+            memory = F.reshape(self.stem(x), (0, 0, -1))
+            scores = F.batch_dot(F.broadcast_like(queries, memory, lhs_axes=(0,), rhs_axes=(0,)), memory)
+            seen = F.batch_dot(F.softmax(scores), memory, transpose_b=True)
+            return self.head(F.slice_axis(self.normed(seen), axis=1, begin=7, end=8))
+
+    network = Asked()
+    network.initialize()
+    model = vizkit.wrap(network, input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert model.layers["normed"].shape == (1, 16, 8)
+    assert model.grid("normed") is None
+    assert vizkit.gradcam(model, np.zeros((32, 32, 3), np.uint8), relu=False).layer == "stem"
+
+
+def test_tokens_that_are_mixed_by_a_matrix_are_places() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(16, 16))
+            self.normed, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.normed(self.mix @ self.stem(x).flatten(2).mT).mean(1))
+
+    model = vizkit.wrap(Mixed(), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert model.grid("normed").positions == 16

@@ -1,4 +1,5 @@
-"""Which axis holds the channels, followed through a network's graph from its input."""
+"""Which axis holds the channels, and whether tokens are places of the picture, followed through a network's graph from
+its input."""
 
 from __future__ import annotations
 
@@ -19,6 +20,27 @@ def channel_axes(graph: Graph) -> dict[str, int | None]:
     for node in graph.nodes[1:]:
         found[node.name] = _after(node, [(nodes[name].shape, found[name]) for name in node.inputs])
     return {layer: found[name] for layer, name in graph.layers.items()}
+
+
+def query_layers(graph: Graph) -> frozenset[str]:
+    """Layers whose tokens are no places of the picture, but questions that it is asked: what comes of attention whose
+    queries do not depend on it, as in a decoder of learned queries, however many there are."""
+    found: dict[str, str] = {}
+    for node in graph.nodes[1:]:
+        found[node.name] = _asked(node, [found.get(name, "") for name in node.inputs])
+    return frozenset(layer for layer, name in graph.layers.items() if found.get(name) == "queries")
+
+
+def _asked(node: Node, sources: Sequence[str]) -> str:
+    """What the rows of a node's result are: "scores" of queries, the "weights" that these become, "queries", or ""."""
+    fixed = node.settings.get("fixed")
+    if node.kind == "matmul":
+        return "scores" if fixed else "queries" if sources[0] == "weights" else sources[0]
+    if fixed is not None:
+        return "queries" if fixed else sources[0]
+    if node.kind == "softmax" and sources[0] == "scores":
+        return "weights"
+    return sources[0] if len(set(sources)) == 1 else ""
 
 
 def _after(node: Node, sources: Sequence[Source]) -> int | None:

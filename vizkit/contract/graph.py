@@ -16,7 +16,8 @@ The words, each with its settings; pairs are (height, width), and what stands in
 Any other operation keeps the framework's own name: its diagram is right, and behind it receptive fields are unknown.
 Where kind and shape do not tell, settings say more: ``channels``, the axis in which an operation puts the channels, or
 None; ``products``, its multiply-adds for one image, or None where nobody can count them; ``turned``, which of the two
-factors of a matmul are transposed first.
+factors of a matmul are transposed first; ``fixed``, of a matmul and of attention, whether the first factor, or
+the queries, do not depend on the picture.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import answers
-from .axes import channel_axes
+from .axes import channel_axes, query_layers
 from .errors import LayerError, SettingError, ShapeError, check_known, unknown
 from .graph import Graph
 from .grid import Grid, arranged, grid_of, undecided, unlikely
@@ -81,6 +81,7 @@ class Model(ABC):
     _held: object = None
     _attention: Mapping[str, Layer] | None = None
     _axes: Mapping[str, int | None] | None = None
+    _queries: frozenset[str] | None = None
 
     @property
     def rounding(self) -> float:
@@ -140,8 +141,19 @@ class Model(ABC):
         if undecided(found.shape, size) or unlikely(found, size):
             axes = self._channel_axes
             if axes or len(size) != 2:
-                return arranged(found, size, axes.get(layer))
-        return grid_of(found, size)
+                return self._of_picture(layer, arranged(found, size, axes.get(layer)))
+        return self._of_picture(layer, grid_of(found, size))
+
+    def _of_picture(self, layer: str, grid: Grid | None) -> Grid | None:
+        """None where the tokens are queries, which may be as many as a picture has places."""
+        if grid is None or grid.order != "NTC":
+            return grid
+        if self._queries is None:
+            try:
+                self._queries = query_layers(self.graph())
+            except SettingError:
+                self._queries = frozenset()
+        return None if layer in self._queries else grid
 
     @property
     def _channel_axes(self) -> Mapping[str, int | None]:

@@ -77,8 +77,8 @@ def units_of(model: Model, layer: str) -> Units:
         check_order(model, layer)
         raise ShapeError(
             f"Layer {layer!r} of {model.name} gives {model.layer(layer).shape}, which has no units: those are channels "
-            "of (1, C, h, w) or (1, h, w, C), of tokens (1, T, C) that cover the picture, or numbers (1, C). "
-            f"{model.listing} lists what there is."
+            "of (1, C, h, w) or (1, h, w, C), or of tokens (1, T, C) that cover the picture, not queries; or numbers "
+            f"(1, C). {model.listing} lists what there is."
         )
     return found
 

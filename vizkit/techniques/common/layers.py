@@ -33,7 +33,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         model.check_layer(layer)
         check_order(model, layer)
         shape = model.layers[layer].shape if layer in model.layers else model.output_shape
-        last = f" The last such layer is {list(grids)[-1]!r}." if grids else ""
+        last = f" The last such layer is {list(_leading(model, grids))[-1]!r}." if grids else ""
         raise LayerError(
             f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w) with h * w > 1, (N, h, w, C), or "
             f"tokens (N, T, C) that cover the picture.{last}"
@@ -57,8 +57,8 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
 
 
 def _leading(model: Model, grids: dict[str, Grid]) -> dict[str, Grid]:
-    """The layers of which the graph, where there is one, does not deny that they lead to the network's result: heads of
-    other results do not."""
+    """The layers that lead from the picture to the network's result, as far as there is a graph that tells: heads of
+    other results do not, nor what is computed from parameters alone."""
     try:
         graph = model.graph()
     except SettingError:
@@ -67,7 +67,7 @@ def _leading(model: Model, grids: dict[str, Grid]) -> dict[str, Grid]:
     for node in reversed(graph.nodes):
         if node.name in reached:
             reached.update(node.inputs)
-    return {name: one for name, one in grids.items() if graph.layers.get(name, OUTPUT) in {*reached, OUTPUT}} or grids
+    return {name: one for name, one in grids.items() if graph.layers.get(name) in reached} or grids
 
 
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:
