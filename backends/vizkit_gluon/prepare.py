@@ -80,7 +80,8 @@ def pairs(graph: Graph) -> dict[int, int]:
     for i, node in enumerate(nodes):
         if node.op in NORMS and node.attrs.get("axis", "1") == "1" and own(i):
             source, k = node.inputs[0]
-            fits = nodes[source].op == "Convolution" and nodes[source].attrs.get("layout", "None") in ("None", "NCHW")
+            first = not nodes[source].attrs.get("layout", "None").endswith("C")
+            fits = nodes[source].op == "Convolution" and first
             if fits and k == 0 and own(source) and readers[node.inputs[0]] == 1:
                 found[i] = source
     return found

@@ -123,6 +123,8 @@ def _published(name: str) -> zoo.Parameters:
 
 SHELLS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 """Modules that only run another one, and where they keep it."""
+FLOATS = ("FloatFunctional", "FXFloatFunctional")
+"""What lies among PyTorch's quantised modules and is not: sums and the like of networks that can be quantised."""
 
 
 def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = None, call: Call = PLAIN) -> TorchModel:
@@ -132,7 +134,9 @@ def wrap(native: Any, spec: InputSpec, name: str | None, dtype: str | None = Non
         raise SettingError(f"vizkit.wrap takes a torch.nn.Module; got {type(native).__name__}.")
     while type(native).__name__ in SHELLS and type(native).__module__.startswith("torch."):
         native = getattr(native, SHELLS[type(native).__name__])
-    if any(".quantized." in f"{type(one).__module__}." for one in native.modules()):
+    if any(
+        ".quantized." in f"{type(one).__module__}." and type(one).__name__ not in FLOATS for one in native.modules()
+    ):
         raise SettingError(
             f"{type(native).__name__} is quantised, and PyTorch differentiates no quantised layer. Wrap the network "
             "that it was made from."

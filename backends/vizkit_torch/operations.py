@@ -34,12 +34,17 @@ ARGUMENTS = {
 }
 """The names of positional arguments, where vizkit reads them."""
 CALLED = {
-    "conv": ("conv1d", "conv2d"),
-    "conv_transpose": ("conv_transpose2d",),
-    "max_pool": ("max_pool2d", "max_pool2d_with_indices"),
-    "avg_pool": ("avg_pool2d",),
-    "adaptive avg_pool": ("adaptive_avg_pool2d",),
-    "adaptive max_pool": ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"),
+    **{
+        kind: tuple(f"{name}{axes}d{end}" for axes in (1, 2, 3) for end in ends)
+        for kind, name, ends in (
+            ("conv", "conv", ("",)),
+            ("conv_transpose", "conv_transpose", ("",)),
+            ("max_pool", "max_pool", ("", "_with_indices")),
+            ("avg_pool", "avg_pool", ("",)),
+            ("adaptive avg_pool", "adaptive_avg_pool", ("",)),
+            ("adaptive max_pool", "adaptive_max_pool", ("", "_with_indices")),
+        )
+    },
     "concat": ("cat", "concatenate"),
     "add": ("iadd", "radd"),
     "sub": ("isub", "rsub", "subtract"),
@@ -77,11 +82,9 @@ def kind_of(func: Any) -> str:
 
 
 def values_read(func: Any) -> int | None:
-    """How many tensors give their values to a call that reads the shape alone of the others; None for all."""
-    name = _name(func).partition(".")[0]
-    if name.startswith("new_") or name.endswith("_like"):
-        return 0
-    return 1 if name in ("expand_as", "view_as", "reshape_as", "type_as") else None
+    """How many tensors give their values to a call that reads the shape alone of the others; None for all. What is made
+    like a tensor counts as made of it, since parts of the picture may be written into it."""
+    return 1 if _name(func) in ("expand_as", "view_as", "reshape_as", "type_as") else None
 
 
 def rectifier(func: Any, args: Any, kwargs: Any) -> str:
@@ -116,7 +119,7 @@ def describe(
     adaptive = kind.startswith("adaptive ")
     kind = kind.removeprefix("adaptive ")
     given = dict(zip(ARGUMENTS.get(kind, ("input",)), args, strict=False)) | kwargs
-    if adaptive:
+    if adaptive and len(shape) == 4:
         return kind, _adaptive(shapes[0], shape)
     if kind == "transpose":
         return kind, {"axes": _order(func, args, kwargs, len(shapes[0]))}

@@ -26,6 +26,10 @@ from .modules import Modules, watched, watched_all
 from .operations import ASKING, rectifier
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS_BEHIND = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Norm = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +37,17 @@ class Pair:
     """A convolution, and the batch norm that alone reads its result. ``names`` are the layers that folding hides;
     ``at`` is the convolution's place in the order in which modules finish."""
 
-    conv: nn.Conv2d
-    norm: nn.BatchNorm2d
+    conv: Conv
+    norm: Norm
     names: frozenset[str]
     at: int
 
     def plain(self) -> bool:
         """Whether both modules have values of their own, and neither was parametrised."""
         conv, norm = self.conv, self.norm
-        if type(conv) is not nn.Conv2d or conv._parameters.get("weight") is None:
+        if not convolves(conv) or conv._parameters.get("weight") is None:
             return False
-        return type(norm) is nn.BatchNorm2d and norm._buffers.get("running_var") is not None
+        return type(norm) in NORMS_BEHIND and norm._buffers.get("running_var") is not None
 
     def untouched(self) -> bool:
         """Whether both modules are plain, and nobody's hook or function is on them."""
@@ -54,9 +58,18 @@ class Pair:
         conv = self.conv
         with torch.no_grad():
             scale, shift = affine(self.norm)
-            weight = (conv.weight.double() * scale.reshape(-1, 1, 1, 1)).to(conv.weight.dtype)
+            weight = (conv.weight.double() * scale.reshape(-1, *(1,) * (conv.weight.dim() - 1))).to(conv.weight.dtype)
             bias = shift if conv.bias is None else shift + conv.bias.double() * scale
             return Folded(conv, weight, bias.to(weight.dtype), reproducible=weight.device.type == "cuda")
+
+
+def convolves(module: nn.Module) -> bool:
+    """Whether a module computes as PyTorch's own convolutions do, of which it may be an heir."""
+    kind: Any = type(module)
+    return any(
+        issubclass(kind, one) and kind.forward is one.forward and kind._conv_forward is one._conv_forward
+        for one in CONVOLUTIONS
+    )
 
 
 def affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,9 +91,9 @@ class Finder(TorchFunctionMode):
         super().__init__()
         self._made: Any = WeakTensorKeyDictionary()
         """The convolution that computed a tensor."""
-        self._names: dict[nn.Conv2d, set[str]] = {}
-        self._norm: dict[nn.Conv2d, nn.BatchNorm2d] = {}
-        self._place: dict[nn.Conv2d, int] = {}
+        self._names: dict[Any, set[str]] = {}
+        self._norm: dict[Any, Any] = {}
+        self._place: dict[Any, int] = {}
         self._count = 0
         self._reads: Counter[int] = Counter()
         self.relu = False
@@ -103,11 +116,11 @@ class Finder(TorchFunctionMode):
         made = self._made.get(output)
         if made is not None:
             self._names[made].add(name)
-        elif type(module) is nn.Conv2d:
+        elif convolves(module):
             self._made[output] = module
             self._names[module] = {name}
             self._place[module] = self._count
-        elif type(module) is nn.BatchNorm2d and inputs and isinstance(inputs[0], torch.Tensor):
+        elif type(module) in NORMS_BEHIND and inputs and isinstance(inputs[0], torch.Tensor):
             source = self._made.get(inputs[0])
             if source is not None:
                 self._norm[source] = module
@@ -213,7 +226,8 @@ class Preparation:
                 stack.callback(own.update, weight=own["weight"], bias=own["bias"])
                 own.update(weight=made.weight, bias=made.bias)
                 own_kernel = made.backward is not None and not (self.lowered or ruled)
-                compute = made if own_kernel else partial(nn.Conv2d.forward, pair.conv)
+                own_forward: Any = type(pair.conv).forward
+                compute = made if own_kernel else partial(own_forward, pair.conv)
                 for module, forward in (
                     (pair.conv, partial(sealed, pair, compute)),
                     (pair.norm, partial(opened, pair)),
@@ -259,7 +273,7 @@ class Folded:
     fast: what reproducible gradients cost ResNet152 in batches, a seventh of the time, is saved.
     """
 
-    def __init__(self, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor, reproducible: bool) -> None:
+    def __init__(self, conv: Conv, weight: torch.Tensor, bias: torch.Tensor, reproducible: bool) -> None:
         self.weight = weight
         self.bias = bias
         self.padding = conv.padding

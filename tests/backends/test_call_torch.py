@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -388,6 +389,37 @@ def test_detected_boxes(kind: str) -> None:
     np.testing.assert_allclose(by_box.values, by_place.values, rtol=1e-9)
     with pytest.raises(SettingError, match="one more"):
         vizkit.saliency(model, image, target=Detection(99), fit="squash")
+
+
+class Pyramid(nn.Module):
+    """A backbone of two sizes."""
+
+    out_channels = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.fine, self.coarse = backbone(), nn.Conv2d(32, 32, 1), nn.Conv2d(32, 32, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.trunk(x)
+        return OrderedDict(fine=self.fine(x), coarse=self.coarse(x))
+
+
+def test_cams_of_a_detector_are_where_boxes_of_all_sizes_are_still_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_two = detection.anchor_utils.AnchorGenerator(((16,), (32,)), ((1.0,),) * 2)
+    monkeypatch.setitem(DETECTORS, "two", lambda: detection.RetinaNet(Pyramid(), **OF_ANCHORS, anchor_generator=of_two))
+    model = vizkit.wrap(detector_of("two"), input_size=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    image, shown = picture(1, 64), {}
+    for i in range(len(model.detections(image, fit="squash"))):
+        maps = {
+            layer: vizkit.gradcam(model, image, target=f"box:{i}", layer=layer, relu=False, fit="squash")
+            for layer in (None, "backbone.fine", "backbone.coarse")
+        }
+        assert maps[None].layer == "backbone.trunk"
+        assert np.ptp(maps[None].values) > 0
+        shown[i] = [np.ptp(maps[layer].values) > 0 for layer in ("backbone.fine", "backbone.coarse")]
+    assert sorted(map(sum, shown.values())) == [1] * len(shown), "each is found at one size"
+    assert {one[0] for one in shown.values()} == {True, False}, "at both sizes"
 
 
 def test_a_box_is_followed_into_a_changed_picture() -> None:

@@ -278,6 +278,30 @@ def test_what_was_exported_for_a_batch_says_so(rng: Any) -> None:
     np.testing.assert_allclose(made, vizkit.saliency(vizkit.wrap(native, **options), x, target=1).values, rtol=1e-10)
 
 
+class Quantisable(nn.Module):
+    """What PyTorch can quantise, and is not yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.enter, self.sums = torch.ao.quantization.QuantStub(), torch.ao.nn.quantized.FloatFunctional()
+        self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.enter(x)
+        return self.head(self.sums.add_relu(x, self.conv(x)).mean((2, 3)))
+
+
+def test_a_network_that_can_be_quantised_is_none_that_is(rng: np.random.Generator) -> None:
+    native = Quantisable().double()
+    x = torch.from_numpy(rng.normal(size=(1, 3, 8, 8))).requires_grad_()
+    (expected,) = torch.autograd.grad(native(x)[0, 1], x)
+    model = vizkit.wrap(native, input_size=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    found = vizkit.saliency(model, x.detach().numpy(), target=1)
+    np.testing.assert_allclose(found.values, expected.abs().amax(1), rtol=1e-12)
+    assert vizkit.gradcam(model, x.detach().numpy(), relu=False).layer == "conv"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_a_quantised_network_is_refused() -> None:
     native = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))

@@ -248,7 +248,7 @@ def test_units_over_time_and_in_space(kind: str, tmp_path: Path) -> None:
     maps = kept[0]
     flat = maps.reshape(6, 6, -1)
     found = vizkit.feature_maps(model, x, "act2")
-    np.testing.assert_array_equal(found.values.reshape(maps.shape), maps)
+    np.testing.assert_allclose(found.values.reshape(maps.shape), maps, rtol=0, atol=1e-14)
     assert found.save(tmp_path / "maps.png").exists()
     means = vizkit.top_units(model, listed, "act2", k=6)
     np.testing.assert_allclose(means.values, np.sort(flat.mean((0, 2)))[::-1], rtol=1e-12)
@@ -302,3 +302,87 @@ def test_both_backends_agree(kind: str) -> None:
         options = {"layer": "1"} if "cam" in method else {"samples": 3} if method == "smoothgrad" else {}
         found = [getattr(vizkit, method)(wrapped(kind, one), x, target=1, **options).values for one in (network, block)]
         np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12, err_msg=method)
+
+
+LONG = 20
+
+
+def one_axis(axes: int) -> Any:
+    """The same network of 1, 2 or 3 axes, of which all but the last are of length 1."""
+    torch.manual_seed(0)
+    conv, norm, most, mean = (getattr(nn, f"{one}{axes}d") for one in ("Conv", "BatchNorm", "MaxPool", "AvgPool"))
+    three, two, edge = (*(1,) * (axes - 1), 3), (*(1,) * (axes - 1), 2), (*(0,) * (axes - 1), 1)
+    parts = (conv(2, 4, three, padding=edge), norm(4), nn.ReLU(), most(two), conv(4, 6, three, padding=edge), nn.ReLU())
+    network: Any = nn.Sequential(*parts, mean(two), nn.Flatten(), nn.Linear(6 * LONG // 4, 3)).double().eval()
+    values = np.random.default_rng(5)
+    for one in network.state_dict().values():
+        if one.is_floating_point():
+            one.copy_(torch.from_numpy(values.normal(size=one.numel()) * 0.5).reshape(one.shape))
+    network[1].running_var.abs_()
+    return network
+
+
+def gluons(axes: int) -> Any:
+    """The same in Gluon."""
+    import mxnet as mx
+    from mxnet.gluon import nn as gluon
+
+    conv, most, mean = (getattr(gluon, f"{one}{axes}D") for one in ("Conv", "MaxPool", "AvgPool"))
+    three, two, edge = (*(1,) * (axes - 1), 3), (*(1,) * (axes - 1), 2), (*(0,) * (axes - 1), 1)
+    network = gluon.HybridSequential()
+    network.add(conv(4, three, padding=edge, in_channels=2), gluon.BatchNorm(in_channels=4), gluon.Activation("relu"))
+    network.add(most(two), conv(6, three, padding=edge, in_channels=4), gluon.Activation("relu"), mean(two))
+    network.add(gluon.Flatten(), gluon.Dense(3, in_units=6 * LONG // 4))
+    network.initialize()
+    network.cast("float64")
+    given = [value for name, value in one_axis(axes).state_dict().items() if "num_batches" not in name]
+    for own, value in zip(network.collect_params().values(), given, strict=True):
+        own.set_data(mx.nd.array(value.numpy(), dtype="float64"))
+    return network
+
+
+RULED: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        rules: ("lrp", {"rules": rules}) for rules in ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1", "deep_taylor")
+    },
+    **{rule: ("deeplift", {"rule": rule, "baseline": "black"}) for rule in ("rescale", "reveal_cancel")},
+    "guided": ("guided_backprop", {}),
+    "full": ("full_gradient", {}),
+}
+
+
+@pytest.mark.parametrize("rules", RULED)
+def test_rules_are_the_same_along_one_axis_of_any_number(rules: str) -> None:
+    """A batch norm behind a convolution is one with it, of whatever axes; so are what pools share."""
+    method, options = RULED[rules]
+    x = np.random.default_rng(4).normal(size=(2, 2, LONG))
+    found = {}
+    for backend, made in (("torch", one_axis), ("gluon", gluons)) if BOTH else (("torch", one_axis),):
+        for axes in (1, 2, 3):
+            size = (*(1,) * (axes - 1), LONG)
+            model = vizkit.wrap(made(axes), input_size=size, mean=(0.0,) * 2, std=(1.0,) * 2)
+            result = getattr(vizkit, method)(model, x.reshape(2, 2, *size), target=1, **options)
+            found[backend, axes] = result.values.reshape(2, LONG)
+    expected = found["torch", 2]
+    assert np.ptp(expected) > 0
+    for one in found.values():
+        np.testing.assert_allclose(one, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+def test_deeplift_of_a_volume() -> None:
+    import captum.attr
+
+    torch.manual_seed(1)
+    parts = (nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2), nn.Conv3d(4, 3, 3), nn.ReLU(), nn.Flatten())
+    network: Any = nn.Sequential(*parts, nn.Linear(3 * 3 * 2, 3)).double().eval()
+    x = given("volume")
+    model = vizkit.wrap(network, input_size=SHAPES["volume"][1:], mean=(0.0,), std=(1.0,))
+    found = vizkit.deeplift(model, x, target=1, baseline="black").extra["attribution"]
+    expected = captum.attr.DeepLift(network).attribute(torch.from_numpy(x), target=1)
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_layer_of_a_film_whose_frames_are_thinned_otherwise_than_its_pixels() -> None:
+    parts = (nn.Conv3d(1, 4, 3, (2, 1, 1), 1), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    model = vizkit.wrap(nn.Sequential(*parts).double(), input_size=(8, 12, 12), mean=(0.0,), std=(1.0,))
+    assert vizkit.gradcam(model, np.ones((1, 1, 8, 12, 12)), target=1, relu=False).layer == "2"

@@ -21,7 +21,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     network's result, as far as the graph tells, whose feature maps have extent (more than 1x1) and are no logits, one
     channel a class; where all are, the last of those. Where that are
     tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
-    has seen all it ever will.
+    has seen all it ever will. Of a detector the last before its boxes' sizes part.
 
     Raises UnknownNameError for one that does not exist, LayerError for one without extent, or where nothing tells which
     of its axes holds the channels.
@@ -58,11 +58,15 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
 
 def _leading(model: Model, grids: dict[str, Grid]) -> dict[str, Grid]:
     """The layers that lead from the picture to the network's result, as far as there is a graph that tells: heads of
-    other results do not, nor what is computed from parameters alone."""
+    other results do not, nor what is computed from parameters alone. Of a detector those that all of it passes: a box
+    is found at one of several sizes, and the layers of the others say nothing of it."""
     try:
         graph = model.graph()
     except SettingError:
         return grids
+    if model.detects:
+        passed = graph.bottlenecks()
+        return {name: one for name, one in grids.items() if graph.layers.get(name) in passed} or grids
     reached = {graph.layers[OUTPUT]}
     for node in reversed(graph.nodes):
         if node.name in reached:
