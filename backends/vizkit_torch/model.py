@@ -213,7 +213,7 @@ class TorchModel(Model):
                 "maps differ from call to call, and so may the passes that one is made of. Trace it again after "
                 "network.eval(), or switch off what draws."
             )
-        elif across.seen or contents != self._modules.contents():
+        elif across.seen or self._modules.wrote or contents != self._modules.contents():
             self._check_apart()
         self._aliased = ALIAS in seen and not _is(held[ALIAS][0], result)
         if self._aliased:
@@ -364,24 +364,26 @@ class TorchModel(Model):
         return shapes(self.native)
 
     def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Also of weights that are computed from parameters."""
+        """Also of weights that are computed from parameters: in inference, or that may change buffers."""
         found, modules = super()._weight_shapes(), dict(self.native.named_modules())
-        made = {
-            name: tuple(module.weight.shape)
-            for name, module in modules.items()
-            if name and name not in found and isinstance(getattr(module, "weight", None), torch.Tensor)
-        }
+        with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE):
+            made = {
+                name: tuple(module.weight.shape)
+                for name, module in modules.items()
+                if name and name not in found and isinstance(getattr(module, "weight", None), torch.Tensor)
+            }
         order = list(modules)
         return dict(sorted({**found, **made}.items(), key=lambda one: order.index(one[0]))) if made else found
 
     def parameter(self, name: str) -> Array:
         found: Any = self.native
-        for part in name.split("."):
-            if part == "weight":
-                for hook in found._forward_pre_hooks.values():
-                    if isinstance(hook, WeightNorm):  # which computes it in each pass, and not when it was written
-                        hook(found, None)
-            found = getattr(found, part)
+        with self._turn, settled(self.device, self.dtype), self._inference(INFERENCE):
+            for part in name.split("."):
+                if part == "weight":
+                    for hook in found._forward_pre_hooks.values():
+                        if isinstance(hook, WeightNorm):  # which computes it in each pass, and not when it was written
+                            hook(found, None)
+                found = getattr(found, part)
         value: Array = found.detach().cpu().float().numpy().copy()
         return value
 

@@ -112,7 +112,10 @@ class Modules:
                     if one is not None:
                         self.wrote |= now.get(name) is not copies[id(one)]
                         now[name] = one
-            self.wrote |= any(one._version != given[key] for key, one in copies.items())
+            self.wrote = self.wrote or any(one._version != given[key] for key, one in copies.items())
+            # A kernel of a network's own may write without PyTorch's notice, as observers before quantisation do.
+            found = (one for _, before in buffers for one in before.values() if one is not None and not one.is_meta)
+            self.wrote = self.wrote or any(not alike(copies[id(one)], one) for one in found)
             for now, before in held:
                 for name, one in before.items():
                     other = now.get(name)
@@ -159,6 +162,11 @@ class Modules:
     def scripted(self) -> bool:
         """Whether a part of the network is TorchScript, which calls nothing that could be seen."""
         return any(isinstance(module, torch.jit.ScriptModule) for module in self.known)
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether these have the same values, those that are no numbers included."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -130,7 +130,8 @@ class Finder(TorchFunctionMode):
         found = []
         for conv, norm in self._norm.items():
             pair = Pair(conv, norm, frozenset(self._names[conv]), self._place[conv])
-            own = [one for one in (conv, conv.weight, conv.bias) if one is not None]
+            parts = (conv, *map(conv._parameters.get, ("weight", "bias")))  # No computed one: that may change it.
+            own = [one for one in parts if one is not None]
             if {conv, norm} <= set(once) and pair.untouched() and all(self._reads[id(one)] == 1 for one in own):
                 found.append(pair)
         return tuple(found)

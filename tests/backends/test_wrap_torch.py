@@ -303,6 +303,38 @@ def test_a_network_that_can_be_quantised_is_none_that_is(rng: np.random.Generato
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_observers_before_quantisation_see_none_of_vizkits_passes(rng: np.random.Generator) -> None:
+    """They write their buffers without PyTorch's notice, in inference, too."""
+    native = Quantisable().train()
+    native.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")
+    torch.ao.quantization.prepare_qat(native, inplace=True)(torch.rand(2, 3, 8, 8))
+    before = {name: one.clone() for name, one in native.eval().state_dict().items()}
+    x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    model = vizkit.wrap(native, input_size=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    with pytest.warns(MapWarning, match="beside another one"):
+        assert model.layers
+    found = [vizkit.saliency(model, x, target=1).values for _ in range(2)]
+    assert all(torch.equal(one, before[name]) for name, one in native.state_dict().items())
+    given = torch.from_numpy(x).requires_grad_()
+    (expected,) = torch.autograd.grad(native(given)[0, 1], given)
+    for one in found:
+        np.testing.assert_allclose(one, expected.abs().amax(1), rtol=1e-6)
+
+
+def test_a_spectral_norm_in_training_is_not_turned(rng: np.random.Generator) -> None:
+    """To read its weight is a step of its iteration, unless it is in inference."""
+    parts = (nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    native = nn.Sequential(*parts, nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))).double().train()
+    nn.utils.parametrizations.spectral_norm(native[0])
+    before = {name: one.clone() for name, one in native.state_dict().items()}
+    model = vizkit.wrap(native, input_size=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert vizkit.saliency(model, rng.normal(size=(1, 3, 8, 8)), target=1).values.max() > 0
+    assert vizkit.filters(model, "0").values.shape == (2, 3, 3, 3)
+    assert native.training
+    assert all(torch.equal(one, before[name]) for name, one in native.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_a_quantised_network_is_refused() -> None:
     native = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     quantised = torch.ao.quantization.quantize_dynamic(native, {nn.Linear}, dtype=torch.qint8)
