@@ -71,7 +71,7 @@ def test_failing_cells_are_reported_in_their_place(picture: Path, capsys: Any, m
     assert str(picture.parent) not in page
     (across,) = [row for row in report["comparisons"] if row["array"] == "values"]
     assert across["relation"] == "networks"
-    assert (across["a"]["weights"], across["b"]["weights"]) == ("random:7", "imagenet")
+    assert (across["a"]["weights"], across["b"]["weights"]) == ("random:7", "bundled")
     assert "Layers are not compared" in page
     recompute.check(out)
 

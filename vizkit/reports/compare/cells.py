@@ -66,7 +66,8 @@ class Cell:
     def named(self) -> dict[str, str]:
         """The cell's own columns in a report."""
         own = {name: getattr(self, name) for name in ("model", "weights", "backend", "dtype", "technique", "image")}
-        return own | {"weights": weights_name(self.weights)}
+        bundled = self.weights == STORE and is_bundled(self.model)
+        return own | {"weights": "bundled" if bundled else weights_name(self.weights)}
 
 
 def listed(plan: Plan) -> list[Cell]:
