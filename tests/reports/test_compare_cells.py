@@ -59,7 +59,7 @@ def test_failing_cells_are_reported_in_their_place(picture: Path, capsys: Any, m
     assert err.count("failed: ") == 2
     report = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert [(one["model"], one["weights"]) for one in report["cells"]] == [
-        ("shapes", "imagenet"),
+        ("shapes", "bundled"),
         ("shapes", "random:7"),
     ]
     wrong = {(one["model"], one["weights"]): one["error"] for one in report["failures"]}

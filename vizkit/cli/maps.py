@@ -124,7 +124,12 @@ def evaluate(
     target: Annotated[str | None, Option("--target", "-t", help="Class index or label; default: top-1.")] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, Option("--out", "-o", help="PNG, PDF or SVG; CSV or TXT for the table; NPZ with the raw values.")
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            help="PNG, PDF or SVG; CSV or TXT for the table; NPZ with the raw values. Of two backends a file each.",
+        ),
     ] = None,
 ) -> None:
     """Rank methods by quality metrics, always beside a random map and an edge filter."""
