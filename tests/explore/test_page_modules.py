@@ -12,6 +12,7 @@ from matplotlib import colormaps
 
 from vizkit.contract.errors import SettingError
 from vizkit.explore import bundle
+from vizkit.reports.families import families
 
 STATIC = {
     one.name: one.read_text(encoding="utf-8") for one in (files("vizkit.explore") / "static").iterdir() if one.is_file()
@@ -33,6 +34,14 @@ def test_both_languages_have_the_same_words_with_the_same_places() -> None:
     assert english.keys() == chinese.keys()
     for name, text in english.items():
         assert sorted(re.findall(r"\{(\w+)\}", text)) == sorted(re.findall(r"\{(\w+)\}", chinese[name])), name
+
+
+def test_every_family_of_methods_has_its_words() -> None:
+    """The server's own, in English."""
+    english = {text for name, text in words("lang_en.js").items() if name.startswith("fam")}
+    assert english == set(families())
+    starts = set(re.findall(r'^  "([^"]+)": "fam', MODULES["i18n.js"], re.MULTILINE))
+    assert starts == {text.partition(":")[0] for text in english}
 
 
 def test_every_word_is_used_and_every_used_word_is_there() -> None:

@@ -4,7 +4,7 @@ import { exported, job, json } from "./api.js";
 import { announce, button, byId, el, number } from "./dom.js";
 import { combo } from "./combo.js";
 import { backends } from "./controls.js";
-import { t } from "./i18n.js";
+import { family, t } from "./i18n.js";
 import { overlayCard } from "./overlay.js";
 import { photo } from "./picture.js";
 import { onPredictions, strongest } from "./predictions.js";
@@ -30,7 +30,7 @@ async function find(text) {
 function methods() {
   const families = new Map();
   for (const each of session.methods) families.set(each.family, [...(families.get(each.family) ?? []), each]);
-  const boxes = [...families].map(([family, rows]) => el("fieldset", {}, el("legend", { text: family.split(":")[0], title: family }), ...rows.map((each) => el("label", { title: each.line, data: { method: each.name } },
+  const boxes = [...families].map(([name, rows]) => el("fieldset", {}, el("legend", family(name)), ...rows.map((each) => el("label", { title: each.line, data: { method: each.name } },
     el("input", { type: "checkbox", value: each.name, checked: view.methods.includes(each.name), on: { change: (event) => {
       const chosen = session.methods.map((row) => row.name).filter((name) => (name === each.name ? event.target.checked : view.methods.includes(name)));
       set({ methods: chosen });

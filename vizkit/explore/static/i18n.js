@@ -19,6 +19,23 @@ export function t(name, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
 }
 
+const FAMILIES = {
+  "Attention": "famAttention",
+  "Class-activation maps": "famCam",
+  "Concepts": "famConcepts",
+  "Controls": "famControls",
+  "Dreams": "famDreams",
+  "Gradients": "famGradients",
+  "Perturbation": "famPerturbation",
+  "Relevance": "famRelevance",
+};
+
+/** A family of methods: its name, and the sentence that begins with it; as the server says it where there are no words. */
+export function family(said) {
+  const title = FAMILIES[said.split(":")[0]] ? t(FAMILIES[said.split(":")[0]]) : said;
+  return { text: title.split(/[:：]/)[0], title };
+}
+
 words(t);
 
 /** Fills in what index.html leaves to the language. */

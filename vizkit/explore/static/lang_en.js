@@ -54,5 +54,13 @@ export const en = {
   noSuchUnit: "{layer} has the units 0 to {last}.",
   keysTitle: "Keys", keySlash: "find a layer", keyEsc: "close, stop, or back to the layer", keyArrows: "move in the network, the maps and over a map's pixels",
   keyEnter: "open what has the focus", keyX: "switch the unit off and on", keyBrackets: "previous and next unit", keyTabs: "Layer, Unit, Explain, Ablate",
+  famAttention: "Attention: which tokens a transformer looks at, and what the class gains by it",
+  famCam: "Class-activation maps: a layer's maps, weighted and added up",
+  famConcepts: "Concepts: what a layer has in common over many pictures, named, found, or laid out as an atlas",
+  famControls: "Controls: maps that know nothing of the network, which a method must beat",
+  famDreams: "Dreams: pictures made by raising an objective, and what they are made of",
+  famGradients: "Gradients: how the score moves with the picture, or with a layer",
+  famPerturbation: "Perturbation: what the score loses when a part of the picture is taken away",
+  famRelevance: "Relevance: what goes back through each operation by a rule of its own, and not by its derivative",
   readOnly: "exported", exportedViews: "Exported views",
 };

@@ -54,5 +54,13 @@ export const zh = {
   noSuchUnit: "{layer} 的單元編號為 0 到 {last}。",
   keysTitle: "按鍵", keySlash: "搜尋層", keyEsc: "關閉、停止，或回到該層", keyArrows: "在網路、特徵圖與像素間移動",
   keyEnter: "開啟焦點所在的項目", keyX: "關閉或開啟單元", keyBrackets: "上一個與下一個單元", keyTabs: "層、單元、解釋、消融",
+  famAttention: "注意力：Transformer 看哪些詞元，類別由此得到什麼",
+  famCam: "類別活化圖：一層的特徵圖，加權後相加",
+  famConcepts: "概念：一層在許多圖片中的共同之處，由人命名、自行找出，或排成圖集",
+  famControls: "對照：對網路一無所知的圖，方法必須勝過它們",
+  famDreams: "夢：提升某個目標而產生的圖片，以及它們的組成",
+  famGradients: "梯度：分數如何隨圖片或某一層變動",
+  famPerturbation: "擾動：拿掉圖片的一部分時，分數失去什麼",
+  famRelevance: "相關性：依每個運算自己的規則（而不是導數）往回傳的量",
   readOnly: "已匯出", exportedViews: "匯出的檢視",
 };

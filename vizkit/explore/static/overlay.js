@@ -1,7 +1,7 @@
 // One explanation over the picture, with its legend, its scores and the pointer that all of them share.
 
 import { el, number } from "./dom.js";
-import { t } from "./i18n.js";
+import { family, t } from "./i18n.js";
 import { blend, enlarge, limits } from "./paint.js";
 import { view } from "./state.js";
 
@@ -40,7 +40,7 @@ export function overlayCard(found, photo, { link, target }) {
   stage.addEventListener("pointerleave", () => link(null, null));
   draw();
   const node = el("figure", { class: "card overlay", data: { method: found.method } },
-    el("figcaption", {}, el("strong", { text: found.method }), el("span", { class: "soft small", text: ` ${found.family.split(":")[0]} · ${t("seconds", { value: number(found.seconds, 2) })}` }), value),
+    el("figcaption", {}, el("strong", { text: found.method }), el("span", { class: "soft small", text: ` ${family(found.family).text} · ${t("seconds", { value: number(found.seconds, 2) })}` }), value),
     stage, el("p", { class: "soft small", text: t(found.signed ? "legendSigned" : "legend") }), scores(found.scores));
   return { node, draw, point };
 }
