@@ -192,12 +192,17 @@ def test_gluons_layers_that_are_told_channels_come_last(kind: str) -> None:
 
 
 class Decoder(nn.Module):
-    """As many learned queries as the picture has patches, of which one is classified."""
+    """As many learned queries as the picture has patches, of which one is classified; those that are joined to the
+    patches are fewer."""
 
     def __init__(self, by: str) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.by, self.stem, self.queries = by, nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(16, 8))
+        self.by, self.stem, self.queries = (
+            by,
+            nn.Conv2d(3, 8, 8, 8),
+            nn.Parameter(torch.randn(9 if by == "joined" else 16, 8)),
+        )
         self.first, self.second = (nn.TransformerDecoderLayer(8, 2, 16, batch_first=True) for _ in range(2))
         self.key, self.value, self.normed = nn.Linear(8, 8), nn.Linear(8, 8), nn.LayerNorm(8)
         self.head = nn.Linear(8, 5)
@@ -206,6 +211,9 @@ class Decoder(nn.Module):
         memory, asked = self.stem(x).flatten(2).mT, self.queries.expand(len(x), -1, -1)
         if self.by == "layers":
             seen = self.second(self.first(asked, memory), memory)
+        elif self.by == "joined":
+            both = torch.cat((memory, asked), 1)
+            seen = (both + F.scaled_dot_product_attention(self.key(both), self.value(both), both))[:, 16:]
         elif self.by == "fused":
             seen = asked + F.scaled_dot_product_attention(asked, self.key(memory), self.value(memory))
         else:
@@ -213,17 +221,34 @@ class Decoder(nn.Module):
         return self.head(self.normed(seen))[:, 7]
 
 
-@pytest.mark.parametrize("by", ["layers", "fused", "products"])
+@pytest.mark.parametrize("by", ["layers", "fused", "products", "joined"])
 def test_queries_are_no_places_of_the_picture(by: str) -> None:
     model = vizkit.wrap(Decoder(by), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
     photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    assert model.layers["normed"].shape == (1, 16, 8)
-    assert vizkit.gradcam(model, photo).layer == ("stem" if by == "layers" else "value")
+    assert model.layers["normed"].shape == (1, 9 if by == "joined" else 16, 8)
+    assert vizkit.gradcam(model, photo, relu=False).layer == "stem"
     for call in (vizkit.gradcam, vizkit.feature_maps):
         with pytest.raises((LayerError, ShapeError), match="cover the picture"):
             call(model, photo, layer="normed")
     told = vizkit.wrap(Decoder(by), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3, layout={"normed": "NTC"})
-    assert told.grid("normed").positions == 16
+    assert told.grid("normed").positions == model.layers["normed"].shape[1]
+
+
+def test_patches_that_are_taken_apart_from_a_class_token_are_places() -> None:
+    class Classified(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(1, 1, 8))
+            self.first, self.normed, self.head = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x: Any) -> Any:
+            both = torch.cat((self.token.expand(len(x), -1, -1), self.stem(x).flatten(2).mT), 1)
+            y = self.first(both)
+            return self.head(self.normed((y + F.scaled_dot_product_attention(y, y, y))[:, 1:]).mean(1))
+
+    model = vizkit.wrap(Classified(), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert [model.grid(name).aside for name in ("first", "normed")] == [1, 0]
+    assert vizkit.gradcam(model, np.zeros((32, 32, 3), np.uint8), relu=False).layer == "normed"
 
 
 @pytest.mark.skipif("gluon" not in INSTALLED, reason="needs MXNet")

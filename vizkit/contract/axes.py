@@ -23,24 +23,34 @@ def channel_axes(graph: Graph) -> dict[str, int | None]:
 
 
 def query_layers(graph: Graph) -> frozenset[str]:
-    """Layers whose tokens are no places of the picture, but questions that it is asked: what comes of attention whose
-    queries do not depend on it, as in a decoder of learned queries, however many there are."""
-    found: dict[str, str] = {}
+    """Layers whose tokens are no places of the picture, but questions that it is asked, however many there are: what
+    comes of attention whose queries do not depend on it, as in a decoder, or what is taken out of tokens to which
+    others were joined and is not as many as they were before."""
+    found: dict[str, str | int] = {INPUT: ""}
+    nodes = graph.by_name
     for node in graph.nodes[1:]:
-        found[node.name] = _asked(node, [found.get(name, "") for name in node.inputs])
-    return frozenset(layer for layer, name in graph.layers.items() if found.get(name) == "queries")
+        found[node.name] = _asked(node, [(nodes[name].shape, found[name]) for name in node.inputs])
+    return frozenset(layer for layer, name in graph.layers.items() if found[name] == "queries")
 
 
-def _asked(node: Node, sources: Sequence[str]) -> str:
-    """What the rows of a node's result are: "scores" of queries, the "weights" that these become, "queries", or ""."""
-    fixed = node.settings.get("fixed")
+def _asked(node: Node, given: Sequence[tuple[tuple[int, ...], str | int]]) -> str | int:
+    """What the rows of a node's result are: "scores" of queries, the "weights" that these become, "queries"; a number
+    where so many of the picture and others were joined; else ""."""
+    fixed, (shape, first) = node.settings.get("fixed"), given[0]
     if node.kind == "matmul":
-        return "scores" if fixed else "queries" if sources[0] == "weights" else sources[0]
+        return "scores" if fixed else "queries" if first == "weights" else first
     if fixed is not None:
-        return "queries" if fixed else sources[0]
-    if node.kind == "softmax" and sources[0] == "scores":
+        return "queries" if fixed else first
+    if node.kind == "softmax" and first == "scores":
         return "weights"
-    return sources[0] if len(set(sources)) == 1 else ""
+    if len({known for _, known in given}) > 1:
+        return ""
+    tokens = len(shape) == len(node.shape) == 3
+    if tokens and node.kind == "concat" and len(given) == 1 and first == "" and node.shape[1] > shape[1]:
+        return shape[1]
+    if tokens and node.kind in ("slice", "split") and isinstance(first, int) and node.shape[1] <= first:
+        return "" if node.shape[1] == first else "queries"
+    return first
 
 
 def _after(node: Node, sources: Sequence[Source]) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ...contract.axes import query_layers
 from ...contract.backend import OUTPUT, Leaves, Model, Tensor
 from ...contract.errors import LayerError, SettingError
 from ...contract.grid import Grid
@@ -21,7 +22,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     network's result, as far as the graph tells, whose feature maps have extent (more than 1x1) and are no logits, one
     channel a class; where all are, the last of those. Where that are
     tokens, the last normalised ones through which the classes see the picture: behind the last attention a class token
-    has seen all it ever will. Of a detector the last before its boxes' sizes part.
+    has seen all it ever will. Of a detector the last before its boxes' sizes, or its queries, part.
 
     Raises UnknownNameError for one that does not exist, LayerError for one without extent, or where nothing tells which
     of its axes holds the channels.
@@ -33,13 +34,14 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         model.check_layer(layer)
         check_order(model, layer)
         shape = model.layers[layer].shape if layer in model.layers else model.output_shape
-        last = f" The last such layer is {list(_leading(model, grids))[-1]!r}." if grids else ""
+        last = f" The last such layer is {_leading(model, grids)[-1]!r}." if grids else ""
         raise LayerError(
             f"Layer {layer!r} of {model.name} gives {shape}; a map needs (N, C, h, w) with h * w > 1, (N, h, w, C), or "
             f"tokens (N, T, C) that cover the picture.{last}"
         )
-    behind = list(model.layers)
-    for name in behind[behind.index(list(grids)[-1]) + 1 :] if grids else behind:
+    led = _leading(model, grids) if grids else []
+    behind = _leading(model, model.layers)
+    for name in behind[behind.index(led[-1]) + 1 :] if led and led[-1] in behind else behind:
         check_order(model, name)
     if not grids:
         twice = ", ".join(sorted(model.reused)[:8])
@@ -47,7 +49,7 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
         raise LayerError(
             f"No layer of {model.name} gives feature maps of more than 1x1; there is nothing to map.{which}"
         )
-    grids = _leading(model, grids)
+    grids = {name: grids[name] for name in led}
     own = [name for name in grids if not model.layers[name].kind.startswith(PASSING)] or list(grids)
     classes = Dense.of(model).classes
     name = ([one for one in own if grids[one].channels != classes] or own)[-1]
@@ -56,22 +58,24 @@ def choose_layer(model: Model, layer: str | None) -> tuple[str, Grid]:
     return name, grids[name]
 
 
-def _leading(model: Model, grids: dict[str, Grid]) -> dict[str, Grid]:
-    """The layers that lead from the picture to the network's result, as far as there is a graph that tells: heads of
-    other results do not, nor what is computed from parameters alone. Of a detector those that all of it passes: a box
-    is found at one of several sizes, and the layers of the others say nothing of it."""
+def _leading(model: Model, names: Iterable[str]) -> list[str]:
+    """Those of the layers that lead from the picture to the network's result, as far as there is a graph that tells:
+    heads of other results do not, nor what is computed from parameters alone. Of a detector those that all of it
+    passes: a box is found at one of several sizes, or by a query, and what other layers have of it is a part. All where
+    none would be left."""
+    every = list(names)
     try:
         graph = model.graph()
     except SettingError:
-        return grids
-    if model.detects:
-        passed = graph.bottlenecks()
-        return {name: one for name, one in grids.items() if graph.layers.get(name) in passed} or grids
+        return every
     reached = {graph.layers[OUTPUT]}
-    for node in reversed(graph.nodes):
-        if node.name in reached:
-            reached.update(node.inputs)
-    return {name: one for name, one in grids.items() if graph.layers.get(name) in reached} or grids
+    if model.detects or query_layers(graph):
+        reached = graph.bottlenecks()
+    else:
+        for node in reversed(graph.nodes):
+            if node.name in reached:
+                reached.update(node.inputs)
+    return [name for name in every if graph.layers.get(name) in reached] or every
 
 
 def _last_seen(model: Model, names: Sequence[str]) -> str | None:
