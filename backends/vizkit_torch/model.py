@@ -320,7 +320,7 @@ class TorchModel(Model):
                 stack.callback(module.register_forward_hook(hook(name)).remove)
             try:
                 # A copy, since a network may begin with an in-place module; as bfloat16's kernels read it.
-                order = torch.channels_last
+                order = torch.channels_last if x.dim() == 4 else torch.contiguous_format
                 # By its gradient the rules know what depends on the picture, also where only a layer's is asked for.
                 unmarked = mode.noted is not None or (mode.rules is not None and not x.requires_grad)
                 begin = x.detach().requires_grad_() if unmarked else x

@@ -386,3 +386,17 @@ def test_the_layer_of_a_film_whose_frames_are_thinned_otherwise_than_its_pixels(
     parts = (nn.Conv3d(1, 4, 3, (2, 1, 1), 1), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
     model = vizkit.wrap(nn.Sequential(*parts).double(), input_size=(8, 12, 12), mean=(0.0,), std=(1.0,))
     assert vizkit.gradcam(model, np.ones((1, 1, 8, 12, 12)), target=1, relu=False).layer == "2"
+
+
+@both_kinds
+def test_bfloat16_is_near(kind: str) -> None:
+    found = [vizkit.saliency(made, given(kind), target=1).values for made in lowered(kind)]
+    assert 1e-4 < np.linalg.norm(found[0] - found[1]) / np.linalg.norm(found[0]) < 0.03
+
+
+def lowered(kind: str) -> Any:
+    """The same network in float32 and in bfloat16."""
+    shape = SHAPES[kind]
+    for dtype in ("float32", "bfloat16"):
+        spec: dict[str, Any] = {"input_size": shape[1:], "mean": (0.1,) * shape[0], "std": (0.7,) * shape[0]}
+        yield vizkit.wrap(Network(kind).eval(), dtype=dtype, **spec)
