@@ -49,7 +49,7 @@ def describe(op: str, attrs: dict[str, str], source: tuple[int, ...]) -> tuple[s
     """Kind and settings of an operator that reads an array of shape ``source`` first."""
     given = {key: _value(text) for key, text in attrs.items()}
     if op == "Activation":
-        return str(given["act_type"]), {}
+        return str(given["act_type"]).replace("softrelu", "softplus"), {}
     if op == "LeakyReLU":
         kind = str(given.get("act_type", "leaky"))
         return LEAKY.get(kind, kind), {}

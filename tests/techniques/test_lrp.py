@@ -290,3 +290,29 @@ def test_a_gate_that_is_repeated_over_places_keeps_its_half(rng: np.random.Gener
     found = [vizkit.lrp(wrapped(one, 4), x, target=5) for one in (Squeezed(), block)]
     np.testing.assert_allclose(found[0].values, found[1].values, atol=1e-12 * np.abs(found[0].values).max())
     assert found[0].extra["conservation_error"].max() < 1e-5
+
+
+@both()
+@pytest.mark.parametrize("method", ["lrp", "deeplift"])
+def test_a_softplus_is_one_by_mxnets_name(method: str, rng: np.random.Generator) -> None:
+    import mxnet as mx
+    import torch
+    from mxnet.gluon import nn as gluon
+    from torch import nn
+
+    torch.manual_seed(0)
+    theirs = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Softplus(), nn.Flatten(), nn.Linear(32, 3)).double()
+    own = gluon.HybridSequential()
+    own.add(gluon.Conv2D(2, 3, in_channels=3), gluon.Activation("softrelu"), gluon.Flatten())
+    own.add(gluon.Dense(3, in_units=32))
+    own.initialize()
+    own.cast("float64")
+    for parameter, value in zip(own.collect_params().values(), theirs.parameters(), strict=True):
+        parameter.set_data(mx.nd.array(value.detach().numpy(), dtype="float64"))
+    x = rng.normal(size=(1, 3, 6, 6))
+    found, expected = (
+        getattr(vizkit, method)(vizkit.wrap(net, input_size=6, mean=(0.0,) * 3, std=(1.0,) * 3), x, target=1).values
+        for net in (own, theirs)
+    )
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
