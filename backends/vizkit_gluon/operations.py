@@ -19,10 +19,16 @@ CALLED = {
     "concat": ("Concat",),
     "flatten": ("Flatten",),
     "reshape": ("Reshape", "expand_dims", "squeeze"),
-    "add": ("elemwise_add", "_Plus", "_plus", "broadcast_add", "_plus_scalar", "_PlusScalar"),
+    "add": ("elemwise_add", "_Plus", "_plus", "broadcast_add", "_plus_scalar", "_PlusScalar", "add_n"),
     "sub": ("elemwise_sub", "broadcast_sub", "_minus_scalar", "_rminus_scalar"),
     "mul": ("elemwise_mul", "broadcast_mul", "_mul_scalar"),
     "div": ("elemwise_div", "broadcast_div", "_div_scalar"),
+    "pow": ("_power_scalar",),
+    "neg": ("negative",),
+    "maximum": ("_maximum", "broadcast_maximum"),
+    "minimum": ("_minimum", "broadcast_minimum"),
+    "clip": ("_maximum_scalar", "_minimum_scalar"),
+    "hardsigmoid": ("hard_sigmoid",),
     "slice": ("slice_axis",),
     "split": ("SliceChannel",),
     "pad": ("Pad",),
@@ -41,6 +47,8 @@ LEAKY = {"leaky": "leaky_relu", "rrelu": "leaky_relu"}
 def rectifier(op: str, attrs: dict[str, str]) -> str:
     """ "relu" of an operator that is max(0, x), "relu6" of one with an upper bound, else ""."""
     if op == "relu" or (op == "Activation" and attrs.get("act_type") == "relu"):
+        return "relu"
+    if op == "_maximum_scalar" and float(attrs["scalar"]) == 0.0:
         return "relu"
     return "relu6" if op == "clip" and float(attrs["a_min"]) == 0.0 < float(attrs["a_max"]) else ""
 

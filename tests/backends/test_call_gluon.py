@@ -397,3 +397,27 @@ def test_both_backends_agree() -> None:
             for one in (wrap(block, inputs=[FACTS]), wrap(network, inputs=[FACTS], output="y"))
         )
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12 * np.abs(theirs).max(), err_msg=method)
+
+
+def test_a_relu_by_another_name_follows_the_rule() -> None:
+    class Rectified(gluon.HybridBlock):
+        def __init__(self, relu: Any) -> None:
+            super().__init__()
+            self.conv, self.head, self.relu = nn.Conv2D(4, 3, in_channels=3), nn.Dense(3, in_units=4), relu
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            return self.head(F.mean(self.relu(F, self.conv(x)), axis=(2, 3)))
+
+    values = np.random.default_rng(0)
+    arrays = [values.normal(size=shape) for shape in ((4, 3, 3, 3), (4,), (3, 4), (3,))]
+    found = []
+    for relu in (lambda F, h: F.relu(h), lambda F, h: F.maximum(h, 0), lambda F, h: F.clip(h, 0, 1e3)):
+        network = Rectified(relu)
+        network.initialize()
+        for parameter, value in zip(network.collect_params().values(), arrays, strict=True):
+            parameter.set_data(mx.nd.array(value))
+        model = vizkit.wrap(network, input_size=6, mean=(0.0,) * 3, std=(1.0,) * 3)
+        x = np.random.default_rng(1).normal(size=(1, 3, 6, 6))
+        found.append(vizkit.guided_backprop(model, x, target=1).values)
+        assert np.abs(found[-1] - vizkit.saliency(model, x, target=1).values).max() > 0.01 * found[0].max()
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-6)
