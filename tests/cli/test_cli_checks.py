@@ -114,6 +114,7 @@ def test_what_is_not_there_is_named_first(arguments: tuple[str, ...], capsys: An
         (("predict", "--json", "x.csv"), "--json x.csv: the file must end in .json"),
         (("health", "shapes", "--csv", "x.png"), "must end in .csv"),
         (("health", "shapes", "--state", __file__), "is a file; give a folder"),
+        (("saliency", "-o", f"{__file__}/x.png"), "is a file, not a folder"),
         (("homework", "--notebook", "x.py"), "must end in .ipynb"),
     ],
 )

@@ -102,6 +102,8 @@ def writable(path: Path, suffixes: Sequence[str], option: str) -> None:
     above = path if folder else path.parent
     while folder and not above.exists() and above != above.parent:
         above = above.parent
+    if above.is_file():
+        raise SettingError(f"{option} {path}: '{above}' is a file, not a folder. Give another name.")
     if not above.is_dir():
         raise SettingError(f"{option} {path}: the folder '{above}' does not exist. Make it first, or give another.")
     if not os.access(above, os.W_OK):
