@@ -135,7 +135,8 @@ class Differences(Rules):
             return None
         raise SettingError(
             f"DeepLIFT has no rule for {kind!r}, so that its attributions would not add up. It has rules for sums, "
-            "products, pools and activations; of a network that ends in a softmax, explain the logits."
+            "products, pools and activations. Of a network that ends in a softmax explain the logits; of a transformer "
+            "take vizkit.attention_relevance, or vizkit.integrated_gradients."
         )
 
 
