@@ -48,8 +48,8 @@ class Composite(Rules):
             return Epsilon()
         raise SettingError(
             f"There is no rule by which {kind!r} would share relevance. Rules are for convolutions, dense layers, "
-            "pools, sums, norms and activations. Of a network that ends in a softmax explain the logits; of a transformer "
-            "take vizkit.attention_relevance, or vizkit.integrated_gradients."
+            "pools, sums, norms and activations. Of a network that ends in a softmax explain the logits; of a "
+            "transformer take vizkit.attention_relevance, or vizkit.integrated_gradients."
         )
 
 
