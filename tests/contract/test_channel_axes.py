@@ -277,6 +277,26 @@ def test_gluons_queries_are_no_places() -> None:
     assert vizkit.gradcam(model, np.zeros((32, 32, 3), np.uint8), relu=False).layer == "stem"
 
 
+def test_a_token_that_asks_alone_leaves_the_layers_as_they_are() -> None:
+    """A class token taken out, or a pool by attention: the last layer of the patches, though not all passes it."""
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.asks = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(1, 1, 8))
+            self.key, self.value, self.normed = nn.Linear(8, 8), nn.Linear(8, 8), nn.LayerNorm(8)
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x: Any) -> Any:
+            places = self.stem(x).flatten(2).mT
+            keys, values = self.key(places), self.value(places)
+            found = F.scaled_dot_product_attention(self.asks.expand(len(x), -1, -1), keys, values)
+            return self.head(self.normed(found))[:, 0]
+
+    model = vizkit.wrap(Pooled(), input_size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert vizkit.gradcam(model, np.zeros((32, 32, 3), np.uint8), relu=False).layer == "value"
+
+
 def test_tokens_that_are_mixed_by_a_matrix_are_places() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:

@@ -25,12 +25,13 @@ def channel_axes(graph: Graph) -> dict[str, int | None]:
 def query_layers(graph: Graph) -> frozenset[str]:
     """Layers whose tokens are no places of the picture, but questions that it is asked, however many there are: what
     comes of attention whose queries do not depend on it, as in a decoder, or what is taken out of tokens to which
-    others were joined and is not as many as they were before."""
+    others were joined and is not as many as they were before. A single one, as a class token, is not meant."""
     found: dict[str, str | int] = {INPUT: ""}
     nodes = graph.by_name
     for node in graph.nodes[1:]:
         found[node.name] = _asked(node, [(nodes[name].shape, found[name]) for name in node.inputs])
-    return frozenset(layer for layer, name in graph.layers.items() if found[name] == "queries")
+    several = {name for name, node in nodes.items() if len(node.shape) == 3 and node.shape[1] > 1}
+    return frozenset(layer for layer, name in graph.layers.items() if found[name] == "queries" and name in several)
 
 
 def _asked(node: Node, given: Sequence[tuple[tuple[int, ...], str | int]]) -> str | int:
